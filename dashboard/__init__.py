@@ -1,0 +1,1 @@
+"""The Streamlit dashboard: reads run and sweep folders through `simulator.results` alone."""

@@ -1,0 +1,1 @@
+"""LASER: scores candidates from long behaviour histories. Start reading at `batch.py`."""

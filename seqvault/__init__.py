@@ -1,0 +1,1 @@
+"""SeqVault: stores behaviour histories. Start reading at `store.py`."""

@@ -1,0 +1,1 @@
+"""Metrics and inference: from per-user aggregates to the scorecard."""

@@ -1,0 +1,1 @@
+"""Configuration, assignment and the run itself."""

@@ -1,0 +1,1 @@
+"""Run and sweep folders: schemas, writers, readers. Imports neither torch nor SimPy."""

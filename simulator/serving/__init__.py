@@ -1,0 +1,1 @@
+"""An arm at work: store workers, batcher, scorers, deadline, ladder."""

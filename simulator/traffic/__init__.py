@@ -1,0 +1,1 @@
+"""Request traces: the format, and where requests come from."""

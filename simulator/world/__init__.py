@@ -1,0 +1,1 @@
+"""The truth: catalogue, users, behaviours, response, advertisers. numpy only."""
