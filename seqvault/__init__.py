@@ -1,1 +1,32 @@
 """SeqVault: stores behaviour histories. Start reading at `store.py`."""
+
+from seqvault.errors import (
+    DamagedDataError,
+    SchemaError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    StoreReadOnlyError,
+)
+from seqvault.schema import BEHAVIOURS, Column, HistorySchema
+from seqvault.store import Columns, HistoryBatch, HistoryStore, ReadTime, open_store, store_kinds
+
+__all__ = [
+    "BEHAVIOURS",
+    "Column",
+    "Columns",
+    "DamagedDataError",
+    "HistoryBatch",
+    "HistorySchema",
+    "HistoryStore",
+    "ReadTime",
+    "SchemaError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+    "open_store",
+    "store_kinds",
+]

@@ -1,0 +1,39 @@
+"""The errors a store raises: ValueErrors that say what was found, what was expected and what to do."""
+
+__all__ = [
+    "DamagedDataError",
+    "SchemaError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+]
+
+
+class StoreError(ValueError):
+    """Any failure of a history store."""
+
+
+class SchemaError(StoreError):
+    """Columns, dtypes or values do not fit the store's HistorySchema."""
+
+
+class StoreClosedError(StoreError):
+    """The store was used after close()."""
+
+
+class StoreLockedError(StoreError):
+    """Another process, or another object of this one, has the store open for writing."""
+
+
+class StoreReadOnlyError(StoreError):
+    """A write reached a store opened read-only, or one that stopped writing after a failed sync."""
+
+
+class StoreFullError(StoreError):
+    """The device had no space left. Nothing of the write was kept; free space and write again."""
+
+
+class DamagedDataError(StoreError):
+    """Stored bytes fail their checksum or contradict each other. Nothing decoded from them is returned."""
