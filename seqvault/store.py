@@ -28,7 +28,7 @@ _BUILT_IN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HistoryBatch:
     """Histories of U users in one set of flat arrays.
 
@@ -93,7 +93,8 @@ class HistoryStore(Protocol):
 
     Reading methods share their arguments: `user_ids` (U,) may repeat and may be unknown (an empty history);
     `columns` names the columns to return (None: all); `scenes` keeps only these scenes. They raise
-    SchemaError for unknown columns, DamagedDataError for bytes that fail their checksum, StoreClosedError after close().
+    SchemaError for unknown columns, DamagedDataError for bytes that fail their checksum, StoreClosedError
+    after close().
     """
 
     @property

@@ -7,8 +7,8 @@ A frame decompresses to
     | 4 bytes |        | , 2 zeros | U x u64    | (U+1) x i64  | length u8 + text   | N values each
     +---------+--------+-----------+------------+--------------+--------------------+---------------
 
-little endian, N = offsets[U]. The frame carries ZSTD's XXH64 content checksum, and its content size. The decoder
-checks every length before it believes it, so that a damaged frame ends in a FrameError and never in wrong rows.
+little endian, N = offsets[U]. The frame carries ZSTD's XXH64 content checksum, and its content size. The
+decoder checks every length before it believes it: a damaged frame ends in a FrameError, never in wrong rows.
 """
 
 import struct
@@ -22,6 +22,8 @@ from seqvault.schema import Array
 from seqvault.store import HistoryBatch
 
 __all__ = ["FrameError", "pack", "unpack"]
+
+MAX_PAYLOAD_BYTES = 1 << 32
 
 _MAGIC = b"SVT1"
 _HEAD = struct.Struct("<4sIHxx")
@@ -50,7 +52,7 @@ def pack(batch: HistoryBatch, *, level: int = 1) -> bytes:
     for name, values in batch.columns.items():
         for text in (name.encode(), values.dtype.newbyteorder("<").str[1:].encode()):
             parts += [bytes([len(text)]), text]
-    # Column after column, not row after row: alike bytes lie together, which is where the compression comes from.
+    # Column after column, not row after row: bytes that are alike compress when they lie together.
     parts += [np.ascontiguousarray(values).tobytes() for values in batch.columns.values()]
     return _compressor(level).compress(b"".join(parts))
 
@@ -62,8 +64,12 @@ def unpack(frame: bytes) -> HistoryBatch:
         FrameError: the frame is truncated, damaged or of another format; ask for it again.
     """
     try:
-        payload = _decompressor().decompress(frame)
-    except zstandard.ZstdError as error:
+        described = zstandard.get_frame_parameters(frame)
+        # Without the flag ZSTD would not verify, and without the limit a damaged size asks for exabytes.
+        if not described.has_checksum or described.content_size > MAX_PAYLOAD_BYTES:
+            raise zstandard.ZstdError(f"checksum {described.has_checksum}, {described.content_size} bytes")
+        payload = _decompressor().decompress(frame, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError) as error:
         raise FrameError(
             f"frame of {len(frame)} bytes does not decompress ({error}): send it again"
         ) from error
