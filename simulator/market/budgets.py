@@ -1,0 +1,87 @@
+"""Daily budgets: what advertisers would spend with control everywhere, times a keyed draw.
+
+Letters as in `simulator.market.auction`: B budget rows (days), V advertisers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.market.auction import F8, I8, Auctions, MarketError
+from simulator.world.draws import normal
+
+SIGMA = 0.5
+
+
+def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int) -> F8:
+    """Spend by advertiser at the true click probabilities: (V,) [currency].
+
+    Args:
+        auctions: a run without budgets, usually all-control over the pre-period.
+        advertiser: (A,) the ads' advertisers.
+        advertisers: V.
+    """
+    row, slot = np.nonzero(auctions.ad >= 0)
+    paid = auctions.p_click[row, slot] * auctions.price[row, slot]
+    return np.bincount(advertiser[auctions.ad[row, slot]], paid, advertisers).astype(np.float64)
+
+
+def daily_budgets(
+    pre_spend: F8, pre_requests: int, requests: I8, *, tau: float, seed: int, floor_share: float = 0.1
+) -> F8:
+    """A budget for each day and advertiser.
+
+    Spend per pre-period request, times the day's requests, times LogN(tau, 0.5) drawn by
+    advertiser: a budget is an advertiser's setting, so the factor is the same every day.
+
+    Args:
+        pre_spend: (V,) all-control spend of the pre-period, see `expected_spend` [currency].
+        pre_requests: requests of the pre-period.
+        requests: (B,) requests of each budget row.
+        tau: mean of the factor's logarithm; below 0 budgets are tight, above 0 slack.
+        seed: the experiment's seed.
+        floor_share: advertisers who spent less than this share of the mean advertiser get budgets as
+            if they had spent it; one who never won in the pre-period may win in the experiment.
+
+    Returns:
+        (B, V) [currency].
+
+    Raises:
+        MarketError: no pre-period requests, or no spend to scale.
+    """
+    if pre_requests <= 0 or not pre_spend.sum() > 0:
+        raise MarketError(
+            f"The pre-period has {pre_requests} requests and spend {float(pre_spend.sum())}, "
+            "expected some of both. "
+            'Lengthen the pre-period, or set market.budgets = "unlimited".'
+        )
+    spend = np.maximum(pre_spend, floor_share * pre_spend.mean())
+    factor = np.exp(tau + SIGMA * normal(seed, "budget", np.arange(len(pre_spend))))
+    per_request: F8 = spend / pre_requests * factor
+    return np.asarray(requests, np.float64)[:, None] * per_request[None, :]
+
+
+def unlimited(rows: int, advertisers: int) -> F8:
+    """(B, V) budgets that never stop anyone."""
+    return np.full((rows, advertisers), np.inf)
+
+
+def split(budgets: F8, shares: tuple[float, ...]) -> F8:
+    """Budgets of a budget-split design: one block of B rows an arm, (len(shares)·B, V).
+
+    Arm k pays from rows k·B to (k+1)·B - 1, so an arm cannot spend what another would have earned.
+
+    Source: Liu, Mao and Kang, "Trustworthy online marketplace experimentation with budget-split
+    design", arXiv:2012.08724.
+
+    Raises:
+        MarketError: shares are negative or do not sum to 1.
+    """
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise MarketError(f"Budget shares are {shares}, expected numbers >= 0 that sum to 1.")
+    return np.concatenate([budgets * share for share in shares])
+
+
+def exhausted_share(spend: F8, budgets: F8) -> float:
+    """Share of (budget row, advertiser) whose budget is spent; unlimited ones never are."""
+    return float((spend >= budgets).mean()) if budgets.size else 0.0

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from market_worlds import market
+
+from simulator.market.auction import MarketError, Rules, run_auctions
+from simulator.market.budgets import daily_budgets, exhausted_share, expected_spend, split, unlimited
+from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
+
+
+def run(budgets=None, seed=1):
+    order, pages, book = market(2, rows=500)
+    budgets = unlimited(2, 6) if budgets is None else budgets
+    return run_auctions(order, pages, book, budgets, Rules(), seed), pages, book
+
+
+def test_budgets_follow_pre_period_spend_and_the_days_requests():
+    auctions, _, book = run()
+    spend = expected_spend(auctions, book.advertiser, 6)
+    assert spend.sum() == pytest.approx(auctions.expected_revenue.sum())
+    budgets = daily_budgets(spend, 500, np.array([100, 300]), tau=0.3, seed=7, floor_share=0.0)
+    np.testing.assert_allclose(budgets[1], 3 * budgets[0])
+    np.testing.assert_array_equal(
+        budgets, daily_budgets(spend, 500, np.array([100, 300]), tau=0.3, seed=7, floor_share=0.0)
+    )
+    factor = np.log(budgets[0] / (spend / 5))
+    assert factor.std() > 0.1
+
+
+def test_budget_factors_are_lognormal_around_tau():
+    spend = np.ones(20_000)
+    budgets = daily_budgets(spend, 10, np.array([10]), tau=-0.3, seed=3)
+    logs = np.log(budgets[0])
+    assert logs.mean() == pytest.approx(-0.3, abs=0.015)
+    assert logs.std() == pytest.approx(0.5, abs=0.015)
+
+
+def test_an_advertiser_without_spend_gets_the_floor():
+    budgets = daily_budgets(np.array([10.0, 0.0]), 1, np.array([1]), tau=0.0, seed=1, floor_share=0.1)
+    assert budgets[0, 1] > 0
+
+
+def test_a_pre_period_without_spend_is_refused():
+    with pytest.raises(MarketError, match="pre-period"):
+        daily_budgets(np.zeros(3), 0, np.array([1]), tau=0.0, seed=1)
+
+
+def test_split_budgets_keep_the_total_and_part_the_arms():
+    budgets = np.array([[4.0, 8.0]])
+    parted = split(budgets, (0.25, 0.75))
+    np.testing.assert_allclose(parted, [[1.0, 2.0], [3.0, 6.0]])
+    with pytest.raises(MarketError, match="sum to 1"):
+        split(budgets, (0.5, 0.6))
+
+
+def test_tight_budgets_run_out_and_unlimited_ones_never():
+    tight = np.full((2, 6), 2.0)
+    auctions, _, _ = run(tight)
+    assert exhausted_share(auctions.ledger.spend, tight) > 0.5
+    free, _, _ = run()
+    assert exhausted_share(free.ledger.spend, unlimited(2, 6)) == 0.0
+
+
+def test_ledger_rows_sum_to_the_impressions():
+    budgets = np.full((2, 6), 4.0)
+    budgets[0, 0] = np.inf
+    auctions, pages, book = run(budgets)
+    ledger = ledger_columns(auctions, budgets, np.array([20, 21]))
+    shown = impression_columns(auctions, pages.request_id, book.advertiser)
+    assert ledger["spend"].sum() == pytest.approx(shown["charged"].sum())
+    assert ledger["value"].sum() == pytest.approx(shown["value"].sum())
+    assert ledger["clicks"].sum() == shown["click"].sum()
+    assert np.isnan(ledger["budget"][0])
+    assert ledger["day"].tolist() == [20] * 6 + [21] * 6
+    day = pages.budget_row[shown["row"]]
+    for d, v in ((0, 1), (1, 5)):
+        mine = (day == d) & (shown["advertiser"] == v)
+        assert shown["charged"][mine].sum() == pytest.approx(auctions.ledger.spend[d, v])
+
+
+def test_impressions_are_sorted_by_request_and_slot():
+    auctions, pages, book = run()
+    shown = impression_columns(auctions, pages.request_id, book.advertiser)
+    keys = shown["request_id"].astype(np.int64) * 10 + shown["slot"]
+    assert (np.diff(keys) > 0).all()
+    np.testing.assert_array_equal(pages.request_id[shown["row"]], shown["request_id"])
+    np.testing.assert_array_equal(np.isnan(shown["conversion_s"]), ~shown["conversion"])
+    late = shown["conversion_s"] - pages.time_s[shown["row"]]
+    assert (late[shown["conversion"]] > 0).all()
+
+
+def test_truth_columns_hold_each_request_once():
+    auctions, pages, _ = run()
+    truth = truth_columns(auctions, pages.request_id, pages.request_id % np.uint64(7))
+    assert (np.diff(truth["request_id"].astype(np.int64)) > 0).all()
+    assert truth["expected_advv"].sum() == pytest.approx(auctions.expected_advv.sum())
+    np.testing.assert_array_equal(truth["user_id"], truth["request_id"] % 7)
