@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,9 +26,7 @@ from simulator.experiment.settings import (
     Training,
 )
 from simulator.experiment.toml_writer import write_toml
-
-if TYPE_CHECKING:
-    from simulator.world.config import WorldConfig
+from simulator.world.config import WorldConfig, preset, presets
 
 __all__ = [
     "Arm",
@@ -121,14 +119,12 @@ def to_toml(config: ExperimentConfig) -> str:
     return write_toml(config.model_dump(mode="json"))
 
 
-def world_config(config: ExperimentConfig) -> "WorldConfig":
+def world_config(config: ExperimentConfig) -> WorldConfig:
     """The world the file asks for: its preset with the file's own values in place of the preset's.
 
     Raises:
         ValueError: an unknown preset, an unknown parameter, or a value the world refuses.
     """
-    from simulator.world.config import preset
-
     replaced: dict[str, Any] = dict(config.traffic.world)
     for name, value in (
         ("days", config.experiment.days),
@@ -331,29 +327,34 @@ def _suggest(name: str, known: Sequence[str]) -> str | None:
 
 def _world_problems(config: ExperimentConfig, origin: _Origin) -> list[Problem]:
     """What the world itself refuses: the preset's name, parameters it does not have, values out of range."""
-    from simulator.world.config import WorldConfig, preset
-
-    known = [field.name for field in fields(WorldConfig)]
-    unknown = [name for name in config.traffic.world if name not in known]
+    name = config.traffic.preset or ""
+    if name not in presets():
+        close = difflib.get_close_matches(name, presets(), n=1)
+        help = f"did you mean `{close[0]}`?" if close else None
+        message = f"`traffic.preset`: no preset {name!r}; expected one of {', '.join(presets())}"
+        return [origin.at(("traffic", "preset"), message, help)]
+    known = [field.name for field in fields(WorldConfig) if field.name != "preset"]
+    unknown = [key for key in config.traffic.world if key not in known]
     if unknown:
         return [
             origin.at(
-                ("traffic", "world", name), f"unknown key `{name}` in [traffic.world]", _suggest(name, known)
+                ("traffic", "world", key), f"unknown key `{key}` in [traffic.world]", _suggest(key, known)
             )
-            for name in unknown
+            for key in unknown
         ]
-    preset_name = config.traffic.preset or ""
-    try:
-        preset(preset_name)
-    except ValueError as error:
-        names = re.findall(r"[\w-]+", str(error))
-        close = difflib.get_close_matches(preset_name, [n for n in names if n != preset_name], n=1)
-        help = f"did you mean `{close[0]}`?" if close else None
-        return [origin.at(("traffic", "preset"), f"`traffic.preset`: {error}", help)]
     try:
         world_config(config)
     except (ValueError, TypeError) as error:
-        return [origin.at(("traffic", "world"), f"`traffic.world`: {error}")]
+        # The world names the parameter; `days` and its like stand elsewhere in the file.
+        named = [key for key in known if re.search(rf"\b{key}\b", str(error))]
+        elsewhere = {"days": "experiment", "pre_days": "experiment", "slots": "market"}
+        paths: list[KeyPath] = [("traffic", "world", key) for key in named if key in config.traffic.world]
+        paths += [
+            (elsewhere[key], key)
+            for key in named
+            if key in elsewhere and getattr(getattr(config, elsewhere[key]), key) is not None
+        ]
+        return [origin.at(paths[0] if paths else ("traffic", "world"), f"the world refuses it: {error}")]
     return []
 
 

@@ -179,7 +179,7 @@ class Traffic(Table):
     time_compression: Compression = Field(
         default="auto", description='Log seconds per simulated second, or "auto".'
     )
-    world: dict[str, bool | int | float] = Field(
+    world: dict[str, Any] = Field(
         default_factory=dict, description="Parameters that replace the preset's, such as users or requests."
     )
 
