@@ -1,0 +1,321 @@
+"""How long an arm's stages take: drawn from a profile, or measured while they run.
+
+`ServiceTimes` is the pipeline's only view of work. All values are seconds of simulated time and
+are never scaled, padded or slept. A request is named by its row in the trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simulator.serving.arm import ServingArm
+from simulator.serving.grid import Grid, Mixture
+from simulator.serving.profile import ServiceProfile
+from simulator.world.draws import uniform
+
+# What the ladder believes a request's own work takes at most. At P95 a request admitted with no
+# slack left is late one time in twenty; at P99, one time in a hundred.
+LADDER_QUANTILE = 0.99
+
+
+class Predictions(Protocol):
+    """What the ladder may know before the work is done; seconds."""
+
+    def predict_store_s(self, history: int) -> float:
+        """A high quantile of reading `history` behaviours."""
+        ...
+
+    def predict_transport_s(self, history: int) -> float:
+        """A high quantile of packing and unpacking them."""
+        ...
+
+    def predict_score_s(self, model: str, history: int, batch: int) -> float:
+        """A high quantile of scoring one batch."""
+        ...
+
+    def expected_score_s(self, model: str, history: int, batch: int) -> float:
+        """The mean of scoring one batch, for work queued ahead: many batches take their mean."""
+        ...
+
+
+class ServiceTimes(Predictions, Protocol):
+    """One arm's work. The pipeline asks for each piece once, when it starts."""
+
+    def store_s(self, request: int, history: int) -> float:
+        """Read a request's newest `history` behaviours."""
+        ...
+
+    def transport_s(self, request: int, history: int) -> float:
+        """Pack and unpack what was read."""
+        ...
+
+    def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
+        """Score one batch with one model; it costs what its longest history costs."""
+        ...
+
+
+class ProfilePredictions:
+    """A profile's quantiles and means for one arm, looked up once per distinct question.
+
+    Args:
+        profile: measured spreads.
+        arm: whose store and models.
+        candidates: per request.
+        quantile: what `predict_*` states, in (0, 1).
+
+    Attributes:
+        clamped: lookups outside the profile's grid, by stage; they got its edge instead.
+
+    Raises:
+        ProfileError: the profile lacks the arm's store or a model of its ladder.
+        ValueError: the quantile or the candidates are out of range.
+    """
+
+    def __init__(
+        self,
+        profile: ServiceProfile,
+        arm: ServingArm,
+        candidates: int,
+        quantile: float = LADDER_QUANTILE,
+    ) -> None:
+        if not 0.0 < quantile < 1.0:
+            raise ValueError(
+                f"Found a ladder quantile of {quantile}, expected one between 0 and 1, such as 0.99."
+            )
+        if candidates < 1:
+            raise ValueError(f"Found {candidates} candidates a request, expected at least 1. See the trace.")
+        self.quantile = quantile
+        self.candidates = candidates
+        self.clamped = {"store": 0, "transport": 0, "score": 0}
+        self._store_grid = profile.store_grid(arm.store)
+        self._transport_grid = profile.transport_grid
+        self._score_grids: dict[str, Grid] = {
+            step.model: profile.score_grid(step.model) for step in arm.steps if step.model is not None
+        }
+        self._store: dict[int, Mixture] = {}
+        self._transport: dict[int, Mixture] = {}
+        self._score: dict[tuple[str, int, int], Mixture] = {}
+        self._predicted: dict[Any, float] = {}
+
+    def store_spread(self, history: int) -> Mixture:
+        """The store's spread at a history length."""
+        spread = self._store.get(history)
+        if spread is None:
+            spread = self._store[history] = self._store_grid.at(history)
+        return spread
+
+    def transport_spread(self, history: int) -> Mixture:
+        """Transport's spread at a history length."""
+        spread = self._transport.get(history)
+        if spread is None:
+            spread = self._transport[history] = self._transport_grid.at(history)
+        return spread
+
+    def score_spread(self, model: str, history: int, batch: int) -> Mixture:
+        """Scoring's spread for a batch."""
+        key = (model, history, batch)
+        spread = self._score.get(key)
+        if spread is None:
+            spread = self._score[key] = self._score_grids[model].at(history, self.candidates, batch)
+        return spread
+
+    def predict_store_s(self, history: int) -> float:
+        """See `Predictions`."""
+        seconds = self._predicted.get(history)
+        if seconds is None:
+            seconds = self._predicted[history] = self.store_spread(history).quantile(self.quantile)
+        return seconds
+
+    def predict_transport_s(self, history: int) -> float:
+        """See `Predictions`."""
+        seconds = self._predicted.get(("transport", history))
+        if seconds is None:
+            seconds = self.transport_spread(history).quantile(self.quantile)
+            self._predicted["transport", history] = seconds
+        return seconds
+
+    def predict_score_s(self, model: str, history: int, batch: int) -> float:
+        """See `Predictions`."""
+        key = (model, history, batch)
+        seconds = self._predicted.get(key)
+        if seconds is None:
+            seconds = self._predicted[key] = self.score_spread(*key).quantile(self.quantile)
+        return seconds
+
+    def expected_score_s(self, model: str, history: int, batch: int) -> float:
+        """See `Predictions`."""
+        key = ("mean", model, history, batch)
+        seconds = self._predicted.get(key)
+        if seconds is None:
+            seconds = self._predicted[key] = self.score_spread(model, history, batch).mean()
+        return seconds
+
+
+class ProfileServiceTimes(ProfilePredictions):
+    """Draws by inverse CDF, one uniform a request and stage.
+
+    The uniforms are keyed by (seed, stage, request id) and never by the arm, so every arm meets
+    the same luck (common random numbers). A batch draws with its first request's uniform.
+
+    Args:
+        profile, arm, candidates, quantile: see `ProfilePredictions`.
+        seed: the experiment's.
+        request_ids: (R,) unsigned integers, by row of the trace.
+    """
+
+    def __init__(
+        self,
+        profile: ServiceProfile,
+        arm: ServingArm,
+        candidates: int,
+        seed: int,
+        request_ids: ArrayLike,
+        quantile: float = LADDER_QUANTILE,
+    ) -> None:
+        super().__init__(profile, arm, candidates, quantile)
+        # Python floats: a list's element costs a third of a numpy scalar's in the event loop.
+        self._u_store: list[float] = uniform(seed, "service-store", request_ids).tolist()
+        self._u_transport: list[float] = uniform(seed, "service-transport", request_ids).tolist()
+        self._u_score: list[float] = uniform(seed, "service-score", request_ids).tolist()
+
+    def store_s(self, request: int, history: int) -> float:
+        """See `ServiceTimes`."""
+        spread = self._store.get(history) or self.store_spread(history)
+        if spread.clamped:
+            self.clamped["store"] += 1
+        return spread.quantile(self._u_store[request])
+
+    def transport_s(self, request: int, history: int) -> float:
+        """See `ServiceTimes`."""
+        spread = self._transport.get(history) or self.transport_spread(history)
+        if spread.clamped:
+            self.clamped["transport"] += 1
+        return spread.quantile(self._u_transport[request])
+
+    def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
+        """See `ServiceTimes`."""
+        spread = self.score_spread(model, max(histories), len(requests))
+        if spread.clamped:
+            self.clamped["score"] += 1
+        return spread.quantile(self._u_score[requests[0]])
+
+
+class ReadSeconds(Protocol):
+    """What a store says of one read (as `seqvault`'s ReadTime): own_s <= call_s."""
+
+    @property
+    def call_s(self) -> float:
+        """The whole call."""
+        ...
+
+    @property
+    def own_s(self) -> float:
+        """The store's own work, without the language binding's."""
+        ...
+
+
+class LiveServiceTimes:
+    """Real calls, made inside the simulated process; their measured duration is simulated time.
+
+    The store is charged `own_s`; the binding's share (call_s - own_s) is reported, not charged.
+    Scores are kept, so that nothing is computed twice.
+
+    Args:
+        read: (request, history) -> (payload, its ReadSeconds).
+        transport: payload -> payload, packed and unpacked once.
+        score: (requests, model, histories, payloads) -> (B, C) float32 scores, on the host when it
+            returns (a GPU is synchronised). A payload may hold more behaviours than the history
+            the ladder settled on: score the newest.
+        predictions: for the ladder, from a calibration on this machine.
+
+    Attributes:
+        scores: request -> (model, history, (C,) float32).
+        store_own_s, store_binding_s, transport_spent_s, score_spent_s: totals, s.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], tuple[Any, ReadSeconds]],
+        transport: Callable[[Any], Any],
+        score: Callable[[Sequence[int], str, Sequence[int], Sequence[Any]], NDArray[np.float32]],
+        predictions: Predictions,
+    ) -> None:
+        self._read, self._transport, self._score = read, transport, score
+        self._predictions = predictions
+        self._payloads: dict[int, Any] = {}
+        self.scores: dict[int, tuple[str, int, NDArray[np.float32]]] = {}
+        self.store_own_s = self.store_binding_s = self.transport_spent_s = self.score_spent_s = 0.0
+
+    @property
+    def binding_share(self) -> float:
+        """Share of the store calls' time spent in the language binding, in [0, 1]."""
+        call_s = self.store_own_s + self.store_binding_s
+        return self.store_binding_s / call_s if call_s > 0.0 else 0.0
+
+    def store_s(self, request: int, history: int) -> float:
+        """See `ServiceTimes`.
+
+        Raises:
+            ValueError: the store reports more own work than the call took, or a negative time.
+        """
+        payload, spent = self._read(request, history)
+        if not 0.0 <= spent.own_s <= spent.call_s:
+            raise ValueError(
+                f"The store reports own_s {spent.own_s} of a call of {spent.call_s} s, expected "
+                "0 <= own_s <= call_s. Correct the store's timing."
+            )
+        self._payloads[request] = payload
+        self.store_own_s += spent.own_s
+        self.store_binding_s += spent.call_s - spent.own_s
+        return spent.own_s
+
+    def transport_s(self, request: int, history: int) -> float:
+        """See `ServiceTimes`."""
+        payload = self._payloads[request]
+        start_s = time.perf_counter()
+        payload = self._transport(payload)
+        spent_s = time.perf_counter() - start_s
+        self._payloads[request] = payload
+        self.transport_spent_s += spent_s
+        return spent_s
+
+    def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
+        """See `ServiceTimes`.
+
+        Raises:
+            ValueError: the scorer returned another number of rows than requests.
+        """
+        payloads = [self._payloads.pop(r) for r in requests]
+        start_s = time.perf_counter()
+        scores = self._score(requests, model, histories, payloads)
+        spent_s = time.perf_counter() - start_s
+        if len(scores) != len(requests):
+            raise ValueError(
+                f"The scorer returned {len(scores)} rows for {len(requests)} requests, expected one each. "
+                "Correct the scorer."
+            )
+        for request, history, row in zip(requests, histories, scores, strict=True):
+            self.scores[request] = (model, history, row)
+        self.score_spent_s += spent_s
+        return spent_s
+
+    def predict_store_s(self, history: int) -> float:
+        """See `Predictions`."""
+        return self._predictions.predict_store_s(history)
+
+    def predict_transport_s(self, history: int) -> float:
+        """See `Predictions`."""
+        return self._predictions.predict_transport_s(history)
+
+    def predict_score_s(self, model: str, history: int, batch: int) -> float:
+        """See `Predictions`."""
+        return self._predictions.predict_score_s(model, history, batch)
+
+    def expected_score_s(self, model: str, history: int, batch: int) -> float:
+        """See `Predictions`."""
+        return self._predictions.expected_score_s(model, history, batch)

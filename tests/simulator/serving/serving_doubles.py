@@ -1,0 +1,126 @@
+"""Synthetic profiles, arms and arrivals, and service times that are textbook distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.serving.arm import LadderStep, ServingArm, build_ladder
+from simulator.serving.profile import Machine, Samples, ServiceProfile
+
+HISTORIES = (0, 10, 50, 100, 250, 500, 1000)
+BATCHES = (1, 2, 4, 8, 16)
+CANDIDATES = (4, 16)
+
+
+def lognormal(seed: int, mean_s: float, sigma: float, count: int = 200) -> Samples:
+    """Sorted lognormal samples of about the mean."""
+    rng = np.random.default_rng(seed)
+    samples = np.sort(mean_s * np.exp(sigma * rng.standard_normal(count) - 0.5 * sigma**2))
+    return tuple(float(s) for s in samples)
+
+
+def synthetic_profile(sigma: float = 0.25) -> ServiceProfile:
+    """A store that is read-heavy ("wide") and one that is not ("lean"); a light and a heavy model."""
+    stores = {"wide": (60e-6, 1.5e-6), "lean": (30e-6, 0.05e-6)}
+    models = {"light": (250e-6, 0.3e-6, 40e-6), "heavy": (500e-6, 1.0e-6, 150e-6)}
+    return ServiceProfile(
+        machine=Machine("synthetic", 1, 1.0, None),
+        versions={},
+        commit="none",
+        date="2025-01-01",
+        store={
+            key: {h: lognormal(h, base + each * h, sigma) for h in HISTORIES}
+            for key, (base, each) in stores.items()
+        },
+        transport={h: lognormal(7 + h, 20e-6 + 0.02e-6 * h, sigma) for h in HISTORIES},
+        score={
+            model: {
+                (h, c, b): lognormal(h + 31 * c + 7 * b, base + b * (row + each * h) + 1e-6 * b * c, sigma)
+                for h in HISTORIES
+                for c in CANDIDATES
+                for b in BATCHES
+            }
+            for model, (base, each, row) in models.items()
+        },
+    )
+
+
+def short_arm(**settings: int) -> ServingArm:
+    """Light model on 50 behaviours of the read-heavy store."""
+    sizes = {"store_workers": 1, "scorers": 1, "max_batch": 8} | settings
+    return ServingArm("short", "wide", build_ladder("light", 50, "light", 50), **sizes)
+
+
+def long_arm(**settings: int) -> ServingArm:
+    """Heavy model on 1,000 behaviours of the lean store, light model as its light step."""
+    sizes = {"store_workers": 1, "scorers": 1, "max_batch": 8} | settings
+    return ServingArm("long", "lean", build_ladder("heavy", 1000, "light", 50), **sizes)
+
+
+def history_lengths(count: int, seed: int = 3) -> NDArray[np.int64]:
+    """Skewed history lengths up to 1,000."""
+    rng = np.random.default_rng(seed)
+    return np.minimum(np.exp(rng.normal(5.5, 1.2, count)), 1000.0).astype(np.int64)
+
+
+def daily_arrivals(
+    rate: float, count: int, seed: int, days: int = 4, bursts: int = 12
+) -> NDArray[np.float64]:
+    """Arrivals at a mean rate with a daily curve (peak 1.6 x mean) and short bursts on top of it."""
+    rng = np.random.default_rng(seed)
+    grid = np.linspace(0.0, 1.0, 20_001)
+    intensity = 1.0 + 0.6 * np.sin(2.0 * np.pi * days * grid)
+    for centre in rng.uniform(0.0, 1.0, bursts):
+        intensity += 1.0 * (np.abs(grid - centre) < 0.002)
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (intensity[1:] + intensity[:-1]))])
+    positions = np.cumsum(rng.exponential(1.0, count))
+    unit = np.interp(positions / positions[-1], cumulative / cumulative[-1], grid)
+    arrivals: NDArray[np.float64] = unit * (count / rate)
+    return arrivals
+
+
+class DrawnTimes:
+    """Service times given by row, one array a stage; predictions are their means."""
+
+    def __init__(
+        self,
+        store_s: NDArray[np.float64],
+        score_s: NDArray[np.float64] | None = None,
+        batch_s: Callable[[int], float] | None = None,
+    ) -> None:
+        self._store = store_s.tolist()
+        self._score = (np.zeros_like(store_s) if score_s is None else score_s).tolist()
+        self._store_mean = float(np.mean(store_s))
+        self._score_mean = float(np.mean(self._score))
+        self._batch = batch_s
+
+    def store_s(self, request: int, history: int) -> float:
+        return float(self._store[request])
+
+    def transport_s(self, request: int, history: int) -> float:
+        return 0.0
+
+    def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
+        return self._batch(len(requests)) if self._batch else float(self._score[requests[0]])
+
+    def predict_store_s(self, history: int) -> float:
+        return self._store_mean
+
+    def predict_transport_s(self, history: int) -> float:
+        return 0.0
+
+    def predict_score_s(self, model: str, history: int, batch: int) -> float:
+        return self._batch(batch) if self._batch else self._score_mean
+
+    expected_score_s = predict_score_s
+
+
+def plain_arm(
+    store_workers: int = 1, scorers: int = 1, max_batch: int = 1, max_wait_s: float = 0.0
+) -> ServingArm:
+    """One step and the prior order."""
+    steps = (LadderStep("full", "model", 1), LadderStep("prior", None, 0))
+    return ServingArm("plain", "store", steps, store_workers, scorers, max_batch, max_wait_s)
