@@ -1,0 +1,82 @@
+"""Organic behaviours of many users in flat columns; numpy only.
+
+Letters: U users, N behaviours. Times are whole seconds from the trace's epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORT, CLICK, DEEP = 0, 1, 2  #: action codes
+FEED, VIDEO, SEARCH = 0, 1, 2  #: scene codes; each scene is one sequence type
+ACTIONS, SCENES = 3, 3
+
+#: Columns beside user_id, with dtype, in the order of the behaviours contract.
+COLUMNS: dict[str, str] = {
+    "time_s": "i8",
+    "item_id": "u8",
+    "category": "u2",
+    "action": "u1",
+    "scene": "u1",
+    "dwell_s": "u2",
+}
+
+
+@dataclass(frozen=True)
+class Behaviours:
+    """Flat columns (N,), sorted by (user, time); equal times keep the order they happened in.
+
+    User `users[i]` owns rows offsets[i] to offsets[i + 1].
+    """
+
+    users: NDArray[np.uint64]  #: (U,) ascending
+    offsets: NDArray[np.int64]  #: (U + 1,)
+    time_s: NDArray[np.int64]
+    item_id: NDArray[np.uint64]
+    category: NDArray[np.uint16]
+    action: NDArray[np.uint8]
+    scene: NDArray[np.uint8]
+    dwell_s: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    @property
+    def user_id(self) -> NDArray[np.uint64]:
+        """(N,) the user of each behaviour; made on request, because it repeats."""
+        return np.repeat(self.users, np.diff(self.offsets))
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """The stored columns by name, without user_id."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    @classmethod
+    def concatenate(cls, parts: list[Behaviours]) -> Behaviours:
+        """Behaviours of consecutive groups of users, joined."""
+        lengths = np.concatenate([np.diff(p.offsets) for p in parts])
+        return cls(
+            np.concatenate([p.users for p in parts]),
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in COLUMNS),
+        )
+
+    def count_before(self, user_rows: NDArray[np.int64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """How many behaviours of user `users[row]` have time_s < the given time, i8 (R,).
+
+        A binary search over all rows at once: no copy of the columns is made.
+        """
+        low = self.offsets[user_rows].copy()
+        start, high = low.copy(), self.offsets[user_rows + 1].copy()
+        while True:
+            active = low < high
+            if not active.any():
+                return low - start
+            middle = (low + high) // 2
+            # Rows already decided may point one past the end; their comparison is not used.
+            earlier = self.time_s[np.minimum(middle, len(self) - 1)] < time_s
+            low = np.where(active & earlier, middle + 1, low)
+            high = np.where(active & ~earlier, middle, high)

@@ -1,0 +1,300 @@
+"""Every parameter of the ground-truth world, and the named presets.
+
+Start with `preset("demo")`. An *event* is one organic behaviour; interests live on the event
+axis, whose origin is chosen so that every user stands at event T = `history_max` when the
+pre-period begins. Money is in units of one currency, logits are natural, times carry units.
+
+The preset `paper` is calibrated: its interest strength makes the AUC gap between long and
+short histories resemble the one LASER reports (arXiv:2602.11562). That gap is an input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+#: One burst of arrivals: (day after the pre-period's first midnight, hour, minutes, factor).
+Burst = tuple[int, float, float, float]
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Parameters of one world. Frozen; change with `dataclasses.replace` or `preset(**overrides)`.
+
+    Raises:
+        ValueError: a parameter is outside its range (the message says found, expected, what to do).
+    """
+
+    preset: str = "custom"
+
+    # --- sizes
+    users: int = 3600
+    history_max: int = 1000  #: events kept per user before the log begins; also T of the event axis
+    history_median: float = 1000.0  #: median of the lognormal length before clipping at history_max
+    history_sd: float = 1.06  #: sd of the log length (MovieLens)
+    history_min: int = 20
+    categories: int = 200
+    ads: int = 2000
+    advertisers: int = 200
+    clusters: int = 20  #: demographic clusters
+    items_per_category: int = 5000
+    item_zipf: float = 0.65  #: popularity of the r-th item of a category falls as r**-item_zipf
+    candidates: int = 32  #: ads per request of the trace
+    slots: int = 1
+
+    # --- days and requests
+    history_days: int | None = None  #: days before the log; None: 60 + 0.3 history_max
+    log_days: int = 14
+    holdout_days: int = 2
+    pre_days: int = 2
+    days: int = 5  #: of the experiment
+    requests: int = 13_000  #: pre-period and experiment together, exact
+    log_requests: int = 10  #: per user, training and holdout together
+    log_candidates: int = 8  #: random ads shown per log request
+
+    # --- interests (events)
+    interests: int = 16
+    interests_permanent: int = 4  #: the first ones are alive throughout
+    interests_evergreen: int = 2  #: the first ones are always evergreen
+    share_evergreen: float = 0.15
+    share_burst: float = 0.15  #: the rest is periodic
+    life_share: float = 1.5  #: mean life, in units of T
+    burst_life: float = 400.0  #: mean life of a one-off burst, events
+    period_min: float = 300.0
+    period_max: float = 1500.0
+    duty_min: float = 0.05
+    duty_max: float = 0.20
+    category_zipf: float = 0.7
+    cluster_share: float = 0.5  #: share of interests drawn from the cluster's own taste
+    cluster_concentration: float = 0.1
+
+    # --- sessions
+    session_mean: float = 10.0  #: events, geometric
+    topic_first: float = 0.525
+    topic_second: float = 0.175
+    dormant_topic: float = 0.02  #: weight of a dormant interest when topics are drawn
+    session_gap_days: float = 0.485  #: median of the lognormal gap at activity 1; pooled: 0.51 day
+    session_gap_sd: float = 0.98
+    activity_floor: float = 0.4  #: a user's pace is floor + 2 (1 - floor) x arcsine draw, mean 1
+    gap_median_s: float = 11.0  #: between two behaviours of a session
+    gap_sd: float = 1.778  #: 83 % under a minute
+    gap_max_s: float = 1800.0  #: a longer pause would be another session
+    bursts: tuple[Burst, ...] = ((1, 12.0, 20.0, 4.0), (3, 20.5, 15.0, 6.0))
+
+    # --- response
+    b0: float = -3.3
+    bA: float = 0.6
+    bR: float = 0.35
+    dormant_click: float = 0.7
+    affinity_cap: float = 2.5
+    user_sd: float = 1.10
+    propensity_noise: float = 0.35
+    ad_sd: float = 0.4
+    category_sd: float = 0.3
+    position_slope: float = 0.15
+    hour_amplitude: float = 0.15
+    cvr0: float = -2.5
+    cvr_sd: float = 0.4
+    cvr_affinity: float = 0.4
+    interest_candidates: float = 0.35  #: share of candidates from lifelong interests, dead included
+    tcpa_median: float = 20.0
+    tcpa_sd: float = 0.4
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field.name, str(field.type), getattr(self, field.name))
+        for name, (accepts, expected) in _RULES.items():
+            value = getattr(self, name)
+            if value is not None and not accepts(value):
+                raise ValueError(
+                    f"World parameter {name} is {value!r}, expected {expected}. "
+                    f"Change {name} or leave it out."
+                )
+        for found, accepted, advice in _combinations(self):
+            if not accepted:
+                raise ValueError(f"{found}. {advice}")
+
+    @property
+    def history_span_days(self) -> int:
+        """Days from the trace's epoch to the log's first midnight."""
+        return 60 + math.ceil(0.3 * self.history_max) if self.history_days is None else self.history_days
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _at_least(low: float, unit: str = "") -> _Rule:
+    return lambda v: v >= low, f"at least {low:g}{unit}"
+
+
+def _between(low: float, high: float) -> _Rule:
+    return lambda v: low <= v <= high, f"between {low:g} and {high:g}"
+
+
+def _positive() -> _Rule:
+    return lambda v: v > 0, "above 0"
+
+
+_RULES: dict[str, _Rule] = {
+    "users": _at_least(1), "history_max": _at_least(1), "history_median": _at_least(1),
+    "history_sd": _between(0, 5), "history_min": _at_least(0), "categories": _between(2, 65_000),
+    "ads": _at_least(2), "advertisers": _between(1, 65_000), "clusters": _at_least(1),
+    "items_per_category": _at_least(1), "item_zipf": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "candidates": _at_least(1), "slots": _between(1, 255), "history_days": _at_least(1, " day"),
+    "log_days": _at_least(1, " day"), "holdout_days": _at_least(1, " day"),
+    "pre_days": _at_least(0, " days"), "days": _at_least(1, " day"), "requests": _at_least(1),
+    "log_requests": _at_least(1), "log_candidates": _between(1, 127),
+    "interests": _at_least(1), "interests_permanent": _at_least(0), "interests_evergreen": _at_least(0),
+    "share_evergreen": _between(0, 1), "share_burst": _between(0, 1), "life_share": _positive(),
+    "burst_life": _positive(), "period_min": _at_least(1), "period_max": _at_least(1),
+    "duty_min": _between(0, 1), "duty_max": _between(0, 1), "category_zipf": _between(0, 5),
+    "cluster_share": _between(0, 1), "cluster_concentration": _at_least(0.001),
+    "session_mean": _at_least(1, " event"), "topic_first": _between(0, 1), "topic_second": _between(0, 1),
+    "dormant_topic": _between(0, 1), "session_gap_days": _between(0.001, 1000),
+    "session_gap_sd": _between(0, 5), "activity_floor": _between(0.05, 1), "gap_median_s": _positive(),
+    "gap_sd": _between(0, 5), "gap_max_s": _positive(), "b0": _between(-50, 50), "bA": _between(-10, 10),
+    "bR": _between(-10, 10), "dormant_click": _between(0, 1), "affinity_cap": _at_least(0),
+    "user_sd": _between(0, 10), "propensity_noise": _between(0, 10), "ad_sd": _between(0, 10),
+    "category_sd": _between(0, 10), "position_slope": _between(0, 10), "hour_amplitude": _between(0, 10),
+    "cvr0": _between(-50, 50), "cvr_sd": _between(0, 10), "cvr_affinity": _between(-10, 10),
+    "interest_candidates": _between(0, 1), "tcpa_median": _positive(), "tcpa_sd": _between(0, 5),
+}  # fmt: skip
+
+
+def _check_type(name: str, declared: str, value: object) -> None:
+    """Numbers must be finite numbers and counts must be whole: True or 3.5 users is a mistake."""
+    if declared.startswith("int"):
+        ok = (isinstance(value, int) and not isinstance(value, bool)) or (
+            value is None and "None" in declared
+        )
+        expected = "a whole number"
+    elif declared == "float":
+        ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        expected = "a finite number"
+    else:
+        return
+    if not ok:
+        raise ValueError(f"World parameter {name} is {value!r}, expected {expected}. Change {name}.")
+
+
+def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
+    """(what was found, whether it is accepted, what to do) for parameters that must fit together."""
+    most = max(c.candidates, c.log_candidates)
+    return [
+        (
+            f"{most} candidates of {c.ads} ads leave too little choice, expected at most half of the ads",
+            2 * most <= c.ads,
+            "Lower candidates (or log_candidates) or raise ads",
+        ),
+        (
+            f"{c.ads} ads for {c.categories} categories, expected at least one ad a category",
+            c.ads >= c.categories,
+            "Raise ads or lower categories",
+        ),
+        (
+            f"{c.advertisers} advertisers for {c.ads} ads, expected at least one ad an advertiser",
+            c.ads >= c.advertisers,
+            "Raise ads or lower advertisers",
+        ),
+        (
+            f"{c.slots} slots for {c.candidates} candidates, expected no more slots than candidates",
+            c.slots <= c.candidates,
+            "Lower slots or raise candidates",
+        ),
+        (
+            f"share_evergreen + share_burst is {c.share_evergreen + c.share_burst:g}, expected at most 1",
+            c.share_evergreen + c.share_burst <= 1,
+            "Lower one of them",
+        ),
+        (
+            f"topic_first + topic_second is {c.topic_first + c.topic_second:g}, expected at most 1",
+            c.topic_first + c.topic_second <= 1 + 1e-12,
+            "Lower one of them",
+        ),
+        (
+            f"period_min {c.period_min:g} > period_max {c.period_max:g} (events)",
+            c.period_min <= c.period_max,
+            "Swap them",
+        ),
+        (f"duty_min {c.duty_min:g} > duty_max {c.duty_max:g}", c.duty_min <= c.duty_max, "Swap them"),
+        (
+            f"history_min {c.history_min} > history_max {c.history_max}",
+            c.history_min <= c.history_max,
+            "Lower history_min or raise history_max",
+        ),
+        (
+            f"{c.interests_evergreen} evergreen interests are promised but only {c.interests_permanent} are "
+            f"permanent of {c.interests}, expected evergreen <= permanent <= interests",
+            c.interests_evergreen <= c.interests_permanent <= c.interests,
+            "Lower interests_evergreen or interests_permanent",
+        ),
+        *(
+            (
+                f"Burst {b!r} does not fit, expected "
+                "(day, hour in [0, 24), minutes within that day, factor > 0)",
+                len(b) == 4 and 0 <= b[1] < 24 and 0 < b[2] <= (24 - b[1]) * 60 and b[3] > 0,
+                "Correct the burst",
+            )
+            for b in c.bursts
+        ),
+    ]
+
+
+# The full-size world has five times the history, so periods grow with it.
+_FULL: dict[str, Any] = {
+    "users": 100_000, "history_max": 5000, "history_median": 5000.0, "period_min": 800.0,
+    "period_max": 6000.0, "log_days": 16, "holdout_days": 4, "log_requests": 5, "requests": 500_000,
+    "pre_days": 2, "days": 7,
+}  # fmt: skip
+_QUICK: dict[str, Any] = {
+    "users": 20_000, "log_days": 16, "holdout_days": 4, "log_requests": 5, "requests": 100_000,
+    "pre_days": 2, "days": 5,
+}  # fmt: skip
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {},
+    "quick": _QUICK,
+    "paper": _FULL | {"bA": 0.3, "bR": 0.2, "user_sd": 1.08, "b0": -3.1},
+    "loud": _FULL,
+    # Without affinity a lower logit would lower CTR; b0 restores the same click level.
+    "null": _QUICK | {"bA": 0.0, "bR": 0.0, "b0": -3.0},
+    "fast-drift": _QUICK
+    | {"interests": 60, "interests_permanent": 0, "interests_evergreen": 0, "life_share": 0.15, "b0": -3.1},
+}
+
+
+def presets() -> tuple[str, ...]:
+    """Names that `preset` knows."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str, **overrides: Any) -> WorldConfig:
+    """A named world, with any parameter replaced.
+
+    Args:
+        name: one of `presets()`.
+        overrides: fields of `WorldConfig`. Overriding `history_max` alone moves `history_median` along.
+
+    Raises:
+        ValueError: unknown preset or parameter (the message lists what is known), or a bad value.
+    """
+    if name not in _PRESETS:
+        raise ValueError(f"Unknown world preset {name!r}. Known: {', '.join(_PRESETS)}. Pick one of them.")
+    known = [f.name for f in dataclasses.fields(WorldConfig) if f.name != "preset"]
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise ValueError(
+            f"Unknown world parameter {', '.join(unknown)}. Known: {', '.join(known)}. Correct the name."
+        )
+    values = _PRESETS[name] | overrides
+    if "history_max" in overrides:
+        if "history_median" not in overrides:
+            values["history_median"] = max(1, values["history_max"])
+        if "history_min" not in overrides:
+            values["history_min"] = max(0, min(WorldConfig.history_min, values["history_max"]))
+    if "bursts" in values:
+        values["bursts"] = tuple(tuple(b) for b in values["bursts"])
+    return WorldConfig(preset=name, **values)

@@ -1,0 +1,242 @@
+"""One block of users in full: their behaviours, and the moments at which they are asked for ads.
+
+Everything here depends on (configuration, seed, block) alone, so blocks can be made in any order,
+on any worker, and one at a time. Letters: S sessions, E events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.traffic.behaviours import Behaviours
+from simulator.world.catalogue import ITEM_ID_BASE, Categories
+from simulator.world.clock import Timeline, Warp
+from simulator.world.config import WorldConfig
+from simulator.world.draws import uniform
+from simulator.world.sessions import Sessions, draw_sessions
+from simulator.world.streams import block_stream
+from simulator.world.users import ACTIVE, BLOCK_USERS, DORMANT, UserTable
+
+#: P(short), P(click), P(deep) of a genuine event and of a noise event.
+ACTION_MIX = np.array([[0.25, 0.50, 0.25], [0.70, 0.27, 0.03]])
+#: P(feed), P(video), P(search): people search for what they care about, noise comes by feed.
+SCENE_MIX = np.array([[0.50, 0.35, 0.15], [0.62, 0.33, 0.05]])
+#: Median dwell of a short, click and deep behaviour, seconds; lognormal with sd DWELL_SD.
+DWELL_MEDIAN_S = np.array([2.5, 15.0, 70.0], dtype=np.float32)
+DWELL_SD = 0.7
+NO_TOPIC = np.uint16(65_535)  #: topic of a session whose user has no living interest
+_SIXTEEN = 65_536
+
+
+@dataclass(frozen=True)
+class Moments:
+    """When users are asked for ads; `event` and `topic` are hidden truth."""
+
+    user: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+    event: NDArray[np.int32]  #: index on the event axis, T at the pre-period's start
+    topic: NDArray[np.uint16]  #: first topic of the session under way
+
+    @classmethod
+    def concatenate(cls, parts: list[Moments]) -> Moments:
+        """Moments of several blocks, joined."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Block:
+    """All that happens to up to BLOCK_USERS users."""
+
+    behaviours: Behaviours
+    log: Moments
+    trace: Moments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every block needs to know: shared tables and how many requests each user gets."""
+
+    config: WorldConfig
+    seed: int
+    users: UserTable
+    categories: Categories
+    warp: Warp
+    trace_counts: NDArray[np.int64]  #: (users,) requests of the pre-period and experiment
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Per event (E,): user row in the block, session, index on the event axis, time (s, whole)."""
+
+    user: NDArray[np.int64]
+    session: NDArray[np.int64]
+    index: NDArray[np.int64]
+    time_s: NDArray[np.int64]
+
+
+def generate_block(plan: Plan, block: int) -> Block:
+    """Draw one block of users.
+
+    Raises:
+        ValueError: the world has no such block.
+    """
+    config = plan.config
+    first = block * BLOCK_USERS
+    if not 0 <= first < config.users:
+        raise ValueError(
+            f"Block {block} is outside this world of {config.users} users, {BLOCK_USERS} a block."
+        )
+    users = plan.users.rows(slice(first, first + BLOCK_USERS))
+    rng = block_stream(plan.seed, "behaviours", block)
+    sessions = draw_sessions(config, users, rng)
+    events, topics = _events(plan, users, sessions, rng)
+    columns = _contents(plan, events, topics, rng)
+    offsets = np.searchsorted(events.user, np.arange(len(users.activity) + 1))
+    ids = np.arange(first, first + len(users.activity), dtype=np.uint64)
+    behaviours = Behaviours(ids, offsets.astype(np.int64), events.time_s, *columns)
+    timeline = Timeline.of(config)
+    log_counts = np.full(len(ids), config.log_requests, dtype=np.int64)
+    spans = {
+        "log": (timeline.log_start_s, timeline.pre_start_s, log_counts),
+        "trace": (timeline.pre_start_s, timeline.end_s, plan.trace_counts[first : first + len(ids)]),
+    }
+    moments = {
+        cause: _moments(plan.seed, cause, behaviours, events, topics[:, 0], span)
+        for cause, span in spans.items()
+    }
+    return Block(behaviours, moments["log"], moments["trace"])
+
+
+def _events(
+    plan: Plan, users: UserTable, sessions: Sessions, rng: np.random.Generator
+) -> tuple[_Events, NDArray[np.uint16]]:
+    """Place every event in its session and in time; topics (S, 2) of each session."""
+    timeline = Timeline.of(plan.config)
+    count = len(sessions.user)
+    session = np.repeat(np.arange(count), sessions.length)
+    first = np.cumsum(sessions.length) - sessions.length
+    user = sessions.user[session]
+
+    # The event axis: index T belongs to a user's first event after the pre-period begins.
+    past = np.bincount(
+        sessions.user,
+        weights=np.where(sessions.start_s < timeline.pre_start_s, sessions.length, 0),
+        minlength=len(users.activity),
+    ).astype(np.int64)
+    user_first = np.searchsorted(user, np.arange(len(users.activity)))
+    origin = plan.config.history_max - past - user_first
+    index = np.arange(len(user)) + origin[user]
+    topics = _topics(plan.config, users, sessions.user, index[first], rng)
+
+    gap = np.exp(np.float32(plan.config.gap_sd) * rng.standard_normal(len(user), dtype=np.float32))
+    gap = np.minimum(gap * np.float32(plan.config.gap_median_s), np.float32(plan.config.gap_max_s))
+    gap[first] = 0.0
+    running = np.cumsum(gap, dtype=np.float64)
+    offset = running - running[first][session]
+    start = _without_overlap(sessions.user, plan.warp(sessions.start_s), offset[first + sessions.length - 1])
+    time_s = np.floor(start[session] + offset).astype(np.int64)
+    kept = time_s < timeline.end_s
+    return _Events(user[kept], session[kept], index[kept], time_s[kept]), topics
+
+
+def _without_overlap(
+    user: NDArray[np.int64], start_s: NDArray[np.float64], duration_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Delay a session until its user's previous one is over; most stay where they are."""
+    # A second's pause at least: rounding to whole seconds must not swap two sessions.
+    length = duration_s + 1.0
+    total = np.cumsum(length) - length
+    # One pass over all users: each user's times are lifted above those of the user before.
+    lift = user * (start_s.max() + total[-1] + 1.0)
+    delayed: NDArray[np.float64] = np.maximum.accumulate(start_s - total + lift) + total - lift
+    return np.maximum(delayed, start_s)
+
+
+def _topics(
+    config: WorldConfig,
+    users: UserTable,
+    user: NDArray[np.int64],
+    event: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.uint16]:
+    """Two topics (S, 2) a session, drawn by weight x state; NO_TOPIC if no interest lives."""
+    owners = users.rows(user)
+    states = owners.states(event)
+    share = np.zeros(3, dtype=np.float32)
+    share[DORMANT], share[ACTIVE] = config.dormant_topic, 1.0
+    running = np.cumsum(owners.weight * share[states], axis=1)
+    draws = rng.random((len(user), 2), dtype=np.float32) * running[:, -1:]
+    chosen = np.stack([(running <= draws[:, j : j + 1]).sum(axis=1) for j in (0, 1)], axis=1)
+    chosen = np.minimum(chosen, config.interests - 1)
+    topics = np.take_along_axis(owners.category, chosen, axis=1)
+    return np.where(running[:, -1:] > 0, topics, NO_TOPIC)
+
+
+def _contents(
+    plan: Plan, events: _Events, topics: NDArray[np.uint16], rng: np.random.Generator
+) -> tuple[NDArray[np.uint64], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
+    """item_id, category, action, scene, dwell_s of each event (E,)."""
+    config, n = plan.config, len(events.user)
+    # Four 16-bit uniforms an event: probabilities are rounded to 1/65,536.
+    kind, which, act, where = rng.integers(0, _SIXTEEN, (4, n), dtype=np.uint16)
+    first_cut = np.uint32(round(config.topic_first * _SIXTEEN))
+    second_cut = np.uint32(round((config.topic_first + config.topic_second) * _SIXTEEN))
+    topic = np.where(kind < first_cut, topics[events.session, 0], topics[events.session, 1])
+    noise = (kind >= second_cut) | (topic == NO_TOPIC)
+    category = np.where(noise, _quantiles(plan.categories.popularity)[which], topic)
+    action = _mixed(ACTION_MIX, noise, act)
+    scene = _mixed(SCENE_MIX, noise, where)
+
+    n_items = config.items_per_category
+    rank = rng.random(n, dtype=np.float32) ** np.float32(1.0 / (1.0 - config.item_zipf)) * n_items
+    item = np.minimum(rank.astype(np.int64), n_items - 1) + category.astype(np.int64) * n_items + ITEM_ID_BASE
+    spread = np.exp(np.float32(DWELL_SD) * rng.standard_normal(n, dtype=np.float32))
+    dwell = np.minimum(DWELL_MEDIAN_S[action] * spread, np.float32(3600.0))
+    return item.astype(np.uint64), category, action, scene, np.rint(dwell).astype(np.uint16)
+
+
+def _quantiles(popularity: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Category at each of 65,536 quantiles."""
+    at = (np.arange(_SIXTEEN) + 0.5) / _SIXTEEN
+    found = np.searchsorted(np.cumsum(popularity), at, side="right")
+    return np.minimum(found, len(popularity) - 1).astype(np.uint16)
+
+
+def _mixed(mix: NDArray[np.float64], noise: NDArray[np.bool_], u: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """A code per event from the genuine row or the noise row of a mix (2, 3)."""
+    cuts = np.rint(np.cumsum(mix, axis=1) * _SIXTEEN).astype(np.uint32)
+    row = noise.astype(np.int8)
+    code: NDArray[np.uint8] = (u >= cuts[row, 0]).astype(np.uint8) + (u >= cuts[row, 1]).astype(np.uint8)
+    return code
+
+
+def _moments(
+    seed: int,
+    cause: str,
+    behaviours: Behaviours,
+    events: _Events,
+    topic: NDArray[np.uint16],
+    span: tuple[float, float, NDArray[np.int64]],
+) -> Moments:
+    """Ask users 1 to 5 s after events of theirs, chosen evenly among those in [start, end)."""
+    start_s, end_s, counts = span
+    rows = np.arange(len(behaviours.users))
+    # Room for the pause keeps every request inside its period.
+    low = behaviours.count_before(rows, np.full(len(rows), start_s))
+    high = behaviours.count_before(rows, np.full(len(rows), end_s - 6.0))
+    counts = np.where(high > low, counts, 0)
+    row = np.repeat(rows, counts)
+    number = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    user = behaviours.users[row].astype(np.int64)
+    u = uniform(seed, f"{cause}-event", user, number)
+    picked = behaviours.offsets[row] + low[row] + np.floor(u * (high - low)[row]).astype(np.int64)
+    pause_s = 1.0 + 4.0 * uniform(seed, f"{cause}-pause", user, number)
+    return Moments(
+        user,
+        behaviours.time_s[picked] + pause_s,
+        events.index[picked].astype(np.int32),
+        topic[events.session[picked]],
+    )

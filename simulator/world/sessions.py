@@ -1,0 +1,100 @@
+"""When users visit: session starts and lengths, backwards and forwards from the log's first midnight.
+
+Times here are *even* time, before the daily warp (`clock.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.world.clock import DAY_S, Timeline
+from simulator.world.config import WorldConfig
+from simulator.world.users import UserTable
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """S sessions of a block of users, sorted by (user, start)."""
+
+    user: NDArray[np.int64]  #: (S,) row within the block
+    start_s: NDArray[np.float64]  #: even time
+    length: NDArray[np.int64]  #: events, at least 1
+
+
+def draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generator) -> Sessions:
+    """Sessions of whole histories and of the log, pre-period and experiment.
+
+    The history holds exactly `history_length` events. In both the log's days and the trace's days every
+    user starts at least one session: someone who never came would not be in the log or the trace.
+    """
+    pace = config.activity_floor + 2.0 * (1.0 - config.activity_floor) * users.activity.astype(np.float64)
+    old_start, old_length = _history(config, users, pace, rng)
+    new_start, new_length = _window(config, pace, rng)
+    start = np.concatenate([old_start[:, ::-1], new_start], axis=1)
+    length = np.concatenate([old_length[:, ::-1], new_length], axis=1)
+    kept = length > 0
+    user = np.broadcast_to(np.arange(len(pace))[:, None], start.shape)
+    return Sessions(user[kept].astype(np.int64), start[kept], length[kept])
+
+
+def _gaps(
+    config: WorldConfig, pace: NDArray[np.float64], width: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(U, width) gaps between session starts, seconds: lognormal, shorter for active users."""
+    z = rng.standard_normal((len(pace), width))
+    gaps: NDArray[np.float64] = (
+        config.session_gap_days * DAY_S * np.exp(config.session_gap_sd * z) / pace[:, None]
+    )
+    return gaps
+
+
+def _history(
+    config: WorldConfig, users: UserTable, pace: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Starts and lengths (U, S), newest session first; length 0 where a user has fewer sessions."""
+    need = users.history_length.astype(np.int64)
+    lengths = np.empty((len(need), 0), dtype=np.int64)
+    width = int(need.max() / config.session_mean * 1.25) + 20
+    while (lengths.sum(axis=1) < need).any():
+        lengths = np.concatenate(
+            [lengths, rng.geometric(1.0 / config.session_mean, (len(need), width))], axis=1
+        )
+    before = np.cumsum(lengths, axis=1) - lengths
+    # The oldest session loses the events beyond the history's length.
+    lengths = np.clip(need[:, None] - before, 0, lengths)
+    gaps = _gaps(config, pace, lengths.shape[1], rng)
+    # The log's first midnight falls somewhere inside the gap that spans it.
+    gaps[:, 0] *= rng.random(len(need))
+    back = np.cumsum(gaps, axis=1)
+    log_start = Timeline.of(config).log_start_s
+    # A history longer than the days before the log is squeezed into them, all gaps alike.
+    oldest = np.where(lengths > 0, back, 0.0).max(axis=1)
+    squeeze = np.minimum(1.0, (log_start - 1.0) / np.maximum(oldest, 1.0))
+    return log_start - back * squeeze[:, None], lengths
+
+
+def _window(
+    config: WorldConfig, pace: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Starts and lengths (U, S) after the log's first midnight, oldest first; length 0 past the end."""
+    timeline = Timeline.of(config)
+    begin, middle, end = timeline.log_start_s, timeline.pre_start_s, timeline.end_s
+    users = np.arange(len(pace))
+    gaps = np.empty((len(pace), 0))
+    width = int((end - begin) / DAY_S / config.session_gap_days) + 10
+    while (gaps.sum(axis=1) < end - begin).any():
+        gaps = np.concatenate([gaps, _gaps(config, pace, width, rng)], axis=1)
+    gaps[:, 0] *= rng.random(len(pace))
+    starts = begin + np.cumsum(gaps, axis=1)
+    u_log, u_trace = rng.random(len(pace)), rng.random(len(pace))
+    # No visit in a period: its first later visit moves into it, so the order stays.
+    starts[:, 0] = np.where(starts[:, 0] < middle, starts[:, 0], begin + u_log * (middle - begin))
+    first = (starts < middle).sum(axis=1)
+    room = np.concatenate([starts, np.full((len(pace), 1), np.inf)], axis=1)
+    absent = room[users, first] >= end
+    room[users[absent], first[absent]] = middle + u_trace[absent] * (end - middle)
+    lengths = rng.geometric(1.0 / config.session_mean, room.shape)
+    return room, np.where(room < end, lengths, 0)

@@ -1,0 +1,233 @@
+"""A whole world: catalogue, users, behaviours, the log, the trace and the truth behind them.
+
+Start with `build_world(preset("demo"), seed=7)`. Same configuration and seed, same world, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simulator.traffic.behaviours import Behaviours
+from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
+from simulator.traffic.trace import EXPERIMENT, PRE, Requests
+from simulator.world.candidates import draw_candidates
+from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
+from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
+from simulator.world.config import WorldConfig
+from simulator.world.draws import uniform
+from simulator.world.generate import Block, Moments, Plan, generate_block
+from simulator.world.response import response
+from simulator.world.streams import block_stream
+from simulator.world.users import block_count, build_users
+
+
+@dataclass(frozen=True)
+class World:
+    """A generated world; make it with `build_world`.
+
+    Public: `config`, `seed`, `timeline`, `catalogue`, `requests`, `log`, `behaviours`. The rest is
+    hidden truth, reached through `response` and `log_response`.
+    """
+
+    config: WorldConfig
+    seed: int
+    timeline: Timeline
+    catalogue: Catalogue
+    requests: Requests
+    log: LogImpressions
+    _plan: Plan
+    _ad_truth: AdTruth
+    _trace_moments: Moments
+    _log_moments: Moments
+    _behaviours: Behaviours | None
+
+    @property
+    def behaviours(self) -> Behaviours:
+        """All behaviours, history to the experiment's end.
+
+        Raises:
+            ValueError: the world was built with keep_behaviours=False.
+        """
+        if self._behaviours is None:
+            raise ValueError(
+                "This world was built with keep_behaviours=False and holds no behaviours. "
+                "Iterate behaviour_blocks(), or build it with keep_behaviours=True."
+            )
+        return self._behaviours
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of users that `behaviour_blocks` can make."""
+        return block_count(self.config)
+
+    def behaviour_blocks(self, first: int = 0, last: int | None = None) -> Iterator[Behaviours]:
+        """Behaviours of blocks [first, last) of users, redrawn one block at a time.
+
+        Together they equal `behaviours`; only one block is in memory.
+        """
+        for block in range(first, self.blocks if last is None else last):
+            yield generate_block(self._plan, block).behaviours
+
+    def response(
+        self, rows: ArrayLike, ads: ArrayLike, position: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The truth of requests of the trace.
+
+        Args:
+            rows: (n,) row numbers in `requests`.
+            ads: (n, k) or (n,) ad ids; any ads, candidates or not.
+            position: slots counted from 0, broadcast to the shape of ads.
+
+        Returns:
+            (p_click, p_convert), f8 of the shape of ads: P(click | shown), P(conversion | click).
+
+        Raises:
+            ValueError: a row, ad or position is outside its range.
+        """
+        return self._truth(self._trace_moments, rows, ads, position)
+
+    def log_response(
+        self, rows: ArrayLike, ads: ArrayLike, position: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `response`, for requests of the log."""
+        return self._truth(self._log_moments, rows, ads, position)
+
+    def _truth(
+        self, moments: Moments, rows: ArrayLike, ads: ArrayLike, position: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        row = _indices(rows, len(moments.user), "row")
+        ad = _indices(ads, self.config.ads, "ad")
+        if row.ndim != 1 or ad.ndim not in (1, 2) or len(ad) != len(row):
+            raise ValueError(
+                f"Rows have shape {row.shape} and ads {ad.shape}, expected (n,) and (n, k) or (n,). "
+                "Give one row of ads for each request."
+            )
+        place = np.broadcast_to(_indices(position, 2**31, "position"), ad.shape)
+        shape = ad.shape
+        taken = Moments(moments.user[row], moments.time_s[row], moments.event[row], moments.topic[row])
+        ad, place = ad.reshape(len(row), -1), place.reshape(len(row), -1)
+        click, convert = response(
+            self.config, self._plan.users, self.catalogue, self._ad_truth, taken, ad, place
+        )
+        return click.reshape(shape), convert.reshape(shape)
+
+
+def _indices(values: ArrayLike, size: int, what: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu" or int(array.min()) < 0 or int(array.max()) >= size:
+        raise ValueError(
+            f"The {what} numbers span {array.min()} to {array.max()} ({array.dtype}), "
+            f"expected whole numbers in [0, {size}). Check what they index."
+        )
+    return array.astype(np.int64)
+
+
+def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True) -> World:
+    """Generate a world.
+
+    Args:
+        config: see `preset`.
+        seed: any integer; another seed is another world of the same kind.
+        keep_behaviours: False holds no behaviours (the full-size presets need 16 GB for them);
+            `World.behaviour_blocks` then makes them one block at a time.
+
+    Raises:
+        ValueError: the seed is not an integer.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ValueError(f"The world's seed is {seed!r}, expected an integer. Give one such as 7.")
+    seed = int(seed)
+    catalogue, ad_truth, categories = build_catalogue(config, seed)
+    users = build_users(config, categories, seed)
+    counts = _trace_counts(config, users.activity, seed)
+    plan = Plan(config, seed, users, categories, Warp.of(config), counts)
+    kept: list[Behaviours] = []
+    log_parts: list[Moments] = []
+    trace_parts: list[Moments] = []
+    for number in range(block_count(config)):
+        block: Block = generate_block(plan, number)
+        log_parts.append(block.log)
+        trace_parts.append(block.trace)
+        if keep_behaviours:
+            kept.append(block.behaviours)
+    log_moments, trace_moments = _in_time_order(log_parts), _in_time_order(trace_parts)
+    return World(
+        config,
+        seed,
+        Timeline.of(config),
+        catalogue,
+        _requests(plan, trace_moments),
+        _log(plan, catalogue, ad_truth, log_moments),
+        plan,
+        ad_truth,
+        trace_moments,
+        log_moments,
+        Behaviours.concatenate(kept) if keep_behaviours else None,
+    )
+
+
+def _trace_counts(config: WorldConfig, activity: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
+    """Requests of each user: the configured total, shared out by activity (arcsine, so very unequal)."""
+    # The small constant lets every user appear at least in principle.
+    weight = activity.astype(np.float64) + 0.01
+    return block_stream(seed, "trace-counts").multinomial(config.requests, weight / weight.sum())
+
+
+def _in_time_order(parts: list[Moments]) -> Moments:
+    moments = Moments.concatenate(parts)
+    order = np.argsort(moments.time_s, kind="stable")
+    return Moments(moments.user[order], moments.time_s[order], moments.event[order], moments.topic[order])
+
+
+def _requests(plan: Plan, moments: Moments) -> Requests:
+    config, n = plan.config, len(moments.user)
+    ids = np.arange(n, dtype=np.uint64)
+    candidates = draw_candidates(
+        config, plan.seed, "candidate", plan.users, plan.categories, moments.user, ids, config.candidates
+    )
+    started = moments.time_s >= Timeline.of(config).experiment_start_s
+    return Requests(
+        request_id=ids,
+        arrival_s=moments.time_s,
+        user_id=moments.user.astype(np.uint64),
+        candidates=candidates.astype(np.uint64),
+        slots=np.full(n, config.slots, dtype=np.uint8),
+        hour=hour_of_day(moments.time_s),
+        propensity=plan.users.propensity[moments.user],
+        period=np.where(started, EXPERIMENT, PRE).astype(np.uint8),
+        day=(moments.time_s // DAY_S).astype(np.int32),
+    )
+
+
+def _log(plan: Plan, catalogue: Catalogue, ad_truth: AdTruth, moments: Moments) -> LogImpressions:
+    config, seed, n = plan.config, plan.seed, len(moments.user)
+    ids = np.arange(n, dtype=np.uint64)
+    # "Random candidates": the same sources as in the trace, shown in the order drawn.
+    ads = draw_candidates(
+        config, seed, "log-candidate", plan.users, plan.categories, moments.user, ids, config.log_candidates
+    )
+    position = np.broadcast_to(np.arange(config.log_candidates), ads.shape)
+    p_click, p_convert = response(config, plan.users, catalogue, ad_truth, moments, ads, position)
+    click = uniform(seed, "log-click", ids[:, None], ads, position) < p_click
+    conversion = click & (uniform(seed, "log-conversion", ids[:, None], ads, position) < p_convert)
+    later = moments.time_s >= Timeline.of(config).holdout_start_s
+    return LogImpressions(
+        request_id=ids,
+        time_s=moments.time_s,
+        user_id=moments.user.astype(np.uint64),
+        hour=hour_of_day(moments.time_s),
+        propensity=plan.users.propensity[moments.user],
+        split=np.where(later, HOLDOUT, TRAIN).astype(np.uint8),
+        ad=ads.astype(np.int32),
+        ad_category=catalogue.category[ads].astype(np.int16),
+        position=position.astype(np.int8),
+        click=click.astype(np.uint8),
+        conversion=conversion.astype(np.uint8),
+        p_true=p_click.astype(np.float32),
+    )
