@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from simulator.results.errors import ResultsError
@@ -89,13 +90,12 @@ def _column(field: pa.Field, values: Any, path: Path) -> pa.Array:
 def _array(values: Any, wanted: pa.DataType) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if isinstance(values, pa.Array):
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        array = values.cast(wanted)
-    else:
+    if not isinstance(values, pa.Array):
         kind = getattr(getattr(values, "dtype", None), "kind", "")
-        # numpy strings take the slow road; numbers and booleans are checked casts.
-        array = pa.array(values.tolist() if kind in "UO" and kind else values, from_pandas=True)
-        array = array.cast(wanted)
-    return array
+        # Arrow takes numpy's numbers as they are, its strings only as Python's.
+        return pa.array(values.tolist() if kind in {"U", "O"} else values, from_pandas=True).cast(wanted)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    return values.cast(wanted)

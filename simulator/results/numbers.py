@@ -1,0 +1,145 @@
+"""Numbers as people read them: with unit and interval, and an em dash where there is none.
+
+Shared by the command line and the dashboard, so that both say the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+MISSING = "—"
+MINUS = "−"
+
+
+def percent(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
+    """A fraction as a percentage: 0.026 -> "2.6%", signed "+2.6%"."""
+    if not _known(value):
+        return MISSING
+    return _signed(100 * value, f",.{digits}f", signed) + "%"
+
+
+def share(value: float | None) -> str:
+    """A share of requests, with the digits a small one needs: 0.0004 -> "0.04%"."""
+    if not _known(value):
+        return MISSING
+    return percent(value, digits=2 if 0 < value < 0.01 else 1)
+
+
+def ratio(value: float | None) -> str:
+    """A rate such as CTR as a percentage: 0.03214 -> "3.214%"."""
+    return percent(value, digits=3)
+
+
+def currency(value: float | None) -> str:
+    """An amount in the world's currency, four significant digits: 1.95 -> "1.950 ¤"."""
+    if not _known(value):
+        return MISSING
+    return f"{_significant(value, 4)} ¤"
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds, three significant digits: 12.345 -> "12.3 ms"."""
+    if not _known(value):
+        return MISSING
+    return f"{_significant(value, 3)} ms"
+
+
+def count(value: float | None) -> str:
+    """A count: 250000 -> "250,000"."""
+    return f"{int(value):,}" if _known(value) else MISSING
+
+
+def p_value(value: float | None) -> str:
+    """A p-value: 0.1532 -> "0.153", tiny ones "< 0.0001"."""
+    if not _known(value):
+        return MISSING
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.01 else f"{value:.3f}"
+
+
+def interval(ci: Sequence[float | None] | None, form: Callable[[float | None], str]) -> str:
+    """An interval, both ends in the same form: "−1.0% to +6.0%"."""
+    if ci is None or len(ci) != 2 or not all(_known(end) for end in ci):
+        return MISSING
+    return f"{form(ci[0])} to {form(ci[1])}"
+
+
+def lift(value: float | None) -> str:
+    """A lift: "+2.6%"."""
+    return percent(value, signed=True)
+
+
+def lift_with_interval(value: float | None, ci: Sequence[float | None] | None, level: float | None) -> str:
+    """A lift and its interval: "+2.6% (95% CI −1.0% to +6.0%)"."""
+    if not _known(value):
+        return MISSING
+    ends = interval(ci, lift)
+    return (
+        f"{lift(value)} (no interval)" if ends == MISSING else f"{lift(value)} ({level_name(level)} {ends})"
+    )
+
+
+def level_name(level: float | None) -> str:
+    """The name of an interval: "95% CI"."""
+    return f"{100 * level:g}% CI" if _known(level) else "CI"
+
+
+@dataclass(frozen=True)
+class MetricForm:
+    """How a metric is named and printed.
+
+    Attributes:
+        label: its name for people.
+        unit: what its values count.
+        form: prints a value with its unit.
+        higher_is_better: which way is good.
+    """
+
+    label: str
+    unit: str
+    form: Callable[[float | None], str]
+    higher_is_better: bool = True
+
+
+METRICS: dict[str, MetricForm] = {
+    "advv_per_request": MetricForm("ADVV per request", "¤ / request", currency),
+    "revenue_per_request": MetricForm("Revenue per request", "¤ / request", currency),
+    "ctr": MetricForm("CTR", "clicks / impression", ratio),
+    "cvr": MetricForm("CVR", "conversions / click", ratio),
+    "p99_ms": MetricForm("P99 latency", "ms", ms, higher_is_better=False),
+    "p95_ms": MetricForm("P95 latency", "ms", ms, higher_is_better=False),
+    "p50_ms": MetricForm("P50 latency", "ms", ms, higher_is_better=False),
+    "missed_share": MetricForm("Missed deadline", "share of requests", share, higher_is_better=False),
+    "degraded_share": MetricForm("Degraded", "share of requests", share, higher_is_better=False),
+    "full_history_share": MetricForm("Full history", "share of requests", share),
+}
+
+
+def metric_form(name: str, unit: str = "") -> MetricForm:
+    """The form of a metric; one this release does not know is printed as a plain number."""
+    return METRICS.get(name) or MetricForm(name, unit, plain_number)
+
+
+def plain_number(value: float | None) -> str:
+    """A number of unknown unit, four significant digits."""
+    return _significant(value, 4) if _known(value) else MISSING
+
+
+def _significant(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return _signed(value, f",.{min(decimals, 8)}f", False)
+
+
+def _signed(value: float, spec: str, signed: bool) -> str:
+    text = format(abs(value), spec)
+    if not any(digit in text for digit in "123456789"):  # never "−0.0%"
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,142 @@
+"""A scorecard as a terminal table, plain text, JSON or CSV; two runs side by side is `compare.py`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from simulator.results import numbers
+from simulator.results.compare import RunComparison, compare
+from simulator.results.files import json_text
+from simulator.results.scorecard import Effect, effects, split_is_off
+
+__all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_table"]
+
+Format = Literal["table", "text", "json", "csv"]
+FORMATS: tuple[Format, ...] = ("table", "text", "json", "csv")
+NOT_ENOUGH = "not enough data"
+_HEADINGS = ("metric", "control", "treatment", "lift", "true lift", "MDE", "n")
+
+
+def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | None = None) -> str:
+    """Render a scorecard.
+
+    Args:
+        scorecard: as in scorecard.json.
+        form: "table" (for a terminal), "text" (no colour, no lines), "json" (the scorecard itself) or
+            "csv" (numbers as they are, one row a metric and treatment, empty where unknown).
+        width: characters a line of "table"; the terminal's by default.
+
+    Raises:
+        ValueError: unknown form.
+    """
+    if form == "json":
+        return json_text(scorecard)
+    if form == "csv":
+        return _csv(csv_rows(scorecard))
+    if form == "text":
+        return "\n".join([*headlines(scorecard), "", *_text_rows(scorecard), "", *notes(scorecard)]) + "\n"
+    if form == "table":
+        console = Console(width=width, file=io.StringIO(), highlight=False)
+        with console.capture() as capture:
+            for line in headlines(scorecard):
+                console.print(line, markup=False)
+            console.print(rich_table(scorecard))
+            for line in notes(scorecard):
+                console.print(line, markup=False)
+        return capture.get()
+    raise ValueError(
+        f"Found report format {form!r}, expected one of {', '.join(FORMATS)}; choose one of them."
+    )
+
+
+def headlines(scorecard: Mapping[str, Any]) -> list[str]:
+    """The run in one line, its verdict, and a warning where the split is off."""
+    run, status = scorecard.get("run") or "run", scorecard.get("status") or "unknown status"
+    lines = [f"{run} · {status} · seed {scorecard.get('seed', numbers.MISSING)}"]
+    text = (scorecard.get("verdict") or {}).get("text")
+    if text:
+        lines.append(f"Verdict: {text}")
+    units = scorecard.get("units") or {}
+    p = numbers.p_value((scorecard.get("srm") or {}).get("p_value"))
+    split = ", ".join(f"{arm} {numbers.count(number)}" for arm, number in units.items())
+    if split_is_off(scorecard):
+        lines.append(f"WARNING: sample ratio mismatch (p = {p}): {split} users. Do not trust the lifts.")
+    elif units:
+        lines.append(f"Users: {split} (sample ratio test p = {p})")
+    return lines
+
+
+def notes(scorecard: Mapping[str, Any]) -> list[str]:
+    """What the numbers rest on: service times, budget, intervals."""
+    source = {
+        "profile": f"a measured profile ({scorecard.get('profile_machine') or 'machine not named'})",
+        "live": "live calls on this machine",
+    }.get(str(scorecard.get("service_times")), "an unknown source")
+    lines = [f"Service times: {source}. Latency budget: {numbers.ms(scorecard.get('budget_ms'))}."]
+    methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
+    if methods:
+        lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
+    return lines
+
+
+def rich_table(scorecard: Mapping[str, Any]) -> Table:
+    """The metrics as a rich table."""
+    table = Table(title=None)
+    several = len({effect.arm for effect in effects(scorecard)}) > 1
+    for heading in ("arm", *_HEADINGS) if several else _HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("arm", "metric") else "right")
+    for effect in effects(scorecard):
+        cells = table_row(effect)
+        style = "bold" if effect.role == "primary" else "" if effect.enough else "dim"
+        table.add_row(*((effect.arm, *cells) if several else cells), style=style)
+    return table
+
+
+def table_row(effect: Effect) -> tuple[str, ...]:
+    """One effect as printed: metric, control, treatment, lift with interval, truth, MDE, n."""
+    form = numbers.metric_form(effect.metric, effect.unit)
+    estimate = (
+        numbers.lift_with_interval(effect.lift, effect.ci, effect.level) if effect.enough else NOT_ENOUGH
+    )
+    return (
+        form.label + (" (primary)" if effect.role == "primary" else ""),
+        form.form(effect.control),
+        form.form(effect.treatment),
+        estimate if effect.enough else NOT_ENOUGH,
+        numbers.lift(effect.true_lift),
+        numbers.percent(effect.mde),
+        numbers.count(effect.n),
+    )
+
+
+def csv_rows(scorecard: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Flat records, one a metric and treatment, in a fixed order; None where unknown."""
+    return [asdict(effect) for effect in effects(scorecard)]
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    names = list(Effect.__dataclass_fields__)
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _text_rows(scorecard: Mapping[str, Any]) -> list[str]:
+    rows = [_HEADINGS, *(table_row(effect) for effect in effects(scorecard))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -1,0 +1,144 @@
+import csv
+import io
+import json
+
+import made_runs
+import pytest
+
+from simulator.results import numbers
+from simulator.results.compare import compare
+from simulator.results.read import read_run
+from simulator.results.report import render
+from simulator.results.scorecard import effects, primary, split_is_off
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (numbers.percent(0.026, signed=True), "+2.6%"),
+        (numbers.percent(-0.026), "−2.6%"),
+        (numbers.percent(-0.00001, signed=True), "0.0%"),
+        (numbers.share(0.0004), "0.04%"),
+        (numbers.share(0.0), "0.0%"),
+        (numbers.ratio(0.03214), "3.214%"),
+        (numbers.currency(1.95), "1.950 ¤"),
+        (numbers.currency(12345.6), "12,346 ¤"),
+        (numbers.ms(12.345), "12.3 ms"),
+        (numbers.ms(0), "0 ms"),
+        (numbers.count(250_000), "250,000"),
+        (numbers.p_value(0.00001), "< 0.0001"),
+        (numbers.p_value(0.1532), "0.153"),
+        (numbers.interval((-0.01, 0.06), numbers.lift), "−1.0% to +6.0%"),
+        (numbers.lift_with_interval(0.026, (-0.01, 0.06), 0.95), "+2.6% (95% CI −1.0% to +6.0%)"),
+        (numbers.lift_with_interval(0.026, None, 0.95), "+2.6% (no interval)"),
+    ],
+)
+def test_numbers_have_sign_unit_and_interval(text, wanted):
+    assert text == wanted
+
+
+@pytest.mark.parametrize("form", [f.form for f in numbers.METRICS.values()])
+@pytest.mark.parametrize("unknown", [None, float("nan"), float("inf")])
+def test_unknown_is_an_em_dash_never_zero(form, unknown):
+    assert form(unknown) == "—"
+    assert numbers.interval((None, 0.1), numbers.lift) == "—"
+    assert numbers.lift_with_interval(unknown, (0.0, 0.1), 0.95) == "—"
+
+
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_report_shows_interval_truth_split_and_machine(form):
+    text = render(made_runs.scorecard(), form, width=140)
+    for words in (
+        "+2.6% (95% CI −1.0% to +6.2%)",
+        "+3.8%",
+        "Verdict: ADVV",
+        "control 4,980, treatment 5,020",
+        "H100 80 GB",
+        "25.0 ms",
+        "—",
+    ):
+        assert words in text
+
+
+def test_report_json_is_the_scorecard():
+    assert json.loads(render(made_runs.scorecard(), "json")) == made_runs.scorecard()
+
+
+def test_report_csv_has_numbers_and_leaves_unknown_empty():
+    rows = list(csv.DictReader(io.StringIO(render(made_runs.scorecard(), "csv"))))
+    assert [row["metric"] for row in rows] == [
+        "advv_per_request",
+        "revenue_per_request",
+        "ctr",
+        "cvr",
+        "p99_ms",
+    ]
+    assert rows[0]["lift"] == "0.026"
+    assert rows[4]["mde"] == ""
+
+
+def test_unknown_form_is_refused():
+    with pytest.raises(ValueError, match="expected one of table, text, json, csv"):
+        render(made_runs.scorecard(), "html")
+
+
+def test_split_that_is_off_warns():
+    card = made_runs.scorecard(srm={"p_value": 1e-6})
+    assert split_is_off(card)
+    assert "WARNING: sample ratio mismatch" in render(card, "text")
+    assert not split_is_off(made_runs.scorecard())
+    assert not split_is_off({})
+
+
+def test_too_few_users_show_no_estimate():
+    card = made_runs.scorecard(units={"control": 40, "treatment": 45})
+    assert not any(effect.enough for effect in effects(card))
+    text = render(card, "text")
+    assert "not enough data" in text
+    assert "+2.6%" not in text.replace(card["verdict"]["text"], "")
+
+
+def test_empty_scorecard_renders():
+    assert "unknown status" in render({}, "text")
+
+
+def test_three_arms_give_one_row_a_treatment():
+    metrics = made_runs.scorecard()["metrics"]
+    card = made_runs.scorecard(
+        units={"control": 500, "laser": 480, "twin": 510},
+        arms={"laser": {"metrics": metrics}, "twin": {"metrics": metrics}},
+    )
+    assert {effect.arm for effect in effects(card)} == {"laser", "twin"}
+    assert len(effects(card)) == 10
+    assert primary(card).arm == "laser"
+    assert "twin" in render(card, "table", width=160)
+
+
+def test_effect_knows_whether_truth_is_covered():
+    by_name = {effect.metric: effect for effect in effects(made_runs.scorecard())}
+    assert by_name["advv_per_request"].covered is True
+    card = made_runs.scorecard()
+    card["metrics"]["ctr"]["true_lift"] = 0.5
+    card["metrics"]["cvr"]["true_lift"] = None
+    by_name = {effect.metric: effect for effect in effects(card)}
+    assert by_name["ctr"].covered is False
+    assert by_name["cvr"].covered is None
+
+
+def test_compare_tells_changed_metrics_and_settings(tmp_path):
+    changed = made_runs.scorecard()
+    changed["metrics"]["ctr"] = made_runs.entry(0.0321, 0.05, 0.009, 0.02, "fraction")
+    del changed["metrics"]["cvr"]
+    a = read_run(made_runs.write_run(tmp_path / "a", requests=200))
+    b = read_run(made_runs.write_run(tmp_path / "b", requests=200, card=changed, seed=8, budget_ms=40))
+    (tmp_path / "b/experiment.toml").write_text('seed = 8\n[traffic]\npreset = "loud"\n')
+    found = compare(a, b)
+    assert found.settings["manifest.seed"] == (7, 8)
+    assert found.settings["traffic.preset"] == ("demo", "loud")
+    assert found.settings["experiment.name"] == ("lifelong histories", None)
+    assert "manifest.commit" not in found.settings
+    rows = {row["metric"]: row for row in found.metrics}
+    assert rows["ctr"]["lift_change"] == pytest.approx(0.032)
+    assert rows["ctr"]["treatment_change"] == pytest.approx(1.05 / 1.018 - 1)
+    assert rows["cvr"]["treatment_b"] is None
+    assert rows["cvr"]["lift_change"] is None
