@@ -1,0 +1,110 @@
+"""From requests and impressions to users: the table every user-clustered estimate starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
+
+EXPERIMENT, PRE = "experiment", "pre"
+OUTCOMES = ("impressions", "clicks", "conversions", "revenue", "advv")
+
+
+def aggregate_users(served: Table, impressions: Table, arms: tuple[str, ...]) -> dict[str, Array]:
+    """One row a user with at least one experiment request, sorted by user.
+
+    Args:
+        served: the run's served table; only rows the A/B gave to their arm (`assigned`) count.
+        impressions: the run's impressions table.
+        arms: the arms' names, in order.
+
+    Returns:
+        user_id u8, arm (object array of names), requests, impressions, clicks, conversions i8,
+        revenue, advv f8 [currency], missed, degraded i8, and pre_requests, pre_impressions, pre_clicks,
+        pre_conversions, pre_revenue, pre_advv: the same over the pre-period, which control served.
+
+    Raises:
+        AnalysisError: a user has experiment requests in two arms, or an arm or period is unknown.
+    """
+    s = columns(served, "user_id", "assigned", "step", "missed")
+    period, arm = labels(served, "period", (PRE, EXPERIMENT)), labels(served, "arm", arms)
+    _known(period, "period", (PRE, EXPERIMENT))
+    _known(arm, "arm", arms)
+    mine = s["assigned"].astype(bool) & (period == 1)
+    users, at = np.unique(s["user_id"][mine].astype(np.uint64), return_inverse=True)
+    arm_of = _arm_of(users, at, arm[mine], arms)
+
+    def count(values: Array) -> Array:
+        return np.bincount(at, weights=values.astype(np.float64), minlength=len(users)).astype(np.int64)
+
+    table: dict[str, Array] = {
+        "user_id": users,
+        "arm": np.array(arms, dtype=object)[arm_of],
+        "requests": np.bincount(at, minlength=len(users)).astype(np.int64),
+    }
+    outcomes = _outcomes(impressions, users)
+    table |= {name: outcomes[EXPERIMENT, name] for name in OUTCOMES}
+    table["missed"] = count(s["missed"][mine])
+    # Step 0 is the ladder's best; the arm's other steps, down to the prior order, are below it.
+    table["degraded"] = count(s["step"][mine] > 0)
+    before = s["assigned"].astype(bool) & (period == 0)
+    place, known = _places(s["user_id"][before], users)
+    table["pre_requests"] = np.bincount(place[known], minlength=len(users)).astype(np.int64)
+    return table | {f"pre_{name}": outcomes[PRE, name] for name in OUTCOMES}
+
+
+def _outcomes(impressions: Table, users: NDArray[np.uint64]) -> dict[tuple[str, str], Array]:
+    """Per (period, outcome), a total for each user; impressions of other users are left out."""
+    i = columns(impressions, "user_id", "click", "conversion", "charged", "value")
+    period = labels(impressions, "period", (PRE, EXPERIMENT))
+    _known(period, "period", (PRE, EXPERIMENT))
+    place, known = _places(i["user_id"], users)
+    values = dict(
+        zip(
+            OUTCOMES,
+            (np.ones(len(place)), i["click"], i["conversion"], i["charged"], i["value"]),
+            strict=True,
+        )
+    )
+    totals: dict[tuple[str, str], Array] = {}
+    for code, name in enumerate((PRE, EXPERIMENT)):
+        rows = known & (period == code)
+        for outcome, column in values.items():
+            total = np.bincount(place[rows], weights=column[rows].astype(np.float64), minlength=len(users))
+            money = outcome in ("revenue", "advv")
+            totals[name, outcome] = total.astype(np.float64 if money else np.int64)
+    return totals
+
+
+def _places(user_id: Array, users: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Index of each id in the sorted users, and whether it is there."""
+    wanted = user_id.astype(np.uint64)
+    place = np.searchsorted(users, wanted).astype(np.int64)
+    place[place == len(users)] = 0
+    known = users[place] == wanted if len(users) else np.zeros(len(wanted), np.bool_)
+    return place, known
+
+
+def _arm_of(users: Array, at: Array, arm: Array, arms: tuple[str, ...]) -> NDArray[np.int64]:
+    first = np.full(len(users), len(arms), np.int64)
+    np.minimum.at(first, at, arm)
+    last = np.full(len(users), -1, np.int64)
+    np.maximum.at(last, at, arm)
+    torn = np.flatnonzero(first != last)
+    if len(torn):
+        u = torn[0]
+        raise AnalysisError(
+            f"{len(torn)} users have experiment requests in two arms, such as user {users[u]} in "
+            f"{arms[first[u]]!r} and {arms[last[u]]!r}; expected one arm a user. "
+            "Mark as assigned only the rows of a user's own arm."
+        )
+    return first
+
+
+def _known(codes: NDArray[np.int64], name: str, expected: tuple[str, ...]) -> None:
+    if (codes < 0).any():
+        raise AnalysisError(
+            f"{int((codes < 0).sum())} rows have an unknown {name}, expected one of {expected}. "
+            "Give the run's own arms and periods."
+        )

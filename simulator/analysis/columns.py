@@ -1,0 +1,63 @@
+"""Tables as columns: what the analysis reads, whether it comes from a file or from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Columns = Mapping[str, Array]
+# A pyarrow Table, or a mapping of columns; pyarrow ships no types.
+Table: TypeAlias = Any
+
+
+class AnalysisError(ValueError):
+    """A table or a setting the analysis cannot use."""
+
+
+def columns(table: Table, *names: str) -> dict[str, Array]:
+    """The named columns as numpy arrays; text columns stay for `labels`.
+
+    Raises:
+        AnalysisError: a column is missing.
+    """
+    return {name: _column(table, name) for name in names}
+
+
+def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int64]:
+    """A text column as indices into `known`, -1 for any other text.
+
+    Raises:
+        AnalysisError: the column is missing.
+    """
+    if isinstance(table, Mapping):
+        text = np.asarray(_column(table, name)).astype(str)
+        distinct, codes = np.unique(text, return_inverse=True)
+    else:
+        _require(table.column_names, name)
+        coded = table.column(name).combine_chunks().dictionary_encode() if len(table) else pa.array([], "str")
+        if not len(table):
+            return np.zeros(0, np.int64)
+        distinct = np.array(coded.dictionary.to_pylist(), dtype=str)
+        codes = coded.indices.to_numpy(zero_copy_only=False)
+    lookup = np.array([known.index(d) if d in known else -1 for d in distinct.tolist()], np.int64)
+    return lookup[codes] if len(lookup) else np.zeros(len(codes), np.int64)
+
+
+def _column(table: Table, name: str) -> Array:
+    if isinstance(table, Mapping):
+        _require(list(table), name)
+        return np.asarray(table[name])
+    _require(table.column_names, name)
+    return np.asarray(table.column(name).to_numpy())
+
+
+def _require(found: list[str], name: str) -> None:
+    if name not in found:
+        raise AnalysisError(
+            f"Column {name!r} is missing, found {found}. Write the table with the run's schema."
+        )
