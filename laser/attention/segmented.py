@@ -1,0 +1,100 @@
+"""Segmented target attention (STA): one token for each (segment, candidate), gathered by independent gates.
+
+A segment is a run of consecutive behaviours. Inside it every behaviour gets a sigmoid gate, not a share of
+one, so that a segment with nothing relevant can come out as nearly nothing.
+
+Source: LASER, arXiv:2602.11562. Its equations were not available; this is our reading, see docs/models.md.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Gates = Literal["sigmoid", "softmax"]
+
+
+def gated_segments(
+    query: Tensor,
+    history: Tensor,
+    segment: int,
+    bias: Tensor,
+    gates: Gates = "sigmoid",
+    real: Tensor | None = None,
+) -> Tensor:
+    """Sum the raw behaviours of each segment by their gates: z = sum_j sigmoid(query . x_j + bias) x_j.
+
+    Both linear maps are absorbed: the key map into the query, (t W_Q) W_K^T . x_j, and the value map behind
+    the sum, (sum_j g_j x_j) W_V. No key or value tensor of the history exists, whatever its length.
+
+    Padded behaviours are zero vectors and add zero under sigmoid gates; softmax gates need `real`.
+
+    Args:
+        query: (B, C, A, D), one mapped query for each candidate and head.
+        history: (B, L, D), newest behaviour last, L a multiple of `segment`.
+        segment: behaviours in a segment.
+        bias: (A,), added to the scores of each head. Softmax gates ignore it: it would cancel.
+        gates: "sigmoid", or "softmax" over the segment (an ablation).
+        real: (B, L) bool, False where padded.
+
+    Returns:
+        (B, S, C, A, D), segments oldest first.
+    """
+    requests, candidates, heads, width = query.shape
+    length = history.shape[1]
+    keys = query.reshape(requests, candidates * heads, width).transpose(1, 2)
+    # (B, L, C A): with candidates last, both products below read their operands as they lie in memory.
+    if gates == "sigmoid":
+        offset = bias.repeat(candidates).view(1, 1, -1)
+        # In place is safe: the product does not need its own output again.
+        weights = torch.baddbmm(offset, history, keys).sigmoid_()
+    else:
+        scores = torch.bmm(history, keys)
+        if real is not None:
+            # A finite stand-in for -inf keeps wholly padded segments free of NaN; they sum zero vectors
+            # anyway.
+            scores = scores.masked_fill(~real.unsqueeze(2), -1e30)
+        weights = scores.view(requests, -1, segment, candidates * heads).softmax(dim=2)
+    segments = requests * (length // segment)
+    sums = torch.bmm(
+        weights.view(segments, segment, candidates * heads).transpose(1, 2),
+        history.reshape(segments, segment, width),
+    )
+    return sums.view(requests, -1, candidates, heads, width)
+
+
+def gated_segments_plain(
+    target: Tensor,
+    history: Tensor,
+    segment: int,
+    query_map: Tensor,
+    key_map: Tensor,
+    value_map: Tensor,
+    bias: Tensor,
+    real: Tensor,
+    gates: Gates = "sigmoid",
+) -> Tensor:
+    """STA as written: queries, keys and values for every behaviour and head, gates in each segment.
+
+    Args:
+        target: (B, C, D); history: (B, L, D); real: (B, L) bool.
+        query_map, key_map: (A, D, K), K the query-key width; value_map: (A, D, V).
+
+    Returns:
+        (B, S, C, A, V). With query = target W_Q W_K^T / sqrt(K), `gated_segments` followed by W_V gives the
+        same.
+    """
+    scale = query_map.shape[2] ** -0.5
+    q = torch.einsum("bcd,adk->bcak", target, query_map)
+    k = torch.einsum("bld,adk->blak", history, key_map)
+    v = torch.einsum("bld,adv->blav", history, value_map)
+    scores = torch.einsum("bcak,blak->blca", q, k) * scale
+    shape = (scores.shape[0], -1, segment, *scores.shape[2:])
+    mask = real.view(real.shape[0], -1, segment, 1, 1)
+    if gates == "sigmoid":
+        weights = torch.sigmoid(scores + bias).view(shape) * mask
+    else:
+        weights = scores.view(shape).masked_fill(~mask, -1e30).softmax(dim=2) * mask
+    return torch.einsum("bswca,bswav->bscav", weights, v.view(v.shape[0], -1, segment, *v.shape[2:]))

@@ -1,0 +1,13 @@
+"""Base: no history. The floor that every other model must clear."""
+
+from __future__ import annotations
+
+from laser.models.model import ModelConfig, RankingModel, choose
+
+
+class Base(RankingModel):
+    """The shared head alone: ad, category, position, hour and propensity."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        choose(config.kind, self.OPTIONS, config.options)
+        super().__init__(config, attended=0)

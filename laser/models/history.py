@@ -1,0 +1,54 @@
+"""Behaviours as vectors: what was done, on which category, where, and how long ago."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from laser.batch import RankingBatch
+
+AGE_BUCKETS = 64  # Half powers of two from 1 s; the last one starts at 2^31.5 s, a century.
+
+
+def age_bucket(age_s: Tensor) -> Tensor:
+    """floor(2 log2(age)), the half-log2 bucket of each age, in [0, AGE_BUCKETS); ages below 1 s count as 1 s.
+
+    Read from the exponent bits of age^2: exact, the same on every machine, and one pass.
+    """
+    squared = age_s.clamp(min=1.0).square()
+    return ((squared.view(torch.int32) >> 23) - 127).clamp(max=AGE_BUCKETS - 1)
+
+
+class BehaviourEmbedding(nn.Module):
+    """x_j = category + (action, scene) + age bucket; the category rows are the candidates' own table.
+
+    Each behaviour becomes two row numbers, so that a history costs two table look-ups and one addition. Row 0
+    of both tables is zero and means padding: a padded behaviour is the zero vector.
+    """
+
+    def __init__(self, actions: int, scenes: int, width: int, time_gap: bool) -> None:
+        super().__init__()
+        self.actions, self.scenes = actions, scenes
+        self.kind = nn.Parameter(torch.randn(actions * scenes, width) * 0.1 * width**-0.5)
+        self.age = nn.Parameter(torch.randn(AGE_BUCKETS, width) * 0.1 * width**-0.5) if time_gap else None
+
+    def forward(self, batch: RankingBatch, category: Tensor, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Embed the histories, aligned at their newest behaviour.
+
+        Args:
+            batch: the requests.
+            category: (categories, D), the shared table.
+            multiple: L is rounded up to it.
+
+        Returns:
+            (B, L, D) embeddings, zero where padded, and (B, L) codes, 0 where padded.
+        """
+        width = category.shape[1]
+        table = (category.unsqueeze(1) + self.kind).view(-1, width)
+        code = batch.category * (self.actions * self.scenes) + batch.action * self.scenes + batch.scene + 1
+        rows = batch.align(code, multiple)
+        embedded = nn.functional.embedding(rows, nn.functional.pad(table, (0, 0, 1, 0)))
+        if self.age is not None:
+            ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
+            embedded = embedded + nn.functional.embedding(ages, nn.functional.pad(self.age, (0, 0, 1, 0)))
+        return embedded, rows

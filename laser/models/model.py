@@ -1,0 +1,118 @@
+"""What every ranking model is: a configuration, a shared category table, a head, a reading of history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from laser.batch import RankingBatch
+from laser.models.head import RankingHead
+
+_SIZES = ("categories", "ads", "scenes", "actions", "width")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What it takes to build a model; survives JSON.
+
+    Attributes:
+        kind: a built-in name, an entry point of group "laser_ab.models", or a dotted path
+        "package.module:Class". categories, ads, scenes, actions: how many ids of each there are; ids run from
+        0. width: D, the width of the embeddings.
+        options: the model's own switches; unknown ones are refused when it is built.
+    """
+
+    kind: str
+    categories: int
+    ads: int
+    scenes: int
+    actions: int
+    width: int = 16
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in _SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"{name} is {value!r}, expected a whole number of 1 or more. Count the ids from 0."
+                )
+
+    def to_json(self) -> str:
+        """The configuration as JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, or not a configuration.
+        """
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise ValueError(
+                f"not a model configuration: {error}. Expected the fields of ModelConfig."
+            ) from error
+
+
+def choose(kind: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's options over its defaults.
+
+    Raises:
+        ValueError: an option the model does not have.
+    """
+    unknown = sorted(set(options) - set(defaults))
+    if unknown:
+        raise ValueError(f"model {kind!r} has no option {unknown}, expected some of {sorted(defaults)}.")
+    return {**defaults, **options}
+
+
+class RankingModel(nn.Module):
+    """Scores candidates. A subclass reads the history in `attend` and leaves the rest to this class.
+
+    The candidate enters the attention as the embedding of its category, from the table that the history uses
+    too: what an ad and a behaviour have in common is the category.
+    """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, config: ModelConfig, attended: int) -> None:
+        """Build the shared parts.
+
+        Args:
+            config: sizes and options.
+            attended: width of what `attend` returns, 0 if the model reads no history.
+        """
+        super().__init__()
+        self.config = config
+        self.category = nn.Embedding(config.categories, config.width)
+        nn.init.normal_(self.category.weight, std=config.width**-0.5)  # |t| is about 1.
+        self.head = RankingHead(config.ads, config.categories, config.width, attended)
+
+    def attend(self, batch: RankingBatch, target: Tensor) -> Tensor | None:
+        """What the histories say about the candidates.
+
+        Args:
+            batch: the requests.
+            target: (B, C, D) embeddings of the candidates' categories.
+
+        Returns:
+            (B, C, attended), or None if the model reads no history.
+        """
+        return None
+
+    def forward(self, batch: RankingBatch) -> Tensor:
+        """Logits of a click, (B, C) float32; -inf for candidates beyond candidate_count."""
+        target = self.category(batch.ad_category)
+        logits: Tensor = self.head(batch, target, self.attend(batch, target))
+        if batch.full:
+            return logits
+        index = torch.arange(batch.candidates, device=logits.device)
+        return logits.masked_fill(index >= batch.candidate_count.unsqueeze(1), -torch.inf)

@@ -1,0 +1,57 @@
+"""From a configuration to a model: built-in kinds, installed plug-ins, dotted paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import torch
+
+from laser.models.model import ModelConfig, RankingModel
+
+ENTRY_POINTS = "laser_ab.models"
+BUILT_IN = {
+    "base": "laser.models.base:Base",
+    "din": "laser.models.din:Din",
+    "laser": "laser.models.laser:Laser",
+    "counts": "laser.training.counts:Counts",
+}
+
+
+def build_model(config: ModelConfig, seed: int) -> RankingModel:
+    """Build a model with weights drawn from `seed` alone; the global generator is left as it was.
+
+    Raises:
+        ValueError: the kind is unknown or does not build a RankingModel, or an option is unknown.
+    """
+    factory = _factory(config.kind)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = factory(config)
+    if not isinstance(model, RankingModel):
+        raise ValueError(
+            f"model kind {config.kind!r} builds a {type(model).__name__}, expected a RankingModel."
+        )
+    return model
+
+
+def _factory(kind: str) -> Callable[[ModelConfig], RankingModel]:
+    path = BUILT_IN.get(kind, kind if ":" in kind else None)
+    if path is None:
+        plugins = {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
+        if kind not in plugins:
+            raise ValueError(
+                f"model kind {kind!r} is unknown, expected one of {sorted({*BUILT_IN, *plugins})} "
+                'or a dotted path "package.module:Class".'
+            )
+        path = plugins[kind].value
+    module, _, name = path.partition(":")
+    try:
+        factory: Callable[[ModelConfig], RankingModel] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"model kind {kind!r} leads to {path!r}, which cannot be imported: {error}. "
+            'Expected "package.module:Class".'
+        ) from error
+    return factory

@@ -1,0 +1,1 @@
+"""The scoring runtime. Start reading at `runtime.py`."""

@@ -1,0 +1,86 @@
+"""Scoring: a trained model and a device, behind one call that takes a batch and returns logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from laser.batch import RankingBatch
+from laser.models import ModelConfig, RankingModel
+
+
+class DeviceError(ValueError):
+    """A device that was asked for and is not there."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        DeviceError: another name, or a GPU that is absent.
+    """
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda:0" if present else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (":" in name and not number.isdecimal()):
+        raise DeviceError(f'device is {name!r}, expected "auto", "cpu", "cuda" or "cuda:N".')
+    if int(number or 0) >= present:
+        raise DeviceError(f'device {name!r} is absent, this machine has {present} GPUs. Use "cpu" or "auto".')
+    return torch.device("cuda", int(number or 0))
+
+
+class Scorer:
+    """Scores batches with one model on one device. Threads are process-wide in torch: the newest Scorer
+    rules.
+
+    The same batch gives the same logits bit for bit. A request's logits may differ in the last bits between
+    batches of different make-up; score requests one by one where that matters.
+    """
+
+    def __init__(self, model: RankingModel, device: str | torch.device = "cpu", threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, expected 1 or more. Pass the CPU threads to score with.")
+        self.device = device if isinstance(device, torch.device) else resolve_device(device)
+        self.model = model.to(self.device).eval()
+        torch.set_num_threads(threads)
+
+    def score(self, batch: RankingBatch) -> NDArray[np.float32]:
+        """Logits (B, C); -inf for candidates beyond candidate_count.
+
+        Raises:
+            ValueError: an id is beyond what the model was built for.
+        """
+        check_ids(batch, self.model.config)
+        if batch.requests == 0:
+            return np.zeros((0, batch.candidates), np.float32)
+        with torch.inference_mode():
+            moved = batch if self.device.type == "cpu" else batch.to(self.device)
+            logits: Tensor = self.model(moved)
+            scores: NDArray[np.float32] = logits.cpu().numpy()
+        return scores
+
+
+def check_ids(batch: RankingBatch, config: ModelConfig) -> None:
+    """Refuse ids that the model has no row for; a few microseconds a batch.
+
+    Raises:
+        ValueError: an id is too large.
+    """
+    limits = {
+        "category": config.categories,
+        "action": config.actions,
+        "scene": config.scenes,
+        "ad": config.ads,
+        "ad_category": config.categories,
+    }
+    for name, limit in limits.items():
+        ids: Tensor = getattr(batch, name)
+        if ids.numel() and (found := int(ids.max())) >= limit:
+            raise ValueError(
+                f"{name} holds {found}, expected ids below {limit}. Map unknown ids, or train with them."
+            )

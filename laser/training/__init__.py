@@ -1,0 +1,1 @@
+"""Training, calibration and offline metrics. Start reading at `loop.py`."""

@@ -1,0 +1,140 @@
+"""Train a ranking model: one pass over the log, a batch being requests with all their candidates.
+
+Batching by request reads each history once for all its candidates. Adam with a one-cycle learning rate,
+binary cross-entropy, one thread by default: the same configuration, examples and seed give the same weights
+bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from laser.batch import RankingBatch
+from laser.examples import ExampleSet
+from laser.models import ModelConfig, RankingModel, build_model
+from laser.scoring.runtime import resolve_device
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        history: behaviours of a full history; 0 for a model that reads none.
+        lengths: shares of `history`, one drawn for each batch, so that one model serves several lengths.
+        batch: requests in a batch.
+        learning_rate: peak of the one-cycle schedule.
+        epochs: passes over the examples.
+        threads: CPU threads, fixed for the whole process.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+    """
+
+    history: int
+    lengths: tuple[float, ...] = (1.0,)
+    batch: int = 128
+    learning_rate: float = 4e-3
+    epochs: int = 1
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, least in (("history", 0), ("batch", 1), ("epochs", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more.")
+        if not self.lengths or not all(0.0 < share <= 1.0 for share in self.lengths):
+            raise ValueError(
+                f"lengths is {self.lengths}, expected shares of the history in (0, 1], such as (1.0, 0.5)."
+            )
+        if not self.learning_rate > 0.0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0.")
+
+
+def train(
+    config: ModelConfig,
+    train: TrainConfig,
+    examples: ExampleSet,
+    seed: int,
+    progress: Progress | None = None,
+) -> RankingModel:
+    """Train a model from scratch and return it in evaluation mode, on the CPU.
+
+    Args:
+        config: the model. train: how to train it.
+        examples: what to learn from; p_true and user are not read.
+        seed: draws the weights, the order of the requests and the history lengths.
+        progress: called as (steps done, steps in all, last loss) about a hundred times.
+
+    Raises:
+        ValueError: no examples, or an id beyond what the model is built for.
+        DeviceError: the device is absent.
+    """
+    check_examples(examples, config)
+    device = resolve_device(train.device)
+    torch.set_num_threads(train.threads)
+    model = build_model(config, seed)
+    shown = examples.shown
+    clicks = int(examples.label[shown].sum())
+    model.head.start_at((clicks + 1.0) / (int(shown.sum()) + 2.0))
+    model.to(device).train()
+    batches = -(-len(examples) // train.batch)
+    steps = batches * train.epochs
+    optimiser = torch.optim.Adam(model.parameters(), lr=train.learning_rate)
+    # The schedule wants at least one step on either side of its peak.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, train.learning_rate, total_steps=max(steps, 4))
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    done = 0
+    for _ in range(train.epochs):
+        order = draws.permutation(len(examples))
+        for start in range(0, len(examples), train.batch):
+            rows = order[start : start + train.batch]
+            length = round(train.history * train.lengths[int(draws.integers(len(train.lengths)))])
+            loss = _loss(model, examples.batch(rows, length).to(device), examples.label[rows])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            done += 1
+            if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
+                progress(done, steps, loss.item())
+    return model.to("cpu").eval()
+
+
+def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
+    """Refuse examples that the model cannot read.
+
+    Raises:
+        ValueError: there are none, or an id has no row in the model.
+    """
+    if len(examples) == 0:
+        raise ValueError("there are 0 examples, expected at least one request. Check the log and its split.")
+    limits = {
+        "category": config.categories,
+        "action": config.actions,
+        "scene": config.scenes,
+        "ad": config.ads,
+        "ad_category": config.categories,
+    }
+    for name, limit in limits.items():
+        ids = getattr(examples, name)
+        if ids.size and (found := int(ids.max())) >= limit:
+            raise ValueError(
+                f"{name} holds {found}, expected ids below {limit}. Build the model for the log's ids."
+            )
+
+
+def _loss(model: RankingModel, batch: RankingBatch, label: np.ndarray) -> Tensor:
+    """Mean binary cross-entropy over the candidates that exist."""
+    logits: Tensor = model(batch)
+    clicks = torch.from_numpy(label.astype(np.float32)).to(logits.device)
+    if batch.full:
+        return functional.binary_cross_entropy_with_logits(logits, clicks)
+    shown = torch.isfinite(logits)
+    return functional.binary_cross_entropy_with_logits(logits[shown], clicks[shown])
