@@ -6,6 +6,7 @@ Models, calibration and the prior order are fitted on it. Letters: R requests, C
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,5 +51,6 @@ class LogImpressions:
 
     def take(self, rows: NDArray[np.int64]) -> LogImpressions:
         """Some requests only."""
-        taken = {f.name: getattr(self, f.name) for f in fields(self)}
-        return LogImpressions(**{name: None if c is None else c[rows] for name, c in taken.items()})
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: None if c is None else c[rows] for name, c in columns.items()}
+        return LogImpressions(**taken)

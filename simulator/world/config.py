@@ -85,7 +85,7 @@ class WorldConfig:
     bursts: tuple[Burst, ...] = ((1, 12.0, 20.0, 4.0), (3, 20.5, 15.0, 6.0))
 
     # --- response
-    b0: float = -3.3
+    b0: float = -3.28  #: with this, 4.6 to 5.4 % of logged impressions are clicked
     bA: float = 0.6
     bR: float = 0.35
     dormant_click: float = 0.7
