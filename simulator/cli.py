@@ -1,0 +1,62 @@
+"""`laser-ab`: the command line. The commands are in `commands/`, exit codes in `commands/errors.py`."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from simulator.commands.config import check, init, schema
+from simulator.commands.dash import dash
+from simulator.commands.doctor import doctor
+from simulator.commands.errors import guarded
+from simulator.commands.profile import profile
+from simulator.commands.report import compare, report
+from simulator.commands.run import demo, run
+from simulator.commands.sweep import sweep
+from simulator.commands.train import train
+
+# Our own messages instead of typer's boxed tracebacks: see commands/errors.py.
+_STYLE: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
+
+app = typer.Typer(
+    name="laser-ab",
+    help="Online A/B tests of ads ranking, simulated: real stores, real models, a latency budget, the truth.",
+    **_STYLE,
+)
+config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"laser-ab {version('laser-ab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        to.command(command.__name__)(guarded(command))
+
+
+_add(app, demo, run, sweep, report, compare, dash, train, profile, doctor)
+_add(config_app, init, check, schema)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Exceptions become messages and exit codes here, and nowhere else.
+
+    0  done
+    1  failed: damaged files, a full disk, no memory
+    2  wrong usage, or an experiment file that cannot be used
+    3  a guardrail failed (--fail-on guardrail)
+    4  sample ratio mismatch (--fail-on srm)
+    130  interrupted
+
+LASER_AB_DEBUG=1 adds the traceback.
+"""
+
+import errno
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+FAILURE, USAGE, GUARDRAIL, SRM, INTERRUPTED = 1, 2, 3, 4, 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command: every exception ends in a message on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise  # typer's own: exit codes and usage errors
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of our pipe has left; typer ends quietly
+            if os.environ.get("LASER_AB_DEBUG"):
+                traceback.print_exc()
+            message, code = explain(error)
+            print(message, file=sys.stderr)
+            raise typer.Exit(code) from error
+
+    return run
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """The message for the user, and the exit code."""
+    # Here, so that `--help` need not load the configuration's models.
+    from simulator.experiment.config_errors import ConfigError
+
+    if isinstance(error, KeyboardInterrupt):
+        return (
+            "\ninterrupted: what was written is kept. Continue a run with laser-ab run --resume RUN.",
+            INTERRUPTED,
+        )
+    if isinstance(error, ConfigError):
+        return str(error), USAGE
+    if isinstance(error, MemoryError):
+        return (
+            "error: out of memory. Use fewer --jobs, a smaller world (--set traffic.world.users=...) "
+            "or shorter histories (--set arms.NAME.history=...).",
+            FAILURE,
+        )
+    if isinstance(error, OSError):
+        return f"error: {_explain_os(error)}", FAILURE
+    if isinstance(error, ValueError):
+        return f"error: {error}", FAILURE
+    return (
+        f"error: {type(error).__name__}: {error}\n"
+        "This is a defect of laser-ab. LASER_AB_DEBUG=1 shows where it happened; please report it.",
+        FAILURE,
+    )
+
+
+def _explain_os(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full. Free some space, or choose another place with --out."
+    if isinstance(error, PermissionError):
+        return f"{where}permission denied. Choose a place you may use, for example with --out."
+    if isinstance(error, FileNotFoundError):
+        return f"{where}not found. Check the path."
+    return f"{where}{error.strerror or error}. Check the path and the disk."

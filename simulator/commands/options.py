@@ -1,0 +1,27 @@
+"""Options that several commands share, so that a flag means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Replace a value, as in arms.treatment.history=200. Repeatable."
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Replace the file's seed.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; must be free.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Worker processes. Results do not depend on it.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on",
+        metavar="guardrail,srm",
+        help="Exit 3 when a guardrail metric is significantly worse, 4 on a sample ratio mismatch.",
+    ),
+]

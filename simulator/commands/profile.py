@@ -1,0 +1,39 @@
+"""`laser-ab profile`: measure this machine's service times."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.commands.options import Json, Overrides, Quiet, Seed
+
+
+def profile(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Whose arms to measure; the demo's by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The profile (JSON).")] = Path(
+        "profile.json"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions: a rough profile.")] = False,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure store, transport and scoring times, for `service_times = "profile"`."""
+    from simulator.commands.output import print_json, progress
+    from simulator.commands.run import DEMO
+    from simulator.experiment.config import load_config
+    from simulator.experiment.profiling import make_profile
+
+    if out.exists():
+        raise ValueError(f"{out}: found a file there, expected none. Choose another one with --out.")
+    resolved = load_config(config or DEMO, overrides or [], seed)
+    with progress(quiet) as told:
+        path = make_profile(resolved, out, quick=quick, progress=told)
+    if as_json:
+        print_json({"profile": str(path)})
+    else:
+        print(f"Profile: {path}")
+        print(f"Use it: laser-ab run CONFIG --set experiment.profile={path}")

@@ -1,0 +1,147 @@
+"""`laser-ab report` and `laser-ab compare`: read run folders again."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from simulator.commands.options import FailOn, Json
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def report(
+    run: RunFolder,
+    form: Annotated[
+        Literal["table", "text", "json", "csv", "parquet"], typer.Option("--format", help="How to print it.")
+    ] = "table",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.")
+    ] = None,
+    as_json: Json = False,
+    fail_on: FailOn = None,
+) -> None:
+    """Show a run's scorecard."""
+    from simulator.commands.verdicts import parse_fail_on
+    from simulator.results.report import render
+
+    checks = parse_fail_on(fail_on)
+    form = "json" if as_json else form
+    scorecard = scorecard_of(run)
+    if form == "parquet":
+        if out is None:
+            raise typer.BadParameter(
+                "parquet is no text; say where to write it with --out FILE", param_hint="--format"
+            )
+        _write_parquet(scorecard, out)
+    elif out is not None:
+        out.write_text(render(scorecard, form), encoding="utf-8")
+    else:
+        print(render(scorecard, form), end="")
+    end_on(scorecard, checks)
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    diff_only: Annotated[bool, typer.Option("--diff-only", help="Only what differs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put two runs side by side: metrics, and the settings in which they differ."""
+    from simulator.results import report as renderers
+    from simulator.results.read import read_run
+
+    runs = read_run(a), read_run(b)
+    for run in runs:
+        if run.problem is not None:
+            raise run.problem
+    found = renderers.compare(*runs)
+    metrics = [row for row in found.metrics if not diff_only or _differs(row)]
+    if as_json:
+        from simulator.commands.output import print_json
+
+        settings = {key: {"a": left, "b": right} for key, (left, right) in found.settings.items()}
+        print_json({"a": str(a), "b": str(b), "metrics": metrics, "settings": settings})
+        return
+    _print_comparison(metrics, found.settings, len({row["arm"] for row in found.metrics}) > 1)
+
+
+def scorecard_of(folder: Path) -> dict[str, Any]:
+    """A run's scorecard.
+
+    Raises:
+        ResultsError: the folder is damaged, or the run has none yet.
+    """
+    from simulator.results.errors import ResultsError
+    from simulator.results.read import read_run
+
+    run = read_run(folder)
+    if run.problem is not None:
+        raise run.problem
+    if run.scorecard is None:
+        advice = {
+            "running": "Wait for the run to end.",
+            "interrupted": f"Continue it: laser-ab run --resume {folder}.",
+        }.get(run.status, f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {folder}.")
+        raise ResultsError(folder, f"found a run that is {run.status}, expected a scorecard.", advice)
+    return run.scorecard
+
+
+def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
+    """Leave with exit code 3 or 4 when a check of --fail-on fails, saying which."""
+    from simulator.commands.verdicts import exit_code
+
+    code, reasons = exit_code(scorecard, checks)
+    for reason in reasons:
+        print(reason, file=sys.stderr)
+    if code:
+        raise typer.Exit(code)
+
+
+def _write_parquet(scorecard: Mapping[str, Any], out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from simulator.results.report import csv_rows
+
+    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), out)
+
+
+def _differs(row: Mapping[str, Any]) -> bool:
+    return any(row[f"{name}_a"] != row[f"{name}_b"] for name in ("control", "treatment", "lift", "true_lift"))
+
+
+def _print_comparison(
+    metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]], several: bool
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from simulator.results import numbers
+
+    console = Console(highlight=False)
+    table = Table()
+    headings = ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B")
+    for heading in ("arm", *headings) if several else headings:
+        table.add_column(heading, justify="left" if heading in ("arm", "metric") else "right")
+    for row in metrics:
+        form = numbers.metric_form(row["metric"], row["unit"])
+        cells = (
+            form.label,
+            form.form(row["treatment_a"]),
+            form.form(row["treatment_b"]),
+            numbers.lift(row["treatment_change"]),
+            numbers.lift(row["lift_a"]),
+            numbers.lift(row["lift_b"]),
+        )
+        table.add_row(*((row["arm"], *cells) if several else cells))
+    console.print(table)
+    if not settings:
+        console.print("No setting differs.")
+        return
+    differences = Table("setting", "A", "B")
+    for key, (left, right) in settings.items():
+        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
+    console.print(differences)

@@ -1,0 +1,119 @@
+"""`laser-ab run` and `laser-ab demo`: simulate an experiment and show its scorecard."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulator.commands.options import FailOn, Jobs, Json, Out, Overrides, Quiet, Seed
+
+# The wheel's copy; `examples/demo.toml` of a checkout has the same bytes (a test compares them). A link
+# would be the alternative, but a checkout on Windows turns links into text files.
+DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.toml"
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Continue an interrupted run folder.")
+    ] = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    out: Out = None,
+    jobs: Jobs = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved file and stop.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    fail_on: FailOn = None,
+) -> None:
+    """Simulate an experiment and write a run folder."""
+    from simulator.experiment.config import load_config, to_toml
+
+    if (config is None) == (resume is None):
+        raise typer.BadParameter("expected either CONFIG or --resume RUN", param_hint="CONFIG")
+    if resume is not None:
+        if overrides or seed is not None or out is not None or dry_run:
+            raise typer.BadParameter(
+                "a run continues as it began: leave out --set, --seed, --out and --dry-run",
+                param_hint="--resume",
+            )
+        _continue(resume, jobs, as_json, quiet, fail_on)
+        return
+    assert config is not None
+    resolved = load_config(config, overrides or [], seed)
+    if dry_run:
+        if as_json:
+            from simulator.commands.output import print_json
+
+            print_json({"config": resolved.model_dump(mode="json")})
+        else:
+            print(to_toml(resolved), end="")
+        return
+    _simulate(resolved, str(config), out, jobs, as_json, quiet, fail_on)
+
+
+def demo(
+    seed: Seed = None,
+    out: Out = None,
+    jobs: Jobs = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the shipped example: LastN + DIN against SeqVault + LASER, in under a minute."""
+    from simulator.experiment.config import load_config
+
+    _simulate(load_config(DEMO, [], seed), "examples/demo.toml", out, jobs, as_json, quiet, None)
+
+
+def _simulate(
+    config: Any, source: str, out: Path | None, jobs: int, as_json: bool, quiet: bool, fail_on: str | None
+) -> None:
+    from simulator.commands.output import progress
+    from simulator.commands.verdicts import parse_fail_on
+    from simulator.experiment.run import run_experiment
+
+    checks = parse_fail_on(fail_on)  # before the work, which may take an hour
+    with progress(quiet) as told:
+        folder = run_experiment(config, out, jobs=jobs, progress=told)
+    _show(folder, source, as_json, checks)
+
+
+def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str | None) -> None:
+    """Finish an interrupted run; a finished one is only shown, so that a script may call this twice."""
+    from simulator.commands.output import progress
+    from simulator.commands.verdicts import parse_fail_on
+    from simulator.experiment.config import load_config
+    from simulator.results.read import read_run
+
+    checks = parse_fail_on(fail_on)
+    found = read_run(folder)
+    if found.problem is not None:
+        raise found.problem
+    if found.status != "finished":
+        from simulator.experiment.run import run_experiment
+
+        # The folder's file is resolved: today's environment must not change yesterday's run.
+        config = load_config(folder / "experiment.toml", environment={})
+        with progress(quiet) as told:
+            folder = run_experiment(config, folder, jobs=jobs, progress=told, resume=True)
+    _show(folder, "CONFIG", as_json, checks)
+
+
+def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> None:
+    from simulator.commands.report import end_on, scorecard_of
+    from simulator.results.report import render
+
+    scorecard = scorecard_of(folder)
+    print(render(scorecard, "json" if as_json else "table"), end="")
+    if not as_json:
+        print(f"\nRun folder: {folder}")
+        print("Next:")
+        print(f"  laser-ab report {folder} --format csv    the numbers")
+        print(f"  laser-ab dash {folder.parent}    the dashboard")
+        print(f"  laser-ab sweep {source}    other latency budgets")
+    else:
+        print(f"Run folder: {folder}", file=sys.stderr)
+    end_on(scorecard, checks)
