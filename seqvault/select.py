@@ -9,6 +9,8 @@ from seqvault.store import NO_BOUND_S
 __all__ = ["bounds_s", "by_user", "check_n", "check_users", "in_order", "newest", "within"]
 
 Rows = slice | Array
+# Columns by name: a dict of arrays, or an array of records.
+Table = Columns | Array
 
 
 def check_users(user_ids: object) -> Array:
@@ -68,7 +70,7 @@ def in_order(columns: Columns) -> dict[str, Array]:
     return {name: values[order] for name, values in columns.items()}
 
 
-def newest(columns: Columns, n: int, before_s: int, scenes: Array | None) -> Rows:
+def newest(columns: Table, n: int, before_s: int, scenes: Array | None) -> Rows:
     """The newest n rows with time_s < before_s, of the scenes to keep. Rows are sorted by time."""
     times = columns["time_s"]
     end = len(times) if before_s == NO_BOUND_S else int(np.searchsorted(times, before_s, "left"))
@@ -78,7 +80,7 @@ def newest(columns: Columns, n: int, before_s: int, scenes: Array | None) -> Row
     return rows[max(0, len(rows) - n) :]
 
 
-def within(columns: Columns, start_s: int, end_s: int, scenes: Array | None) -> Rows:
+def within(columns: Table, start_s: int, end_s: int, scenes: Array | None) -> Rows:
     """The rows with start_s <= time_s < end_s, of the scenes to keep. Rows are sorted by time."""
     start, end = (int(i) for i in np.searchsorted(columns["time_s"], (start_s, max(start_s, end_s)), "left"))
     if scenes is None:

@@ -1,0 +1,254 @@
+"""LastNStore: short-history serving as it was before SeqVault, on RocksDB.
+
+Start reading here; `chunks.py` and `behaviours.py` hold the two layouts, `charge.py` says what a read is
+charged."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from rocksdict import WriteBatch, WriteOptions
+
+from seqvault.errors import StoreClosedError, StoreError, StoreReadOnlyError
+from seqvault.lastn.behaviours import BehaviourLayout
+from seqvault.lastn.charge import BindingCost, Meter
+from seqvault.lastn.chunks import ChunkLayout
+from seqvault.lastn.database import describe, open_database, rocksdb_errors
+from seqvault.rows import pack_rows, unpack_rows
+from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
+from seqvault.select import bounds_s, by_user, check_n, check_users
+from seqvault.store import HistoryBatch, ReadTime
+
+__all__ = ["LastNStore"]
+
+# Rows a write batch of a bulk load holds; bounds the memory it takes.
+BULK_ROWS = 200_000
+
+
+class _Layout(Protocol):
+    def write(self, batch: WriteBatch, users: list[int], histories: list[Array]) -> None: ...
+
+    def last(
+        self, users: list[int], n: int, bounds_s: list[int], scenes: Array | None, meter: Meter
+    ) -> list[Array]: ...
+
+    def between(
+        self, users: list[int], start_s: int, end_s: int, scenes: Array | None, meter: Meter
+    ) -> list[Array]: ...
+
+    def calibrate(self) -> BindingCost: ...
+
+    def counts(self) -> tuple[int, int]: ...
+
+
+class LastNStore:
+    """A HistoryStore on RocksDB.
+
+    Args:
+        path: folder; the database lies in `path/rocksdb`.
+        layout: "chunks" (256 behaviours a key, the strong layout) or "behaviours" (one key a behaviour).
+        block_cache_bytes: memory RocksDB may use for decompressed blocks.
+
+    Raises:
+        StoreError: unknown layout, or one the folder was not made with.
+        StoreLockedError: another writer has the store open.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        schema: HistorySchema = BEHAVIOURS,
+        read_only: bool = False,
+        layout: str = "chunks",
+        block_cache_bytes: int = 64 << 20,
+    ) -> None:
+        if layout not in ("chunks", "behaviours"):
+            raise StoreError(f"layout {layout!r}: expected 'chunks' or 'behaviours'")
+        self.schema = schema
+        self._path = Path(path)
+        self._read_only = read_only
+        self._closed = False
+        self._lock = threading.RLock()
+        describe(self._path, schema, layout, read_only=read_only)
+        self._database = open_database(
+            self._path / "rocksdb",
+            block_cache_bytes=block_cache_bytes,
+            read_only=read_only,
+            point_lookups=layout == "chunks",
+        )
+        self._layout: _Layout = (ChunkLayout if layout == "chunks" else BehaviourLayout)(
+            self._database, schema
+        )
+        self._binding: BindingCost | None = None
+
+    def append(self, user_ids: object, columns: Columns) -> None:
+        """See HistoryStore.append: one atomic write batch, its WAL record synced."""
+        options = WriteOptions()
+        options.sync = True
+        users, checked = self.schema.check(user_ids, columns)
+        with self._lock, rocksdb_errors(self._path):
+            self._check_writable()
+            self._write(users, checked, options)
+
+    def bulk_load(self, user_ids: object, columns: Columns) -> None:
+        """See HistoryStore.bulk_load: past the WAL into sorted tables, synced, then fully compacted."""
+        options = WriteOptions()
+        # A property, whatever the binding's type stubs say.
+        options.disable_wal = True  # type: ignore[assignment, method-assign]
+        users, checked = self.schema.check(user_ids, columns)
+        with self._lock, rocksdb_errors(self._path):
+            self._check_writable()
+            order, _, bounds = by_user(users)
+            start = 0
+            while start < len(bounds) - 1:
+                # Whole users up to BULK_ROWS rows, at least one.
+                end = max(start + 1, int(np.searchsorted(bounds, bounds[start] + BULK_ROWS, "right")) - 1)
+                rows = order[bounds[start] : bounds[end]]
+                self._write(users[rows], {name: values[rows] for name, values in checked.items()}, options)
+                start = end
+            self._database.rocks.flush(True)
+            self._database.rocks.compact_range(None, None)
+
+    def read_last(
+        self,
+        user_ids: object,
+        n: int,
+        *,
+        before_s: object = None,
+        columns: Sequence[str] | None = None,
+        scenes: Sequence[int] | None = None,
+    ) -> HistoryBatch:
+        """See HistoryStore.read_last."""
+        return self._read_last(user_ids, n, before_s, columns, scenes, Meter())
+
+    def read_range(
+        self,
+        user_ids: object,
+        start_s: int,
+        end_s: int,
+        *,
+        columns: Sequence[str] | None = None,
+        scenes: Sequence[int] | None = None,
+    ) -> HistoryBatch:
+        """See HistoryStore.read_range."""
+        keep = self.schema.scene_filter(scenes)
+        meter = Meter()
+        return self._batch(
+            check_users(user_ids),
+            columns,
+            lambda users: self._layout.between(users, int(start_s), int(end_s), keep, meter),
+            meter,
+        )
+
+    def timed_read_last(
+        self,
+        user_ids: object,
+        n: int,
+        *,
+        before_s: object = None,
+        columns: Sequence[str] | None = None,
+        scenes: Sequence[int] | None = None,
+    ) -> tuple[HistoryBatch, ReadTime]:
+        """See HistoryStore.timed_read_last. own_s: RocksDB and the decoding, not the Python binding."""
+        if self._binding is None:
+            with self._lock, rocksdb_errors(self._path):
+                self._check_open()
+                self._binding = self._layout.calibrate()
+        meter = Meter()
+        start = time.perf_counter()
+        batch = self._read_last(user_ids, n, before_s, columns, scenes, meter)
+        call_s = time.perf_counter() - start
+        return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding)))
+
+    def stats(self) -> dict[str, int | float]:
+        """users and behaviours (reads the whole store), bytes_on_disk, the binding's cost once known."""
+        with self._lock, rocksdb_errors(self._path):
+            self._check_open()
+            users, behaviours = self._layout.counts()
+        files = [file for file in self._path.rglob("*") if file.suffix in (".sst", ".log")]
+        stats: dict[str, int | float] = {
+            "users": users,
+            "behaviours": behaviours,
+            "bytes_on_disk": sum(file.stat().st_size for file in files),
+        }
+        if self._binding is not None:
+            stats["binding_call_s"] = self._binding.call_s
+            stats["binding_item_s"] = self._binding.item_s
+        return stats
+
+    def close(self) -> None:
+        """See HistoryStore.close."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                with rocksdb_errors(self._path):
+                    self._database.rocks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, users: Array, columns: dict[str, Array], options: WriteOptions) -> None:
+        order, distinct, bounds = by_user(users)
+        if not len(distinct):
+            return
+        rows = pack_rows(self.schema, columns, order)
+        batch = WriteBatch(raw_mode=True)
+        self._layout.write(batch, distinct.tolist(), np.split(rows, bounds[1:-1]))
+        self._database.rocks.write(batch, options)
+
+    def _read_last(
+        self,
+        user_ids: object,
+        n: int,
+        before_s: object,
+        columns: Sequence[str] | None,
+        scenes: Sequence[int] | None,
+        meter: Meter,
+    ) -> HistoryBatch:
+        users = check_users(user_ids)
+        n, keep = check_n(n), self.schema.scene_filter(scenes)
+        bounds = bounds_s(before_s, len(users))
+        return self._batch(users, columns, lambda ids: self._layout.last(ids, n, bounds, keep, meter), meter)
+
+    def _batch(
+        self,
+        users: Array,
+        columns: Sequence[str] | None,
+        read: Callable[[list[int]], list[Array]],
+        meter: Meter,
+    ) -> HistoryBatch:
+        names = self.schema.chosen(columns)
+        with self._lock, rocksdb_errors(self._path):
+            self._check_open()
+            parts = read(users.tolist()) if len(users) else []
+        with meter.decoding():
+            offsets = np.zeros(len(parts) + 1, "i8")
+            np.cumsum([len(part) for part in parts], out=offsets[1:])
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
+            if rows is None:
+                flat = {name: np.empty(0, self.schema.dtype(name)) for name in names}
+            else:
+                flat = unpack_rows(rows, names)
+        return HistoryBatch(users, offsets, flat)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"{self._path} is closed: open it again")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._read_only:
+            raise StoreReadOnlyError(f"{self._path} is open read-only: open it with read_only=False")
