@@ -5,7 +5,9 @@ Letters: U users, N behaviours. Times are whole seconds from the trace's epoch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +57,20 @@ class Behaviours:
         return {name: getattr(self, name) for name in COLUMNS}
 
     @classmethod
-    def concatenate(cls, parts: list[Behaviours]) -> Behaviours:
-        """Behaviours of consecutive groups of users, joined."""
-        lengths = np.concatenate([np.diff(p.offsets) for p in parts])
-        return cls(
-            np.concatenate([p.users for p in parts]),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            *(np.concatenate([getattr(p, name) for p in parts]) for name in COLUMNS),
-        )
+    def concatenate(cls, parts: Iterable[Behaviours]) -> Behaviours:
+        """Behaviours of consecutive groups of users, joined.
+
+        Pass an iterator rather than a list where memory matters: parts are then freed column by column.
+        """
+        names = ("users", "lengths", *COLUMNS)
+        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for part in parts:
+            pieces["users"].append(part.users)
+            pieces["lengths"].append(np.diff(part.offsets))
+            for name in COLUMNS:
+                pieces[name].append(getattr(part, name))
+        users, lengths, *columns = (np.concatenate(pieces.pop(name)) for name in names)
+        return cls(users, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), *columns)
 
     def count_before(self, user_rows: NDArray[np.int64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """How many behaviours of user `users[row]` have time_s < the given time, i8 (R,).

@@ -19,7 +19,7 @@ from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
 from simulator.world.draws import uniform
-from simulator.world.generate import Block, Moments, Plan, generate_block
+from simulator.world.generate import Moments, Plan, generate_block
 from simulator.world.response import response
 from simulator.world.streams import block_stream
 from simulator.world.users import block_count, build_users
@@ -106,8 +106,18 @@ class World:
                 f"Rows have shape {row.shape} and ads {ad.shape}, expected (n,) and (n, k) or (n,). "
                 "Give one row of ads for each request."
             )
-        place = np.broadcast_to(_indices(position, 2**31, "position"), ad.shape)
+        place = _indices(position, 2**31, "position")
         shape = ad.shape
+        if place.ndim > ad.ndim or any(
+            p not in (1, a) for p, a in zip(place.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise ValueError(
+                f"Positions have shape {place.shape} and ads {shape}, expected one position or one an ad. "
+                "Give position the shape of ads."
+            )
+        if ad.size == 0:
+            return np.empty(shape), np.empty(shape)
+        place = np.broadcast_to(place, shape)
         taken = Moments(moments.user[row], moments.time_s[row], moments.event[row], moments.topic[row])
         ad, place = ad.reshape(len(row), -1), place.reshape(len(row), -1)
         click, convert = response(
@@ -147,15 +157,22 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True)
     users = build_users(config, categories, seed)
     counts = _trace_counts(config, users.activity, seed)
     plan = Plan(config, seed, users, categories, Warp.of(config), counts)
-    kept: list[Behaviours] = []
     log_parts: list[Moments] = []
     trace_parts: list[Moments] = []
-    for number in range(block_count(config)):
-        block: Block = generate_block(plan, number)
-        log_parts.append(block.log)
-        trace_parts.append(block.trace)
-        if keep_behaviours:
-            kept.append(block.behaviours)
+
+    def behaviours() -> Iterator[Behaviours]:
+        for number in range(block_count(config)):
+            block = generate_block(plan, number)
+            log_parts.append(block.log)
+            trace_parts.append(block.trace)
+            yield block.behaviours
+
+    kept = None
+    if keep_behaviours:
+        kept = Behaviours.concatenate(behaviours())
+    else:
+        for _ in behaviours():
+            pass
     log_moments, trace_moments = _in_time_order(log_parts), _in_time_order(trace_parts)
     return World(
         config,
@@ -168,7 +185,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True)
         ad_truth,
         trace_moments,
         log_moments,
-        Behaviours.concatenate(kept) if keep_behaviours else None,
+        kept,
     )
 
 
