@@ -25,11 +25,12 @@ def profile(
     from simulator.commands.output import print_json, progress
     from simulator.commands.run import DEMO
     from simulator.experiment.config import load_config
-    from simulator.experiment.profiling import make_profile
 
     if out.exists():
         raise ValueError(f"{out}: found a file there, expected none. Choose another one with --out.")
     resolved = load_config(config or DEMO, overrides or [], seed)
+    from simulator.experiment.profiling import make_profile  # after the checks, which should answer at once
+
     with progress(quiet) as told:
         path = make_profile(resolved, out, quick=quick, progress=told)
     if as_json:

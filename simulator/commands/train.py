@@ -18,10 +18,11 @@ def train(
     """Train the models of an experiment file and save their checkpoints."""
     from simulator.commands.output import print_json, progress
     from simulator.experiment.config import load_config
-    from simulator.experiment.training import train_models
     from simulator.results.files import plain
 
     resolved = load_config(config, overrides or [], seed)
+    from simulator.experiment.training import train_models  # after the checks, which should answer at once
+
     folder = out or Path("runs") / f"{resolved.experiment.name}-models"
     with progress(quiet) as told:
         models: dict[str, Any] = plain(train_models(resolved, folder, jobs=jobs, progress=told))
