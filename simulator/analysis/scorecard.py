@@ -1,0 +1,265 @@
+"""The scorecard: everything a run's reader asks first, as one JSON-safe dict.
+
+Two arms are told flat, under "control" and "treatment"; more get one entry each under "arms".
+Shares and lifts are fractions, latencies ms, unknown values None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.analysis.aggregate import EXPERIMENT, PRE
+from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
+from simulator.analysis.inference import estimate
+from simulator.analysis.latency import QUANTILES, Quantile, clustered_quantile, quantile_lift
+from simulator.analysis.metrics import BY_NAME, METRICS, P99, Metric
+from simulator.analysis.srm import Srm, check_split
+from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
+from simulator.analysis.verdict import verdict
+from simulator.results.files import plain
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the scorecard is about.
+
+    run, status, seed, service_times: copied into it. arms: names in order. control: which of them.
+    split: planned share of each arm. primary: the deciding metric. level: of all intervals.
+    extra: further top-level entries, such as budget_ms and profile_machine.
+    """
+
+    run: str
+    seed: int
+    service_times: str
+    split: Mapping[str, float]
+    control: str
+    primary: str = "advv_per_request"
+    level: float = 0.95
+    status: str = "finished"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.control not in self.split or len(self.split) < 2:
+            raise AnalysisError(
+                f"Arms are {list(self.split)}, expected at least two, {self.control!r} among them."
+            )
+        if self.primary not in (*BY_NAME, P99):
+            raise AnalysisError(f"The primary metric is {self.primary!r}, expected one of {[*BY_NAME, P99]}.")
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms, in order."""
+        return tuple(self.split)
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """All arms but control, in order."""
+        return tuple(arm for arm in self.split if arm != self.control)
+
+
+def build_scorecard(question: Question, users: Table, served: Table, truth: Table | None) -> dict[str, Any]:
+    """Assemble the scorecard from a run's tables.
+
+    Args:
+        question: what is compared, and how.
+        users, served, truth: the run's tables; truth None if the counterfactual worlds were not run.
+
+    Returns:
+        A dict that JSON can hold.
+
+    Raises:
+        AnalysisError: a table lacks a column, or its arms are not the question's.
+    """
+    arm_of_user = labels(users, "arm", question.arms)
+    counts = {name: int((arm_of_user == i).sum()) for i, name in enumerate(question.arms)}
+    srm = check_split(counts, question.split)
+    latency = Latency.of(served, question)
+    worlds = None if truth is None else _worlds(truth, question.arms)
+    card: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run": question.run,
+        "status": question.status,
+        "seed": question.seed,
+        "service_times": question.service_times,
+        "level": question.level,
+        **question.extra,
+    }
+    compared = {name: _metric_entries(question, users, latency, worlds, name) for name in question.treatments}
+    judged = {name: verdict(compared[name], question.primary, srm) for name in question.treatments}
+    if len(question.arms) == 2:
+        other = question.treatments[0]
+        roles = {"control": question.control, "treatment": other}
+        card["names"] = roles
+        card["units"] = {role: counts[name] for role, name in roles.items()}
+        card["srm"] = _srm_entry(srm)
+        card["metrics"] = compared[other]
+        card["latency"] = {role: latency.entry(name) for role, name in roles.items()}
+        card["verdict"] = judged[other]
+    else:
+        card["units"] = counts
+        card["srm"] = _srm_entry(srm)
+        card["arms"] = {
+            name: {"role": "control" if name == question.control else "treatment", "units": counts[name]}
+            | ({} if name == question.control else {"metrics": compared[name], "verdict": judged[name]})
+            | {"latency": latency.entry(name)}
+            for name in question.arms
+        }
+        card["verdict"] = _all_verdicts(judged)
+    safe: dict[str, Any] = plain(card)
+    return safe
+
+
+def _srm_entry(srm: Srm) -> dict[str, Any]:
+    return {"p_value": srm.p_value, "status": srm.status, "expected": srm.expected, "text": srm.text}
+
+
+def _all_verdicts(judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One decision over several treatments; no interval is corrected for their number."""
+    decisions = {name: v["decision"] for name, v in judged.items()}
+    found = set(decisions.values())
+    if "invalid" in found or "ship" in found:
+        decision = "invalid" if "invalid" in found else "ship"
+    else:
+        decision = "stop" if found == {"stop"} else "inconclusive"
+    text = " ".join(f"{name}: {v['text']}" for name, v in judged.items())
+    rules = [{"rule": f"{name}: {d}", "holds": d == "ship"} for name, d in decisions.items()]
+    return {"decision": decision, "text": text, "rules": rules}
+
+
+def _metric_entries(
+    question: Question, users: Table, latency: Latency, worlds: Mapping[str, Table] | None, treatment: str
+) -> dict[str, dict[str, Any]]:
+    entries = {}
+    for metric in METRICS:
+        true = UNKNOWN if worlds is None else true_lift(worlds[question.control], worlds[treatment], metric)
+        entries[metric.name] = _ratio_entry(question, users, metric, treatment, true)
+    entries[P99] = latency.lift_entry(treatment)
+    return entries
+
+
+def _role(question: Question, name: str) -> str:
+    return "primary" if name == question.primary else "guardrail" if name == P99 else "secondary"
+
+
+def _ratio_entry(
+    question: Question, users: Table, metric: Metric, treatment: str, true: TrueLift
+) -> dict[str, Any]:
+    e = estimate(users, metric, question.control, treatment, level=question.level)
+    return {
+        "control": e.control,
+        "treatment": e.treatment,
+        "unit": metric.unit,
+        "role": _role(question, metric.name),
+        "lift": e.lift,
+        "ci": e.ci,
+        "level": e.level,
+        "method": e.method,
+        "p_value": e.p_value,
+        **_true_entry(true),
+        "mde": e.mde,
+        "n": e.n,
+        "se_log": e.se_log,
+        "variance_reduction": e.variance_reduction,
+        "reason": e.reason,
+    }
+
+
+def _true_entry(true: TrueLift) -> dict[str, float | None]:
+    return {
+        "true_lift": true.lift,
+        "true_se": true.se,
+        "true_control": true.control,
+        "true_treatment": true.treatment,
+    }
+
+
+def _worlds(truth: Table, arms: tuple[str, ...]) -> dict[str, dict[str, Array]]:
+    """The truth table's rows by arm."""
+    names = ["impressions", "clicks", "conversions", "revenue", "advv"]
+    table = columns(truth, "request_id", "user_id", *(f"expected_{n}" for n in names))
+    arm = labels(truth, "arm", arms)
+    return {name: {k: v[arm == i] for k, v in table.items()} for i, name in enumerate(arms)}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The experiment's requests, seen through their latency: as assigned, and over all requests."""
+
+    question: Question
+    table: Mapping[str, Array]
+    arm: Array
+
+    @classmethod
+    def of(cls, served: Table, question: Question) -> Latency:
+        """Keep the experiment's rows of the served table."""
+        table = columns(served, "user_id", "assigned", "step", "missed", "latency_ms")
+        keep = labels(served, "period", (PRE, EXPERIMENT)) == 1
+        arm = labels(served, "arm", question.arms)[keep]
+        return cls(question, {name: column[keep] for name, column in table.items()}, arm)
+
+    def quantile(self, name: str, p: float, *, assigned: bool) -> Quantile | None:
+        """One arm's quantile, of its assigned requests or of the whole trace."""
+        rows = self._rows(name, assigned)
+        latency = self.table["latency_ms"][rows].astype(np.float64)
+        return clustered_quantile(latency, self.table["user_id"][rows], p, self.question.level)
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """One arm's block: quantiles with intervals, and shares of its assigned requests."""
+        rows = self._rows(name, True)
+        n = int(rows.sum())
+        block: dict[str, Any] = {"n": n}
+        for key, p in QUANTILES.items():
+            q = self.quantile(name, p, assigned=True)
+            block[key] = None if q is None else q.value
+            block[f"{key}_ci"] = None if q is None else q.ci
+        missed, step = self.table["missed"][rows].astype(bool), self.table["step"][rows]
+        for key, hit in (
+            ("missed_share", missed),
+            ("degraded_share", step > 0),
+            ("full_history_share", (step == 0) & ~missed),
+        ):
+            block[key] = float(hit.mean()) if n else None
+        return block
+
+    def lift_entry(self, treatment: str) -> dict[str, Any]:
+        """The metric entry of P99: assigned requests estimate it, all requests know it."""
+        question, p = self.question, QUANTILES[P99]
+        names = (question.control, treatment)
+        control, other = (self.quantile(name, p, assigned=True) for name in names)
+        true = UNKNOWN
+        # With split capacity an arm serves its own requests alone, and no true P99 exists.
+        if len({int(self._rows(name, False).sum()) for name in names}) == 1:
+            true = true_quantile_lift(*(self.quantile(name, p, assigned=False) for name in names))
+        lift = None if control is None or other is None else quantile_lift(control, other, question.level)
+        reason = None
+        if lift is None:
+            reason = f"Arm {names[0] if control is None else names[1]!r} served no request."
+        elif lift.ci is None:
+            reason = "Too few users among the slowest 1 % for an interval."
+        return {
+            "control": control and control.value,
+            "treatment": other and other.value,
+            "unit": "ms",
+            "role": _role(question, P99),
+            "lift": lift and lift.lift,
+            "ci": lift and lift.ci,
+            "level": question.level,
+            "method": "log-ratio of quantiles, user-clustered order statistics",
+            "p_value": lift and lift.p_value,
+            **_true_entry(true),
+            "mde": lift and lift.mde,
+            "n": int(sum(self._rows(name, True).sum() for name in names)),
+            "se_log": lift and lift.se_log,
+            "variance_reduction": None,
+            "reason": reason,
+        }
+
+    def _rows(self, name: str, assigned: bool) -> Array:
+        mine: Array = self.arm == self.question.arms.index(name)
+        return mine & self.table["assigned"].astype(bool) if assigned else mine

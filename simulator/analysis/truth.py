@@ -1,0 +1,95 @@
+"""The true effect: everyone served by treatment against everyone served by control.
+
+Both worlds meet the same requests and draws, so users are paired and the standard error is that of
+their differences. Outcomes are expected: true probabilities at realised prices and budgets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.analysis.columns import AnalysisError, Array, Table, columns
+from simulator.analysis.latency import F8, Quantile
+from simulator.analysis.metrics import Metric
+
+
+@dataclass(frozen=True)
+class TrueLift:
+    """The true lift of treatment over control, and its standard error over users of the world.
+
+    control, treatment: the metric's true values. None where undefined.
+    """
+
+    lift: float | None
+    se: float | None
+    control: float | None
+    treatment: float | None
+
+
+UNKNOWN = TrueLift(None, None, None, None)
+
+
+def true_lift(control: Table, treatment: Table, metric: Metric) -> TrueLift:
+    """A ratio metric's true lift, paired by user.
+
+    Args:
+        control, treatment: rows of the truth table of either arm, sorted by request id.
+
+    Raises:
+        AnalysisError: the two do not hold the same requests.
+    """
+    names = [f"expected_{n}" for n in (metric.numerator, metric.denominator) if n != "requests"]
+    sides = [columns(table, "request_id", "user_id", *names) for table in (control, treatment)]
+    if not np.array_equal(sides[0]["request_id"], sides[1]["request_id"]):
+        raise AnalysisError(
+            f"The two worlds hold {len(sides[0]['request_id'])} and {len(sides[1]['request_id'])} requests, "
+            "expected the same ones in the same order. Run both over the whole trace."
+        )
+    users, at = np.unique(sides[0]["user_id"], return_inverse=True)
+    (yc, xc), (yt, xt) = (_totals(side, metric, at, len(users)) for side in sides)
+    values = [float(y.sum() / x.sum()) if x.sum() > 0 else None for y, x in ((yc, xc), (yt, xt))]
+    if not values[0] or not values[1]:
+        return TrueLift(None, None, values[0], values[1])
+    influence = yt / yt.sum() - xt / xt.sum() - (yc / yc.sum() - xc / xc.sum())
+    return _lift(values[0], values[1], influence)
+
+
+def true_quantile_lift(control: Quantile | None, treatment: Quantile | None) -> TrueLift:
+    """A quantile's true lift, from both arms' quantiles over all requests, paired by user.
+
+    Raises:
+        AnalysisError: the two arms served different users.
+    """
+    if control is None or treatment is None:
+        return UNKNOWN
+    if not np.array_equal(control.users, treatment.users):
+        raise AnalysisError(
+            f"The arms' latencies are of {len(control.users)} and {len(treatment.users)} users, "
+            "expected the same. Give every request of the experiment in both arms."
+        )
+    if not control.value > 0:
+        return TrueLift(None, None, control.value, treatment.value)
+    if control.influence is None or treatment.influence is None:
+        return TrueLift(treatment.value / control.value - 1, None, control.value, treatment.value)
+    return _lift(control.value, treatment.value, treatment.influence - control.influence)
+
+
+def _totals(side: dict[str, Array], metric: Metric, at: NDArray[np.int64], users: int) -> tuple[F8, F8]:
+    """Per user, the metric's expected numerator and denominator."""
+    made = []
+    for name in (metric.numerator, metric.denominator):
+        weights = None if name == "requests" else side[f"expected_{name}"].astype(np.float64)
+        made.append(np.bincount(at, weights=weights, minlength=users).astype(np.float64))
+    return made[0], made[1]
+
+
+def _lift(control: float, treatment: float, influence: F8) -> TrueLift:
+    """Influences are on the log ratio; the lift's error follows by the delta method."""
+    n = len(influence)
+    ratio = treatment / control
+    se = ratio * math.sqrt(float(influence @ influence) * n / (n - 1)) if n > 1 else None
+    return TrueLift(ratio - 1, se, control, treatment)

@@ -1,0 +1,115 @@
+"""From numbers to a decision, in plain words beside the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulator.analysis.srm import Srm
+
+LOWER_IS_BETTER = frozenset({"p99_ms"})
+# Money and engagement must not fall while the primary metric rises.
+GUARDRAILS = ("advv_per_request", "revenue_per_request", "ctr")
+
+_NAMES = {
+    "advv_per_request": "advertiser value per request",
+    "revenue_per_request": "revenue per request",
+    "ctr": "the click-through rate",
+    "cvr": "the conversion rate",
+    "p99_ms": "P99 latency",
+}
+
+
+def verdict(metrics: Mapping[str, Mapping[str, Any]], primary: str, srm: Srm) -> dict[str, Any]:
+    """Judge a treatment.
+
+    Args:
+        metrics: the scorecard's metric entries.
+        primary: the metric the decision is about.
+        srm: the split's check.
+
+    Returns:
+        decision: "invalid" (the split is broken), "stop" (the primary metric, or a guardrail, is shown
+            to be worse), "ship" (the primary is shown to be better and no guardrail worse) or
+            "inconclusive"; text: why; rules: each rule and whether it held.
+    """
+    entry = metrics[primary]
+    broken = srm.status in ("alert", "empty")
+    better, worse = _better(primary, entry), _worse(primary, entry)
+    fallen = [name for name in GUARDRAILS if name != primary and _worse(name, metrics.get(name, {}))]
+    rules = [
+        {"rule": "the arms' units agree with the planned split", "holds": not broken},
+        {"rule": f"the interval of {primary} lies on the good side of 0", "holds": better},
+        {"rule": f"the interval of {primary} does not lie on the bad side of 0", "holds": not worse},
+        {
+            "rule": f"no interval of {', '.join(g for g in GUARDRAILS if g != primary)} lies below 0",
+            "holds": not fallen,
+        },
+    ]
+    if broken:
+        decision, text = "invalid", srm.text
+    elif worse or fallen:
+        names = " and ".join(_NAMES[name] for name in ([primary] if worse else []) + fallen)
+        decision, text = "stop", f"The A/B shows that treatment worsens {names}. {_found(primary, entry)}"
+    elif better:
+        decision, text = (
+            "ship",
+            f"The A/B shows that treatment improves {_NAMES[primary]}. {_found(primary, entry)}",
+        )
+    else:
+        decision, text = "inconclusive", _cannot_tell(primary, entry)
+    return {"decision": decision, "text": f"{text} {_truth(primary, entry)}", "rules": rules}
+
+
+def _better(name: str, entry: Mapping[str, Any]) -> bool:
+    ci = entry.get("ci")
+    return ci is not None and (ci[1] < 0 if name in LOWER_IS_BETTER else ci[0] > 0)
+
+
+def _worse(name: str, entry: Mapping[str, Any]) -> bool:
+    ci = entry.get("ci")
+    return ci is not None and (ci[0] > 0 if name in LOWER_IS_BETTER else ci[1] < 0)
+
+
+def percent(share: float) -> str:
+    """A lift as text: +3.8 %."""
+    return f"{100 * share:+.1f} %"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    low, high = entry["ci"]
+    return f"{percent(low)} to {percent(high)}"
+
+
+def _found(name: str, entry: Mapping[str, Any]) -> str:
+    if entry.get("ci") is None:
+        return ""
+    level = f"{100 * entry['level']:g} %"
+    return (
+        f"Its estimate for {_NAMES[name]} is {percent(entry['lift'])} ({level} interval {_interval(entry)})."
+    )
+
+
+def _cannot_tell(name: str, entry: Mapping[str, Any]) -> str:
+    if entry.get("ci") is None:
+        why = entry.get("reason") or "There is no interval."
+        return f"The A/B cannot tell whether treatment changes {_NAMES[name]}. {why}"
+    text = (
+        f"The A/B cannot tell whether treatment changes {_NAMES[name]}: "
+        f"the {100 * entry['level']:g} % interval is {_interval(entry)}."
+    )
+    if entry.get("mde") is not None:
+        text += f" A test of this size detects a lift of {100 * entry['mde']:.1f} % with 80 % power."
+    return text
+
+
+def _truth(name: str, entry: Mapping[str, Any]) -> str:
+    lift, ci = entry.get("true_lift"), entry.get("ci")
+    if lift is None:
+        return "The truth is not known: no all-control and all-treatment worlds were run."
+    text = f"The truth, which only a simulation knows, is {percent(lift)}"
+    if entry.get("true_se") is not None:
+        text += f" (standard error {100 * entry['true_se']:.1f} %)"
+    if ci is not None and not ci[0] <= lift <= ci[1]:
+        text += "; the interval leaves it out"
+    return text + "."
