@@ -33,9 +33,14 @@ MANIFEST: dict[str, Any] = {
     "arms": ARMS,
     "world": {"preset": "demo"},
 }
-EXPERIMENT = (
-    'seed = 7\n[experiment]\nname = "lifelong histories"\nsplit = [0.5, 0.5]\n[traffic]\npreset = "demo"\n'
-)
+EXPERIMENT = """\
+seed = 7
+[experiment]
+name = "lifelong histories"
+split = { control = 0.5, treatment = 0.5 }
+[traffic]
+preset = "demo"
+"""
 
 
 def manifest(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""How long requests took in each arm, where the time went, and what the budget cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, states
+from dashboard.folders import chosen_run
+from dashboard.summaries import COLUMNS, SECTIONS, LatencySummary, lost_shares, summarise
+from simulator.results import numbers
+from simulator.results.read import Run, read_run
+
+ASSIGNED, ALL = "As the A/B assigned", "All requests (truth)"
+HISTOGRAM, CDF = "Histogram", "CDF"
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Latency")
+    run = chosen_run()
+    if run is None:
+        states.no_runs()
+        return
+    states.status(run)
+    if run.status == "damaged":
+        return
+    if not run.has("served.parquet"):
+        states.not_yet("Latencies", run)
+        return
+    which = st.segmented_control(
+        "Requests",
+        [ASSIGNED, ALL],
+        default=ASSIGNED,
+        required=True,
+        key="requests",
+        bind="query-params",
+        help="Each arm serves the whole trace in the simulator. The A/B only sees the requests it assigned.",
+    )
+    path = run.path / "served.parquet"
+    stamp = path.stat()
+    summary = _summary(str(run.path), (stamp.st_mtime_ns, stamp.st_size), assigned=which == ASSIGNED)
+    if not any(summary.requests.values()):
+        st.info("Not enough data: no request of the experiment period was served.", icon="⚪")
+        return
+    budget_ms = run.manifest.get("budget_ms")
+    budget_ms = float(budget_ms) if isinstance(budget_ms, int | float) else None
+    percentiles(summary)
+    distribution(summary, budget_ms)
+    stages(summary)
+    ladder(summary)
+    _source(run)
+
+
+@st.cache_data(show_spinner="Reading latencies…", max_entries=16)
+def _summary(folder: str, stamp: tuple[int, int], *, assigned: bool) -> LatencySummary:
+    # `stamp` is part of the key: a rerun of the experiment is read afresh.
+    from pathlib import Path
+
+    return summarise(read_run(Path(folder)).table("served", COLUMNS), assigned=assigned)
+
+
+def percentiles(summary: LatencySummary) -> None:
+    """A table of percentiles, an arm a row."""
+    st.subheader("Percentiles")
+    rows = []
+    for arm, requests in summary.requests.items():
+        row = {"Arm": arm, "n (requests)": numbers.count(requests)}
+        for found in summary.percentiles[summary.percentiles["arm"] == arm].to_dict("records"):
+            ends = numbers.interval((found["low"], found["high"]), numbers.ms)
+            row[f"P{found['percentile']:g}"] = f"{numbers.ms(found['ms'])} ({ends})"
+        rows.append(row)
+    st.dataframe(pd.DataFrame(rows).fillna(numbers.MISSING), hide_index=True, width="stretch")
+    st.caption(
+        f"In brackets the 95% interval from {SECTIONS} consecutive sections of the run; {numbers.MISSING} "
+        "where too few requests lie beyond the percentile. Late requests count in full."
+    )
+
+
+def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
+    """The distribution of latency and the budget line."""
+    st.subheader("Distribution and budget")
+    view = st.segmented_control(
+        "View", [HISTOGRAM, CDF], default=HISTOGRAM, required=True, key="view", bind="query-params"
+    )
+    chart = charts.distribution(summary.bins, budget_ms, cumulative=view == CDF)
+    st.altair_chart(
+        chart, width="stretch", alt=f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}"
+    )
+    if budget_ms is None:
+        st.caption("This run has no latency budget.")
+
+
+def stages(summary: LatencySummary) -> None:
+    """Where the time goes."""
+    st.subheader("Where the time goes")
+    left, right = st.columns(2)
+    left.altair_chart(charts.waterfall(summary.stages), width="stretch", alt="Mean time by stage and arm")
+    right.altair_chart(charts.stage_p99(summary.stages), width="stretch", alt="P99 by stage and arm")
+    st.caption(
+        "Left: means, laid end to end from arrival, over the requests that reached the stage. "
+        "Right: the P99 of each stage alone; these do not add up to the P99 of the whole."
+    )
+
+
+def ladder(summary: LatencySummary) -> None:
+    """Requests by ladder step, and those that missed their deadline."""
+    st.subheader("Degraded and missed")
+    st.altair_chart(charts.ladder(summary.ladder), width="stretch", alt="Share of requests by ladder step")
+    arms = list(summary.requests)
+    shares = lost_shares(summary.ladder, arms)
+    for column, arm in zip(st.columns(len(arms)), arms, strict=True):
+        degraded, missed = shares[arm] if summary.requests[arm] else (None, None)
+        column.write(
+            f"**{arm}**: {numbers.share(degraded)} degraded, {numbers.share(missed)} missed their deadline "
+            f"(of {numbers.count(summary.requests[arm])} requests)"
+        )
+    rows = summary.ladder.assign(
+        share=summary.ladder["share"].map(numbers.share),
+        missed_share=summary.ladder["missed_share"].map(numbers.share),
+        requests=summary.ladder["requests"].map(numbers.count),
+    ).drop(columns="step")
+    rows.columns = pd.Index(["Arm", "Ladder step", "Share of requests", "Of these missed", "n (requests)"])
+    st.dataframe(rows, hide_index=True, width="stretch")
+
+
+def _source(run: Run) -> None:
+    machine = run.manifest.get("profile_machine")
+    if run.manifest.get("service_times") == "profile":
+        st.caption(f"Service times were drawn from measurements on: {machine or 'a machine not named'}.")
+    else:
+        st.caption("Service times are live calls, measured on the machine that ran the experiment.")
+
+
+page()

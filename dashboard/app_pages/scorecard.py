@@ -1,0 +1,196 @@
+"""The home page: did the treatment help, how sure is the A/B, and was it right?"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, states, tiles
+from dashboard.folders import chosen_run
+from simulator.results import numbers, report
+from simulator.results.read import Run
+from simulator.results.scorecard import (
+    Effect,
+    control_name,
+    effects,
+    primary,
+    split_is_off,
+    treatment_names,
+)
+
+TILES = ("advv_per_request", "revenue_per_request", "ctr", "p99_ms")
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Scorecard")
+    run = chosen_run()
+    if run is None:
+        states.no_runs()
+        return
+    states.status(run)
+    if run.status == "damaged":
+        return
+    card = run.scorecard
+    if card is None:
+        states.not_yet("Scorecard", run)
+        about(run, {})
+        return
+    verdict(card)
+    split(run, card)
+    chosen = pick_treatment(card)
+    shown = [effect for effect in effects(card) if effect.arm == chosen]
+    if not shown:
+        states.not_yet("Metrics", run)
+        return
+    by_metric = {effect.metric: effect for effect in shown}
+    tiles.row([tiles.effect_tile(by_metric[name]) for name in TILES if name in by_metric])
+    lift_charts(shown)
+    table(card, shown)
+    about(run, card)
+
+
+def pick_treatment(card: dict[str, Any]) -> str:
+    """The treatment shown; a control only where there are several."""
+    names = treatment_names(card)
+    if len(names) < 2:
+        return names[0] if names else ""
+    chosen = st.segmented_control(
+        "Treatment", names, default=names[0], required=True, key="arm", bind="query-params"
+    )
+    return str(chosen)
+
+
+def verdict(card: dict[str, Any]) -> None:
+    """The verdict in words, in the colour of the primary metric's interval."""
+    text = (card.get("verdict") or {}).get("text")
+    effect = primary(card)
+    if effect is not None and not effect.enough:
+        st.info("Not enough data for a verdict: too few users in an arm.", icon="⚪")
+        return
+    if not text:
+        return
+    form = numbers.metric_form(effect.metric) if effect else None
+    colour = tiles.verdict_colour(effect.ci, form.higher_is_better) if effect and form else "gray"
+    if split_is_off(card):
+        colour = "red"
+    show, icon = {"green": (st.success, "✅"), "red": (st.error, "🛑"), "gray": (st.info, "⚖️")}[colour]
+    show(f"**Verdict.** {text}", icon=icon)
+
+
+def split(run: Run, card: dict[str, Any]) -> None:
+    """Users per arm against the configured split; loud where the two disagree."""
+    units: dict[str, int] = card.get("units") or {}
+    if not units:
+        return
+    configured = configured_split(run, card)
+    total = sum(units.values())
+    off = split_is_off(card)
+    p = numbers.p_value((card.get("srm") or {}).get("p_value"))
+    words = ", ".join(
+        f"{arm} {numbers.count(number)} ({numbers.percent(number / total if total else None)}, "
+        f"configured {numbers.percent(configured.get(arm))})"
+        for arm, number in units.items()
+    )
+    if off:
+        st.error(
+            f"**Sample ratio mismatch** (p = {p}): {words}. The arms' users differ from the configured "
+            "split, so the lifts cannot be trusted. Look at the assignment before anything else.",
+            icon="🚨",
+        )
+    else:
+        st.caption(f"Users as configured (sample ratio test p = {p}): {words}.")
+
+
+def configured_split(run: Run, card: dict[str, Any]) -> dict[str, float]:
+    """The configured shares: from the scorecard, else from the run's experiment.toml."""
+    shares = (card.get("srm") or {}).get("split")
+    if not shares:
+        try:
+            config = tomllib.loads((run.path / "experiment.toml").read_text(encoding="utf-8"))
+            shares = config.get("experiment", {}).get("split")
+        except (OSError, ValueError):
+            shares = None
+    return dict(shares) if isinstance(shares, dict) else {}
+
+
+def lift_charts(shown: list[Effect]) -> None:
+    """Lifts of money and clicks; latency apart, for its lifts are of another size."""
+    st.subheader("Estimate and truth")
+    st.caption(
+        "The A/B sees one split of the users; the simulated world knows what all-treatment against "
+        "all-control would do. The interval should hold the diamond."
+    )
+    groups = [
+        [e for e in shown if not e.metric.endswith("_ms")],
+        [e for e in shown if e.metric.endswith("_ms")],
+    ]
+    present = [group for group in groups if group]
+    for column, group in zip(st.columns([2, 1][: len(present)]), present, strict=True):
+        words = "; ".join(
+            f"{numbers.metric_form(e.metric).label}: {numbers.lift_with_interval(e.lift, e.ci, e.level)}, "
+            f"true {numbers.lift(e.true_lift)}"
+            for e in group
+        )
+        column.altair_chart(charts.lifts(group), width="stretch", alt=f"Lifts over control. {words}")
+
+
+def table(card: dict[str, Any], shown: list[Effect]) -> None:
+    """All metrics with units, intervals, truth and n, and downloads."""
+    st.subheader("All metrics")
+    rows = []
+    for effect in shown:
+        form = numbers.metric_form(effect.metric, effect.unit)
+        printed = report.table_row(effect)
+        rows.append(
+            {
+                "Metric": printed[0],
+                "Unit": form.unit,
+                "Control": printed[1],
+                "Treatment": printed[2],
+                "Lift": printed[3],
+                "True lift": printed[4],
+                "True in interval": {True: "yes", False: "no", None: numbers.MISSING}[effect.covered],
+                "MDE": printed[5],
+                "p": numbers.p_value(effect.p_value),
+                "n (requests)": printed[6],
+            }
+        )
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    name = str(card.get("run") or "run").replace(" ", "-")
+    left, right, _ = st.columns([1, 1, 4])
+    for column, form_name in ((left, "csv"), (right, "json")):
+        column.download_button(
+            f"Download {form_name.upper()}",
+            report.render(card, form_name),
+            file_name=f"{name}-scorecard.{form_name}",
+            on_click="ignore",
+            width="stretch",
+        )
+
+
+def about(run: Run, card: dict[str, Any]) -> None:
+    """What the numbers rest on: service times, budget, machine, arms."""
+    st.subheader("What these numbers are")
+    known = {key: run.manifest.get(key) for key in ("service_times", "profile_machine", "budget_ms")}
+    for line in report.notes({**known, **card}):
+        st.write(line)
+    st.caption(
+        f"Control is “{control_name(card)}”. Seed {run.manifest.get('seed', numbers.MISSING)}, commit "
+        f"{run.manifest.get('commit') or numbers.MISSING}, created {run.created or numbers.MISSING}. "
+        "¤ is the simulated world's currency."
+    )
+    if run.arms:
+        keys = ("name", "role", "store", "model", "history")
+        rows = [{key.title(): str(arm.get(key, numbers.MISSING)) for key in keys} for arm in run.arms]
+        st.dataframe(
+            pd.DataFrame(rows).rename(columns={"History": "History (behaviours)"}),
+            hide_index=True,
+            width="stretch",
+        )
+
+
+page()

@@ -1,0 +1,168 @@
+"""What a tighter or looser latency budget would do, read from a sweep that was simulated before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, states, tiles
+from dashboard.folders import chosen_sweep
+from simulator.results import numbers
+from simulator.results.read import Sweep, read_sweep
+
+MONEY = ("revenue_per_request", "advv_per_request", "ctr")
+LATENCY = ("missed_share", "p99_ms")
+BY_BUDGET, BY_P99 = "Latency budget", "P99 latency"
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("What if the budget were another?")
+    sweep = chosen_sweep()
+    if sweep is None:
+        states.no_sweeps()
+        return
+    states.status(sweep)
+    if sweep.status == "damaged":
+        return
+    if not sweep.has("sweep.parquet"):
+        states.not_yet("Points", sweep)
+        return
+    stamp = (sweep.path / "sweep.parquet").stat()
+    table = _table(str(sweep.path), (stamp.st_mtime_ns, stamp.st_size))
+    if table.empty:
+        st.info("Not enough data: the sweep has no point yet.", icon="⚪")
+        return
+    panel(sweep, table)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _table(folder: str, stamp: tuple[int, int]) -> pd.DataFrame:
+    frame: pd.DataFrame = read_sweep(Path(folder)).table("sweep").to_pandas()
+    return frame
+
+
+@st.fragment
+def panel(sweep: Sweep, table: pd.DataFrame) -> None:
+    """Slider, tiles and curve: moving the slider redraws these alone."""
+    arms = _arms(sweep, table)
+    budgets = sorted(table["budget_ms"].unique())
+    names = {f"{budget:g}": float(budget) for budget in budgets}
+    if len(names) > 1:
+        chosen_name = st.select_slider(
+            "Latency budget (ms)",
+            list(names),
+            value=_nearest(names, sweep.manifest.get("budget_ms")),
+            key="budget",
+            bind="query-params",
+        )
+        chosen = names[str(chosen_name)]
+    else:
+        chosen = next(iter(names.values()))
+        st.write(f"Latency budget (ms): {chosen:g}, the only one of this sweep.")
+    st.caption("Every point is a whole simulated run at that budget; nothing is interpolated.")
+    treatment = _pick_treatment(arms)
+    cell = table[table["budget_ms"] == chosen]
+    level = numbers.level_name(sweep.manifest.get("level"))
+    tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in (*MONEY, *LATENCY)])
+    _curve(table, arms[0], treatment, chosen)
+
+
+def _pick_treatment(arms: list[str]) -> str:
+    if len(arms) <= 2:
+        return arms[-1]
+    chosen = st.segmented_control(
+        "Treatment", arms[1:], default=arms[1], required=True, key="arm", bind="query-params"
+    )
+    return str(chosen)
+
+
+def _arms(sweep: Sweep, table: pd.DataFrame) -> list[str]:
+    """The arms' names, control first."""
+    found = list(dict.fromkeys(table["arm"]))
+    control = next((str(a.get("name")) for a in sweep.arms if a.get("role") == "control"), "control")
+    return sorted(found, key=lambda name: name != control)
+
+
+def _nearest(names: dict[str, float], budget_ms: object) -> str:
+    """The option next to the sweep's own budget, else the middle one."""
+    if not isinstance(budget_ms, int | float):
+        return list(names)[len(names) // 2]
+    return min(names, key=lambda name: abs(names[name] - budget_ms))
+
+
+def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
+    """One metric of one arm: value, ci_low, ci_high, true_value; None where unknown."""
+    rows = cell[(cell["arm"] == arm) & (cell["metric"] == metric)]
+    keys = ("value", "ci_low", "ci_high", "true_value")
+    if rows.empty:
+        return dict.fromkeys(keys)
+    first = rows.iloc[0]
+    return {key: None if pd.isna(first[key]) else float(first[key]) for key in keys}
+
+
+def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str) -> tiles.Tile:
+    form = numbers.METRICS[metric]
+    base, value = _row(cell, control, metric), _row(cell, treatment, metric)
+    lift = _row(cell, treatment, f"{metric}_lift")
+    ends = numbers.interval((value["ci_low"], value["ci_high"]), form.form)
+    truth = f"control {form.form(base['value'])}"
+    if lift["value"] is not None:
+        ends = f"{level} {numbers.interval((lift['ci_low'], lift['ci_high']), numbers.lift)}"
+        truth = f"true {numbers.lift(lift['true_value'])} · {truth}"
+    return tiles.Tile(
+        label=form.label,
+        value=form.form(value["value"]),
+        lift=lift["value"],
+        ci=(lift["ci_low"], lift["ci_high"]),
+        lines=(ends, truth),
+        higher_is_better=form.higher_is_better,
+    )
+
+
+def _curve(table: pd.DataFrame, control: str, treatment: str, chosen: float) -> None:
+    st.subheader("Latency against money")
+    left, right = st.columns(2)
+    metric = left.segmented_control(
+        "Metric",
+        list(MONEY),
+        default=MONEY[0],
+        required=True,
+        format_func=lambda name: numbers.METRICS[name].label,
+        key="metric",
+        bind="query-params",
+    )
+    across = right.segmented_control(
+        "Against", [BY_BUDGET, BY_P99], default=BY_BUDGET, required=True, key="against", bind="query-params"
+    )
+    form = numbers.METRICS[str(metric)]
+    rows = _points(table, [control, treatment], str(metric))
+    by_budget = across == BY_BUDGET
+    title = "Latency budget (ms)" if by_budget else "P99 latency of the arm (ms)"
+    y_format = ".2%" if metric == "ctr" else "~g"
+    chart = charts.curve(
+        rows, "budget_ms" if by_budget else "p99_ms", title, f"{form.label} ({form.unit})", y_format, chosen
+    )
+    st.altair_chart(chart, width="stretch", alt=f"{form.label} over {title}, chosen budget {chosen:g} ms")
+    st.caption(
+        "Points are simulated; the band is the 95% interval, diamonds are the truth, rings the choice."
+    )
+
+
+def _points(table: pd.DataFrame, arms: list[str], metric: str) -> pd.DataFrame:
+    """The curve's rows: one a budget and arm."""
+    form = numbers.METRICS[metric]
+    keys = ["budget_ms", "arm"]
+    p99 = table[table["metric"] == "p99_ms"].set_index(keys)["value"].rename("p99_ms")
+    rows = table[(table["metric"] == metric) & table["arm"].isin(arms)].join(p99, on=keys)
+    texts = [
+        f"{form.form(value)} ({numbers.interval((low, high), form.form)})"
+        for value, low, high in zip(rows["value"], rows["ci_low"], rows["ci_high"], strict=True)
+    ]
+    rows = rows.assign(series=rows["arm"], text=texts)
+    return rows.sort_values("arm", key=lambda names: names != arms[0], kind="stable")
+
+
+page()

@@ -1,0 +1,250 @@
+"""The charts: data frames in, Altair out. Every mark has a colour of the palette."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from dashboard.palette import BUDGET, CONTROL, GOOD_TO_BAD, NEUTRAL, TREATMENT, TRUTH, arm_colours
+from simulator.results import numbers
+from simulator.results.scorecard import Effect
+
+ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
+
+
+def lifts(effects: Sequence[Effect]) -> alt.LayerChart:
+    """Each metric's lift with its interval, the true effect beside it, the MDE as a band around zero."""
+    rows = pd.DataFrame([_lift_row(effect) for effect in effects])
+    legend = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
+
+    colour = alt.Color("mark:N", scale=legend, title=None, legend=alt.Legend(orient="top", symbolOpacity=1))
+
+    def named(name: str) -> alt.Chart:
+        return alt.Chart(rows.assign(mark=name))
+
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
+    percent = alt.Axis(format="+.1~%", tickCount=6, gridColor=NEUTRAL, gridOpacity=0.25)
+
+    def x(column: str) -> alt.X:
+        return alt.X(f"{column}:Q", title="Lift over control", axis=percent)
+
+    tooltip = ["label:N", "estimate:N", "truth:N", alt.Tooltip("mde_text:N", title="MDE")]
+    zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x=alt.datum(0))
+    mde = named(UNDETECTABLE).transform_filter("isValid(datum.mde)")
+    truth = named(TRUE).transform_filter("isValid(datum.true_lift)")
+    found = named(ESTIMATE).transform_filter("isValid(datum.lift)")
+    shared = {"y": y, "color": colour, "tooltip": tooltip}
+    band = mde.mark_bar(height=26, opacity=0.22).encode(x=x("mde_low"), x2="mde:Q", **shared)
+    bar = found.mark_rule(strokeWidth=4, yOffset=-6).encode(x=x("ci_low"), x2="ci_high:Q", **shared)
+    point = found.mark_point(filled=True, size=130, opacity=1, yOffset=-6).encode(x=x("lift"), **shared)
+    diamond = truth.mark_point(filled=True, shape="diamond", size=150, opacity=1, yOffset=9)
+    diamond = diamond.encode(x=x("true_lift"), **shared)
+    return _layers(zero, band, bar, point, diamond).properties(height=alt.Step(62))
+
+
+def _lift_row(effect: Effect) -> dict[str, Any]:
+    shown = effect.enough
+    return {
+        "label": numbers.metric_form(effect.metric, effect.unit).label,
+        "lift": effect.lift if shown else None,
+        "ci_low": effect.ci_low if shown else None,
+        "ci_high": effect.ci_high if shown else None,
+        "true_lift": effect.true_lift,
+        "mde": effect.mde,
+        "mde_low": -effect.mde if effect.mde is not None else None,
+        "estimate": numbers.lift_with_interval(effect.lift, effect.ci, effect.level)
+        if shown
+        else "not enough data",
+        "truth": numbers.lift(effect.true_lift),
+        "mde_text": numbers.percent(effect.mde),
+    }
+
+
+def distribution(bins: pd.DataFrame, budget_ms: float | None, *, cumulative: bool) -> alt.LayerChart:
+    """Latency as a histogram or a CDF on a logarithmic axis, with the budget line."""
+    arms = list(dict.fromkeys(bins["arm"]))
+    axis = alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25)
+    scale = alt.Scale(type="log", nice=False)
+    share = alt.Axis(format="~%", gridColor=NEUTRAL, gridOpacity=0.25)
+    column, title = (
+        ("cumulative", "Share of requests done by then") if cumulative else ("share", "Share of requests")
+    )
+    x = alt.X(
+        "high_ms:Q" if cumulative else "low_ms:Q", scale=scale, axis=axis, title="Latency (ms, log scale)"
+    )
+    colour = alt.Color(
+        "arm:N",
+        scale=alt.Scale(domain=arms, range=arm_colours(arms)),
+        title=None,
+        legend=alt.Legend(orient="top"),
+    )
+    tooltip = [
+        "arm:N",
+        alt.Tooltip("low_ms:Q", format=".3~g", title="from (ms)"),
+        alt.Tooltip("high_ms:Q", format=".3~g", title="to (ms)"),
+        alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
+    ]
+    base = alt.Chart(bins).encode(x=x, y=alt.Y(f"{column}:Q", axis=share, title=title), color=colour)
+    marks: list[alt.Chart] = [
+        base.mark_line(interpolate="step-before", strokeWidth=2.5).encode(tooltip=tooltip)
+        if cumulative
+        else base.mark_area(interpolate="step-after", opacity=0.45, line=True).encode(tooltip=tooltip)
+    ]
+    return _layers(*marks, *_budget_line(budget_ms)).properties(height=340)
+
+
+def _budget_line(budget_ms: float | None) -> list[alt.Chart]:
+    if budget_ms is None:
+        return []
+    line = alt.Chart().mark_rule(color=BUDGET, strokeWidth=2, strokeDash=[6, 4])
+    words = alt.Chart().mark_text(
+        color=BUDGET, align="left", dx=6, dy=8, fontWeight="bold", text=f"budget {numbers.ms(budget_ms)}"
+    )
+    return [line.encode(x=alt.datum(budget_ms)), words.encode(x=alt.datum(budget_ms), y=alt.value(0))]
+
+
+def waterfall(stages: pd.DataFrame) -> alt.FacetChart:
+    """Each arm's mean request, stage after stage; waiting is grey, work has the arm's colour."""
+    arms = list(dict.fromkeys(stages["arm"]))
+    rows = stages.assign(kind=stages["arm"].where(~stages["waiting"].astype(bool), "waiting"))
+    colour = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=[*arms, "waiting"], range=[*arm_colours(arms), NEUTRAL]),
+        title=None,
+        legend=alt.Legend(orient="top"),
+    )
+    base = alt.Chart(rows).encode(
+        y=alt.Y("stage:N", sort=None, title=None),
+        tooltip=_stage_tooltip(),
+    )
+    bar = base.mark_bar(height=18).encode(
+        x=alt.X("start_ms:Q", title="Mean, from arrival (ms)", axis=_ms_axis()), x2="end_ms:Q", color=colour
+    )
+    text = base.mark_text(align="left", dx=5, color=NEUTRAL).encode(
+        x="end_ms:Q", text=alt.Text("mean_ms:Q", format=".2~f")
+    )
+    return _by_arm(_layers(bar, text), arms)
+
+
+def stage_p99(stages: pd.DataFrame) -> alt.FacetChart:
+    """Each stage's own P99, in each arm; these do not add up to the P99 of the whole."""
+    arms = list(dict.fromkeys(stages["arm"]))
+    base = alt.Chart(stages).encode(
+        y=alt.Y("stage:N", sort=None, title=None),
+        tooltip=_stage_tooltip(),
+    )
+    colour = alt.Color("arm:N", scale=alt.Scale(domain=arms, range=arm_colours(arms)), legend=None)
+    bar = base.mark_bar(height=18).encode(
+        x=alt.X("p99_ms:Q", title="P99 of the stage (ms)", axis=_ms_axis()), color=colour
+    )
+    text = base.mark_text(align="left", dx=5, color=NEUTRAL).encode(
+        x="p99_ms:Q", text=alt.Text("p99_ms:Q", format=".2~f")
+    )
+    return _by_arm(_layers(bar, text), arms)
+
+
+def _stage_tooltip() -> list[Any]:
+    return [
+        "arm:N",
+        "stage:N",
+        alt.Tooltip("mean_ms:Q", format=".3~f", title="mean (ms)"),
+        alt.Tooltip("p99_ms:Q", format=".3~f", title="P99 (ms)"),
+    ]
+
+
+def _ms_axis() -> alt.Axis:
+    return alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
+
+
+def _by_arm(chart: alt.LayerChart, arms: Sequence[str]) -> alt.FacetChart:
+    header = alt.Header(
+        labelOrient="top", labelAnchor="start", labelColor=NEUTRAL, title=None, labelFontSize=13
+    )
+    return chart.properties(height=150).facet(
+        row=alt.Row("arm:N", sort=list(arms), header=header, title=None), spacing=12
+    )
+
+
+def ladder(steps: pd.DataFrame) -> alt.Chart:
+    """The share of each arm's requests served by each ladder step."""
+    names = list(dict.fromkeys(steps.sort_values("step")["step_name"]))
+    colours = [GOOD_TO_BAD[min(i, len(GOOD_TO_BAD) - 1)] for i in range(len(names))]
+    chart: alt.Chart = (
+        alt.Chart(steps)
+        .mark_bar(height=30)
+        .encode(
+            y=alt.Y("arm:N", sort=None, title=None),
+            x=alt.X("share:Q", stack="zero", axis=alt.Axis(format="~%"), title="Share of requests"),
+            order=alt.Order("step:Q"),
+            color=alt.Color(
+                "step_name:N",
+                scale=alt.Scale(domain=names, range=colours),
+                title="Ladder step",
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=[
+                "arm:N",
+                alt.Tooltip("step_name:N", title="step"),
+                alt.Tooltip("share:Q", format=".2%"),
+                alt.Tooltip("missed_share:Q", format=".2%", title="of these missed"),
+                alt.Tooltip("requests:Q", format=","),
+            ],
+        )
+        .properties(height=alt.Step(46))
+    )
+    return chart
+
+
+def curve(
+    rows: pd.DataFrame, x: str, x_title: str, y_title: str, y_format: str, chosen: float
+) -> alt.LayerChart:
+    """A metric over the sweep with its interval band; the chosen budget's points are ringed.
+
+    Args:
+        rows: series, budget_ms, `x`, value, ci_low, ci_high, true_value, text.
+        x: the column of the horizontal axis.
+        x_title, y_title, y_format: of the axes.
+        chosen: the budget whose points are marked.
+    """
+    names = list(dict.fromkeys(rows["series"]))
+    colours = arm_colours(names) if len(names) > 1 else [TREATMENT]
+    colour = alt.Color(
+        "series:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(orient="top")
+    )
+    base = alt.Chart(rows).encode(
+        x=alt.X(f"{x}:Q", title=x_title, scale=alt.Scale(zero=False), axis=_ms_axis()),
+        color=colour,
+        order=alt.Order(f"{x}:Q"),
+        tooltip=[
+            "series:N",
+            alt.Tooltip("budget_ms:Q", title="budget (ms)"),
+            alt.Tooltip("text:N", title="value"),
+        ],
+    )
+    y_axis = alt.Axis(format=y_format, gridColor=NEUTRAL, gridOpacity=0.25)
+    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis)
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("ci_low:Q", title=y_title), y2="ci_high:Q")
+    line = base.mark_line(strokeWidth=2.5).encode(y=y)
+    points = base.mark_point(filled=True, size=55, opacity=1).encode(y=y)
+    truth = base.transform_filter("isValid(datum.true_value)").mark_point(
+        shape="diamond", filled=True, size=60, color=TRUTH, opacity=0.9
+    )
+    truth = truth.encode(y=alt.Y("true_value:Q"), color=alt.value(TRUTH))
+    ring = (
+        base.transform_filter(alt.datum.budget_ms == chosen)
+        .mark_point(size=380, strokeWidth=3, opacity=1)
+        .encode(y=y)
+    )
+    layers = [band, line, points, truth, ring]
+    if x == "budget_ms":
+        layers = [*_budget_line(chosen), *layers]
+    return _layers(*layers).properties(height=340)
+
+
+def _layers(*marks: alt.Chart) -> alt.LayerChart:
+    layers = alt.layer(*marks)
+    assert isinstance(layers, alt.LayerChart)
+    return layers

@@ -1,0 +1,80 @@
+"""Starting the dashboard on this machine, for this machine's browser alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from dashboard.folders import RESULTS_VARIABLE
+
+ADDRESS = "127.0.0.1"
+APP = Path(__file__).with_name("app.py")
+
+
+class DashboardError(ValueError):
+    """The dashboard cannot start; the message says why and what to do."""
+
+
+def launch(directory: Path, port: int | None = None, open_browser: bool = True) -> None:
+    """Serve the dashboard until it is stopped.
+
+    Args:
+        directory: where run and sweep folders are (or one such folder); may be empty.
+        port: None takes a free one.
+        open_browser: whether to open it in the default browser.
+
+    Raises:
+        DashboardError: the port is busy, or the directory does not exist.
+    """
+    if not directory.is_dir():
+        raise DashboardError(
+            f"{directory}: found no such folder, expected the folder of your runs. "
+            "Check the path, or make a first run with: laser-ab demo"
+        )
+    chosen = free_port() if port is None else checked_port(port)
+    # The environment, since Streamlit runs the app's script itself and passes no arguments.
+    os.environ[RESULTS_VARIABLE] = str(directory.resolve())
+
+    import streamlit as st  # 0.6 s; the command line's --help need not wait for it
+
+    st.App(APP).run(config=settings(chosen, open_browser))
+
+
+def settings(port: int, open_browser: bool) -> dict[str, object]:
+    """Streamlit's settings: local, silent towards the world, no developer's tools."""
+    return {
+        "server.address": ADDRESS,
+        "server.port": port,
+        "server.headless": not open_browser,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+    }
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+def checked_port(port: int) -> int:
+    """`port`, if a server can listen on it.
+
+    Raises:
+        DashboardError: it is busy, not allowed or no port.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((ADDRESS, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DashboardError(
+            f"Port {port}: {reason}; expected a free port of this machine. "
+            "Give another with --port, or leave --port out and a free one is taken."
+        ) from error
+    return port

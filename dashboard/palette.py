@@ -1,0 +1,21 @@
+"""One palette, every colour readable on white and on Streamlit's dark background (#0e1117).
+
+Charts name a colour for every mark: Vega's defaults are black, and black on black is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+CONTROL = "#3B8BD0"
+TREATMENT = "#F08A24"
+TRUTH = "#B07CE0"
+BUDGET = "#E5484D"
+NEUTRAL = "#8B919A"
+GOOD_TO_BAD = ("#2BA88C", "#8DB84A", "#E3B23C", "#E07B39", "#B5494E")  # ladder steps, best first
+_MORE_ARMS = (TREATMENT, "#2BA88C", "#D16BA5", "#A3A33A", "#7A86E0")
+
+
+def arm_colours(arms: Sequence[str]) -> list[str]:
+    """Colours of the arms, control first."""
+    return [CONTROL, *(_MORE_ARMS[i % len(_MORE_ARMS)] for i in range(len(arms) - 1))][: len(arms)]

@@ -1,0 +1,98 @@
+"""What the reader is told when there is less than a finished result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from dashboard.folders import results_folder
+from simulator.results import numbers
+from simulator.results.errors import ResultsError
+from simulator.results.read import Folder, read_run, read_sweep
+
+
+def no_runs() -> None:
+    """The command that makes the first run."""
+    root = results_folder()
+    st.info(f"There are no runs in `{root}` yet. Make one, then reload this page:")
+    st.code(f"laser-ab demo --out {root / 'demo'}", language="bash")
+    st.write("Or run an experiment of your own:")
+    st.code(f"laser-ab run CONFIG.toml --out {root / 'my-run'}", language="bash")
+
+
+def no_sweeps() -> None:
+    """The command that makes the first sweep."""
+    root = results_folder()
+    st.info(f"There are no budget sweeps in `{root}` yet. Make one, then reload this page:")
+    st.code(f"laser-ab sweep CONFIG.toml --out {root / 'my-sweep'}", language="bash")
+
+
+def problem(error: ResultsError) -> None:
+    """A file that cannot be used: which, why, what to do."""
+    st.error(f"File `{error.file}`: {error.reason}", icon="🧩")
+    st.write(error.do)
+
+
+def status(folder: Folder) -> None:
+    """A banner for every status but "finished"; a running one follows its progress."""
+    if folder.status == "running":
+        _progress(folder)
+    elif folder.status == "interrupted":
+        st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}. To continue it:", icon="⏸️")
+        _resume(folder)
+    elif folder.status == "failed":
+        st.error(f"This {_kind(folder)} failed{_where(folder)}: {folder.manifest.get('error')}", icon="❌")
+        st.write("When the cause is gone, continue it:")
+        _resume(folder)
+    elif folder.status == "damaged" and folder.problem is not None:
+        st.error(f"This {_kind(folder)} is damaged.", icon="🧩")
+        problem(folder.problem)
+
+
+def not_yet(what: str, folder: Folder) -> None:
+    """A part that this folder has not got."""
+    st.caption(f"{what}: nothing yet in this {folder.status} {_kind(folder)}.")
+
+
+def guarded(show: Callable[[], None]) -> None:
+    """Draw part of a page; a damaged file becomes a message, and the rest is still drawn."""
+    try:
+        show()
+    except ResultsError as error:
+        problem(error)
+
+
+def _progress(folder: Folder) -> None:
+    st.info(f"This {_kind(folder)} is under way; what is there already is shown below.", icon="⏳")
+
+    @st.fragment(run_every="2s")
+    def follow() -> None:
+        now = (read_sweep if _kind(folder) == "sweep" else read_run)(folder.path)
+        for stage in now.stages:
+            done, total = stage.get("done") or 0, stage.get("total") or 0
+            part = min(1.0, done / total) if total else 0.0
+            label = f"{stage.get('name')}: {numbers.count(done)} of {numbers.count(total)}"
+            st.progress(part, text=label)
+        if not now.stages:
+            st.caption("Starting…")
+        if now.status != "running":
+            st.rerun()
+
+    follow()
+
+
+def _resume(folder: Folder) -> None:
+    st.code(f"laser-ab {_kind(folder)} --resume {folder.path}", language="bash")
+
+
+def _where(folder: Folder) -> str:
+    if not folder.stages:
+        return " before its first stage"
+    stage: dict[str, Any] = folder.stages[-1]
+    return f" at stage “{stage.get('name')}” ({stage.get('done'):,} of {stage.get('total'):,})"
+
+
+def _kind(folder: Folder) -> str:
+    return str(folder.manifest.get("kind") or "run")

@@ -1,0 +1,183 @@
+"""The latency page's numbers from the `served` table: arrays in, small data frames out.
+
+Percentiles count every request, late ones included. Their intervals treat the run as a few
+consecutive sections, since requests that share a queue are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+SECTIONS = 10
+_T_975 = 2.2622  # Student's t, SECTIONS - 1 degrees of freedom
+_MIN_TAIL = 5  # requests beyond the percentile that a section must hold, else no interval
+BINS = 60
+
+COLUMNS = (
+    "arm",
+    "assigned",
+    "period",
+    "sim_arrival_s",
+    "step",
+    "step_name",
+    "missed",
+    "store_start_ms",
+    "store_end_ms",
+    "transport_start_ms",
+    "transport_end_ms",
+    "score_start_ms",
+    "score_end_ms",
+    "latency_ms",
+)
+
+# (stage, column it starts at, column it ends at, whether it is waiting); None: the arrival.
+STAGES: tuple[tuple[str, str | None, str, bool], ...] = (
+    ("store queue", None, "store_start_ms", True),
+    ("store read", "store_start_ms", "store_end_ms", False),
+    ("transport", "store_end_ms", "transport_end_ms", False),
+    ("scorer queue", "transport_end_ms", "score_start_ms", True),
+    ("scoring", "score_start_ms", "score_end_ms", False),
+)
+
+
+@dataclass(frozen=True)
+class LatencySummary:
+    """Latency of the chosen requests, one block of rows an arm.
+
+    Attributes:
+        requests: {arm: number of requests}.
+        percentiles: arm, percentile, ms, low, high (95% interval; NaN where too few requests).
+        bins: arm, low_ms, high_ms, share, cumulative; logarithmic, the same for all arms.
+        stages: arm, stage, waiting, start_ms, end_ms (means laid end to end), mean_ms, p99_ms.
+        ladder: arm, step, step_name, share, missed_share, requests.
+    """
+
+    requests: dict[str, int]
+    percentiles: pd.DataFrame
+    bins: pd.DataFrame
+    stages: pd.DataFrame
+    ladder: pd.DataFrame
+
+
+def summarise(served: pa.Table, *, assigned: bool) -> LatencySummary:
+    """Summarise the experiment period.
+
+    Args:
+        served: COLUMNS of the served table.
+        assigned: only requests the A/B gave to the arm; else the whole trace under each arm.
+    """
+    frames = dict(_by_arm(served, assigned))
+    latencies = {arm: frame["latency_ms"].to_numpy() for arm, frame in frames.items()}
+    return LatencySummary(
+        requests={arm: len(frame) for arm, frame in frames.items()},
+        percentiles=pd.concat([_percentiles(arm, values) for arm, values in latencies.items()]),
+        bins=_bins(latencies),
+        stages=pd.concat([_stages(arm, frame) for arm, frame in frames.items()]),
+        ladder=pd.concat([_ladder(arm, frame) for arm, frame in frames.items()]),
+    )
+
+
+def _by_arm(served: pa.Table, assigned: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    frame = served.to_pandas()
+    arms = list(dict.fromkeys(frame["arm"]))
+    frame = frame[frame["period"] == "experiment"]
+    if assigned:
+        frame = frame[frame["assigned"]]
+    for arm in arms:
+        yield str(arm), frame[frame["arm"] == arm].sort_values("sim_arrival_s", kind="stable")
+
+
+def _percentiles(arm: str, latency_ms: Floats) -> pd.DataFrame:
+    rows = []
+    for percentile in PERCENTILES:
+        if len(latency_ms) == 0:
+            continue
+        value = float(np.percentile(latency_ms, percentile))
+        low, high = section_interval(latency_ms, percentile)
+        rows.append({"arm": arm, "percentile": percentile, "ms": value, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["arm", "percentile", "ms", "low", "high"])
+
+
+def section_interval(values: Floats, percentile: float) -> tuple[float, float]:
+    """A 95% interval of a percentile of a queue's output, in order of arrival.
+
+    Sectioning: the percentile of each of SECTIONS consecutive parts, spread around the percentile of
+    all; NaN where the parts are too short to know it.
+
+    Source: Asmussen and Glynn, Stochastic Simulation (2007), section III.5.
+    """
+    if len(values) / SECTIONS * (1 - percentile / 100) < _MIN_TAIL:
+        return np.nan, np.nan
+    whole = np.percentile(values, percentile)
+    parts = np.array([np.percentile(part, percentile) for part in np.array_split(values, SECTIONS)])
+    error = np.sqrt(np.sum((parts - whole) ** 2) / (SECTIONS - 1) / SECTIONS)
+    return float(whole - _T_975 * error), float(whole + _T_975 * error)
+
+
+def _bins(latencies: dict[str, Floats]) -> pd.DataFrame:
+    positive = [values[values > 0] for values in latencies.values()]
+    some = [values for values in positive if len(values)]
+    names = ["arm", "low_ms", "high_ms", "share", "cumulative"]
+    if not some:
+        return pd.DataFrame(columns=names)
+    low, high = min(float(v.min()) for v in some), max(float(v.max()) for v in some)
+    edges = np.geomspace(low * 0.999, high * 1.001, BINS + 1)
+    frames = []
+    for arm, values in latencies.items():
+        # Clipped, so that a latency of 0 ms counts in the first bin and shares add up to one.
+        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+        share = counts / max(1, len(values))
+        columns = (arm, edges[:-1], edges[1:], share, np.cumsum(share))
+        frames.append(pd.DataFrame(dict(zip(names, columns, strict=True))))
+    return pd.concat(frames)
+
+
+def _stages(arm: str, frame: pd.DataFrame) -> pd.DataFrame:
+    rows, start = [], 0.0
+    for stage, begins, ends, waiting in STAGES:
+        spent = frame[ends] - (frame[begins] if begins else 0.0)
+        spent = spent[spent.notna()]
+        if len(spent) == 0:
+            continue
+        mean = float(spent.mean())
+        p99 = float(np.percentile(spent, 99))
+        end = start + mean
+        rows.append(
+            {"arm": arm, "stage": stage, "waiting": waiting, "start_ms": start, "end_ms": end}
+            | {"mean_ms": mean, "p99_ms": p99}
+        )
+        start = end
+    names = ["arm", "stage", "waiting", "start_ms", "end_ms", "mean_ms", "p99_ms"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _ladder(arm: str, frame: pd.DataFrame) -> pd.DataFrame:
+    names = ["arm", "step", "step_name", "share", "missed_share", "requests"]
+    if len(frame) == 0:
+        return pd.DataFrame(columns=names)
+    grouped = frame.groupby(["step", "step_name"], observed=True, sort=True)["missed"]
+    steps = grouped.agg(["size", "mean"]).reset_index()
+    steps.columns = pd.Index(["step", "step_name", "requests", "missed_share"])
+    steps["step_name"] = steps["step_name"].astype(str)
+    steps["share"] = steps["requests"] / len(frame)
+    steps["arm"] = arm
+    return steps[names]
+
+
+def lost_shares(ladder: pd.DataFrame, arms: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """{arm: (share degraded, share missed)}; degraded is any step below the first."""
+    shares = {}
+    for arm in arms:
+        steps = ladder[ladder["arm"] == arm]
+        degraded = float(steps.loc[steps["step"] > 0, "share"].sum())
+        shares[arm] = (degraded, float((steps["share"] * steps["missed_share"]).sum()))
+    return shares

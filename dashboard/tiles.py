@@ -1,0 +1,82 @@
+"""Tiles: a value, its lift with interval, and the truth beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+
+from simulator.results import numbers
+from simulator.results.scorecard import Effect
+
+Colour = Literal["green", "red", "gray"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a tile says.
+
+    Attributes:
+        label, value: the metric and the treatment's value, printed.
+        lift, ci: a fraction and its interval; None where unknown.
+        lines: the small print below.
+        higher_is_better: which way is good.
+        enough: False shows "not enough data" for the lift.
+    """
+
+    label: str
+    value: str
+    lift: float | None
+    ci: tuple[float | None, float | None]
+    lines: tuple[str, ...]
+    higher_is_better: bool = True
+    enough: bool = True
+
+
+def effect_tile(effect: Effect) -> Tile:
+    """The tile of a scorecard's effect."""
+    form = numbers.metric_form(effect.metric, effect.unit)
+    interval = numbers.interval(effect.ci, numbers.lift) if effect.enough else numbers.MISSING
+    return Tile(
+        label=form.label,
+        value=form.form(effect.treatment) if effect.enough else numbers.MISSING,
+        lift=effect.lift,
+        ci=effect.ci,
+        lines=(
+            f"{numbers.level_name(effect.level)} {interval}",
+            f"true {numbers.lift(effect.true_lift)} · control {form.form(effect.control)}",
+        ),
+        higher_is_better=form.higher_is_better,
+        enough=effect.enough,
+    )
+
+
+def row(tiles: Sequence[Tile]) -> None:
+    """Tiles side by side."""
+    for column, tile in zip(st.columns(len(tiles)), tiles, strict=True):
+        with column, st.container(border=True):
+            _draw(tile)
+
+
+def _draw(tile: Tile) -> None:
+    if not tile.enough:
+        delta, colour, arrow = "not enough data", "gray", "off"
+    elif tile.lift is None:
+        delta, colour, arrow = "", "gray", "off"
+    else:
+        delta = f"{numbers.lift(tile.lift)} vs control"
+        colour = verdict_colour(tile.ci, tile.higher_is_better)
+        arrow = "up" if tile.lift > 0 else "down" if tile.lift < 0 else "off"
+    st.metric(tile.label, tile.value, delta or None, delta_color=colour, delta_arrow=arrow)  # type: ignore[arg-type]
+    for line in tile.lines:
+        st.caption(line)
+
+
+def verdict_colour(ci: tuple[float | None, float | None], higher_is_better: bool) -> Colour:
+    """Green or red only where the interval leaves zero out; grey otherwise."""
+    low, high = ci
+    if low is None or high is None or low <= 0 <= high:
+        return "gray"
+    return "green" if (low > 0) == higher_is_better else "red"

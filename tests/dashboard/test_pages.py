@@ -1,0 +1,318 @@
+"""Each page in each state a folder can be in, driven without a browser."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import made_runs
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard.app_pages
+from dashboard.folders import RESULTS_VARIABLE
+from dashboard.palette import BUDGET, TRUTH
+
+APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
+SCORECARD, LATENCY, WHAT_IF = (f"app_pages/{name}.py" for name in ("scorecard", "latency", "what_if"))
+PAGES = (SCORECARD, LATENCY, WHAT_IF)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def opened(page: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    if page != SCORECARD:
+        app.switch_page(page).run()
+    assert not app.exception
+    assert "could not be drawn" not in texts(app)
+    return app
+
+
+def texts(app: AppTest) -> str:
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
+    found = [element.value for kind in kinds for element in getattr(app, kind)]
+    found += [f"{m.label} {m.value} {m.delta}" for m in app.metric]
+    found += [str(cell) for frame in app.dataframe for cell in frame.value.to_numpy().ravel()]
+    return "\n".join(found)
+
+
+def specs(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("vega_lite_chart")]
+
+
+def make(state: str, folder: Path) -> None:
+    """The same state for runs and sweeps."""
+    if state == "interrupted":
+        with made_runs.running_run(folder / "run"):
+            pass
+        with made_runs.SweepWriter.create(folder / "sweep", made_runs.manifest()) as writer:
+            writer.stage("cells", 2, 9)
+        return
+    run, sweep = made_runs.write_run(folder / "run", requests=1500), made_runs.write_sweep(folder / "sweep")
+    for path in (run, sweep):
+        if state == "damaged":
+            table = next(path.glob("*.parquet"))
+            table.write_bytes(table.read_bytes()[:100])
+        elif state == "failed":
+            manifest = json.loads((path / "manifest.json").read_text())
+            changed = {**manifest, "status": "failed", "error": "CheckpointError: laser.pt is damaged"}
+            (path / "manifest.json").write_text(json.dumps(changed))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_runs_each_page_shows_the_command_that_makes_one(folder, page):
+    app = opened(page)
+    assert any("laser-ab " in code.value and str(folder) in code.value for code in app.code)
+    assert not app.metric
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_damaged_folder_names_file_reason_and_remedy(folder, page):
+    make("damaged", folder)
+    words = texts(opened(page))
+    assert ".parquet" in words
+    assert "found 100 bytes" in words
+    assert "laser-ab run CONFIG" in words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_interrupted_folder_says_where_and_how_to_continue(folder, page):
+    make("interrupted", folder)
+    words = texts(opened(page))
+    assert "interrupted at stage" in words
+    assert f"--resume {folder}" in words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_failed_folder_shows_the_error_and_what_is_there(folder, page):
+    make("failed", folder)
+    app = opened(page)
+    assert "laser.pt is damaged" in texts(app)
+    assert app.get("vega_lite_chart")
+
+
+@pytest.mark.parametrize("page", [SCORECARD, LATENCY])
+def test_running_run_shows_progress(folder, page):
+    with made_runs.running_run(folder / "run"):
+        app = opened(page)
+        assert "under way" in texts(app)
+        labels = [bar.proto.text for bar in app.get("progress")]
+        assert "train: 300 of 1,200" in labels
+
+
+def test_running_sweep_shows_progress(folder):
+    with made_runs.SweepWriter.create(folder / "sweep", made_runs.manifest()) as writer:
+        writer.stage("cells", 2, 9)
+        app = opened(WHAT_IF)
+        assert [bar.proto.text for bar in app.get("progress")] == ["cells: 2 of 9"]
+
+
+def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
+    make("finished", folder)
+    app = opened(SCORECARD)
+    labels = [metric.label for metric in app.metric]
+    assert labels == ["ADVV per request", "Revenue per request", "CTR", "P99 latency"]
+    assert app.metric[1].value == "0.4248 ¤"
+    assert app.metric[1].delta == "+3.1% vs control"
+    words = texts(app)
+    for wanted in (
+        "95% CI +1.9% to +4.3%",
+        "true +2.9%",
+        "no clear change",
+        "configured 50.0%",
+        "50,000",
+        "¤ / request",
+        "H100 80 GB",
+    ):
+        assert wanted in words
+    assert not app.error
+
+
+def test_lift_chart_has_interval_truth_mark_and_mde(folder):
+    make("finished", folder)
+    money, latency = specs(opened(SCORECARD))
+    layers = money["layer"]
+    marks = [layer["mark"]["type"] for layer in layers]
+    assert marks == ["rule", "bar", "rule", "point", "point"]
+    truth = layers[-1]
+    assert truth["mark"]["shape"] == "diamond"
+    assert truth["encoding"]["x"]["field"] == "true_lift"
+    assert TRUTH in truth["encoding"]["color"]["scale"]["range"]
+    assert layers[2]["encoding"]["x"]["field"] == "ci_low"
+    assert layers[2]["encoding"]["x2"]["field"] == "ci_high"
+    assert len(latency["layer"]) == 5
+
+
+def test_every_mark_names_its_colour(folder):
+    make("finished", folder)
+    for page in PAGES:
+        for spec in specs(opened(page)):
+            inner = spec.get("spec", spec)
+            for layer in inner.get("layer", [inner]):
+                assert "color" in layer["encoding"] or "color" in layer["mark"], layer["mark"]
+
+
+def test_sample_ratio_mismatch_is_loud(folder):
+    card = made_runs.scorecard(units={"control": 4500, "treatment": 5500}, srm={"p_value": 1e-9})
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    app = opened(SCORECARD)
+    assert any("Sample ratio mismatch" in error.value for error in app.error)
+    assert any("configured 50.0%" in error.value for error in app.error)  # from experiment.toml
+
+
+def test_too_few_users_are_not_enough_data(folder):
+    card = made_runs.scorecard(units={"control": 40, "treatment": 45})
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    app = opened(SCORECARD)
+    assert {metric.delta for metric in app.metric} == {"not enough data"}
+    assert {metric.value for metric in app.metric} == {"—"}
+    assert "+2.6%" not in texts(app)
+
+
+def test_unknown_values_are_em_dashes(folder):
+    card = made_runs.scorecard()
+    for entry in card["metrics"].values():
+        entry.update(true_lift=None, mde=None, n=None)
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    app = opened(SCORECARD)
+    assert "true —" in texts(app)
+    assert set(app.dataframe[0].value["True lift"]) == {"—"}
+
+
+def test_three_arms_are_shown_one_treatment_at_a_time(folder):
+    metrics = made_runs.scorecard()["metrics"]
+    other = {**metrics, "ctr": made_runs.entry(0.0321, 0.07, 0.009, 0.02, "fraction")}
+    arms = {"laser": {"metrics": metrics}, "twin": {"metrics": other}}
+    units = {"control": 500, "laser": 480, "twin": 510}
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(units=units, arms=arms), requests=200)
+    assert "+7.0%" not in texts(opened(SCORECARD))
+    assert "+7.0%" in texts(opened(SCORECARD, arm="twin"))
+
+
+def test_run_picker_offers_all_runs_and_follows_the_url(folder):
+    made_runs.write_run(folder / "old", requests=200)
+    made_runs.write_run(
+        folder / "new", requests=200, card=made_runs.scorecard(verdict={"text": "The new one."})
+    )
+    app = opened(SCORECARD, run="new")
+    assert sorted(app.sidebar.selectbox[0].options) == ["new", "old"]
+    assert "The new one." in texts(app)
+    assert "The new one." not in texts(app.sidebar.selectbox[0].set_value("old").run())
+
+
+@pytest.mark.parametrize("view", ["Histogram", "CDF"])
+def test_latency_distribution_has_the_budget_line(folder, view):
+    make("finished", folder)
+    chart = specs(opened(LATENCY, view=view))[0]
+    lines = [layer for layer in chart["layer"] if layer["mark"].get("color") == BUDGET]
+    assert [line["mark"]["type"] for line in lines] == ["rule", "text"]
+    assert lines[0]["encoding"]["x"]["datum"] == made_runs.BUDGET_MS
+    assert chart["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
+
+
+def test_latency_page_shows_percentiles_stages_and_ladder(folder):
+    make("finished", folder)
+    app = opened(LATENCY)
+    words = texts(app)
+    assert "P99" in app.dataframe[0].value.columns
+    assert " ms (" in words
+    assert "P99 latency" not in words
+    assert "missed their deadline" in words
+    assert len(specs(app)) == 4
+    stages = specs(app)[1]["spec"]["layer"][0]["encoding"]["y"]["field"]
+    assert stages == "stage"
+
+
+def test_latency_without_budget_has_no_line(folder):
+    made_runs.write_run(folder / "run", requests=200, budget_ms=None)
+    app = opened(LATENCY)
+    assert "no latency budget" in texts(app)
+    assert len(specs(app)[0]["layer"]) == 1
+
+
+def test_all_requests_are_more_than_the_assigned(folder):
+    make("finished", folder)
+
+    def counted(app):
+        return [int(n.replace(",", "")) for n in app.dataframe[0].value["n (requests)"]]
+
+    assert sum(counted(opened(LATENCY, requests="All requests (truth)"))) == 2 * sum(counted(opened(LATENCY)))
+
+
+def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
+    make("finished", folder)
+    app = opened(WHAT_IF)
+    assert app.select_slider[0].label == "Latency budget (ms)"
+    assert app.select_slider[0].value == "25"
+    before = [metric.value for metric in app.metric]
+    assert [metric.label for metric in app.metric] == [
+        "Revenue per request",
+        "ADVV per request",
+        "CTR",
+        "Missed deadline",
+        "P99 latency",
+    ]
+    after = [metric.value for metric in app.select_slider[0].set_value("5").run().metric]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+
+
+def test_budget_in_the_url_chooses_the_point(folder):
+    make("finished", folder)
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    app.run()
+    app.switch_page(WHAT_IF)
+    app.query_params["budget"] = "10"
+    app.run()
+    assert app.select_slider[0].value == "10"
+    ring = specs(app)[0]["layer"][-1]
+    assert "10" in json.dumps(ring["transform"])
+    assert ring["mark"]["size"] > 300
+    lines = [layer for layer in specs(app)[0]["layer"] if layer["mark"].get("color") == BUDGET]
+    assert lines[0]["encoding"]["x"]["datum"] == 10
+
+
+def test_curve_has_band_and_truth(folder):
+    make("finished", folder)
+    layers = specs(opened(WHAT_IF))[0]["layer"]
+    assert any(layer["mark"]["type"] == "area" and "y2" in layer["encoding"] for layer in layers)
+    assert any(layer["mark"].get("shape") == "diamond" for layer in layers)
+
+
+def test_sweep_of_one_point_needs_no_slider(folder):
+    made_runs.write_sweep(folder / "sweep", (25,))
+    app = opened(WHAT_IF)
+    assert not app.select_slider
+    assert "the only one" in texts(app)
+
+
+def test_a_failing_page_shows_no_traceback(folder, monkeypatch):
+    make("finished", folder)
+    monkeypatch.setattr("dashboard.tiles.row", lambda tiles: 1 / 0)
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    words = texts(app)
+    assert not app.exception
+    assert "could not be drawn" in words
+    assert "ZeroDivisionError" not in words
+
+
+def test_dashboard_never_imports_torch(tmp_path):
+    made_runs.write_run(tmp_path / "run", requests=200)
+    code = f"""
+import os, sys
+os.environ[{RESULTS_VARIABLE!r}] = {str(tmp_path)!r}
+from streamlit.testing.v1 import AppTest
+import dashboard.launch
+app = AppTest.from_file({str(APP)!r}, default_timeout=30).run()
+assert app.metric and not app.exception
+print([name for name in ("torch", "simpy", "seqvault", "laser") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
