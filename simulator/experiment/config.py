@@ -8,15 +8,16 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from simulator.experiment.config_errors import ConfigError, Problem
-from simulator.experiment.locate import KeyPath, Place, find, locate_keys
+from simulator.experiment.locate import KeyPath, Place, locate_keys
+from simulator.experiment.origins import Origin, suggest
+from simulator.experiment.overrides import apply_change, read_changes
 from simulator.experiment.settings import (
     Arm,
     Experiment,
@@ -24,6 +25,7 @@ from simulator.experiment.settings import (
     Market,
     Traffic,
     Training,
+    is_shipped_profile,
 )
 from simulator.experiment.toml_writer import write_toml
 from simulator.world.config import WorldConfig, preset, presets
@@ -43,7 +45,6 @@ __all__ = [
     "world_config",
 ]
 
-ENVIRONMENT_PREFIX = "LASER_AB_"
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -92,21 +93,22 @@ def parse_config(
 ) -> ExperimentConfig:
     """`load_config` for a text: `source` names it in messages, `folder` is what its paths are relative to."""
     data, places = _parse(text, source)
-    changes, problems = _changes(overrides, seed, environment or {})
-    origin = _Origin(source, text.splitlines(), places, changes)
+    changes, problems = read_changes(overrides, seed, environment or {})
+    origin = Origin(source, _lines(text), places, changes)
     for change in changes:
-        problems += _apply(data, change)
+        problems += apply_change(data, change)
     if not problems:
         experiment = data.setdefault("experiment", {})
         if isinstance(experiment, dict):
             experiment.setdefault("name", Path(source).stem or "experiment")
         _resolve_paths(data, origin, folder or Path.cwd())
+        problems = _name_problems(data, origin)
         try:
             config = ExperimentConfig.model_validate(data)
         except ValidationError as error:
-            problems = [origin.problem(details, data) for details in error.errors()]
+            problems += [origin.problem(details, data) for details in error.errors()]
         else:
-            problems = _world_problems(config, origin)
+            problems = problems or _world_problems(config, origin)
             if not problems:
                 return config
     raise ConfigError(
@@ -137,224 +139,53 @@ def world_config(config: ExperimentConfig) -> WorldConfig:
     return preset(config.traffic.preset, **replaced)
 
 
-# ---- overrides ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Change:
-    """A value from outside the file; `source` is how the user wrote it."""
-
-    path: tuple[str, ...]
-    value: Any
-    source: str
-
-
-def _changes(
-    overrides: Sequence[str], seed: int | None, environment: Mapping[str, str]
-) -> tuple[list[_Change], list[Problem]]:
-    changes: list[_Change] = []
-    problems: list[Problem] = []
-    for name in sorted(environment):
-        path = tuple(part.lower() for part in name.removeprefix(ENVIRONMENT_PREFIX).split("__"))
-        # Other LASER_AB_ variables, such as LASER_AB_DEBUG, are no keys of the file.
-        if name.startswith(ENVIRONMENT_PREFIX) and (len(path) > 1 or path[0] == "seed"):
-            changes.append(_Change(path, _toml_value(environment[name]), f"environment variable {name}"))
-    for override in overrides:
-        flag = f"--set {override}"
-        key, equals, value = override.partition("=")
-        parts = tuple(part.strip().strip("\"'") for part in key.split("."))
-        if not equals or not all(parts):
-            problems.append(
-                Problem("expected KEY=VALUE", flag, help="for example --set experiment.level=0.9")
-            )
-        else:
-            changes.append(_Change(parts, _toml_value(value.strip()), flag))
-    if seed is not None:
-        changes.append(_Change(("seed",), seed, f"--seed {seed}"))
-    return changes, problems
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if len(parsed) == 1 else text
-
-
-def _apply(data: dict[str, Any], change: _Change) -> list[Problem]:
-    table = data
-    for i, part in enumerate(change.path[:-1]):
-        inner = table.setdefault(part, {})
-        if not isinstance(inner, dict):
-            where = ".".join(change.path[: i + 1])
-            return [Problem(f"`{where}` is a value, not a table", change.source)]
-        table = inner
-    table[change.path[-1]] = change.value
-    return []
-
-
-def _resolve_paths(data: dict[str, Any], origin: "_Origin", folder: Path) -> None:
+def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> None:
     """Make paths absolute: those of the file from its folder, those of flags from where the user stands."""
-    tables = [(("experiment",), "profile")]
-    if isinstance(data.get("arms"), dict):
-        tables += [(("arms", name), "checkpoint") for name in data["arms"]]  # type: ignore[misc]
-    for parents, key in tables:
+    arms = data.get("arms")
+    paths: list[tuple[str, ...]] = [("experiment", "profile")]
+    paths += [("arms", name, "checkpoint") for name in (arms if isinstance(arms, dict) else ())]
+    for *parents, key in paths:
         table: Any = data
         for parent in parents:
-            table = table.get(parent, {}) if isinstance(table, dict) else {}
+            table = table.get(parent) if isinstance(table, dict) else None
         value = table.get(key) if isinstance(table, dict) else None
-        bare_name = key == "profile" and isinstance(value, str) and not re.search(r"[/\\]|\.json$", value)
-        if isinstance(value, str) and value and not bare_name:
+        shipped = key == "profile" and isinstance(value, str) and is_shipped_profile(value)
+        if isinstance(value, str) and value and not shipped:
             base = Path.cwd() if origin.change((*parents, key)) else folder
             table[key] = str((base / Path(value).expanduser()).resolve())
 
 
-# ---- problems ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where each value came from."""
-
-    source: str
-    lines: list[str]
-    places: dict[KeyPath, Place]
-    changes: list[_Change]
-
-    def change(self, path: KeyPath) -> _Change | None:
-        """The last override that set this key or a table around it."""
-        return next((c for c in reversed(self.changes) if c.path == path[: len(c.path)]), None)
-
-    def at(self, path: KeyPath, message: str, help: str | None = None) -> Problem:
-        """A problem shown where the key, or its nearest parent, was written."""
-        place_depth, place = find(self.places, path)
-        change = self.change(path)
-        if change is None:
-            # A table that only overrides speak of: [arms.new] from --set arms.new.store=memory.
-            nearest = max(self.changes, key=lambda c: _common(c.path, path), default=None)
-            if nearest is not None and _common(nearest.path, path) > place_depth:
-                change = nearest
-        if change is not None:
-            return Problem(message, change.source, help=help)
-        place = place or Place(1, 1, 1)
-        line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
-        return Problem(message, self.source, place, line, help)
-
-    def problem(self, details: ErrorDetails, data: Mapping[str, Any]) -> Problem:
-        """pydantic's finding in this project's words."""
-        context = details.get("ctx", {})
-        path: KeyPath = tuple(str(part) if isinstance(part, str) else part for part in details["loc"])
-        if context.get("at"):
-            path = tuple(context["at"].split("."))
-        path = _existing(path, data, keep_last=details["type"] == "missing")
-        message, help = _words(details, path)
-        return self.at(path, message, help)
-
-
-def _common(one: KeyPath, other: KeyPath) -> int:
-    """How many first parts two paths share."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
-
-
-def _existing(path: KeyPath, data: Any, keep_last: bool) -> KeyPath:
-    """Cut pydantic's own parts (a union's branch, a mapping's "[key]") off the end of a path."""
-    for i, part in enumerate(path):
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return path if keep_last and i == len(path) - 1 else path[:i]
-    return path
-
-
-def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
-    kind, found = details["type"], details["input"]
-    dotted = ".".join(str(part) for part in path)
-    if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        table = ".".join(str(part) for part in path[:-1])
-        where = f"in [{table}]" if table else "at the top level"
-        return f"unknown key `{path[-1]}` {where}", _suggest(str(path[-1]), known)
-    if kind == "missing":
-        return f"missing key `{dotted}`", _missing_help(path)
-    if kind == "value":
-        message = details["msg"]
-    elif kind == "literal_error":
-        message = f"found {found!r}, expected {details.get('ctx', {}).get('expected', '')}"
-    else:
-        message = f"found {_short(found)}, {details['msg'].replace('Input should be', 'expected')}"
-    choices = re.findall(r"[\"']([\w./-]+)[\"']", message.partition("expected")[2])
-    close = difflib.get_close_matches(str(found), choices, n=1) if isinstance(found, str) else []
-    return f"`{dotted}`: {message}" if dotted else message, f"did you mean `{close[0]}`?" if close else None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _missing_help(path: KeyPath) -> str | None:
-    examples = {
-        ("traffic",): 'add [traffic] with preset = "demo"',
-        ("arms",): "add at least two tables, such as [arms.control] and [arms.treatment]",
-        ("store",): 'for example store = "lastn"',
-        ("model",): 'for example model = "din"',
-        ("history",): "for example history = 50",
-    }
-    return examples.get(path[-1:])  # type: ignore[arg-type]
-
-
-def _known_keys(path: KeyPath) -> list[str]:
-    """The keys a table may have, by walking the models."""
-    model: Any = ExperimentConfig
-    for part in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
-        else:  # dict[str, Arm]: any name leads to the same table.
-            model = (get_args(model) or (None, None))[-1]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _suggest(name: str, known: Sequence[str]) -> str | None:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known keys: {', '.join(known)}" if known else None
-
-
-def _world_problems(config: ExperimentConfig, origin: _Origin) -> list[Problem]:
-    """What the world itself refuses: the preset's name, parameters it does not have, values out of range."""
-    name = config.traffic.preset or ""
-    if name not in presets():
+def _name_problems(data: dict[str, Any], origin: Origin) -> list[Problem]:
+    """Names that the world does not know: of the preset, and of parameters in [traffic.world]."""
+    traffic = data.get("traffic")
+    traffic = traffic if isinstance(traffic, dict) else {}
+    problems = []
+    name, world = traffic.get("preset"), traffic.get("world")
+    if isinstance(name, str) and name not in presets():
         close = difflib.get_close_matches(name, presets(), n=1)
-        help = f"did you mean `{close[0]}`?" if close else None
         message = f"`traffic.preset`: no preset {name!r}; expected one of {', '.join(presets())}"
-        return [origin.at(("traffic", "preset"), message, help)]
+        help = f"did you mean `{close[0]}`?" if close else None
+        problems.append(origin.at(("traffic", "preset"), message, help))
     known = [field.name for field in fields(WorldConfig) if field.name != "preset"]
-    unknown = [key for key in config.traffic.world if key not in known]
-    if unknown:
-        return [
-            origin.at(
-                ("traffic", "world", key), f"unknown key `{key}` in [traffic.world]", _suggest(key, known)
-            )
-            for key in unknown
-        ]
+    for key in world if isinstance(world, dict) else ():
+        if key not in known:
+            message = f"unknown key `{key}` in [traffic.world]"
+            problems.append(origin.at(("traffic", "world", key), message, suggest(key, known)))
+    return problems
+
+
+def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
+    """What the world itself refuses: values out of range, or that do not fit together."""
     try:
         world_config(config)
     except (ValueError, TypeError) as error:
         # The world names the parameter; `days` and its like stand elsewhere in the file.
-        named = [key for key in known if re.search(rf"\b{key}\b", str(error))]
         elsewhere = {"days": "experiment", "pre_days": "experiment", "slots": "market"}
-        paths: list[KeyPath] = [("traffic", "world", key) for key in named if key in config.traffic.world]
-        paths += [
-            (elsewhere[key], key)
-            for key in named
-            if key in elsewhere and getattr(getattr(config, elsewhere[key]), key) is not None
-        ]
-        return [origin.at(paths[0] if paths else ("traffic", "world"), f"the world refuses it: {error}")]
+        paths: list[KeyPath] = [("traffic", "world", key) for key in config.traffic.world]
+        paths += [(table, key) for key, table in elsewhere.items() if getattr(getattr(config, table), key)]
+        named = [path for path in paths if re.search(rf"\b{path[-1]}\b", str(error))]
+        path: KeyPath = named[0] if named else ("traffic", "world")
+        return [origin.at(path, f"the world refuses it: {error}")]
     return []
 
 
@@ -362,7 +193,7 @@ def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]
     try:
         return tomllib.loads(text), locate_keys(text)
     except tomllib.TOMLDecodeError as error:
-        lines = text.splitlines() or [""]
+        lines = _lines(text)
         match = _SYNTAX_PLACE.search(str(error))
         line, column = len(lines), len(lines[-1]) + 1
         if match and match[1]:
@@ -371,6 +202,11 @@ def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]
         message = f"not TOML: {_SYNTAX_PLACE.sub('', str(error))}"
         help = 'text needs quotes: key = "text"' if "Invalid value" in message else None
         raise ConfigError([Problem(message, source, Place(line, column, 1), line_text, help)]) from error
+
+
+def _lines(text: str) -> list[str]:
+    # As TOML counts them: str.splitlines also breaks at form feeds and U+2028.
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def _nearby_file(path: Path) -> str | None:

@@ -82,6 +82,11 @@ LightModelName = Annotated[str, _named(MODEL_ENTRY_POINTS, (*MODELS, "none"), "l
 Metric = Literal["advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms"]
 
 
+def is_shipped_profile(name: str) -> bool:
+    """Whether it names a profile of this package ("cpu"), not a file ("mine.json", "dir/mine")."""
+    return re.search(r"[/\\]|\.json$", name) is None
+
+
 class Table(BaseModel):
     """A table of the file: frozen, without unknown keys, without silent conversions ("7" is no number)."""
 
@@ -164,8 +169,9 @@ class Experiment(Table):
     @property
     def profile_path(self) -> Path:
         """The profile's file: a shipped one for a bare name such as "cpu"."""
-        shipped = "/" not in self.profile and "\\" not in self.profile and not self.profile.endswith(".json")
-        return PROFILES / f"{self.profile}.json" if shipped else Path(self.profile)
+        if is_shipped_profile(self.profile):
+            return PROFILES / f"{self.profile}.json"
+        return Path(self.profile)
 
 
 class Traffic(Table):

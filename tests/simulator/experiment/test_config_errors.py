@@ -60,6 +60,16 @@ def test_all_mistakes_are_told_at_once_in_reading_order() -> None:
     assert found[1].help == "did you mean `lastn`?"
 
 
+def test_the_worlds_names_are_told_with_the_other_mistakes() -> None:
+    text = GOOD.replace('"demo"', '"dem"\nworld = {usrs = 9}').replace("history = 50", "history = 0")
+    assert [problem.place.line for problem in problems(text) if problem.place] == [6, 7, 12]
+
+
+def test_lines_are_counted_as_toml_counts_them() -> None:
+    found = only("# \u2028 a separator\r\n" + GOOD.replace("seed", "sed"))
+    assert (found.place, found.line_text) == (Place(2, 1, 3), "sed = 7")
+
+
 def test_inline_tables_point_at_their_parent() -> None:
     found = only(GOOD.replace("batch", "bach"))
     assert found.place == Place(17, 1, len("training"))
