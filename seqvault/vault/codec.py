@@ -1,0 +1,168 @@
+"""Column codecs: integers in as few bytes as plain numpy can read back quickly.
+
+FRAME    every value less the smallest, in the narrowest of 0, 1, 2, 4 bits or 1 to 8 bytes
+DICT     the sorted distinct values as a frame, then each value's rank as a frame
+DELTA    for times, which never fall: differences in 1, 2 or 4 bytes; the few that do not fit, in full, behind
+         them with their positions
+
+All are cut to a suffix without decoding what comes before it: the newest rows are what is read. Times are
+summed backwards from the block's last time for that."""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from seqvault.schema import Array
+
+__all__ = ["ColumnHead", "decode", "encode"]
+
+FRAME, DICT, DELTA = 0, 1, 2
+HEAD_FORMAT = "BBBxIQI"
+
+_WIDTHS = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64)
+_NARROW = {bits: np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)}
+# What one byte of 1-, 2- or 4-bit values unpacks to, lowest bits first.
+_UNPACKED = {
+    bits: ((np.arange(256)[:, None] >> np.arange(0, 8, bits)) & ((1 << bits) - 1)).astype("u1")
+    for bits in (1, 2, 4)
+}
+_ONE = struct.Struct("<" + HEAD_FORMAT)
+
+
+class ColumnHead(NamedTuple):
+    """How one column of a block is stored.
+
+    Args:
+        codec: FRAME, DICT or DELTA.
+        bits: width of a value, a rank or a difference.
+        side_bits: width of a dictionary entry, or of a difference that did not fit.
+        side_count: dictionary entries, or differences that did not fit.
+        base: smallest value modulo 2**64; unused by DELTA.
+        size: bytes of the column.
+    """
+
+    codec: int
+    bits: int
+    side_bits: int
+    side_count: int
+    base: int
+    size: int
+
+    def pack(self) -> bytes:
+        """The head's 20 bytes."""
+        return _ONE.pack(*self)
+
+
+def encode(values: Array, *, times: bool = False) -> tuple[ColumnHead, bytes]:
+    """The smallest form of at least one integer; `times` promises that they never fall."""
+    if times:
+        return _encode_delta(values)
+    wide = values.astype("i8").view("u8") if values.dtype.kind == "i" else values.astype("u8")
+    base = int(values.min()) % (1 << 64)
+    offsets = wide - np.uint64(base)
+    bits = _width(int(offsets.max()))
+    size = _size(len(offsets), bits)
+    if bits >= 8:
+        distinct, ranks = np.unique(offsets, return_inverse=True)
+        rank_bits = _width(len(distinct) - 1)
+        if _size(len(distinct), bits) + _size(len(ranks), rank_bits) < size:
+            data = _pack(distinct, bits) + _pack(ranks.astype("u8"), rank_bits)
+            return ColumnHead(DICT, rank_bits, bits, len(distinct), base, len(data)), data
+    return ColumnHead(FRAME, bits, 0, 0, base, size), _pack(offsets, bits)
+
+
+def decode(
+    head: ColumnHead, data: bytes, at: int, rows: int, first: int, last_s: int, dtype: np.dtype[np.generic]
+) -> Array:
+    """Rows first..rows-1 of the column at byte `at` of verified bytes; perhaps a read-only view."""
+    if head.codec == DELTA:
+        return _decode_delta(head, data, at, rows, first, last_s)
+    if head.codec == DICT:
+        entries = _restore(_unpack(data, at, head.side_bits, 0, head.side_count), head.base, dtype)
+        ranks = _unpack(data, at + _size(head.side_count, head.side_bits), head.bits, first, rows)
+        return entries[ranks]
+    return _restore(_unpack(data, at, head.bits, first, rows), head.base, dtype)
+
+
+def _encode_delta(values: Array) -> tuple[ColumnHead, bytes]:
+    deltas = np.zeros(len(values), "u8")
+    np.subtract(values[1:].view("u8"), values[:-1].view("u8"), out=deltas[1:])
+    side_bits = max(8, _width(int(deltas.max())))
+    sizes = {}
+    for bits in (8, 16, 32, 64):
+        misfits = int(np.count_nonzero(deltas >> np.uint64(bits))) if bits < 64 else 0
+        sizes[_size(len(deltas), bits) + misfits * (2 + side_bits // 8)] = bits
+    bits = sizes[min(sizes)]
+    positions = np.flatnonzero(deltas >> np.uint64(bits)) if bits < 64 else np.empty(0, "i8")
+    misfits_s = deltas[positions]
+    deltas[positions] = 0
+    data = _pack(deltas, bits) + positions.astype("<u2").tobytes() + _pack(misfits_s, side_bits)
+    return ColumnHead(DELTA, bits, side_bits, len(positions), 0, len(data)), data
+
+
+def _decode_delta(head: ColumnHead, data: bytes, at: int, rows: int, first: int, last_s: int) -> Array:
+    if first >= rows:
+        return np.empty(0, "i8")
+    times = _unpack(data, at, head.bits, first, rows).astype("i8")
+    if head.side_count:
+        side = at + _size(rows, head.bits)
+        positions = np.frombuffer(data, "<u2", head.side_count, side)
+        misfits_s = _unpack(data, side + 2 * head.side_count, head.side_bits, 0, head.side_count)
+        skip = int(np.searchsorted(positions, first)) if first else 0
+        times[positions[skip:].astype("i8") - first] = misfits_s[skip:].astype("u8").view("i8")
+    times[0] = 0
+    # Array arithmetic wraps, as the differences of times further apart than 2**63 seconds did.
+    times[:1] = last_s - times.sum(keepdims=True)
+    return np.cumsum(times, out=times)
+
+
+def _width(largest: int) -> int:
+    bits = largest.bit_length()
+    return next(width for width in _WIDTHS if width >= bits)
+
+
+def _size(count: int, bits: int) -> int:
+    return (count * bits + 7) // 8
+
+
+def _pack(values: Array, bits: int) -> bytes:
+    """u8 values below 2**bits in `bits` each."""
+    if bits == 0:
+        return b""
+    if bits in _NARROW:
+        return values.astype(_NARROW[bits]).tobytes()
+    if bits > 8:
+        return values.astype("<u8").view("u1").reshape(-1, 8)[:, : bits // 8].tobytes()
+    per_byte = 8 // bits
+    padded = np.zeros(-(-len(values) // per_byte) * per_byte, "u1")
+    padded[: len(values)] = values
+    shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype="u1")
+    packed: Array = np.bitwise_or.reduce(shifted, axis=1)
+    return packed.tobytes()
+
+
+def _unpack(data: bytes, at: int, bits: int, first: int, end: int) -> Array:
+    """Values first..end-1 of those packed from byte `at` on."""
+    if bits in _NARROW:
+        return np.frombuffer(data, _NARROW[bits], end - first, at + first * bits // 8)
+    if bits == 0:
+        return np.zeros(end - first, "u1")
+    if bits > 8:
+        size = bits // 8
+        padded = np.zeros((end - first, 4 if size <= 4 else 8), "u1")
+        padded[:, :size] = np.frombuffer(data, "u1", (end - first) * size, at + first * size).reshape(
+            -1, size
+        )
+        return padded.view(f"<u{padded.shape[1]}").reshape(-1)
+    per_byte = 8 // bits
+    skipped = first // per_byte
+    packed = np.frombuffer(data, "u1", -(-end // per_byte) - skipped, at + skipped)
+    values: Array = _UNPACKED[bits][packed].reshape(-1)
+    return values[first - skipped * per_byte : end - skipped * per_byte]
+
+
+def _restore(offsets: Array, base: int, dtype: np.dtype[np.generic]) -> Array:
+    if base == 0:
+        return offsets.astype(dtype, copy=False)
+    return (offsets.astype("u8") + np.uint64(base)).astype(dtype)
