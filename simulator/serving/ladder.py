@@ -2,12 +2,16 @@
 
 The rule: the first step whose predicted completion meets the deadline. Predicted completion is
 
-    now + max(read + transport, wait for a scorer) + max_wait + own batch
+    now + max(read + transport, wait for a scorer) + max_wait + own batch + margin
 
-at the store turn, and now + own batch when a batch forms. A request's own work counts at a high
-quantile (a late answer is worth nothing), the work ahead of it at its mean (many batches take
-their mean; adding up P99s would refuse work there is time for). The wait is the shortest
-remaining time of a scorer plus the committed batches ahead over the replicas.
+at the store turn, and now + a high quantile of its batch when the batch forms. Work counts at
+its mean (many batches ahead take their mean; adding up high quantiles would refuse work there
+is time for) and the margin lifts the request's own work to the stated quantile: the quantiles'
+distances from the means, added in quadrature, as for independent stages. The wait is the
+shortest remaining time of a scorer plus the committed batches ahead over the replicas.
+
+A batch that would make its oldest request late is first made smaller; only a request that does
+not fit alone moves down.
 
 A waiting request gives up at the last moment at which its cheapest step would still fit with
 nobody ahead, and is answered by the prior order there and then: an overload degrades requests,
@@ -16,6 +20,7 @@ it does not time them out.
 
 from __future__ import annotations
 
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -112,15 +117,28 @@ class Ladder:
         self._steps = [(i, s.model, s.history) for i, s in enumerate(arm.steps) if s.model is not None]
         self._times = times
         self._backlog = backlog
-        self._fetch: dict[int, float] = {}
+        self._fetch: dict[int, tuple[float, float]] = {}
+        self._own: dict[tuple[str, int, int], tuple[float, float]] = {}
         self._cheapest: dict[int, float] = {}
 
-    def fetch_s(self, history: int) -> float:
-        """Predicted read and transport."""
+    def fetch_s(self, history: int) -> tuple[float, float]:
+        """Read and transport: the mean, and how far the stated quantile lies above it."""
         seconds = self._fetch.get(history)
         if seconds is None:
-            seconds = self._times.predict_store_s(history) + self._times.predict_transport_s(history)
-            self._fetch[history] = seconds
+            mean_s = self._times.expected_fetch_s(history)
+            high_s = self._times.predict_store_s(history) + self._times.predict_transport_s(history)
+            seconds = self._fetch[history] = (mean_s, max(high_s - mean_s, 0.0))
+        return seconds
+
+    def own_s(self, model: str, history: int, size: int) -> tuple[float, float]:
+        """A request's own work: mean read and transport, and the rest with the margin for both."""
+        key = (model, history, size)
+        seconds = self._own.get(key)
+        if seconds is None:
+            fetch_s, fetch_spread_s = self.fetch_s(history)
+            mean_s = self._times.expected_score_s(*key)
+            spread_s = max(self._times.predict_score_s(*key) - mean_s, 0.0)
+            seconds = self._own[key] = (fetch_s, mean_s + hypot(fetch_spread_s, spread_s))
         return seconds
 
     def at_turn(self, available: int, deadline: float, now: float) -> int:
@@ -137,9 +155,8 @@ class Ladder:
             ahead = backlog.committed[step] % max_batch
             # The incomplete batch of its own step is the one it joins, not one it waits for.
             wait_s = free_s + (queued_s - backlog.batch_s[step][ahead]) / replicas
-            fetch_s = self.fetch_s(history)
-            own_s = self._times.predict_score_s(model, history, ahead + 1)
-            if (fetch_s if fetch_s > wait_s else wait_s) + own_s <= budget_s:
+            fetch_s, rest_s = self.own_s(model, history, ahead + 1)
+            if (fetch_s if fetch_s > wait_s else wait_s) + rest_s <= budget_s:
                 return step
         return self.prior
 
@@ -164,11 +181,7 @@ class Ladder:
         """Latest start of a store turn that can still meet the deadline."""
         seconds = self._cheapest.get(available)
         if seconds is None:
-            seconds = min(
-                self.fetch_s(min(limit, available))
-                + self._times.predict_score_s(model, min(limit, available), 1)
-                for _, model, limit in self._steps
-            )
+            seconds = min(sum(self.own_s(model, min(limit, available), 1)) for _, model, limit in self._steps)
             self._cheapest[available] = seconds
         return deadline - seconds
 

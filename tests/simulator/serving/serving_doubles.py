@@ -24,7 +24,7 @@ def lognormal(seed: int, mean_s: float, sigma: float, count: int = 200) -> Sampl
 
 def synthetic_profile(sigma: float = 0.25) -> ServiceProfile:
     """A store that is read-heavy ("wide") and one that is not ("lean"); a light and a heavy model."""
-    stores = {"wide": (60e-6, 1.5e-6), "lean": (30e-6, 0.05e-6)}
+    stores = {"slow": (100e-6, 3e-6), "wide": (60e-6, 1.5e-6), "lean": (30e-6, 0.05e-6)}
     models = {"light": (250e-6, 0.3e-6, 40e-6), "heavy": (500e-6, 1.0e-6, 150e-6)}
     return ServiceProfile(
         machine=Machine("synthetic", 1, 1.0, None),
