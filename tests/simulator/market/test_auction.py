@@ -82,7 +82,7 @@ def test_prices_budgets_and_payments_hold_in_every_market(seed, budget, rules):
         assert (page[len(won) :] == -1).all()
     if rules.charge == "click":
         assert (run.charged[~run.click] == 0).all()
-    ecpm = 1000 * run.pctr * own
+    ecpm = 1000.0 * run.pctr * run.pcvr * run.bid  # in the auction's order of rounding
     both = shown[:, 0] & shown[:, 1]
     assert (ecpm[both, 0] >= ecpm[both, 1]).all()
 
@@ -269,3 +269,23 @@ def test_an_empty_trace_gives_empty_pages():
     run = run_auctions(order, pages, book, np.full((2, 6), 1.0), Rules(), 1)
     assert run.ad.shape == (0, 2)
     assert run.ledger.spend.sum() == 0
+
+
+def test_shared_budgets_that_run_out_give_the_naive_test_a_lift_that_does_not_exist():
+    order, pages, book = market(7, rows=3_000)
+    # A reserve, or the last advertiser with budget pays nothing and keeps it.
+    budgets, rules = np.full((2, 6), 8.0), Rules(reserve_ecpm=100.0)
+    better = np.clip(pages.p_click[:, :, 0], 0.01, 1)
+    pages = replace(pages, pctr=0.61 - better)  # control prefers what is not clicked
+    treated = pages.request_id % np.uint64(2) == 1
+    mixed = np.where(treated[:, None], better, pages.pctr)
+    worlds = [
+        run_auctions(order, replace(pages, pctr=p), book, budgets, rules, 1) for p in (pages.pctr, better)
+    ]
+    ab = run_auctions(order, replace(pages, pctr=mixed), book, budgets, rules, 1)
+    for run in (*worlds, ab):
+        np.testing.assert_array_equal(run.ledger.spend, budgets)
+    paid = ab.charged.sum(1)
+    naive = paid[treated].mean() / paid[~treated].mean() - 1
+    assert worlds[1].ledger.spend.sum() == worlds[0].ledger.spend.sum()
+    assert abs(naive) > 0.1

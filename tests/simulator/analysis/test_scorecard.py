@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from simulated_users import users_table
+
+from simulator.analysis.columns import AnalysisError
+from simulator.analysis.scorecard import Question, build_scorecard
+from simulator.analysis.srm import check_split
+from simulator.analysis.verdict import verdict
+
+NAMES = ("old", "new")
+HALF = {"old": 0.5, "new": 0.5}
+
+
+def tables(seed: int = 1, n: int = 1_200, lift: float = 0.0, arms: tuple[str, ...] = NAMES):
+    """users, served and truth of an A/B whose arms share every request."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(n) % len(arms)
+    users = users_table(seed, n, lift, treated=group > 0)
+    users["arm"] = np.array(arms, dtype=object)[group]
+    user = np.repeat(users["user_id"], users["requests"])
+    own = np.repeat(group, users["requests"])
+    request = np.arange(len(user), dtype=np.uint64)
+    base = rng.lognormal(0, 0.3, len(user)) + np.repeat(rng.lognormal(0, 0.3, n), users["requests"])
+    clicks = rng.uniform(0.05, 0.15, len(user))
+    served, truth = [], []
+    for i, arm in enumerate(arms):
+        gain = 1 + lift * (i > 0)
+        served.append(
+            {
+                "arm": np.full(len(user), arm),
+                "user_id": user,
+                "assigned": own == i,
+                "period": np.full(len(user), "experiment"),
+                "step": np.zeros(len(user), np.int8),
+                "missed": base > 4,
+                "latency_ms": base * (1 + 0.5 * (i > 0)),
+            }
+        )
+        truth.append(
+            {
+                "arm": np.full(len(user), arm),
+                "request_id": request,
+                "user_id": user,
+                "expected_impressions": np.ones(len(user)),
+                "expected_clicks": clicks * gain,
+                "expected_conversions": clicks * gain * 0.2,
+                "expected_revenue": clicks * gain * 0.4,
+                "expected_advv": clicks * gain * 4,
+            }
+        )
+    join = [{k: np.concatenate([t[k] for t in part]) for k in part[0]} for part in (served, truth)]
+    return users, join[0], join[1]
+
+
+def question(**changes) -> Question:
+    return Question(
+        **({"run": "r", "seed": 7, "service_times": "profile", "split": HALF, "control": "old"} | changes)
+    )
+
+
+def test_two_arms_are_told_flat_in_the_public_form():
+    card = build_scorecard(question(extra={"budget_ms": 4.0}), *tables(lift=0.2))
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert card["schema_version"] == 1
+    assert card["units"] == {"control": 600, "treatment": 600}
+    assert card["names"] == {"control": "old", "treatment": "new"}
+    assert card["srm"]["p_value"] == 1.0
+    assert card["budget_ms"] == 4.0
+    assert card["level"] == 0.95
+    assert list(card["metrics"]) == ["advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms"]
+    fields = {"control", "treatment", "unit", "role", "lift", "ci", "level", "method", "p_value"}
+    fields |= {"true_lift", "true_se", "mde", "n", "se_log", "variance_reduction"}
+    for entry in card["metrics"].values():
+        assert fields <= set(entry)
+    assert card["metrics"]["ctr"]["true_lift"] == pytest.approx(0.2)
+    assert card["metrics"]["cvr"]["true_lift"] == pytest.approx(0.0)
+    assert card["metrics"]["p99_ms"]["true_lift"] == pytest.approx(0.5)
+    low, high = card["metrics"]["p99_ms"]["ci"]
+    assert low < 0.5 < high
+    block = card["latency"]["treatment"]
+    assert block["p50_ms"] < block["p95_ms"] < block["p99_ms"]
+    assert block["missed_share"] + block["full_history_share"] == pytest.approx(1.0)
+
+
+def test_tables_from_a_file_give_the_same_card():
+    users, served, truth = tables()
+    from_file = build_scorecard(question(), *(pa.table(t) for t in (users, served, truth)))
+    assert from_file == build_scorecard(question(), users, served, truth)
+
+
+def test_more_arms_get_an_entry_each():
+    arms = ("a", "b", "c")
+    split = dict.fromkeys(arms, 1 / 3)
+    card = build_scorecard(question(split=split, control="b"), *tables(arms=arms))
+    assert list(card["arms"]) == list(arms)
+    assert card["arms"]["b"]["role"] == "control"
+    assert "metrics" not in card["arms"]["b"]
+    assert card["arms"]["c"]["metrics"]["ctr"]["ci"] is not None
+    assert card["units"] == {"a": 400, "b": 400, "c": 400}
+    assert "a: " in card["verdict"]["text"]
+
+
+def test_without_the_counterfactual_worlds_the_truth_is_null():
+    users, served, _ = tables()
+    card = build_scorecard(question(), users, served, None)
+    assert card["metrics"]["ctr"]["true_lift"] is None
+    assert "not known" in card["verdict"]["text"]
+
+
+def test_with_split_capacity_no_true_p99_exists():
+    users, served, truth = tables()
+    keep = served["assigned"] & (served["user_id"] > 0)
+    card = build_scorecard(question(), users, {k: v[keep] for k, v in served.items()}, truth)
+    assert card["metrics"]["p99_ms"]["true_lift"] is None
+    assert card["metrics"]["p99_ms"]["lift"] is not None
+
+
+def test_identical_arms_have_true_lifts_of_exactly_zero():
+    users, served, truth = tables(lift=0.0)
+    served["latency_ms"] = np.tile(served["latency_ms"][: len(served["arm"]) // 2], 2)
+    card = build_scorecard(question(), users, served, truth)
+    for entry in card["metrics"].values():
+        assert (entry["true_lift"], entry["true_se"]) == (0.0, 0.0)
+
+
+def test_an_arm_without_traffic_is_invalid_and_never_zero():
+    users, served, truth = tables()
+    alone = users["arm"] == "old"
+    served["assigned"] &= served["arm"] == "old"
+    card = build_scorecard(question(), {k: v[alone] for k, v in users.items()}, served, truth)
+    assert card["units"]["treatment"] == 0
+    assert card["srm"]["p_value"] is None
+    assert card["verdict"]["decision"] == "invalid"
+    assert card["metrics"]["ctr"]["treatment"] is None
+    assert card["metrics"]["p99_ms"]["lift"] is None
+    assert card["latency"]["treatment"]["p99_ms"] is None
+    assert card["latency"]["treatment"]["missed_share"] is None
+
+
+def test_a_question_without_two_arms_or_a_known_metric_is_refused():
+    with pytest.raises(AnalysisError, match="at least two"):
+        question(split={"old": 1.0})
+    with pytest.raises(AnalysisError, match="primary"):
+        question(primary="likes")
+
+
+OK = check_split({"a": 500, "b": 500}, {"a": 0.5, "b": 0.5})
+
+
+def entry(low: float, high: float, true: float | None = 0.02) -> dict:
+    return {
+        "lift": (low + high) / 2,
+        "ci": [low, high],
+        "level": 0.95,
+        "true_lift": true,
+        "true_se": 0.003,
+        "mde": 0.08,
+    }
+
+
+@pytest.mark.parametrize(
+    ("primary", "metrics", "decision"),
+    [
+        ("advv_per_request", {"advv_per_request": entry(0.01, 0.05)}, "ship"),
+        ("advv_per_request", {"advv_per_request": entry(-0.01, 0.05)}, "inconclusive"),
+        ("advv_per_request", {"advv_per_request": entry(-0.05, -0.01)}, "stop"),
+        ("advv_per_request", {"advv_per_request": entry(0.01, 0.05), "ctr": entry(-0.04, -0.01)}, "stop"),
+        ("p99_ms", {"p99_ms": entry(-0.05, -0.01)}, "ship"),
+        ("p99_ms", {"p99_ms": entry(0.01, 0.05)}, "stop"),
+    ],
+)
+def test_decisions_follow_the_interval(primary, metrics, decision):
+    assert verdict(metrics, primary, OK)["decision"] == decision
+
+
+def test_an_inconclusive_test_says_so_beside_the_truth_and_its_power():
+    text = verdict({"ctr": entry(-0.01, 0.06, 0.038)}, "ctr", OK)["text"]
+    assert "The A/B cannot tell" in text
+    assert "-1.0 % to +6.0 %" in text
+    assert "The truth, which only a simulation knows, is +3.8 %" in text
+    assert "detects a lift of 8.0 % with 80 % power" in text
+
+
+def test_an_interval_that_misses_the_truth_admits_it():
+    assert "leaves it out" in verdict({"ctr": entry(0.01, 0.02, 0.1)}, "ctr", OK)["text"]
+
+
+def test_a_broken_split_overrules_every_interval():
+    broken = check_split({"a": 1_000, "b": 1_200}, {"a": 0.5, "b": 0.5})
+    found = verdict({"ctr": entry(0.01, 0.05)}, "ctr", broken)
+    assert found["decision"] == "invalid"
+    assert "Do not trust" in found["text"]
+    assert [rule["holds"] for rule in found["rules"]] == [False, True, True, True]
