@@ -240,6 +240,11 @@ def test_resuming_a_finished_run_shows_it_and_exits_0(tmp_path: Path) -> None:
     assert json.loads(call("run", "--resume", run, "--json").stdout) == scorecard()
 
 
+def test_resuming_a_running_run_is_refused(tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path / "run", {"name": "a run"}):
+        assert "still running" in call("run", "--resume", tmp_path / "run", code=1).stderr
+
+
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", finish=False)
     assert f"laser-ab run --resume {run}" in call("report", run, code=1).stderr

@@ -13,7 +13,10 @@ Overrides = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Replace the file's seed.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; must be free.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The folder to write; DIR-2 and so on where it is taken."),
+]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Worker processes. Results do not depend on it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]

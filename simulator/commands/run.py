@@ -18,7 +18,7 @@ def run(
         Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Continue an interrupted run folder.")
+        Path | None, typer.Option("--resume", metavar="RUN", help="Bring an interrupted run to its end.")
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
@@ -82,8 +82,7 @@ def _simulate(
 
 
 def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str | None) -> None:
-    """Finish an interrupted run; a finished one is only shown, so that a script may call this twice."""
-    from simulator.commands.output import progress
+    """Bring an interrupted run to its end. A finished one is only shown: scripts may call this twice."""
     from simulator.commands.verdicts import parse_fail_on
     from simulator.experiment.config import load_config
     from simulator.results.read import read_run
@@ -92,14 +91,18 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str 
     found = read_run(folder)
     if found.problem is not None:
         raise found.problem
-    if found.status != "finished":
-        from simulator.experiment.run import run_experiment
-
-        # The folder's file is resolved: today's environment must not change yesterday's run.
-        config = load_config(folder / "experiment.toml", environment={})
-        with progress(quiet) as told:
-            folder = run_experiment(config, folder, jobs=jobs, progress=told, resume=True)
-    _show(folder, "CONFIG", as_json, checks)
+    if found.status == "finished":
+        _show(folder, str(folder / "experiment.toml"), as_json, checks)
+        return
+    if found.status == "running":
+        raise ValueError(
+            f"{folder}: found a run that is still running, expected an interrupted one. Let it end."
+        )
+    # The folder's file is resolved: today's environment must not change yesterday's run.
+    config = load_config(folder / "experiment.toml", environment={})
+    # From the start, in the next free folder: the same file and seed give the same tables.
+    print(f"{folder} stays as it is; its experiment starts again in a new folder.", file=sys.stderr)
+    _simulate(config, str(folder / "experiment.toml"), folder, jobs, as_json, quiet, fail_on)
 
 
 def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> None:

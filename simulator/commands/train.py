@@ -1,7 +1,6 @@
 """`laser-ab train`: the models of an experiment, without the experiment."""
 
 from pathlib import Path
-from typing import Any
 
 from simulator.commands.options import ConfigFile, Jobs, Json, Out, Overrides, Quiet, Seed
 
@@ -25,12 +24,21 @@ def train(
 
     folder = out or Path("runs") / f"{resolved.experiment.name}-models"
     with progress(quiet) as told:
-        models: dict[str, Any] = plain(train_models(resolved, folder, jobs=jobs, progress=told))
+        trained = train_models(resolved, folder, jobs=jobs, progress=told)
+    models = [
+        {
+            "model": model.spec.kind,
+            "history": model.spec.history,
+            "checkpoint": str(model.path),
+            "metrics": plain(model.metrics),
+        }
+        for model in sorted(trained.values(), key=lambda model: model.spec.key)
+    ]
     if as_json:
         print_json({"models": models})
         return
-    for name, facts in models.items():
-        print(name)
-        for key, value in facts.items() if isinstance(facts, dict) else [("", facts)]:
-            print(f"  {key}: {value:.4f}" if isinstance(value, float) else f"  {key}: {value}")
+    for entry in models:
+        print(f"{entry['model']}, history {entry['history']}: {entry['checkpoint']}")
+        for name, value in entry["metrics"].items():
+            print(f"  {name:<18} {'unknown' if value is None else f'{value:.4f}'}")
     print("\nUse one: laser-ab run CONFIG --set arms.NAME.checkpoint=FILE")

@@ -196,5 +196,15 @@ def test_a_value_toml_cannot_hold_is_refused() -> None:
         write_toml({"a": b"x"})
 
 
+def test_names_of_stores_and_models_are_those_of_the_packages() -> None:
+    # The configuration repeats them, since asking laser would load torch.
+    from laser.models.registry import BUILT_IN
+    from seqvault.store import store_kinds
+    from simulator.experiment.settings import MODELS, STORES
+
+    assert set(MODELS) == set(BUILT_IN)
+    assert set(STORES) <= set(store_kinds())
+
+
 def test_config_errors_are_value_errors() -> None:
     assert issubclass(ConfigError, ValueError)
