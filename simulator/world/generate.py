@@ -227,7 +227,9 @@ def _moments(
     # Room for the pause keeps every request inside its period.
     low = behaviours.count_before(rows, np.full(len(rows), start_s))
     high = behaviours.count_before(rows, np.full(len(rows), end_s - 6.0))
-    counts = np.where(high > low, counts, 0)
+    # Whoever only came in the last seconds is asked after the event before them, so no request is lost.
+    low = np.where(high > low, low, np.maximum(high - 1, 0))
+    high = np.maximum(high, low + 1)
     row = np.repeat(rows, counts)
     number = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     user = behaviours.users[row].astype(np.int64)
@@ -236,7 +238,7 @@ def _moments(
     pause_s = 1.0 + 4.0 * uniform(seed, f"{cause}-pause", user, number)
     return Moments(
         user,
-        behaviours.time_s[picked] + pause_s,
+        np.clip(behaviours.time_s[picked] + pause_s, start_s, end_s - 1e-3),
         events.index[picked].astype(np.int32),
         topic[events.session[picked]],
     )

@@ -194,6 +194,17 @@ def test_trace_has_exactly_the_requests_asked_for(demo: World) -> None:
     assert len(demo.log) == demo.config.users * demo.config.log_requests
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_request_is_lost_in_the_shortest_timeline(seed: int) -> None:
+    days = {"log_days": 1, "holdout_days": 1, "pre_days": 0, "days": 1}
+    world = build_world(
+        preset("demo", users=400, history_max=20, requests=1000, log_requests=2, **days), seed
+    )
+    assert len(world.requests) == 1000
+    assert len(world.log) == 800
+    assert (world.requests.period == EXPERIMENT).all()
+
+
 def test_arrivals_are_nearly_all_distinct(demo: World) -> None:
     assert len(np.unique(demo.requests.arrival_s)) > 0.999 * len(demo.requests)
 
