@@ -45,7 +45,7 @@ class Requests:
         return len(self.request_id)
 
     def take(self, rows: NDArray[np.int64] | slice) -> Requests:
-        """Some rows only; rows must be ascending."""
+        """Some rows only, possibly none; rows must be ascending."""
         return Requests(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
@@ -64,14 +64,10 @@ def validate_requests(r: Requests) -> None:
                 f"Trace column {f.name} has shape {column.shape}, expected {n} rows in {dims} dimension(s). "
                 "Build every column from the same requests."
             )
-    if n == 0:
-        raise TraceError(
-            "The trace has no requests, expected at least one. Choose a longer period or more users."
-        )
     _require(
         np.isfinite(r.arrival_s) & (r.arrival_s >= 0), r.arrival_s, "arrival_s", "finite and at least 0 s"
     )
-    later = np.concatenate([[True], _ordered(r.arrival_s, r.request_id)])
+    later = np.concatenate([np.ones(min(n, 1), dtype=bool), _ordered(r.arrival_s, r.request_id)])
     _require(
         later, r.arrival_s, "arrival_s", "sorted by (arrival_s, request_id), ids unique", "Sort the trace"
     )
