@@ -13,11 +13,11 @@ from simulator.results.errors import ResultsError
 # An emoji: a Material icon would be fetched from a font host.
 st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 
-WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", icon="🎚️")
+WHAT_IF = st.Page("app_pages/what_if.py", title="What-if")
 page = st.navigation(
     [
-        st.Page("app_pages/scorecard.py", title="Scorecard", icon="⚖️", default=True),
-        st.Page("app_pages/latency.py", title="Latency", icon="⏱️"),
+        st.Page("app_pages/scorecard.py", title="Scorecard", default=True),
+        st.Page("app_pages/latency.py", title="Latency"),
         WHAT_IF,
     ]
 )

@@ -15,17 +15,18 @@ from simulator.results.scorecard import Effect
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
 
 
-def lifts(effects: Sequence[Effect]) -> alt.LayerChart:
+def lifts(effects: Sequence[Effect], *, legend: bool = True) -> alt.LayerChart:
     """Each metric's lift with its interval, the true effect beside it, the MDE as a band around zero."""
     rows = pd.DataFrame([_lift_row(effect) for effect in effects])
-    legend = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
+    scale = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
+    box = alt.Legend(orient="top", symbolOpacity=1) if legend else None
 
-    colour = alt.Color("mark:N", scale=legend, title=None, legend=alt.Legend(orient="top", symbolOpacity=1))
+    colour = alt.Color("mark:N", scale=scale, title=None, legend=box)
 
     def named(name: str) -> alt.Chart:
         return alt.Chart(rows.assign(mark=name))
 
-    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
     percent = alt.Axis(format="+.1~%", tickCount=6, gridColor=NEUTRAL, gridOpacity=0.25)
 
     def x(column: str) -> alt.X:
@@ -66,7 +67,7 @@ def _lift_row(effect: Effect) -> dict[str, Any]:
 def distribution(bins: pd.DataFrame, budget_ms: float | None, *, cumulative: bool) -> alt.LayerChart:
     """Latency as a histogram or a CDF on a logarithmic axis, with the budget line."""
     arms = list(dict.fromkeys(bins["arm"]))
-    axis = alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25)
+    axis = alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25)
     scale = alt.Scale(type="log", nice=False)
     share = alt.Axis(format="~%", gridColor=NEUTRAL, gridOpacity=0.25)
     column, title = (
@@ -87,7 +88,9 @@ def distribution(bins: pd.DataFrame, budget_ms: float | None, *, cumulative: boo
         alt.Tooltip("high_ms:Q", format=".3~g", title="to (ms)"),
         alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
     ]
-    base = alt.Chart(bins).encode(x=x, y=alt.Y(f"{column}:Q", axis=share, title=title), color=colour)
+    base = alt.Chart(bins).encode(
+        x=x, y=alt.Y(f"{column}:Q", axis=share, title=title, stack=None), color=colour
+    )
     marks: list[alt.Chart] = [
         base.mark_line(interpolate="step-before", strokeWidth=2.5).encode(tooltip=tooltip)
         if cumulative
@@ -106,66 +109,45 @@ def _budget_line(budget_ms: float | None) -> list[alt.Chart]:
     return [line.encode(x=alt.datum(budget_ms)), words.encode(x=alt.datum(budget_ms), y=alt.value(0))]
 
 
-def waterfall(stages: pd.DataFrame) -> alt.FacetChart:
-    """Each arm's mean request, stage after stage; waiting is grey, work has the arm's colour."""
-    arms = list(dict.fromkeys(stages["arm"]))
-    rows = stages.assign(kind=stages["arm"].where(~stages["waiting"].astype(bool), "waiting"))
-    colour = alt.Color(
-        "kind:N",
-        scale=alt.Scale(domain=[*arms, "waiting"], range=[*arm_colours(arms), NEUTRAL]),
-        title=None,
-        legend=alt.Legend(orient="top"),
-    )
+def waterfall(stages: pd.DataFrame, arm: str, colour: str, end_ms: float) -> alt.LayerChart:
+    """One arm's mean request, stage after stage; waiting is grey, work has the arm's colour."""
+    rows = stages.assign(colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
+    return _stage_bars(rows, ("start_ms", "end_ms", "mean_ms"), f"{arm}: mean, from arrival (ms)", end_ms)
+
+
+def stage_p99(stages: pd.DataFrame, arm: str, colour: str, end_ms: float) -> alt.LayerChart:
+    """Each stage's own P99 in one arm; these do not add up to the P99 of the whole."""
+    rows = stages.assign(zero=0.0, colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
+    return _stage_bars(rows, ("zero", "p99_ms", "p99_ms"), f"{arm}: P99 of each stage (ms)", end_ms)
+
+
+def _stage_bars(
+    rows: pd.DataFrame, columns: tuple[str, str, str], title: str, end_ms: float
+) -> alt.LayerChart:
+    """Bars from the first column to the second, labelled with the third; arms share the axis' end."""
+    start, end, label = columns
+    scale = alt.Scale(domain=[0, 1.15 * end_ms], nice=False)  # room for the last label
     base = alt.Chart(rows).encode(
-        y=alt.Y("stage:N", sort=None, title=None),
-        tooltip=_stage_tooltip(),
+        y=alt.Y("stage:N", sort=None, title=None, axis=alt.Axis(minExtent=80)),
+        tooltip=[
+            "stage:N",
+            alt.Tooltip("mean_ms:Q", format=".3~f", title="mean (ms)"),
+            alt.Tooltip("p99_ms:Q", format=".3~f", title="P99 (ms)"),
+        ],
     )
     bar = base.mark_bar(height=18).encode(
-        x=alt.X("start_ms:Q", title="Mean, from arrival (ms)", axis=_ms_axis()), x2="end_ms:Q", color=colour
+        x=alt.X(f"{start}:Q", title=title, axis=_ms_axis(), scale=scale),
+        x2=f"{end}:Q",
+        color=alt.Color("colour:N", scale=None),
     )
     text = base.mark_text(align="left", dx=5, color=NEUTRAL).encode(
-        x="end_ms:Q", text=alt.Text("mean_ms:Q", format=".2~f")
+        x=alt.X(f"{end}:Q", title=title, scale=scale), text=alt.Text(f"{label}:Q", format=".3~r")
     )
-    return _by_arm(_layers(bar, text), arms)
-
-
-def stage_p99(stages: pd.DataFrame) -> alt.FacetChart:
-    """Each stage's own P99, in each arm; these do not add up to the P99 of the whole."""
-    arms = list(dict.fromkeys(stages["arm"]))
-    base = alt.Chart(stages).encode(
-        y=alt.Y("stage:N", sort=None, title=None),
-        tooltip=_stage_tooltip(),
-    )
-    colour = alt.Color("arm:N", scale=alt.Scale(domain=arms, range=arm_colours(arms)), legend=None)
-    bar = base.mark_bar(height=18).encode(
-        x=alt.X("p99_ms:Q", title="P99 of the stage (ms)", axis=_ms_axis()), color=colour
-    )
-    text = base.mark_text(align="left", dx=5, color=NEUTRAL).encode(
-        x="p99_ms:Q", text=alt.Text("p99_ms:Q", format=".2~f")
-    )
-    return _by_arm(_layers(bar, text), arms)
-
-
-def _stage_tooltip() -> list[Any]:
-    return [
-        "arm:N",
-        "stage:N",
-        alt.Tooltip("mean_ms:Q", format=".3~f", title="mean (ms)"),
-        alt.Tooltip("p99_ms:Q", format=".3~f", title="P99 (ms)"),
-    ]
+    return _layers(bar, text).properties(height=alt.Step(30))
 
 
 def _ms_axis() -> alt.Axis:
-    return alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
-
-
-def _by_arm(chart: alt.LayerChart, arms: Sequence[str]) -> alt.FacetChart:
-    header = alt.Header(
-        labelOrient="top", labelAnchor="start", labelColor=NEUTRAL, title=None, labelFontSize=13
-    )
-    return chart.properties(height=150).facet(
-        row=alt.Row("arm:N", sort=list(arms), header=header, title=None), spacing=12
-    )
+    return alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
 
 
 def ladder(steps: pd.DataFrame) -> alt.Chart:
@@ -212,7 +194,10 @@ def curve(
     names = list(dict.fromkeys(rows["series"]))
     colours = arm_colours(names) if len(names) > 1 else [TREATMENT]
     colour = alt.Color(
-        "series:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(orient="top")
+        "series:N",
+        scale=alt.Scale(domain=names, range=colours),
+        title=None,
+        legend=alt.Legend(orient="top", symbolOpacity=1),
     )
     base = alt.Chart(rows).encode(
         x=alt.X(f"{x}:Q", title=x_title, scale=alt.Scale(zero=False), axis=_ms_axis()),
@@ -226,8 +211,10 @@ def curve(
     )
     y_axis = alt.Axis(format=y_format, gridColor=NEUTRAL, gridOpacity=0.25)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis)
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("ci_low:Q", title=y_title), y2="ci_high:Q")
-    line = base.mark_line(strokeWidth=2.5).encode(y=y)
+    band = base.mark_area(opacity=0.22).encode(
+        y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2="ci_high:Q"
+    )
+    line = base.mark_line(strokeWidth=2.5).encode(y=y, order=alt.Order("budget_ms:Q"))
     points = base.mark_point(filled=True, size=55, opacity=1).encode(y=y)
     truth = base.transform_filter("isValid(datum.true_value)").mark_point(
         shape="diamond", filled=True, size=60, color=TRUTH, opacity=0.9

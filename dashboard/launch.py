@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from dashboard.folders import RESULTS_VARIABLE
+from dashboard.palette import CONTROL as ACCENT
 
 ADDRESS = "127.0.0.1"
 APP = Path(__file__).with_name("app.py")
@@ -51,6 +52,9 @@ def settings(port: int, open_browser: bool) -> dict[str, object]:
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
+        # Each on its own: one colour for both would switch off following the system's light or dark.
+        "theme.light.primaryColor": ACCENT,
+        "theme.dark.primaryColor": ACCENT,
     }
 
 

@@ -1,4 +1,4 @@
-"""One palette, every colour readable on white and on Streamlit's dark background (#0e1117).
+"""One palette, every colour readable on white and on Streamlit's dark background.
 
 Charts name a colour for every mark: Vega's defaults are black, and black on black is nothing.
 """

@@ -46,7 +46,8 @@ def effect_tile(effect: Effect) -> Tile:
         ci=effect.ci,
         lines=(
             f"{numbers.level_name(effect.level)} {interval}",
-            f"true {numbers.lift(effect.true_lift)} · control {form.form(effect.control)}",
+            f"true {numbers.lift(effect.true_lift)}",
+            f"control {form.form(effect.control)}",
         ),
         higher_is_better=form.higher_is_better,
         enough=effect.enough,
@@ -56,7 +57,7 @@ def effect_tile(effect: Effect) -> Tile:
 def row(tiles: Sequence[Tile]) -> None:
     """Tiles side by side."""
     for column, tile in zip(st.columns(len(tiles)), tiles, strict=True):
-        with column, st.container(border=True):
+        with column, st.container(border=True, height="stretch"):
             _draw(tile)
 
 
@@ -70,8 +71,7 @@ def _draw(tile: Tile) -> None:
         colour = verdict_colour(tile.ci, tile.higher_is_better)
         arrow = "up" if tile.lift > 0 else "down" if tile.lift < 0 else "off"
     st.metric(tile.label, tile.value, delta or None, delta_color=colour, delta_arrow=arrow)  # type: ignore[arg-type]
-    for line in tile.lines:
-        st.caption(line)
+    st.caption("  \n".join(tile.lines))
 
 
 def verdict_colour(ci: tuple[float | None, float | None], higher_is_better: bool) -> Colour:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import charts, states
 from dashboard.folders import chosen_run
+from dashboard.palette import arm_colours
 from dashboard.summaries import COLUMNS, SECTIONS, LatencySummary, lost_shares, summarise
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
@@ -63,14 +64,14 @@ def _summary(folder: str, stamp: tuple[int, int], *, assigned: bool) -> LatencyS
 def percentiles(summary: LatencySummary) -> None:
     """A table of percentiles, an arm a row."""
     st.subheader("Percentiles")
-    rows = []
+    table: dict[str, dict[str, str]] = {}
     for arm, requests in summary.requests.items():
-        row = {"Arm": arm, "n (requests)": numbers.count(requests)}
+        column = table.setdefault(f"{arm} (n = {numbers.count(requests)} requests)", {})
         for found in summary.percentiles[summary.percentiles["arm"] == arm].to_dict("records"):
             ends = numbers.interval((found["low"], found["high"]), numbers.ms)
-            row[f"P{found['percentile']:g}"] = f"{numbers.ms(found['ms'])} ({ends})"
-        rows.append(row)
-    st.dataframe(pd.DataFrame(rows).fillna(numbers.MISSING), hide_index=True, width="stretch")
+            column[f"P{found['percentile']:g}"] = f"{numbers.ms(found['ms'])} ({ends})"
+    frame = pd.DataFrame(table).fillna(numbers.MISSING)
+    st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
     st.caption(
         f"In brackets the 95% interval from {SECTIONS} consecutive sections of the run; {numbers.MISSING} "
         "where too few requests lie beyond the percentile. Late requests count in full."
@@ -94,12 +95,21 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
 def stages(summary: LatencySummary) -> None:
     """Where the time goes."""
     st.subheader("Where the time goes")
-    left, right = st.columns(2)
-    left.altair_chart(charts.waterfall(summary.stages), width="stretch", alt="Mean time by stage and arm")
-    right.altair_chart(charts.stage_p99(summary.stages), width="stretch", alt="P99 by stage and arm")
+    arms = list(summary.requests)
+    ends = float(summary.stages["end_ms"].max()), float(summary.stages["p99_ms"].max())
+    for arm, colour in zip(arms, arm_colours(arms), strict=True):
+        rows = summary.stages[summary.stages["arm"] == arm]
+        left, right = st.columns(2)
+        left.altair_chart(
+            charts.waterfall(rows, arm, colour, ends[0]), width="stretch", alt=f"Mean time by stage in {arm}"
+        )
+        right.altair_chart(
+            charts.stage_p99(rows, arm, colour, ends[1]), width="stretch", alt=f"P99 by stage in {arm}"
+        )
     st.caption(
-        "Left: means, laid end to end from arrival, over the requests that reached the stage. "
-        "Right: the P99 of each stage alone; these do not add up to the P99 of the whole."
+        "Grey is waiting, the arm's colour is work. Left: means, laid end to end from arrival, over the "
+        "requests that reached the stage. Right: the P99 of each stage alone; these do not add up to the "
+        "P99 of the whole."
     )
 
 

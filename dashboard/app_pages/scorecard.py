@@ -13,14 +13,23 @@ from dashboard.folders import chosen_run
 from simulator.results import numbers, report
 from simulator.results.read import Run
 from simulator.results.scorecard import (
+    ArmUsers,
     Effect,
+    arm_users,
     control_name,
     effects,
     primary,
     split_is_off,
     treatment_names,
+    verdict_of,
 )
 
+DECISIONS = {
+    "ship": (st.success, "✅", "Ship"),
+    "stop": (st.error, "🛑", "Stop"),
+    "invalid": (st.error, "🚨", "Invalid"),
+    "inconclusive": (st.info, "⚖️", "Inconclusive"),
+}
 TILES = ("advv_per_request", "revenue_per_request", "ctr", "p99_ms")
 
 
@@ -39,9 +48,9 @@ def page() -> None:
         states.not_yet("Scorecard", run)
         about(run, {})
         return
-    verdict(card)
-    split(run, card)
     chosen = pick_treatment(card)
+    verdict(card, chosen)
+    split(run, card)
     shown = [effect for effect in effects(card) if effect.arm == chosen]
     if not shown:
         states.not_yet("Metrics", run)
@@ -64,56 +73,52 @@ def pick_treatment(card: dict[str, Any]) -> str:
     return str(chosen)
 
 
-def verdict(card: dict[str, Any]) -> None:
-    """The verdict in words, in the colour of the primary metric's interval."""
-    text = (card.get("verdict") or {}).get("text")
-    effect = primary(card)
+def verdict(card: dict[str, Any], arm: str) -> None:
+    """The verdict in words, in the colour of its decision."""
+    effect = primary(card, arm)
     if effect is not None and not effect.enough:
-        st.info("Not enough data for a verdict: too few users in an arm.", icon="⚪")
+        st.info(f"Not enough data for a verdict. {effect.reason}", icon="⚪")
         return
-    if not text:
+    found = verdict_of(card, arm)
+    if not found.get("text"):
         return
-    form = numbers.metric_form(effect.metric) if effect else None
-    colour = tiles.verdict_colour(effect.ci, form.higher_is_better) if effect and form else "gray"
-    if split_is_off(card):
-        colour = "red"
-    show, icon = {"green": (st.success, "✅"), "red": (st.error, "🛑"), "gray": (st.info, "⚖️")}[colour]
-    show(f"**Verdict.** {text}", icon=icon)
+    decision = "invalid" if split_is_off(card) else found.get("decision")
+    show, icon, heading = DECISIONS.get(str(decision), (st.info, "⚖️", "Verdict"))
+    show(f"**{heading}.** {found['text']}", icon=icon)
 
 
 def split(run: Run, card: dict[str, Any]) -> None:
     """Users per arm against the configured split; loud where the two disagree."""
-    units: dict[str, int] = card.get("units") or {}
-    if not units:
+    arms = arm_users(card)
+    if not arms:
         return
-    configured = configured_split(run, card)
-    total = sum(units.values())
-    off = split_is_off(card)
+    total = sum(arm.users for arm in arms)
+    configured = configured_split(run, arms, total)
     p = numbers.p_value((card.get("srm") or {}).get("p_value"))
     words = ", ".join(
-        f"{arm} {numbers.count(number)} ({numbers.percent(number / total if total else None)}, "
-        f"configured {numbers.percent(configured.get(arm))})"
-        for arm, number in units.items()
+        f"{arm.name} {numbers.count(arm.users)} ({numbers.percent(arm.users / total if total else None)}, "
+        f"configured {numbers.percent(configured.get(arm.name))})"
+        for arm in arms
     )
-    if off:
+    if split_is_off(card):
         st.error(
             f"**Sample ratio mismatch** (p = {p}): {words}. The arms' users differ from the configured "
             "split, so the lifts cannot be trusted. Look at the assignment before anything else.",
             icon="🚨",
         )
     else:
-        st.caption(f"Users as configured (sample ratio test p = {p}): {words}.")
+        st.caption(f"Users (sample ratio test p = {p}): {words}.")
 
 
-def configured_split(run: Run, card: dict[str, Any]) -> dict[str, float]:
+def configured_split(run: Run, arms: list[ArmUsers], total: int) -> dict[str, float]:
     """The configured shares: from the scorecard, else from the run's experiment.toml."""
-    shares = (card.get("srm") or {}).get("split")
-    if not shares:
-        try:
-            config = tomllib.loads((run.path / "experiment.toml").read_text(encoding="utf-8"))
-            shares = config.get("experiment", {}).get("split")
-        except (OSError, ValueError):
-            shares = None
+    if total and all(arm.expected is not None for arm in arms):
+        return {arm.name: (arm.expected or 0.0) / total for arm in arms}
+    try:
+        config = tomllib.loads((run.path / "experiment.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no copy of the configuration, so the shares show as unknown
+        return {}
+    shares = config.get("experiment", {}).get("split")
     return dict(shares) if isinstance(shares, dict) else {}
 
 
@@ -128,14 +133,15 @@ def lift_charts(shown: list[Effect]) -> None:
         [e for e in shown if not e.metric.endswith("_ms")],
         [e for e in shown if e.metric.endswith("_ms")],
     ]
-    present = [group for group in groups if group]
-    for column, group in zip(st.columns([2, 1][: len(present)]), present, strict=True):
+    for number, group in enumerate(group for group in groups if group):
         words = "; ".join(
             f"{numbers.metric_form(e.metric).label}: {numbers.lift_with_interval(e.lift, e.ci, e.level)}, "
             f"true {numbers.lift(e.true_lift)}"
             for e in group
         )
-        column.altair_chart(charts.lifts(group), width="stretch", alt=f"Lifts over control. {words}")
+        st.altair_chart(
+            charts.lifts(group, legend=number == 0), width="stretch", alt=f"Lifts over control. {words}"
+        )
 
 
 def table(card: dict[str, Any], shown: list[Effect]) -> None:
@@ -145,18 +151,22 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
     for effect in shown:
         form = numbers.metric_form(effect.metric, effect.unit)
         printed = report.table_row(effect)
+        ends = numbers.interval(effect.ci, numbers.lift)
+        level = numbers.level_name(effect.level)
         rows.append(
             {
                 "Metric": printed[0],
                 "Unit": form.unit,
+                "n (requests)": printed[6],
                 "Control": printed[1],
                 "Treatment": printed[2],
-                "Lift": printed[3],
+                f"Lift ({level})": f"{numbers.lift(effect.lift)} ({ends})"
+                if effect.enough
+                else report.NOT_ENOUGH,
                 "True lift": printed[4],
-                "True in interval": {True: "yes", False: "no", None: numbers.MISSING}[effect.covered],
+                "In CI": {True: "yes", False: "no", None: numbers.MISSING}[effect.covered],
                 "MDE": printed[5],
                 "p": numbers.p_value(effect.p_value),
-                "n (requests)": printed[6],
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")

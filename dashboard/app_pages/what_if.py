@@ -13,7 +13,7 @@ from simulator.results import numbers
 from simulator.results.read import Sweep, read_sweep
 
 MONEY = ("revenue_per_request", "advv_per_request", "ctr")
-LATENCY = ("missed_share", "p99_ms")
+SERVING = ("p99_ms", "missed_share", "full_history_share")
 BY_BUDGET, BY_P99 = "Latency budget", "P99 latency"
 
 
@@ -66,7 +66,8 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     treatment = _pick_treatment(arms)
     cell = table[table["budget_ms"] == chosen]
     level = numbers.level_name(sweep.manifest.get("level"))
-    tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in (*MONEY, *LATENCY)])
+    for metrics in (MONEY, SERVING):  # three a row: five truncate their values on a laptop
+        tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
     _curve(table, arms[0], treatment, chosen)
 
 
@@ -108,16 +109,16 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     base, value = _row(cell, control, metric), _row(cell, treatment, metric)
     lift = _row(cell, treatment, f"{metric}_lift")
     ends = numbers.interval((value["ci_low"], value["ci_high"]), form.form)
-    truth = f"control {form.form(base['value'])}"
+    truth = value["true_value"] if lift["value"] is None else lift["true_value"]
+    printed = form.form(truth)
     if lift["value"] is not None:
-        ends = f"{level} {numbers.interval((lift['ci_low'], lift['ci_high']), numbers.lift)}"
-        truth = f"true {numbers.lift(lift['true_value'])} · {truth}"
+        ends, printed = numbers.interval((lift["ci_low"], lift["ci_high"]), numbers.lift), numbers.lift(truth)
     return tiles.Tile(
         label=form.label,
         value=form.form(value["value"]),
         lift=lift["value"],
         ci=(lift["ci_low"], lift["ci_high"]),
-        lines=(ends, truth),
+        lines=(f"{level} {ends}", f"true {printed}", f"control {form.form(base['value'])}"),
         higher_is_better=form.higher_is_better,
     )
 
@@ -141,7 +142,7 @@ def _curve(table: pd.DataFrame, control: str, treatment: str, chosen: float) -> 
     rows = _points(table, [control, treatment], str(metric))
     by_budget = across == BY_BUDGET
     title = "Latency budget (ms)" if by_budget else "P99 latency of the arm (ms)"
-    y_format = ".2%" if metric == "ctr" else "~g"
+    y_format = ".2%" if metric == "ctr" else "~r"
     chart = charts.curve(
         rows, "budget_ms" if by_budget else "p99_ms", title, f"{form.label} ({form.unit})", y_format, chosen
     )

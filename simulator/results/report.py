@@ -14,7 +14,7 @@ from rich.table import Table
 from simulator.results import numbers
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
-from simulator.results.scorecard import Effect, effects, split_is_off
+from simulator.results.scorecard import Effect, arm_users, effects, split_is_off
 
 __all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_table"]
 
@@ -63,13 +63,12 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     text = (scorecard.get("verdict") or {}).get("text")
     if text:
         lines.append(f"Verdict: {text}")
-    units = scorecard.get("units") or {}
     p = numbers.p_value((scorecard.get("srm") or {}).get("p_value"))
-    split = ", ".join(f"{arm} {numbers.count(number)}" for arm, number in units.items())
+    users = ", ".join(f"{arm.name} {numbers.count(arm.users)}" for arm in arm_users(scorecard))
     if split_is_off(scorecard):
-        lines.append(f"WARNING: sample ratio mismatch (p = {p}): {split} users. Do not trust the lifts.")
-    elif units:
-        lines.append(f"Users: {split} (sample ratio test p = {p})")
+        lines.append(f"WARNING: sample ratio mismatch (p = {p}): {users} users. Do not trust the lifts.")
+    elif users:
+        lines.append(f"Users: {users} (sample ratio test p = {p})")
     return lines
 
 
@@ -83,7 +82,8 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
     methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
     if methods:
         lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
-    return lines
+    missing = {effect.reason: None for effect in effects(scorecard) if effect.reason}
+    return lines + [f"No estimate or interval: {reason}" for reason in missing]
 
 
 def rich_table(scorecard: Mapping[str, Any]) -> Table:

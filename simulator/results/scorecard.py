@@ -22,6 +22,7 @@ class Effect:
         level, method, p_value: of the interval and its test.
         n: requests.
         enough: whether there is data enough to show the estimate.
+        reason: why there is no estimate or no interval; empty otherwise.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class Effect:
     mde: float | None
     n: int | None
     enough: bool
+    reason: str = ""
 
     @property
     def ci(self) -> tuple[float | None, float | None]:
@@ -55,31 +57,50 @@ class Effect:
         return self.ci_low <= self.true_lift <= self.ci_high
 
 
+@dataclass(frozen=True)
+class ArmUsers:
+    """Users of an arm with at least one request, and the number its configured share promised."""
+
+    name: str
+    users: int
+    expected: float | None
+
+
 def effects(scorecard: Mapping[str, Any]) -> list[Effect]:
     """Every effect of a scorecard: the known metrics in their order, then others as they come.
 
-    With two arms the entries are `metrics`; with more, `arms` holds one object a treatment with
-    `metrics` of its own, and those are read instead.
+    With two arms the entries are `metrics`; with more, `arms` holds one object an arm, each
+    treatment's with `metrics` of its own, and those are read instead.
     """
-    units = scorecard.get("units") or {}
+    users = {arm.name: arm.users for arm in arm_users(scorecard)}
+    control = control_name(scorecard)
     found = []
     for arm, metrics in _by_treatment(scorecard).items():
         names = dict.fromkeys([*(name for name in ORDER if name in metrics), *metrics])
-        counts = [units[key] for key in (control_name(scorecard), arm) if units.get(key) is not None]
-        populous = all(number >= MIN_UNITS for number in counts)
+        populous = all(users.get(name, MIN_UNITS) >= MIN_UNITS for name in (control, arm))
         found += [_effect(name, arm, metrics[name], scorecard, populous) for name in names]
     return found
 
 
-def primary(scorecard: Mapping[str, Any]) -> Effect | None:
-    """The primary metric's effect (of the first treatment), if there is one."""
-    return next((effect for effect in effects(scorecard) if effect.role == "primary"), None)
+def arm_users(scorecard: Mapping[str, Any]) -> list[ArmUsers]:
+    """Users by arm, in order; a scorecard of two arms counts them by role, and `names` says whose."""
+    names = scorecard.get("names") or {}
+    expected = (scorecard.get("srm") or {}).get("expected") or {}
+    counts = {str(names.get(key, key)): n for key, n in (scorecard.get("units") or {}).items()}
+    return [ArmUsers(name, int(n), expected.get(name)) for name, n in counts.items() if n is not None]
+
+
+def primary(scorecard: Mapping[str, Any], arm: str | None = None) -> Effect | None:
+    """The primary metric's effect, of the first treatment or of `arm`; None if there is none."""
+    found = (e for e in effects(scorecard) if e.role == "primary" and arm in (None, e.arm))
+    return next(found, None)
 
 
 def control_name(scorecard: Mapping[str, Any]) -> str:
-    """The control arm's name: "control", else the first arm with units."""
-    units = scorecard.get("units") or {}
-    return "control" if "control" in units or not units else str(next(iter(units)))
+    """The control arm's name."""
+    arms = scorecard.get("arms") or {}
+    named = [name for name, arm in arms.items() if (arm or {}).get("role") == "control"]
+    return str(named[0] if named else (scorecard.get("names") or {}).get("control", "control"))
 
 
 def treatment_names(scorecard: Mapping[str, Any]) -> list[str]:
@@ -87,10 +108,18 @@ def treatment_names(scorecard: Mapping[str, Any]) -> list[str]:
     return list(_by_treatment(scorecard))
 
 
+def verdict_of(scorecard: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
+    """The verdict on one treatment: text, and maybe decision (ship, stop, inconclusive, invalid)."""
+    own = ((scorecard.get("arms") or {}).get(arm) or {}).get("verdict")
+    found: Mapping[str, Any] = own or scorecard.get("verdict") or {}
+    return found
+
+
 def split_is_off(scorecard: Mapping[str, Any]) -> bool:
-    """Whether the sample ratio test rejects the configured split."""
-    p = (scorecard.get("srm") or {}).get("p_value")
-    return p is not None and p < SRM_ALPHA
+    """Whether the sample ratio test rejects the configured split, or an arm got nobody."""
+    srm = scorecard.get("srm") or {}
+    p = srm.get("p_value")
+    return srm.get("status") in ("alert", "empty") or (p is not None and p < SRM_ALPHA)
 
 
 def _by_treatment(scorecard: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -99,8 +128,8 @@ def _by_treatment(scorecard: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if entries:
         return entries
     metrics = scorecard.get("metrics") or {}
-    names = [name for name in scorecard.get("units") or {} if name != control_name(scorecard)]
-    return {names[0] if names else "treatment": metrics} if metrics else {}
+    name = (scorecard.get("names") or {}).get("treatment", "treatment")
+    return {str(name): metrics} if metrics else {}
 
 
 def _effect(
@@ -125,4 +154,5 @@ def _effect(
         mde=entry.get("mde"),
         n=entry.get("n"),
         enough=populous and entry.get("lift") is not None and low is not None and high is not None,
+        reason=str(entry.get("reason") or ("" if populous else f"Fewer than {MIN_UNITS} users in an arm.")),
     )

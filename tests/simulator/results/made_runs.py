@@ -141,9 +141,18 @@ def scorecard(**changes: Any) -> dict[str, Any]:
         "profile_machine": MANIFEST["profile_machine"],
         "budget_ms": BUDGET_MS,
         "level": 0.95,
+        "names": {"control": "control", "treatment": "treatment"},
         "units": {"control": 4980, "treatment": 5020},
-        "srm": {"p_value": 0.69, "split": {"control": 0.5, "treatment": 0.5}},
-        "verdict": {"text": "ADVV per request: no clear change (+2.6%, CI −1.0% to +6.2%)."},
+        "srm": {
+            "p_value": 0.69,
+            "status": "ok",
+            "expected": {"control": 5000.0, "treatment": 5000.0},
+            "text": "The arms' units agree with the planned split (p = 0.69).",
+        },
+        "verdict": {
+            "decision": "inconclusive",
+            "text": "ADVV per request: no clear change (+2.6%, CI −1.0% to +6.2%).",
+        },
         "metrics": {
             "advv_per_request": entry(1.9, 0.026, 0.036, 0.038, "currency", role="primary"),
             "revenue_per_request": entry(0.412, 0.031, 0.012, 0.029, "currency", p_value=0.0004),
@@ -207,7 +216,7 @@ def sweep_rows(budgets: tuple[float, ...]) -> dict[str, list[Any]]:
 
     for cell, budget in enumerate(budgets):
         kept = 1 / (1 + np.exp(-(budget - 14) / 4))  # the share of the treatment's benefit it has time for
-        for arm, benefit, p99 in (("control", 0.0, 6.0), ("treatment", kept, min(17.7, 1.2 * budget))):
+        for arm, benefit, p99 in (("control", 0.0, 6.0), ("treatment", kept, min(17.7, 0.9 * budget))):
             missed = 0.0 if arm == "control" else 0.4 * (1 - kept)
             for metric, base, gain, unit in (
                 ("advv_per_request", 1.9, 0.06, "currency"),

@@ -9,7 +9,7 @@ from simulator.results import numbers
 from simulator.results.compare import compare
 from simulator.results.read import read_run
 from simulator.results.report import render
-from simulator.results.scorecard import effects, primary, split_is_off
+from simulator.results.scorecard import control_name, effects, primary, split_is_off
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,34 @@ def test_empty_scorecard_renders():
 
 def test_three_arms_give_one_row_a_treatment():
     metrics = made_runs.scorecard()["metrics"]
-    card = made_runs.scorecard(
-        units={"control": 500, "laser": 480, "twin": 510},
-        arms={"laser": {"metrics": metrics}, "twin": {"metrics": metrics}},
-    )
-    assert {effect.arm for effect in effects(card)} == {"laser", "twin"}
-    assert len(effects(card)) == 10
+    arms = {"lastn": {"role": "control"}, "laser": {"metrics": metrics}, "twin": {"metrics": metrics}}
+    card = made_runs.scorecard(units={"lastn": 500, "laser": 480, "twin": 510}, arms=arms, names=None)
+    assert control_name(card) == "lastn"
+    assert [(effect.arm, effect.metric) for effect in effects(card)][4:6] == [
+        ("laser", "p99_ms"),
+        ("twin", "advv_per_request"),
+    ]
     assert primary(card).arm == "laser"
+    assert primary(card, "twin").arm == "twin"
     assert "twin" in render(card, "table", width=160)
+
+
+def test_two_arms_go_by_their_names():
+    card = made_runs.scorecard(names={"control": "lastn-din", "treatment": "vault-laser"})
+    assert {effect.arm for effect in effects(card)} == {"vault-laser"}
+    assert "lastn-din 4,980, vault-laser 5,020" in render(card, "text")
+
+
+def test_arm_without_users_is_a_mismatch():
+    assert split_is_off(made_runs.scorecard(srm={"p_value": None, "status": "empty"}))
+
+
+def test_missing_interval_gives_its_reason():
+    card = made_runs.scorecard()
+    card["metrics"]["p99_ms"] |= {"ci": None, "reason": "Too few users among the slowest 1 %."}
+    text = render(card, "text")
+    assert "not enough data" in text
+    assert "Too few users among the slowest" in text
 
 
 def test_effect_knows_whether_truth_is_covered():

@@ -1,0 +1,153 @@
+"""The three pages in a real browser, light and dark; `LASER_AB_SCREENSHOTS=DIR` keeps the pictures."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlparse
+
+import made_runs
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: make test adds it"
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+PATHS = {"scorecard": "/", "latency": "/latency", "what-if": "/what_if"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The dashboard over one finished run and one sweep; its address."""
+    folder = tmp_path_factory.mktemp("runs")
+    made_runs.write_run(folder / "demo")
+    made_runs.write_sweep(folder / "budgets")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = "import sys; from pathlib import Path; from dashboard.launch import launch; "
+    code += "launch(Path(sys.argv[1]), int(sys.argv[2]), open_browser=False)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), str(port)], stdout=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{address}/_stcore/health", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_for(url: str, process: subprocess.Popen) -> None:
+    for _ in range(300):
+        assert process.poll() is None, "the dashboard ended at once"
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise AssertionError("the dashboard did not come up in 30 s")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, server):
+    """Open a page; afterwards no page error and no request to the outside may have happened."""
+    contexts, errors, outside = [], [], []
+
+    def open_page(path: str, scheme: str = "light"):
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 2100})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: _note_outside(request.url, outside))
+        page.goto(f"{server}{path}")
+        settle(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert outside == []
+
+
+def _note_outside(url: str, outside: list[str]) -> None:
+    parts = urlparse(url)
+    if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
+        outside.append(url)
+
+
+def settle(page) -> None:
+    page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
+    page.wait_for_selector("[data-testid='stVegaLiteChart'] svg, [data-testid='stVegaLiteChart'] canvas")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PATHS)
+def test_page_draws(opened, tmp_path, name, scheme):
+    page = opened(PATHS[name], scheme)
+    assert page.locator("[data-testid='stException']").count() == 0
+    assert page.locator("[data-testid='stVegaLiteChart']").count() >= (4 if name == "latency" else 1)
+    assert page.get_by_text("Deploy").count() == 0
+    folder = Path(os.environ.get("LASER_AB_SCREENSHOTS") or tmp_path)
+    picture = folder / f"{name}-{scheme}.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 20_000
+
+
+def test_arrow_keys_on_the_slider_change_tiles_and_url(opened):
+    page = opened("/what_if")
+    tiles = page.locator("[data-testid='stMetricValue']")
+    before = tiles.all_inner_texts()
+    slider = page.get_by_role("slider", name="Latency budget (ms)")
+    slider.focus()
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    page.wait_for_url("**/what_if?*budget=15*")
+    playwright.expect(tiles.first).not_to_have_text(before[0])
+    settle(page)
+    after = tiles.all_inner_texts()
+    assert len(after) == 6
+    assert all(a != b for a, b in zip(before, after, strict=True))
+
+
+def test_link_with_a_budget_opens_that_point(opened):
+    page = opened("/what_if?budget=10")
+    playwright.expect(page.get_by_text("9.00 ms").first).to_be_visible()
+
+
+def test_scorecard_downloads_its_rows(opened):
+    page = opened("/")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    text = Path(download.value.path()).read_text()
+    assert text.startswith("metric,arm,unit,role,control,treatment,lift,")
