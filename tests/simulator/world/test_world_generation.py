@@ -189,6 +189,17 @@ def test_requests_happen_seconds_after_a_behaviour(demo: World) -> None:
     assert pause.max() <= 5
 
 
+def test_the_topic_under_way_is_that_of_the_behaviour_just_seen() -> None:
+    # With every event about its session's first topic, the behaviour asked after must show it.
+    only = {"topic_first": 1.0, "topic_second": 0.0}
+    world = build_world(preset("demo", users=300, history_max=60, requests=2000, log_requests=4, **only), 5)
+    for moments in (world._trace_moments, world._log_moments):
+        b = world.behaviours
+        # Pauses last 1 to 5 s: the behaviour asked after lies in that range, later ones may follow it.
+        last = b.count_before(moments.user, moments.time_s - 1.0) + b.offsets[moments.user] - 1
+        assert (b.category[last] == moments.topic).mean() > 0.99
+
+
 def test_trace_has_exactly_the_requests_asked_for(demo: World) -> None:
     assert len(demo.requests) == demo.config.requests == 13_000
     assert len(demo.log) == demo.config.users * demo.config.log_requests
