@@ -134,7 +134,7 @@ def validate(profile: ServiceProfile) -> None:
     for model, by_point in profile.score.items():
         if any(h < 0 or c < 1 or b < 1 for h, c, b in by_point):
             raise ProfileError(
-                f"Found a point of {model!r} outside history >= 0, candidates, batch >= 1. Measure again."
+                f"Found a point of {model!r} out of range, expected history >= 0, others >= 1. Measure again."
             )
     try:
         profile.envelope()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from simulator.serving.arm import LadderStep, ServingArm, build_ladder
 from simulator.serving.profile import Machine, Samples, ServiceProfile
@@ -83,39 +83,51 @@ def daily_arrivals(
 
 
 class DrawnTimes:
-    """Service times given by row, one array a stage; predictions are their means."""
+    """Service times given by row, one array a stage; predictions as told, else the means.
+
+    Args:
+        store_s: (R,) reading.
+        score_s: (R,) scoring; a batch takes its first request's. Zero if left out.
+        predicted_store_s, predicted_score_s: what the ladder is told.
+    """
 
     def __init__(
         self,
-        store_s: NDArray[np.float64],
-        score_s: NDArray[np.float64] | None = None,
-        batch_s: Callable[[int], float] | None = None,
+        store_s: ArrayLike,
+        score_s: ArrayLike | None = None,
+        predicted_store_s: float | None = None,
+        predicted_score_s: float | None = None,
     ) -> None:
-        self._store = store_s.tolist()
-        self._score = (np.zeros_like(store_s) if score_s is None else score_s).tolist()
-        self._store_mean = float(np.mean(store_s))
-        self._score_mean = float(np.mean(self._score))
-        self._batch = batch_s
+        store = np.asarray(store_s, dtype=np.float64)
+        score = np.zeros_like(store) if score_s is None else np.asarray(score_s, dtype=np.float64)
+        self._store: list[float] = store.tolist()
+        self._score: list[float] = score.tolist()
+        self._store_told = float(store.mean()) if predicted_store_s is None else predicted_store_s
+        self._score_told = float(score.mean()) if predicted_score_s is None else predicted_score_s
 
     def store_s(self, request: int, history: int) -> float:
-        return float(self._store[request])
+        return self._store[request]
 
     def transport_s(self, request: int, history: int) -> float:
         return 0.0
 
     def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
-        return self._batch(len(requests)) if self._batch else float(self._score[requests[0]])
+        return self._score[requests[0]]
 
     def predict_store_s(self, history: int) -> float:
-        return self._store_mean
+        return self._store_told
 
     def predict_transport_s(self, history: int) -> float:
         return 0.0
 
     def predict_score_s(self, model: str, history: int, batch: int) -> float:
-        return self._batch(batch) if self._batch else self._score_mean
+        return self._score_told
 
-    expected_score_s = predict_score_s
+    def expected_fetch_s(self, history: int) -> float:
+        return self._store_told
+
+    def expected_score_s(self, model: str, history: int, batch: int) -> float:
+        return self._score_told
 
 
 def plain_arm(
