@@ -144,7 +144,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True)
     Args:
         config: see `preset`.
         seed: any integer; another seed is another world of the same kind.
-        keep_behaviours: False holds no behaviours (the full-size presets need 16 GB for them);
+        keep_behaviours: False holds no behaviours (the full-size presets need 9 GB for them);
             `World.behaviour_blocks` then makes them one block at a time.
 
     Raises:
