@@ -102,7 +102,7 @@ def decode_block(
         len(schema.columns),
     ):
         raise DamagedDataError(
-            f"segment {block.segment}, byte {block.offset}: found user {user}, rows {start} + {rows}, expected "
+            f"segment {block.segment}, byte {block.offset}: found user {user}, rows {start} + {rows}; not "
             f"user {block.user}, rows {block.start} + {block.rows}; restore the file from backup"
         )
     fields = _heads(count).unpack_from(data, at + _HEAD.size)

@@ -121,7 +121,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def rename(draft: Path, path: Path) -> None:
-    """Give a finished file its name. Raises SyncFailedError: the folder is not to be trusted after a failure."""
+    """Give a finished file its name. Raises SyncFailedError: what the folder holds is unknown then."""
     try:
         draft.rename(path)
     except OSError as error:
