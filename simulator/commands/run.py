@@ -116,7 +116,8 @@ def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> 
         print("Next:")
         print(f"  laser-ab report {folder} --format csv    the numbers")
         print(f"  laser-ab dash {folder.parent}    the dashboard")
-        print(f"  laser-ab sweep {source}    other latency budgets")
+        if scorecard.get("service_times") == "profile":  # a live sweep would repeat the work for each budget
+            print(f"  laser-ab sweep {source}    other latency budgets")
     else:
         print(f"Run folder: {folder}", file=sys.stderr)
     end_on(scorecard, checks)
