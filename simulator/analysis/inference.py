@@ -75,12 +75,11 @@ def estimate(
 
 
 def _estimate(arms: tuple[F8, F8], level: float, n: int) -> Estimate:
-    with_covariate = arms[0].shape[1] > 2 and all(_useful(a[:, 2:]) for a in arms)
-    width = arms[0].shape[1] if with_covariate else 2
+    covariate = arms[0].shape[1] > 2 and all(_useful(a[:, 2:]) for a in arms)
+    width = arms[0].shape[1] if covariate else 2
     result = log_ratio(*(moments(a[:, :width]) for a in arms))
-    if not (result.control > 0 and result.treatment > 0):  # an adjusted value may cross 0 with few users
-        with_covariate = False
-        result = log_ratio(*(moments(a[:, :2]) for a in arms))
+    reduction = float(result.variance_reduction)
+    adjusted = covariate and reduction != 0  # exactly 0 where the covariate was left out
     se = float(result.se_log)
     low, high = (float(x) for x in result.interval(level)) if se > 0 else (float(result.lift),) * 2
     return Estimate(
@@ -89,12 +88,12 @@ def _estimate(arms: tuple[F8, F8], level: float, n: int) -> Estimate:
         lift=float(result.lift),
         ci=(low, high),
         level=level,
-        method="log-ratio, CUPED" if with_covariate else "log-ratio",
+        method="log-ratio, CUPED" if adjusted else "log-ratio",
         p_value=float(result.p_value) if se > 0 else None,
         n=n,
         se_log=se,
         mde=mde(se),
-        variance_reduction=float(result.variance_reduction) if with_covariate and se > 0 else None,
+        variance_reduction=reduction if adjusted and se > 0 else None,
     )
 
 

@@ -69,20 +69,21 @@ class LogRatio:
     @property
     def lift(self) -> F8:
         """treatment / control - 1."""
-        return np.asarray(self.treatment / self.control - 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.treatment / self.control - 1)
 
     def interval(self, level: float) -> tuple[F8, F8]:
         """Two-sided interval of the lift."""
         half = np.exp(stats.t.ppf((1 + level) / 2, self.df) * self.se_log)
-        ratio = self.treatment / self.control
+        ratio = 1 + self.lift
         return np.asarray(ratio / half - 1), np.asarray(ratio * half - 1)
 
     @property
     def p_value(self) -> F8:
         """Two-sided, of no lift; below 1 - level exactly where the interval leaves out 0."""
-        return np.asarray(
-            2 * stats.t.sf(np.abs(np.log(self.treatment / self.control)) / self.se_log, self.df)
-        )
+        with np.errstate(invalid="ignore", divide="ignore"):  # an arm of zeros has no logarithm: NaN
+            distance = np.abs(np.log(self.treatment / self.control)) / self.se_log
+        return np.asarray(2 * stats.t.sf(distance, self.df))
 
 
 def moments(values: F8) -> Moments:
@@ -113,35 +114,41 @@ def moments_of_many(users: F8, member: NDArray[np.bool_]) -> Moments:
     mean = weight @ x / count[..., None]
     second = (weight @ pairs).reshape(*count.shape, p, p)
     outer = mean[..., :, None] * mean[..., None, :] * count[..., None, None]
-    return Moments(count, mean + centre, (second - outer) / (count[..., None, None] - 1))
+    # The mean of raw values: an arm without events must have exactly 0.
+    raw = weight @ users / count[..., None]
+    return Moments(count, raw, (second - outer) / (count[..., None, None] - 1))
 
 
 def log_ratio(control: Moments, treatment: Moments) -> LogRatio:
     """The lift of a ratio metric with K >= 0 covariates, all with moments of the same P columns.
 
-    A covariate that is constant, or whose denominator is empty, is left out (coefficient 0).
+    A covariate that is constant, or whose denominator is empty, is left out (coefficient 0); all are
+    where an adjusted value would not be positive, as few users can make it. An arm whose numerator
+    or denominator is empty gives NaN.
     """
-    total = control + treatment
+    both = (control, treatment)
     with np.errstate(invalid="ignore", divide="ignore"):
-        theta = _theta(_linear_cov(total))
+        total = control + treatment
         centre = _ratios(total.mean)[..., 1:]
-        arms = [_adjusted(arm, theta, centre) for arm in (control, treatment)]
-        plain = [_adjusted(arm, np.zeros_like(theta), centre) for arm in (control, treatment)]
-        parts = [
-            var / value**2 / arm.count for (value, var), arm in zip(arms, (control, treatment), strict=True)
-        ]
-        before = sum(
-            var / value**2 / arm.count for (value, var), arm in zip(plain, (control, treatment), strict=True)
-        )
+        theta = _theta(_linear_cov(total))
+        crossed = ~np.logical_and(*(_adjusted(arm, theta, centre)[0] > 0 for arm in both))
+        theta = np.where(crossed[..., None], 0.0, theta)
+        values, parts = _relative(both, theta, centre)
+        before = sum(_relative(both, np.zeros_like(theta), centre)[1])
         variance = parts[0] + parts[1]
-        df = variance**2 / (parts[0] ** 2 / (control.count - 1) + parts[1] ** 2 / (treatment.count - 1))
-        return LogRatio(
-            control=arms[0][0],
-            treatment=arms[1][0],
-            se_log=np.sqrt(variance),
-            df=df,
-            variance_reduction=1 - variance / before,
-        )
+        df = variance**2 / sum(part**2 / (arm.count - 1) for part, arm in zip(parts, both, strict=True))
+        return LogRatio(values[0], values[1], np.sqrt(variance), df, 1 - variance / before)
+
+
+def _relative(arms: tuple[Moments, Moments], theta: F8, centre: F8) -> tuple[list[F8], list[F8]]:
+    """The arms' values, and the variances of their logarithms; NaN for an arm that has none."""
+    values, parts = [], []
+    for arm in arms:
+        value, variance = _adjusted(arm, theta, centre)
+        value = np.where((arm.mean[..., :2] > 0).all(-1), value, np.nan)
+        values.append(value)
+        parts.append(variance / value**2 / arm.count)
+    return values, parts
 
 
 def _ratios(mean: F8) -> F8:

@@ -26,7 +26,7 @@ def resplit(
         seed: of the assignments.
 
     Returns:
-        By metric, (n,) p-values; NaN where an arm has no numerator or denominator.
+        By metric, (n,) p-values; NaN where an arm has no events to compare.
 
     Raises:
         AnalysisError: n < 1, or fewer than 4 users.

@@ -196,6 +196,27 @@ def test_re_splits_depend_on_their_seed_alone():
     assert (one != other).any()
 
 
+def test_re_splits_without_events_in_an_arm_are_unknown_not_significant():
+    table = users_table(9, 40)
+    for name in ("conversions", "advv"):
+        table[name] = np.where(np.arange(40) == 3, 1, 0)
+    p_values = resplit(table, 10)
+    assert np.isnan(p_values["advv_per_request"]).all()
+    assert np.isnan(p_values["cvr"]).all()
+    assert np.isfinite(p_values["ctr"]).all()
+
+
+def test_an_adjustment_that_would_turn_a_value_negative_is_left_out():
+    table = users_table(9, 40)
+    few = np.zeros(40, np.int64)
+    few[[0, 1]] = 1
+    many = few * 50 + (np.arange(40) % 2) * 30
+    table |= {"advv": few, "requests": np.ones(40, np.int64), "pre_advv": many, "pre_requests": few + 1}
+    e = estimate(table, ADVV, "old", "new")
+    assert e.control > 0
+    assert e.treatment > 0
+
+
 def test_power_at_the_planned_mde_is_eighty_percent():
     se = 0.03
     assert mde(se) == pytest.approx(math.exp((1.959964 + 0.841621) * se) - 1, rel=1e-6)
