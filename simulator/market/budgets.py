@@ -10,8 +10,6 @@ import numpy as np
 from simulator.market.auction import F8, I8, Auctions, MarketError
 from simulator.world.draws import normal
 
-SIGMA = 0.5
-
 
 def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int) -> F8:
     """Spend by advertiser at the true click probabilities: (V,) [currency].
@@ -27,11 +25,18 @@ def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int) -> F8:
 
 
 def daily_budgets(
-    pre_spend: F8, pre_requests: int, requests: I8, *, tau: float, seed: int, floor_share: float = 0.1
+    pre_spend: F8,
+    pre_requests: int,
+    requests: I8,
+    *,
+    tau: float,
+    seed: int,
+    sigma: float = 0.5,
+    floor_share: float = 0.1,
 ) -> F8:
     """A budget for each day and advertiser.
 
-    Spend per pre-period request, times the day's requests, times LogN(tau, 0.5) drawn by
+    Spend per pre-period request, times the day's requests, times LogN(tau, sigma) drawn by
     advertiser: a budget is an advertiser's setting, so the factor is the same every day.
 
     Args:
@@ -39,6 +44,7 @@ def daily_budgets(
         pre_requests: requests of the pre-period.
         requests: (B,) requests of each budget row.
         tau: mean of the factor's logarithm; below 0 budgets are tight, above 0 slack.
+        sigma: standard deviation of the factor's logarithm.
         seed: the experiment's seed.
         floor_share: advertisers who spent less than this share of the mean advertiser get budgets as
             if they had spent it; one who never won in the pre-period may win in the experiment.
@@ -56,7 +62,7 @@ def daily_budgets(
             'Lengthen the pre-period, or set market.budgets = "unlimited".'
         )
     spend = np.maximum(pre_spend, floor_share * pre_spend.mean())
-    factor = np.exp(tau + SIGMA * normal(seed, "budget", np.arange(len(pre_spend))))
+    factor = np.exp(tau + sigma * normal(seed, "budget", np.arange(len(pre_spend))))
     per_request: F8 = spend / pre_requests * factor
     return np.asarray(requests, np.float64)[:, None] * per_request[None, :]
 

@@ -1,0 +1,306 @@
+"""One experiment, from its configuration to a run folder with a verdict. Start at `run_experiment`.
+
+world -> models -> each arm: timing plane, store, scores -> market worlds -> tables -> scorecard
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.scoring.runtime import resolve_device
+from simulator.analysis.aggregate import aggregate_users
+from simulator.analysis.scorecard import Question, build_scorecard
+from simulator.experiment.arms import ArmResult, ArmTask, calibrated, serve_arm
+from simulator.experiment.assignment import assign
+from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.environment import commit, hardware, versions
+from simulator.experiment.outcomes import Market, arm_pages, mix
+from simulator.experiment.parallel import run_tasks
+from simulator.experiment.prepare import Prepared, prepare
+from simulator.experiment.profiling import calibrate
+from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.tables import (
+    Columns,
+    impressions_table,
+    ledger_table,
+    served_columns,
+    truth_table,
+)
+from simulator.experiment.timing import Clock, make_clock
+from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, arm_specs, train_models
+from simulator.market.auction import Auctions
+from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
+from simulator.serving.profile import ServiceProfile, load
+
+RUNS = Path("runs")
+WORK = "work"  # stores and other things that a finished run no longer needs
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    out: Path | None = None,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Run an experiment and write its folder.
+
+    Args:
+        config: what to run.
+        out: the run folder, `runs/NAME` by default; where something is there already, the next free
+            sibling (NAME-2, ...), so that nothing is overwritten.
+        jobs: worker processes; results do not depend on it.
+        progress: told where the work stands.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
+        ResultsError: the folder cannot be written.
+    """
+    resolve_device(config.experiment.device)
+    profile = load_profile(config)
+    folder = free_folder(out or RUNS / config.experiment.name)
+    with RunWriter.create(folder, manifest(config, profile)) as writer:
+        writer.write_text("experiment.toml", to_toml(config))
+        told = Tee(progress or Silent(), writer)
+        plan = make_plan(config, profile, writer, told, jobs)
+        budgets = (plan.clock.budget_s,)
+        results = serve_arms(plan, budgets, folder, told, jobs)
+        told.stage("market", 0, 1)
+        cell = Judge(plan, results).cell(0)
+        told.stage("market", 1, 1)
+        writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+        for name, columns in cell.tables.items():
+            writer.write_table(name, columns)
+        extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan)}
+        writer.write_scorecard(scorecard(plan, cell, folder.name, extra))
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        writer.finish()
+    return folder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every budget of an experiment shares."""
+
+    prepared: Prepared
+    trained: dict[ModelSpec, TrainedModel]
+    profile: ServiceProfile
+    clock: Clock
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The experiment's configuration."""
+        return self.prepared.config
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An experiment's outcome under one budget: its tables."""
+
+    tables: dict[str, Columns]
+
+
+class Tee:
+    """Progress to the caller and into the folder's manifest."""
+
+    def __init__(self, progress: Progress, writer: FolderWriter) -> None:
+        self._progress, self._writer = progress, writer
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """See `Progress`."""
+        self._progress.stage(name, done, total)
+        self._writer.stage(name, done, total)
+
+
+def load_profile(config: ExperimentConfig) -> ServiceProfile | None:
+    """The experiment's service-time profile; None for live service times.
+
+    Raises:
+        ProfileError: it is missing or damaged.
+    """
+    if config.experiment.service_times == "live":
+        return None
+    return load(config.experiment.profile_path)
+
+
+def make_plan(
+    config: ExperimentConfig, profile: ServiceProfile | None, writer: FolderWriter, told: Progress, jobs: int
+) -> Plan:
+    """Build the world, train the models and size the timing plane."""
+    told.stage("world", 0, 1)
+    prepared = prepare(config)
+    told.stage("world", 1, 1)
+    trained = train_models(config, writer.path / "models", jobs=jobs, progress=told)
+    if profile is None:
+        # Live runs predict and size themselves by what this machine does now.
+        profile = calibrate(prepared, trained, writer.path / WORK, told)
+    clock = make_clock(prepared, profile)
+    writer.update_manifest(
+        profile_machine=_machine(profile),
+        time_compression=clock.compression,
+        budget_ms=_ms(clock.budget_s),
+        unloaded_p95_ms=clock.unloaded_p95_s * 1000.0,
+        capacity_rps=clock.capacity_rps,
+        models={
+            spec.key: {**model.metrics, "path": str(model.path.relative_to(writer.path))}
+            for spec, model in trained.items()
+        },
+    )
+    return Plan(prepared, trained, profile, clock)
+
+
+def serve_arms(
+    plan: Plan, budgets_s: tuple[float | None, ...], folder: Path, told: Progress, jobs: int
+) -> dict[str, ArmResult]:
+    """Serve the trace with every arm under every budget, and score what that needs."""
+    config = plan.config
+    tasks = [
+        ArmTask(
+            to_toml(config),
+            name,
+            plan.trained,
+            plan.clock,
+            plan.profile,
+            budgets_s,
+            folder / WORK / name,
+        )
+        for name in config.arm_names
+    ]
+    # Measured service times must not share the machine with another arm's.
+    at_once = 1 if config.experiment.service_times == "live" else jobs
+    results = run_tasks(serve_arm, tasks, at_once, told, "serve")
+    return {result.name: result for result in results}
+
+
+class Judge:
+    """Runs the market's worlds for every serving of the arms; what the servings share is made once.
+
+    Args:
+        plan: the experiment.
+        results: every arm's, in the arms' order.
+    """
+
+    def __init__(self, plan: Plan, results: Mapping[str, ArmResult]) -> None:
+        self._plan, self._results = plan, results
+        self._names = plan.config.arm_names
+        self._pctr = {name: calibrated(plan.prepared, results[name], plan.trained) for name in self._names}
+        self._market = Market(plan.prepared, self._pctr[self._names[0]][0])
+        self._arm_of = assigned_arms(plan.prepared)
+
+    def cell(self, index: int) -> Cell:
+        """The outcome under the index-th budget that the arms were served with."""
+        prepared, market, names = self._plan.prepared, self._market, self._names
+        served = {name: self._results[name].served[index] for name in names}
+        pages = {name: arm_pages(prepared, served[name], self._pctr[name]) for name in names}
+        mixed = mix(self._arm_of, [pages[name] for name in names])
+        experiment = np.flatnonzero(prepared.in_experiment)
+        ab = market.experiment(mixed)
+        worlds = {name: market.experiment(pages[name]) for name in names}
+        parts: list[tuple[NDArray[Any], Auctions]] = [(experiment, ab)]
+        if len(experiment) < len(prepared.requests):
+            before = np.flatnonzero(~prepared.in_experiment)
+            parts.insert(0, (before, market.pre_period(pages[names[0]])))
+        ladders = {name: arm_ladder(self._plan.config, name) for name in names}
+        ledger = {"ab": ab} | {f"all:{name}": world for name, world in worlds.items()}
+        tables = {
+            "served": served_columns(prepared, {n: (ladders[n], served[n]) for n in names}, self._arm_of),
+            "impressions": impressions_table(prepared, parts, self._arm_of, names),
+            "truth": truth_table(prepared, worlds),
+            "ledger": ledger_table(ledger, market.budgets, market.days),
+        }
+        tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
+        return Cell(tables)
+
+
+def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
+    """(R,) index of the arm each request belongs to; the pre-period is the control's (index 0)."""
+    config = prepared.config
+    split = {name: config.experiment.split[name] for name in config.arm_names}
+    arm_of = assign(prepared.requests.user_id, config.experiment.name, split, config.seed)
+    return np.where(prepared.in_experiment, arm_of, 0)
+
+
+def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[str, Any]:
+    """The verdict on one cell."""
+    config = plan.config
+    question = Question(
+        run=name,
+        seed=config.seed,
+        service_times=config.experiment.service_times,
+        split={arm: config.experiment.split[arm] for arm in config.arm_names},
+        control=config.experiment.control,
+        primary=config.experiment.primary,
+        level=config.experiment.level,
+        extra=extra,
+    )
+    return build_scorecard(question, cell.tables["users"], cell.tables["served"], cell.tables["truth"])
+
+
+def scorecard_extra(plan: Plan) -> dict[str, Any]:
+    """Top-level scorecard entries beside the statistics."""
+    models = {}
+    for name in plan.config.arm_names:
+        spec = arm_specs(plan.config, name)[0]
+        models[name] = {"model": spec.key, **plan.trained[spec].metrics}
+    return {"profile_machine": _machine(plan.profile), "models": models}
+
+
+def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:
+    """What a folder's manifest says before anything ran."""
+    arms = [
+        {
+            "name": name,
+            "role": "control" if name == config.experiment.control else "treatment",
+            "store": config.arms[name].store_key,
+            "model": config.arms[name].model,
+            "history": config.arms[name].history,
+        }
+        for name in config.arm_names
+    ]
+    return {
+        "name": config.experiment.name,
+        "seed": config.seed,
+        "versions": versions(),
+        "hardware": hardware(config.experiment.device),
+        "commit": commit(),
+        "service_times": config.experiment.service_times,
+        "profile_machine": None if profile is None else _machine(profile),
+        "budget_ms": None,
+        "arms": arms,
+        "world": world_notes(config),
+    }
+
+
+def world_notes(config: ExperimentConfig) -> dict[str, Any]:
+    """The world's name, and what it was calibrated on: inputs, not findings."""
+    preset = config.traffic.preset
+    notes = {
+        "paper": "Interest strength was calibrated so that the AUC gap between short and long histories "
+        "resembles the one LASER reports (arXiv:2602.11562). That gap is an input; money and latency are not."
+    }
+    return {
+        "preset": preset,
+        "overrides": dict(config.traffic.world),
+        "calibration": notes.get(preset or "", "None: nothing about the arms was put in."),
+    }
+
+
+def _machine(profile: ServiceProfile) -> str:
+    """Whose service times these are, in words."""
+    machine = profile.machine
+    gpu = machine.gpu or "no GPU"
+    return f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB, {gpu}; measured {profile.date}"
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000.0

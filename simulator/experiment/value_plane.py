@@ -1,0 +1,197 @@
+"""The value plane: read the arm's real store, run its real models, for exactly what the timing plane allows.
+
+With organic feedback a score depends on (request, arm, ladder step) only, so it is computed once
+and reused by the A/B, the counterfactual runs and every sweep cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.batch import RankingBatch
+from laser.models import RankingModel, build_model
+from laser.scoring.runtime import Scorer
+from seqvault.store import HistoryBatch, HistoryStore, open_store
+from simulator.experiment.config import ExperimentConfig
+from simulator.experiment.prepare import Prepared
+from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, model_config, step_spec
+
+F4 = NDArray[np.float32]
+MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what models read; never the item id
+_INGEST_ROWS = 256  # requests between two ingests; reads are bounded in time, so it changes no result
+
+
+class ArmStore:
+    """An arm's own history store, kept up to date with log time.
+
+    Behaviours before the trace begins are loaded at once; later ones are appended as the trace
+    advances, always ahead of the requests that may read them.
+    """
+
+    def __init__(self, prepared: Prepared, store: HistoryStore) -> None:
+        """Load the store; use `open_arm_store`."""
+        self.store = store
+        behaviours = prepared.world.behaviours
+        self._users, self._columns = behaviours.user_id, behaviours.columns
+        time_s = behaviours.time_s
+        first_s = int(prepared.readable_before_s.min())
+        before = time_s < first_s
+        store.bulk_load(self._users[before], {name: c[before] for name, c in self._columns.items()})
+        later = np.flatnonzero(~before)
+        # Arrival order: by time, ties in the users' own order.
+        self._later = later[np.argsort(time_s[later], kind="stable")]
+        self._later_s = time_s[self._later]
+        self._ingested = 0
+
+    def ingest(self, before_s: int) -> None:
+        """Append the behaviours with time_s < before_s that are not there yet."""
+        end = int(np.searchsorted(self._later_s, before_s))
+        if end > self._ingested:
+            rows = self._later[self._ingested : end]
+            self.store.append(self._users[rows], {name: c[rows] for name, c in self._columns.items()})
+            self._ingested = end
+
+
+@contextmanager
+def open_arm_store(prepared: Prepared, name: str, folder: Path) -> Iterator[ArmStore]:
+    """Open and load an arm's store in `folder`.
+
+    Raises:
+        StoreError: the store cannot be opened, or the disk is full.
+    """
+    arm = prepared.config.arms[name]
+    with open_store(arm.store, folder, **arm.store_options) as store:
+        yield ArmStore(prepared, store)
+
+
+class ArmModels:
+    """An arm's models by their profile keys, ready to score."""
+
+    def __init__(self, scorers: dict[str, Scorer]) -> None:
+        """Use `trained_models` or `untrained_models`."""
+        self._scorers = scorers
+
+    def score(self, model: str, batch: RankingBatch) -> F4:
+        """Logits (B, C) by the model that a ladder step names."""
+        return self._scorers[model].score(batch)
+
+
+def trained_models(config: ExperimentConfig, name: str, trained: dict[ModelSpec, TrainedModel]) -> ArmModels:
+    """An arm's models with their trained weights.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+    """
+    return _models(config, name, lambda spec: trained[spec].open())
+
+
+def untrained_models(prepared: Prepared, name: str) -> ArmModels:
+    """An arm's models with initial weights: as fast as trained ones, and as wrong as it gets."""
+    config = prepared.config
+    return _models(config, name, lambda spec: build_model(model_config(prepared, spec), config.training_seed))
+
+
+def _models(config: ExperimentConfig, name: str, build: Callable[[ModelSpec], RankingModel]) -> ArmModels:
+    experiment = config.experiment
+    scorers: dict[str, Scorer] = {}
+    for step in arm_ladder(config, name)[:-1]:
+        if step.model is not None and step.model not in scorers:
+            model = build(step_spec(config, name, step))
+            scorers[step.model] = Scorer(model, experiment.device, experiment.torch_threads)
+    return ArmModels(scorers)
+
+
+def ranking_batch(
+    prepared: Prepared, rows: NDArray[np.int64], history: HistoryBatch, candidates: int | None = None
+) -> RankingBatch:
+    """What a model reads of some requests: their histories and all their candidates, for the top slot.
+
+    Args:
+        rows: (B,) rows of the trace, in the order of `history`'s users.
+        history: with at least MODEL_COLUMNS.
+        candidates: another number of them than the trace's, repeated or cut; for measurements.
+    """
+    requests, columns = prepared.requests, history.columns
+    ads = requests.candidates[rows].astype(np.int64)
+    if candidates is not None:
+        ads = np.resize(ads.T, (candidates, len(rows))).T
+    age_s = np.repeat(requests.arrival_s[rows], history.lengths) - columns["time_s"]
+    return RankingBatch.from_numpy(
+        category=columns["category"],
+        action=columns["action"],
+        scene=columns["scene"],
+        age_s=age_s,
+        dwell_s=columns["dwell_s"],
+        offsets=history.offsets,
+        ad=ads,
+        ad_category=prepared.world.catalogue.category[ads],
+        # Where an ad will be shown is the auction's outcome; all are scored for the top slot.
+        position=np.zeros_like(ads),
+        hour=requests.hour[rows],
+        propensity=requests.propensity[rows],
+    )
+
+
+def score_needed(
+    prepared: Prepared,
+    name: str,
+    needed: NDArray[np.bool_],
+    trained: dict[ModelSpec, TrainedModel],
+    folder: Path,
+) -> F4:
+    """Score an arm's requests at the ladder steps that are needed.
+
+    Each request is scored alone, so that its logits do not depend, even in their last bits, on
+    which others happened to be needed.
+
+    Args:
+        needed: (R, K) for K steps with a model.
+        trained: the experiment's models.
+        folder: where the arm's store lives.
+
+    Returns:
+        (K, R, C) float32 logits, NaN where not needed.
+    """
+    requests = prepared.requests
+    steps = arm_ladder(prepared.config, name)[:-1]
+    models = trained_models(prepared.config, name, trained)
+    logits = np.full((len(steps), *requests.candidates.shape), np.nan, np.float32)
+    with open_arm_store(prepared, name, folder) as arm_store:
+        for first in range(0, len(requests), _INGEST_ROWS):
+            chunk = np.arange(first, min(first + _INGEST_ROWS, len(requests)))
+            arm_store.ingest(int(prepared.readable_before_s[chunk].max()))
+            for k, step in enumerate(steps):
+                rows = chunk[needed[chunk, k]]
+                if len(rows) == 0:
+                    continue
+                histories = arm_store.store.read_last(
+                    requests.user_id[rows],
+                    step.history,
+                    before_s=prepared.readable_before_s[rows],
+                    columns=MODEL_COLUMNS,
+                )
+                for i, row in enumerate(rows):
+                    batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
+                    logits[k, row] = models.score(step.model or "", batch)[0]
+    return logits
+
+
+def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:
+    """Several one-user batches as one, each cut to its newest `histories[i]` behaviours."""
+    parts = []
+    for payload, history in zip(payloads, histories, strict=True):
+        parts.append({name: c[len(c) - min(history, len(c)) :] for name, c in payload.columns.items()})
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part["time_s"]) for part in parts], out=offsets[1:])
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return HistoryBatch(np.concatenate([p.user_ids for p in payloads]), offsets, columns)
+
+
+def _one(histories: HistoryBatch, i: int) -> HistoryBatch:
+    length = int(histories.lengths[i])
+    return HistoryBatch(histories.user_ids[i : i + 1], np.array([0, length]), histories.of(i))

@@ -1,0 +1,195 @@
+"""What if the latency budget were another? One experiment over a grid of budgets.
+
+Traffic, models, stores and scores are made once; only the timing plane and the market run again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.scoring.runtime import resolve_device
+from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.run import (
+    RUNS,
+    WORK,
+    Judge,
+    Tee,
+    load_profile,
+    make_plan,
+    manifest,
+    scorecard,
+    scorecard_extra,
+    serve_arms,
+)
+from simulator.results.run_folder import SweepWriter, free_folder
+from simulator.serving.capacity import budget_grid
+
+SHARES = ("missed_share", "degraded_share", "full_history_share")
+QUANTILES = ("p50_ms", "p95_ms", "p99_ms")
+MOST_CELLS = 1000
+
+
+class SweepError(ValueError):
+    """A grid of budgets that cannot be swept."""
+
+
+def run_sweep(
+    config: ExperimentConfig,
+    budgets: str = "auto",
+    out: Path | None = None,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Run an experiment under a grid of latency budgets and write a sweep folder.
+
+    Args:
+        config: the experiment; its own budget is not used.
+        budgets: "auto" (0.3 to 3 times the slowest treatment's unloaded P95) or "LO:HI:STEP" in ms.
+        out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
+        jobs: worker processes; results do not depend on it.
+        progress: told where the work stands.
+
+    Returns:
+        The sweep folder.
+
+    Raises:
+        SweepError: the grid is malformed, or the experiment's service times are live.
+        ValueError, ResultsError: as `simulator.experiment.run.run_experiment`.
+    """
+    asked_ms = None if budgets == "auto" else parse_budgets(budgets)
+    if config.experiment.service_times == "live":
+        raise SweepError(
+            'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
+            "measurement. Make one with `laser-ab profile` and set experiment.profile to it."
+        )
+    resolve_device(config.experiment.device)
+    profile = load_profile(config)
+    folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
+    with SweepWriter.create(folder, manifest(config, profile)) as writer:
+        writer.write_text("experiment.toml", to_toml(config))
+        told = Tee(progress or Silent(), writer)
+        plan = make_plan(config, profile, writer, told, jobs)
+        grid_ms = budget_grid(plan.clock.unloaded_p95_s) * 1000.0 if asked_ms is None else asked_ms
+        budgets_s = tuple(float(b) / 1000.0 for b in grid_ms)
+        results = serve_arms(plan, budgets_s, folder, told, jobs)
+        judge = Judge(plan, results)
+        rows: list[dict[str, Any]] = []
+        for index, budget_ms in enumerate(grid_ms):
+            told.stage("cells", index, len(grid_ms))
+            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan)}
+            card = scorecard(plan, judge.cell(index), f"{folder.name}/cells/{index:03d}", extra)
+            writer.write_cell(index, card)
+            rows += cell_rows(index, float(budget_ms), card, config.arm_names)
+        told.stage("cells", len(grid_ms), len(grid_ms))
+        writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+        writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        writer.finish()
+    return folder
+
+
+def parse_budgets(text: str) -> NDArray[np.float64]:
+    """Budgets in ms from "LO:HI:STEP", both ends included where the step reaches them.
+
+    Raises:
+        SweepError: not three numbers with 0 < LO <= HI and STEP > 0, or too many cells.
+    """
+    try:
+        low, high, step = (float(part) for part in text.split(":"))
+    except ValueError:
+        low = high = step = float("nan")
+    if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
+        raise SweepError(
+            f"Found budgets {text!r}, expected auto or LO:HI:STEP in milliseconds with 0 < LO <= HI and STEP > 0, "
+            "such as 2:20:2."
+        )
+    cells = int((high - low) / step + 1e-9) + 1
+    if cells > MOST_CELLS:
+        raise SweepError(
+            f"Budgets {text!r} make {cells} cells, expected at most {MOST_CELLS}. Use a larger STEP."
+        )
+    return np.asarray(low + step * np.arange(cells), np.float64)
+
+
+def cell_rows(
+    cell: int, budget_ms: float, card: dict[str, Any], arms: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """A cell's scorecard as rows of the sweep table: each arm's values, then the treatments' lifts."""
+    rows = []
+    for position, arm in enumerate(arms):
+        metrics = _metrics(card, arms, arms[1] if position == 0 else arm)
+        side = "control" if position == 0 else "treatment"
+        latency = _latency(card, arms, arm)
+        for name, entry in metrics.items():
+            if name in QUANTILES:
+                continue
+            rows.append(
+                _row(cell, budget_ms, arm, name, entry[side], None, entry[f"true_{side}"], entry["unit"])
+            )
+        for name in QUANTILES:
+            true = metrics[name][f"true_{side}"] if name in metrics else None
+            rows.append(_row(cell, budget_ms, arm, name, latency[name], latency[f"{name}_ci"], true, "ms"))
+        for name in SHARES:
+            rows.append(_row(cell, budget_ms, arm, name, latency[name], None, None, "share"))
+        if position == 0:
+            continue
+        for name, entry in metrics.items():
+            rows.append(
+                _row(
+                    cell,
+                    budget_ms,
+                    arm,
+                    f"{name}_lift",
+                    entry["lift"],
+                    entry["ci"],
+                    entry["true_lift"],
+                    "share",
+                )
+            )
+    return rows
+
+
+def _metrics(card: dict[str, Any], arms: tuple[str, ...], treatment: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = (
+        card["metrics"] if len(arms) == 2 else card["arms"][treatment]["metrics"]
+    )
+    return found
+
+
+def _latency(card: dict[str, Any], arms: tuple[str, ...], arm: str) -> dict[str, Any]:
+    if len(arms) == 2:
+        found: dict[str, Any] = card["latency"]["control" if arm == arms[0] else "treatment"]
+        return found
+    several: dict[str, Any] = card["arms"][arm]["latency"]
+    return several
+
+
+def _row(
+    cell: int,
+    budget_ms: float,
+    arm: str,
+    metric: str,
+    value: float | None,
+    ci: list[float] | None,
+    true_value: float | None,
+    unit: str,
+) -> dict[str, Any]:
+    low, high = ci or (None, None)
+    return {
+        "cell": cell,
+        "budget_ms": budget_ms,
+        "arm": arm,
+        "metric": metric,
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "true_value": true_value,
+        "unit": unit,
+    }
