@@ -44,6 +44,7 @@ def daily_budgets(
         pre_requests: requests of the pre-period.
         requests: (B,) requests of each budget row.
         tau: mean of the factor's logarithm; below 0 budgets are tight, above 0 slack.
+        sigma: its spread between advertisers, >= 0.
         sigma: standard deviation of the factor's logarithm.
         seed: the experiment's seed.
         floor_share: advertisers who spent less than this share of the mean advertiser get budgets as
@@ -53,7 +54,7 @@ def daily_budgets(
         (B, V) [currency].
 
     Raises:
-        MarketError: no pre-period requests, or no spend to scale.
+        MarketError: no pre-period requests, no spend to scale, or sigma is negative.
     """
     if pre_requests <= 0 or not pre_spend.sum() > 0:
         raise MarketError(
@@ -61,6 +62,8 @@ def daily_budgets(
             "expected some of both. "
             'Lengthen the pre-period, or set market.budgets = "unlimited".'
         )
+    if not sigma >= 0:
+        raise MarketError(f"market.budget_sigma is {sigma}, expected a number >= 0.")
     spend = np.maximum(pre_spend, floor_share * pre_spend.mean())
     factor = np.exp(tau + sigma * normal(seed, "budget", np.arange(len(pre_spend))))
     per_request: F8 = spend / pre_requests * factor

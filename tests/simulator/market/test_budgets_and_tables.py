@@ -46,6 +46,14 @@ def test_a_pre_period_without_spend_is_refused():
         daily_budgets(np.zeros(3), 0, np.array([1]), tau=0.0, seed=1)
 
 
+def test_without_spread_every_budget_is_the_same_share_of_spend():
+    spend = np.array([3.0, 9.0])
+    budgets = daily_budgets(spend, 10, np.array([10]), tau=0.0, sigma=0.0, seed=1, floor_share=0.0)
+    np.testing.assert_allclose(budgets[0], spend)
+    with pytest.raises(MarketError, match="budget_sigma"):
+        daily_budgets(spend, 10, np.array([10]), tau=0.0, sigma=-1.0, seed=1)
+
+
 def test_split_budgets_keep_the_total_and_part_the_arms():
     budgets = np.array([[4.0, 8.0]])
     parted = split(budgets, (0.25, 0.75))
