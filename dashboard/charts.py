@@ -202,7 +202,6 @@ def curve(
     base = alt.Chart(rows).encode(
         x=alt.X(f"{x}:Q", title=x_title, scale=alt.Scale(zero=False), axis=_ms_axis()),
         color=colour,
-        order=alt.Order(f"{x}:Q"),
         tooltip=[
             "series:N",
             alt.Tooltip("budget_ms:Q", title="budget (ms)"),
@@ -214,7 +213,9 @@ def curve(
     band = base.mark_area(opacity=0.22).encode(
         y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2="ci_high:Q"
     )
-    line = base.mark_line(strokeWidth=2.5).encode(y=y, order=alt.Order("budget_ms:Q"))
+    line = base.mark_line(strokeWidth=2.5).encode(
+        y=y, order=alt.Order(f"{x}:Q")
+    )  # not on the area: an order there splits it into slivers of no width
     points = base.mark_point(filled=True, size=55, opacity=1).encode(y=y)
     truth = base.transform_filter("isValid(datum.true_value)").mark_point(
         shape="diamond", filled=True, size=60, color=TRUTH, opacity=0.9

@@ -169,7 +169,8 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
                 "p": numbers.p_value(effect.p_value),
             }
         )
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.
+    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
     name = str(card.get("run") or "run").replace(" ", "-")
     left, right, _ = st.columns([1, 1, 4])
     for column, form_name in ((left, "csv"), (right, "json")):

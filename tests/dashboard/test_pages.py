@@ -41,7 +41,8 @@ def texts(app: AppTest) -> str:
     kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
     found = [element.value for kind in kinds for element in getattr(app, kind)]
     found += [f"{m.label} {m.value} {m.delta}" for m in app.metric]
-    found += [str(cell) for frame in app.dataframe for cell in frame.value.to_numpy().ravel()]
+    frames = [*app.dataframe, *app.table]
+    found += [str(cell) for frame in frames for cell in frame.value.to_numpy().ravel()]
     return "\n".join(found)
 
 
@@ -185,7 +186,7 @@ def test_unknown_values_are_em_dashes(folder):
     made_runs.write_run(folder / "run", card=card, requests=200)
     app = opened(SCORECARD)
     assert "true —" in texts(app)
-    assert set(app.dataframe[0].value["True lift"]) == {"—"}
+    assert set(app.table[0].value["True lift"]) == {"—"}
 
 
 def test_three_arms_are_shown_one_treatment_at_a_time(folder):
