@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laser.batch import RankingBatch
+from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
 
 
@@ -48,6 +49,7 @@ class Scorer:
         self.device = device if isinstance(device, torch.device) else resolve_device(device)
         self.model = model.to(self.device).eval()
         torch.set_num_threads(threads)
+        keep_freed_memory()
 
     def score(self, batch: RankingBatch) -> NDArray[np.float32]:
         """Logits (B, C); -inf for candidates beyond candidate_count.

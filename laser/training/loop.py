@@ -12,15 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from laser.batch import RankingBatch
 from laser.examples import ExampleSet
+from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.scoring.runtime import resolve_device
 
 Progress = Callable[[int, int, float], None]
+
+# On a CPU a batch goes through in chunks of at most this many behaviours, gradients added up, so that memory
+# does not grow with history x batch: LASER holds about 5 kB for each behaviour with 8 candidates while it
+# trains.
+CHUNK_BEHAVIOURS = 131_072
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ def train(
     check_examples(examples, config)
     device = resolve_device(train.device)
     torch.set_num_threads(train.threads)
+    keep_freed_memory()
     model = build_model(config, seed)
     shown = examples.shown
     clicks = int(examples.label[shown].sum())
@@ -96,14 +104,13 @@ def train(
         for start in range(0, len(examples), train.batch):
             rows = order[start : start + train.batch]
             length = round(train.history * train.lengths[int(draws.integers(len(train.lengths)))])
-            loss = _loss(model, examples.batch(rows, length).to(device), examples.label[rows])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = _accumulate(model, examples, rows, length, device)
             optimiser.step()
             schedule.step()
             done += 1
             if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
-                progress(done, steps, loss.item())
+                progress(done, steps, loss)
     return model.to("cpu").eval()
 
 
@@ -130,11 +137,26 @@ def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
             )
 
 
-def _loss(model: RankingModel, batch: RankingBatch, label: np.ndarray) -> Tensor:
-    """Mean binary cross-entropy over the candidates that exist."""
+def _accumulate(
+    model: RankingModel, examples: ExampleSet, rows: NDArray[np.int64], length: int, device: torch.device
+) -> float:
+    """Add the gradients of one batch's mean loss, chunk by chunk, and return that loss."""
+    chunk = len(rows) if device.type == "cuda" else max(CHUNK_BEHAVIOURS // max(length, 1), 1)
+    shown = max(int(examples.shown[rows].sum()), 1)
+    total = 0.0
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        loss = _summed_loss(model, examples.batch(part, length).to(device), examples.label[part]) / shown
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
+
+
+def _summed_loss(model: RankingModel, batch: RankingBatch, label: NDArray[np.uint8]) -> Tensor:
+    """Binary cross-entropy summed over the candidates that exist."""
     logits: Tensor = model(batch)
     clicks = torch.from_numpy(label.astype(np.float32)).to(logits.device)
-    if batch.full:
-        return functional.binary_cross_entropy_with_logits(logits, clicks)
-    shown = torch.isfinite(logits)
-    return functional.binary_cross_entropy_with_logits(logits[shown], clicks[shown])
+    if not batch.full:
+        shown = torch.isfinite(logits)
+        logits, clicks = logits[shown], clicks[shown]
+    return functional.binary_cross_entropy_with_logits(logits, clicks, reduction="sum")
