@@ -1,0 +1,69 @@
+"""A process killed while it appends. Run as a script it is the nursery: a line of input forks a writer.
+
+Imports are paid once; each round costs a fork. The nursery itself never opens a store, so that no thread of
+RocksDB is lost in the fork. A line is JSON [kind, folder, first batch, acks file, seconds to live]; the
+answer is "killed" or what the writer died of.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from histories import open_kind
+
+import seqvault.lastn
+import seqvault.vault  # noqa: F401
+
+USERS = 6
+ROWS = 7
+
+
+def batch(number: int):
+    """(user ids, columns) of append `number`: six users, one of them twice; every fifth batch is late."""
+    user_ids = (np.arange(ROWS) + number) % USERS
+    times = np.full(ROWS, 10 * number - (35 if number % 5 == 4 else 0))
+    items = number * ROWS + np.arange(ROWS)
+    return user_ids, {
+        "time_s": times,
+        "item_id": items,
+        "category": items % 1000,
+        "action": items % 4,
+        "scene": items % 3,
+        "dwell_s": items % 600,
+    }
+
+
+def write(kind: str, folder: str, first: int, acks: str) -> None:
+    """Append batch after batch, noting each one that append has acknowledged."""
+    fd = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    store = open_kind(kind, Path(folder))
+    number = first
+    while True:
+        store.append(*batch(number))
+        number += 1
+        os.write(fd, number.to_bytes(8, "little"))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        kind, folder, first, acks, live_s = json.loads(line)
+        died, dies = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(died)
+            write(kind, folder, first, acks)
+        os.close(dies)
+        # Readable before the time is up only if the writer died by itself.
+        early = bool(select.select([died], [], [], live_s)[0])
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        os.close(died)
+        print("killed" if not early else f"died by itself, status {status}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
