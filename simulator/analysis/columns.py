@@ -35,17 +35,17 @@ def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int64]
         AnalysisError: the column is missing.
     """
     if isinstance(table, Mapping):
-        text = np.asarray(_column(table, name)).astype(str)
-        distinct, codes = np.unique(text, return_inverse=True)
+        text = pa.array(_column(table, name), pa.string())
     else:
         _require(table.column_names, name)
-        coded = table.column(name).combine_chunks().dictionary_encode() if len(table) else pa.array([], "str")
-        if not len(table):
-            return np.zeros(0, np.int64)
-        distinct = np.array(coded.dictionary.to_pylist(), dtype=str)
-        codes = coded.indices.to_numpy(zero_copy_only=False)
-    lookup = np.array([known.index(d) if d in known else -1 for d in distinct.tolist()], np.int64)
-    return lookup[codes] if len(lookup) else np.zeros(len(codes), np.int64)
+        text = table.column(name).combine_chunks()
+    # Hashing text once a distinct value: sorting half a million names would take a second.
+    coded = text if pa.types.is_dictionary(text.type) else text.dictionary_encode()
+    if not len(coded):
+        return np.zeros(0, np.int64)
+    lookup = np.array([known.index(d) if d in known else -1 for d in coded.dictionary.to_pylist()], np.int64)
+    found: NDArray[np.int64] = lookup[coded.indices.to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _column(table: Table, name: str) -> Array:

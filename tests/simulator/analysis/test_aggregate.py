@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from simulator.analysis.aggregate import aggregate_users
-from simulator.analysis.columns import AnalysisError
+from simulator.analysis.columns import AnalysisError, labels
 
 SERVED = {
     "arm": np.array(["c", "c", "t", "c", "t", "c"]),
@@ -78,3 +78,14 @@ def test_no_requests_give_no_users(as_table):
     shown = as_table({k: v[:0] for k, v in IMPRESSIONS.items()})
     users = aggregate_users(empty, shown, ("c", "t"))
     assert all(len(column) == 0 for column in users.values())
+
+
+def test_chunks_with_dictionaries_of_their_own_read_as_one_column():
+    kind = pa.dictionary(pa.int8(), pa.string())
+    chunks = [
+        pa.array(names, pa.string()).dictionary_encode().cast(kind) for names in (["b", "a"], ["a", "c", "a"])
+    ]
+    table = pa.table({"arm": pa.chunked_array(chunks)})
+    assert labels(table, "arm", ("a", "b")).tolist() == [1, 0, 0, -1, 0]
+    assert labels(table.slice(0, 0), "arm", ("a", "b")).tolist() == []
+    assert labels(table.schema.empty_table(), "arm", ("a", "b")).tolist() == []
