@@ -26,7 +26,8 @@ class ArmPages:
     """What an arm would show on every request of the trace, and when.
 
     Attributes:
-        pctr: (R, C) calibrated pCTR of the ladder step that answered, the prior order's where none did in time.
+        pctr: (R, C) calibrated pCTR of the ladder step that answered; the prior order's where
+            none did in time.
         response_s: (R,) timing-plane seconds, completion or deadline, whichever is first.
     """
 

@@ -185,8 +185,8 @@ class _Bench:
         rows = rows[first]
         if len(rows) == 0:
             raise ValueError(
-                f"No user of this world has {history} behaviours, expected some, to measure reading and scoring "
-                "them. Lower the arm's history or raise traffic.world.history_max."
+                f"No user of this world has {history} behaviours, expected some, to measure reading and "
+                "scoring them. Lower the arm's history or raise traffic.world.history_max."
             )
         step = max(1, len(rows) // _USERS)
         return [int(row) for row in rows[::step]]

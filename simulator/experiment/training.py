@@ -52,7 +52,8 @@ class ModelSpec:
     def key(self) -> str:
         """A short name, unique among specs; names the checkpoint's file."""
         text = json.dumps([self.kind, self.width, self.history, self.options, self.training, self.checkpoint])
-        return f"{self.kind.replace(':', '.')}-{self.history}-{blake2b(text.encode(), digest_size=4).hexdigest()}"
+        digest = blake2b(text.encode(), digest_size=4).hexdigest()
+        return f"{self.kind.replace(':', '.')}-{self.history}-{digest}"
 
     @property
     def profile_key(self) -> str:

@@ -107,8 +107,8 @@ def parse_budgets(text: str) -> NDArray[np.float64]:
         low = high = step = float("nan")
     if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
         raise SweepError(
-            f"Found budgets {text!r}, expected auto or LO:HI:STEP in milliseconds with 0 < LO <= HI and STEP > 0, "
-            "such as 2:20:2."
+            f"Found budgets {text!r}, expected auto or LO:HI:STEP in milliseconds with 0 < LO <= HI and "
+            "STEP > 0, such as 2:20:2."
         )
     cells = int((high - low) / step + 1e-9) + 1
     if cells > MOST_CELLS:

@@ -1,0 +1,151 @@
+"""Whole experiments: determinism, the truth of identical arms, and what a run folder holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import EXAMPLES, SMALL, small, table_bytes
+
+from simulator.experiment.config import load_config
+from simulator.experiment.run import run_experiment
+from simulator.results.read import Run, read_run
+
+TABLES = {"served", "impressions", "truth", "users", "ledger"}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return read_run(run_experiment(small(), tmp_path_factory.mktemp("demo") / "run"))
+
+
+@pytest.fixture(scope="module")
+def identical(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    aa = load_config(
+        EXAMPLES / "aa.toml",
+        ["traffic.world.users=400", "traffic.world.requests=3000", "traffic.world.history_max=100"],
+        environment={},
+    )
+    return read_run(run_experiment(aa, tmp_path_factory.mktemp("aa") / "run"))
+
+
+def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
+    assert demo.status == "finished"
+    assert {path.stem for path in demo.path.glob("*.parquet")} == TABLES
+    entry = demo.scorecard["metrics"]["advv_per_request"]
+    assert entry["true_lift"] is not None
+    assert (
+        entry["n"] == (demo.table("served").to_pandas().query("assigned and period == 'experiment'").shape[0])
+    )
+
+
+def test_the_same_file_and_seed_give_the_same_bytes(demo: Run, tmp_path: Path) -> None:
+    again = run_experiment(small(), tmp_path / "run")
+    assert table_bytes(again) == table_bytes(demo.path)
+
+
+def test_two_worker_processes_give_the_bytes_of_one(demo: Run, tmp_path: Path) -> None:
+    parallel = run_experiment(small(), tmp_path / "run", jobs=2)
+    assert table_bytes(parallel) == table_bytes(demo.path)
+
+
+def test_another_seed_gives_other_tables(demo: Run, tmp_path: Path) -> None:
+    other = table_bytes(run_experiment(small("seed=8"), tmp_path / "run"))
+    ours = table_bytes(demo.path)
+    assert all(other[name] != ours[name] for name in ours)
+
+
+def test_identical_arms_differ_by_exactly_nothing_in_truth(identical: Run) -> None:
+    for entry in identical.scorecard["metrics"].values():
+        assert entry["true_lift"] == 0.0
+        assert entry["true_se"] == 0.0
+    truth = identical.table("truth").to_pandas()
+    arms = [truth[truth.arm == arm].drop(columns="arm").reset_index(drop=True) for arm in ("control", "twin")]
+    assert arms[0].equals(arms[1])
+
+
+def test_identical_arms_serve_every_request_alike(identical: Run) -> None:
+    served = identical.table("served").to_pandas()
+    arms = [
+        served[served.arm == arm].drop(columns=["arm", "assigned"]).reset_index(drop=True)
+        for arm in ("control", "twin")
+    ]
+    assert arms[0].equals(arms[1])
+
+
+def test_every_request_is_served_once_by_every_arm_and_assigned_once(demo: Run) -> None:
+    served = demo.table("served").to_pandas()
+    per_request = served.groupby("request_id").agg(arms=("arm", "count"), assigned=("assigned", "sum"))
+    assert (per_request.arms == 2).all()
+    assert (per_request.assigned == 1).all()
+    assert (served[served.assigned & (served.period == "pre")].arm == "control").all()
+
+
+def test_no_request_uses_history_it_could_not_have_read(demo: Run) -> None:
+    served = demo.table("served").to_pandas()
+    assert (served.history_used <= served.history_available).all()
+    assert (served.history_used[served.step_name == "prior"] == 0).all()
+
+
+def test_the_ledger_adds_up_to_the_impressions(demo: Run) -> None:
+    ledger = demo.table("ledger").to_pandas()
+    shown = demo.table("impressions").to_pandas()
+    spent = ledger[ledger.world == "ab"].spend.sum()
+    assert spent == pytest.approx(shown[shown.period == "experiment"].charged.sum())
+    limited = ledger[ledger.budget.notna()]
+    assert (limited.spend <= limited.budget * (1 + 1e-12)).all()
+
+
+def test_a_missed_or_prior_request_shows_the_prior_order(demo: Run, tmp_path: Path) -> None:
+    tight = read_run(run_experiment(small("experiment.budget_ms=0.01"), tmp_path / "run"))
+    served = tight.table("served").to_pandas()
+    assert (served.missed | (served.step_name == "prior")).all()
+    shown = tight.table("impressions").to_pandas()
+    per_ad = shown.groupby("ad_id").pctr.nunique()
+    assert (per_ad == 1).all()  # an item's logged CTR, whoever the user is
+
+
+def test_three_arms_get_an_entry_each(tmp_path: Path) -> None:
+    config = load_config(
+        EXAMPLES / "three-arms.toml", [s for s in SMALL if not s.startswith("arms")], environment={}
+    )
+    run = read_run(run_experiment(config, tmp_path / "run"))
+    arms = run.scorecard["arms"]
+    assert list(arms) == list(config.arm_names)
+    assert all("metrics" in arms[name] for name in config.arm_names[1:])
+
+
+def test_live_service_times_are_measured_and_the_binding_is_flagged(tmp_path: Path) -> None:
+    run = read_run(run_experiment(small("experiment.service_times=live"), tmp_path / "run"))
+    assert run.scorecard["service_times"] == "live"
+    notes = run.manifest["arm_notes"]
+    assert 0.0 < notes["control"]["binding_share"] < 1.0
+    served = run.table("served").to_pandas()
+    scored = served[served.score_end_ms.notna()]
+    assert len(scored) > 0
+    assert (scored.score_end_ms > scored.score_start_ms).all()
+
+
+def test_an_existing_folder_is_left_alone(demo: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    folder = run_experiment(small(), tmp_path / "run")
+    assert folder == tmp_path / "run-2"
+    assert (tmp_path / "run" / "mine.txt").read_text() == "mine"
+
+
+def test_the_manifest_says_what_ran_and_on_whose_times(demo: Run) -> None:
+    manifest = json.loads((demo.path / "manifest.json").read_text())
+    assert manifest["world"]["preset"] == "demo"
+    assert manifest["profile_machine"]
+    assert manifest["versions"]["torch"]
+    assert manifest["time_compression"] > 0
+    assert not (demo.path / "work").exists()
+
+
+def test_a_users_split_is_reproducible_from_the_tables(demo: Run) -> None:
+    users = demo.table("users").to_pandas()
+    served = demo.table("served").to_pandas()
+    mine = served[served.assigned & (served.period == "experiment")]
+    counts = mine.groupby("user_id").size().reindex(users.user_id).to_numpy()
+    assert np.array_equal(counts, users.requests.to_numpy())
