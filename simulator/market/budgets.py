@@ -44,8 +44,7 @@ def daily_budgets(
         pre_requests: requests of the pre-period.
         requests: (B,) requests of each budget row.
         tau: mean of the factor's logarithm; below 0 budgets are tight, above 0 slack.
-        sigma: its spread between advertisers, >= 0.
-        sigma: standard deviation of the factor's logarithm.
+        sigma: standard deviation of the factor's logarithm, >= 0.
         seed: the experiment's seed.
         floor_share: advertisers who spent less than this share of the mean advertiser get budgets as
             if they had spent it; one who never won in the pre-period may win in the experiment.
