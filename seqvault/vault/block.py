@@ -20,7 +20,7 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.codec import HEAD_FORMAT, ColumnHead, decode, encode
+from seqvault.vault.codec import HEAD_FORMAT, SLACK_BYTES, ColumnHead, decode, encode
 
 __all__ = ["MAX_ROWS", "Block", "decode_block", "encode_block", "fingerprint"]
 
@@ -72,7 +72,7 @@ def encode_block(schema: HistorySchema, user: int, start: int, columns: Mapping[
         heads.append(head.pack())
         parts.append(data)
     body = b"".join(heads + parts)
-    size = -(-(_HEAD.size + len(body)) // 8) * 8
+    size = -(-(_HEAD.size + len(body) + SLACK_BYTES) // 8) * 8
     fields = (size, len(times), user, int(times[0]), int(times[-1]), start, fingerprint(schema), len(heads))
     block = bytearray(size)
     _HEAD.pack_into(block, 0, _MAGIC, 0, *fields)

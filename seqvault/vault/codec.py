@@ -22,11 +22,17 @@ HEAD_FORMAT = "BBBxIQI"
 
 _WIDTHS = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64)
 _NARROW = {bits: np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)}
-# What one byte of 1-, 2- or 4-bit values unpacks to, lowest bits first.
+# What one byte of 1-, 2- or 4-bit values unpacks to, lowest bits first; the values of a byte as one integer,
+# so that unpacking is a single lookup a byte.
 _UNPACKED = {
-    bits: ((np.arange(256)[:, None] >> np.arange(0, 8, bits)) & ((1 << bits) - 1)).astype("u1")
+    bits: ((np.arange(256)[:, None] >> np.arange(0, 8, bits)) & ((1 << bits) - 1))
+    .astype("u1")
+    .view(f"<u{8 // bits}")
+    .reshape(-1)
     for bits in (1, 2, 4)
 }
+# Widths of 3, 5, 6 and 7 bytes are read as overlapping wider integers: bytes that must follow a column.
+SLACK_BYTES = 3
 _ONE = struct.Struct("<" + HEAD_FORMAT)
 
 
@@ -60,6 +66,9 @@ def encode(values: Array, *, times: bool = False) -> tuple[ColumnHead, bytes]:
         return _encode_delta(values)
     wide = values.astype("i8").view("u8") if values.dtype.kind == "i" else values.astype("u8")
     base = int(values.min()) % (1 << 64)
+    if values.min() >= 0 and _width(int(values.max())) == _width(int(values.max()) - base):
+        # Subtracting would save nothing, and adding again costs every read two passes.
+        base = 0
     offsets = wide - np.uint64(base)
     bits = _width(int(offsets.max()))
     size = _size(len(offsets), bits)
@@ -110,7 +119,7 @@ def _decode_delta(head: ColumnHead, data: bytes, at: int, rows: int, first: int,
         positions = np.frombuffer(data, "<u2", head.side_count, side)
         misfits_s = _unpack(data, side + 2 * head.side_count, head.side_bits, 0, head.side_count)
         skip = int(np.searchsorted(positions, first)) if first else 0
-        times[positions[skip:].astype("i8") - first] = misfits_s[skip:].astype("u8").view("i8")
+        times[positions[skip:] - np.uint16(first)] = misfits_s[skip:].astype("u8").view("i8")
     times[0] = 0
     # Array arithmetic wraps, as the differences of times further apart than 2**63 seconds did.
     times[:1] = last_s - times.sum(keepdims=True)
@@ -150,15 +159,14 @@ def _unpack(data: bytes, at: int, bits: int, first: int, end: int) -> Array:
         return np.zeros(end - first, "u1")
     if bits > 8:
         size = bits // 8
-        padded = np.zeros((end - first, 4 if size <= 4 else 8), "u1")
-        padded[:, :size] = np.frombuffer(data, "u1", (end - first) * size, at + first * size).reshape(
-            -1, size
-        )
-        return padded.view(f"<u{padded.shape[1]}").reshape(-1)
+        wide = np.dtype("<u4" if size <= 4 else "<u8")
+        overlapping: Array = np.ndarray((end - first,), wide, data, at + first * size, (size,))
+        masked: Array = overlapping & wide.type((1 << bits) - 1)
+        return masked
     per_byte = 8 // bits
     skipped = first // per_byte
     packed = np.frombuffer(data, "u1", -(-end // per_byte) - skipped, at + skipped)
-    values: Array = _UNPACKED[bits][packed].reshape(-1)
+    values = _UNPACKED[bits].take(packed).view("u1")
     return values[first - skipped * per_byte : end - skipped * per_byte]
 
 
