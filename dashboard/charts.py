@@ -181,15 +181,23 @@ def ladder(steps: pd.DataFrame) -> alt.Chart:
 
 
 def curve(
-    rows: pd.DataFrame, x: str, x_title: str, y_title: str, y_format: str, chosen: float
+    rows: pd.DataFrame,
+    x: str,
+    x_title: str,
+    y_title: str,
+    y_format: str,
+    chosen: float,
+    *,
+    zero_line: bool = False,
 ) -> alt.LayerChart:
     """A metric over the sweep with its interval band; the chosen budget's points are ringed.
 
     Args:
-        rows: series, budget_ms, `x`, value, ci_low, ci_high, true_value, text.
+        rows: series, budget_ms, `x`, value, ci_low, ci_high, true_value, text, truth.
         x: the column of the horizontal axis.
         x_title, y_title, y_format: of the axes.
         chosen: the budget whose points are marked.
+        zero_line: whether to draw a line at zero, for lifts.
     """
     names = list(dict.fromkeys(rows["series"]))
     colours = arm_colours(names) if len(names) > 1 else [TREATMENT]
@@ -206,6 +214,7 @@ def curve(
             "series:N",
             alt.Tooltip("budget_ms:Q", title="budget (ms)"),
             alt.Tooltip("text:N", title="value"),
+            "truth:N",
         ],
     )
     y_axis = alt.Axis(format=y_format, gridColor=NEUTRAL, gridOpacity=0.25)
@@ -227,6 +236,9 @@ def curve(
         .encode(y=y)
     )
     layers = [band, line, points, truth, ring]
+    if zero_line:
+        zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
+        layers = [zero, *layers]
     if x == "budget_ms":
         layers = [*_budget_line(chosen), *layers]
     return _layers(*layers).properties(height=340)

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import streamlit as st
 
+from dashboard.launch import RESULTS_VARIABLE
 from simulator.results.read import Folder, Run, Sweep, list_runs, list_sweeps
 
-RESULTS_VARIABLE = "LASER_AB_RESULTS"  # set by launch.py
 F = TypeVar("F", bound=Folder)
 
 

@@ -6,10 +6,10 @@ import os
 import socket
 from pathlib import Path
 
-from dashboard.folders import RESULTS_VARIABLE
 from dashboard.palette import CONTROL as ACCENT
 
 ADDRESS = "127.0.0.1"
+RESULTS_VARIABLE = "LASER_AB_RESULTS"  # tells the pages where the runs are
 APP = Path(__file__).with_name("app.py")
 
 
@@ -21,17 +21,17 @@ def launch(directory: Path, port: int | None = None, open_browser: bool = True) 
     """Serve the dashboard until it is stopped.
 
     Args:
-        directory: where run and sweep folders are (or one such folder); may be empty.
+        directory: where run and sweep folders are, or one such folder. Empty or not there yet, the
+            pages show the command that makes a first run.
         port: None takes a free one.
         open_browser: whether to open it in the default browser.
 
     Raises:
-        DashboardError: the port is busy, or the directory does not exist.
+        DashboardError: the port is busy, or the directory is a file.
     """
-    if not directory.is_dir():
+    if directory.exists() and not directory.is_dir():
         raise DashboardError(
-            f"{directory}: found no such folder, expected the folder of your runs. "
-            "Check the path, or make a first run with: laser-ab demo"
+            f"{directory}: found a file, expected the folder of your runs. Give the folder it is in."
         )
     chosen = free_port() if port is None else checked_port(port)
     # The environment, since Streamlit runs the app's script itself and passes no arguments.

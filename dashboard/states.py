@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -40,11 +39,10 @@ def status(folder: Folder) -> None:
     if folder.status == "running":
         _progress(folder)
     elif folder.status == "interrupted":
-        st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}. To continue it:", icon="⏸️")
+        st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}.", icon="⏸️")
         _resume(folder)
     elif folder.status == "failed":
         st.error(f"This {_kind(folder)} failed{_where(folder)}: {folder.manifest.get('error')}", icon="❌")
-        st.write("When the cause is gone, continue it:")
         _resume(folder)
     elif folder.status == "damaged" and folder.problem is not None:
         st.error(f"This {_kind(folder)} is damaged.", icon="🧩")
@@ -54,14 +52,6 @@ def status(folder: Folder) -> None:
 def not_yet(what: str, folder: Folder) -> None:
     """A part that this folder has not got."""
     st.caption(f"{what}: nothing yet in this {folder.status} {_kind(folder)}.")
-
-
-def guarded(show: Callable[[], None]) -> None:
-    """Draw part of a page; a damaged file becomes a message, and the rest is still drawn."""
-    try:
-        show()
-    except ResultsError as error:
-        problem(error)
 
 
 def _progress(folder: Folder) -> None:
@@ -84,7 +74,12 @@ def _progress(folder: Folder) -> None:
 
 
 def _resume(folder: Folder) -> None:
-    st.code(f"laser-ab {_kind(folder)} --resume {folder.path}", language="bash")
+    if _kind(folder) == "sweep":
+        st.write("What it had computed stays here. To sweep again, into a new folder:")
+        st.code(f"laser-ab sweep {folder.path / 'experiment.toml'} --out {folder.path}-2", language="bash")
+    else:
+        st.write("To continue it, when what stopped it is gone:")
+        st.code(f"laser-ab run --resume {folder.path}", language="bash")
 
 
 def _where(folder: Folder) -> str:

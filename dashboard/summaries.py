@@ -79,11 +79,15 @@ def summarise(served: pa.Table, *, assigned: bool) -> LatencySummary:
     latencies = {arm: frame["latency_ms"].to_numpy() for arm, frame in frames.items()}
     return LatencySummary(
         requests={arm: len(frame) for arm, frame in frames.items()},
-        percentiles=pd.concat([_percentiles(arm, values) for arm, values in latencies.items()]),
+        percentiles=_stacked([_percentiles(arm, values) for arm, values in latencies.items()]),
         bins=_bins(latencies),
-        stages=pd.concat([_stages(arm, frame) for arm, frame in frames.items()]),
-        ladder=pd.concat([_ladder(arm, frame) for arm, frame in frames.items()]),
+        stages=_stacked([_stages(arm, frame) for arm, frame in frames.items()]),
+        ladder=_stacked([_ladder(arm, frame) for arm, frame in frames.items()]),
     )
+
+
+def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames) if frames else pd.DataFrame()
 
 
 def _by_arm(served: pa.Table, assigned: bool) -> Iterator[tuple[str, pd.DataFrame]]:

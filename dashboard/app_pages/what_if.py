@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,10 +13,13 @@ from dashboard import charts, states, tiles
 from dashboard.folders import chosen_sweep
 from simulator.results import numbers
 from simulator.results.read import Sweep, read_sweep
+from simulator.results.scorecard import control_name
 
 MONEY = ("revenue_per_request", "advv_per_request", "ctr")
 SERVING = ("p99_ms", "missed_share", "full_history_share")
-BY_BUDGET, BY_P99 = "Latency budget", "P99 latency"
+SHORT = {"revenue_per_request": "Revenue", "advv_per_request": "ADVV", "ctr": "CTR"}
+LIFT, ARMS = "Lift", "Each arm"
+BY_BUDGET, BY_P99 = "Budget", "P99 latency"
 
 
 def page() -> None:
@@ -47,9 +52,10 @@ def _table(folder: str, stamp: tuple[int, int]) -> pd.DataFrame:
 @st.fragment
 def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     """Slider, tiles and curve: moving the slider redraws these alone."""
-    arms = _arms(sweep, table)
+    card = _card(sweep)
+    arms = _arms(card, table)
     budgets = sorted(table["budget_ms"].unique())
-    names = {f"{budget:g}": float(budget) for budget in budgets}
+    names = _names([float(budget) for budget in budgets])
     if len(names) > 1:
         chosen_name = st.select_slider(
             "Latency budget (ms)",
@@ -65,7 +71,7 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     st.caption("Every point is a whole simulated run at that budget; nothing is interpolated.")
     treatment = _pick_treatment(arms)
     cell = table[table["budget_ms"] == chosen]
-    level = numbers.level_name(sweep.manifest.get("level"))
+    level = numbers.level_name(card.get("level"))
     for metrics in (MONEY, SERVING):  # three a row: five truncate their values on a laptop
         tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
     _curve(table, arms[0], treatment, chosen)
@@ -80,11 +86,25 @@ def _pick_treatment(arms: list[str]) -> str:
     return str(chosen)
 
 
-def _arms(sweep: Sweep, table: pd.DataFrame) -> list[str]:
+def _card(sweep: Sweep) -> dict[str, Any]:
+    """The first cell's scorecard: what all cells have in common; empty if there is none."""
+    cells = sweep.cells
+    return (sweep.cell(cells[0]) if cells else None) or {}
+
+
+def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
     """The arms' names, control first."""
-    found = list(dict.fromkeys(table["arm"]))
-    control = next((str(a.get("name")) for a in sweep.arms if a.get("role") == "control"), "control")
-    return sorted(found, key=lambda name: name != control)
+    control = control_name(card)
+    return sorted(dict.fromkeys(table["arm"]), key=lambda name: name != control)
+
+
+def _names(budgets: list[float]) -> dict[str, float]:
+    """Budgets by the name the slider shows: three digits, or as many as tell them apart."""
+    for digits in range(3, 18):
+        names = {f"{budget:.{digits}g}": budget for budget in budgets}
+        if len(names) == len(budgets):
+            break
+    return names
 
 
 def _nearest(names: dict[str, float], budget_ms: object) -> str:
@@ -125,44 +145,54 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
 
 def _curve(table: pd.DataFrame, control: str, treatment: str, chosen: float) -> None:
     st.subheader("Latency against money")
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     metric = left.segmented_control(
         "Metric",
         list(MONEY),
         default=MONEY[0],
         required=True,
-        format_func=lambda name: numbers.METRICS[name].label,
+        format_func=lambda name: SHORT[name],
         key="metric",
         bind="query-params",
+    )
+    show = middle.segmented_control(
+        "Show", [LIFT, ARMS], default=LIFT, required=True, key="show", bind="query-params"
     )
     across = right.segmented_control(
         "Against", [BY_BUDGET, BY_P99], default=BY_BUDGET, required=True, key="against", bind="query-params"
     )
     form = numbers.METRICS[str(metric)]
-    rows = _points(table, [control, treatment], str(metric))
-    by_budget = across == BY_BUDGET
-    title = "Latency budget (ms)" if by_budget else "P99 latency of the arm (ms)"
-    y_format = ".2%" if metric == "ctr" else "~r"
-    chart = charts.curve(
-        rows, "budget_ms" if by_budget else "p99_ms", title, f"{form.label} ({form.unit})", y_format, chosen
+    if show == LIFT:
+        rows = _points(table, [treatment], f"{metric}_lift", numbers.lift)
+        title, y_format = f"{form.label}: lift over control", "+.1~%"
+    else:
+        rows = _points(table, [control, treatment], str(metric), form.form)
+        title, y_format = f"{form.label} ({form.unit})", ".2%" if metric == "ctr" else "~r"
+    x, x_title = (
+        ("budget_ms", "Latency budget (ms)")
+        if across == BY_BUDGET
+        else ("p99_ms", "P99 latency of the arm (ms)")
     )
-    st.altair_chart(chart, width="stretch", alt=f"{form.label} over {title}, chosen budget {chosen:g} ms")
+    chart = charts.curve(rows, x, x_title, title, y_format, chosen, zero_line=show == LIFT)
+    st.altair_chart(chart, width="stretch", alt=f"{title} over {x_title}, chosen budget {chosen:g} ms")
     st.caption(
-        "Points are simulated; the band is the 95% interval, diamonds are the truth, rings the choice."
+        "Points are simulated, the lines between them only lead the eye. The band is the interval where the "
+        "experiment has one, diamonds are the truth, the ring is the budget chosen above."
     )
 
 
-def _points(table: pd.DataFrame, arms: list[str], metric: str) -> pd.DataFrame:
+def _points(
+    table: pd.DataFrame, arms: list[str], metric: str, form: Callable[[float | None], str]
+) -> pd.DataFrame:
     """The curve's rows: one a budget and arm."""
-    form = numbers.METRICS[metric]
     keys = ["budget_ms", "arm"]
     p99 = table[table["metric"] == "p99_ms"].set_index(keys)["value"].rename("p99_ms")
     rows = table[(table["metric"] == metric) & table["arm"].isin(arms)].join(p99, on=keys)
     texts = [
-        f"{form.form(value)} ({numbers.interval((low, high), form.form)})"
+        f"{form(value)} ({numbers.interval((low, high), form)})"
         for value, low, high in zip(rows["value"], rows["ci_low"], rows["ci_high"], strict=True)
     ]
-    rows = rows.assign(series=rows["arm"], text=texts)
+    rows = rows.assign(series=rows["arm"], text=texts, truth=[form(value) for value in rows["true_value"]])
     return rows.sort_values("arm", key=lambda names: names != arms[0], kind="stable")
 
 

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard.app_pages
-from dashboard.folders import RESULTS_VARIABLE
+from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
 
 APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
@@ -90,7 +90,7 @@ def test_interrupted_folder_says_where_and_how_to_continue(folder, page):
     make("interrupted", folder)
     words = texts(opened(page))
     assert "interrupted at stage" in words
-    assert f"--resume {folder}" in words
+    assert (f"laser-ab sweep {folder}" if page == WHAT_IF else f"run --resume {folder}") in words
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -283,11 +283,21 @@ def test_budget_in_the_url_chooses_the_point(folder):
     assert lines[0]["encoding"]["x"]["datum"] == 10
 
 
-def test_curve_has_band_and_truth(folder):
+@pytest.mark.parametrize("against", ["Budget", "P99 latency"])
+@pytest.mark.parametrize("show", ["Lift", "Each arm"])
+def test_curve_has_band_and_truth(folder, show, against):
     make("finished", folder)
-    layers = specs(opened(WHAT_IF))[0]["layer"]
-    assert any(layer["mark"]["type"] == "area" and "y2" in layer["encoding"] for layer in layers)
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app.switch_page(WHAT_IF)
+    app.query_params["show"], app.query_params["against"] = show, against
+    app.run()
+    layers = specs(app)[0]["layer"]
+    band = next(layer for layer in layers if layer["mark"]["type"] == "area")
+    assert (band["encoding"]["y"]["field"], band["encoding"]["y2"]["field"]) == ("ci_low", "ci_high")
+    assert "order" not in band["encoding"]  # it would split the area into slivers of no width
     assert any(layer["mark"].get("shape") == "diamond" for layer in layers)
+    assert band["encoding"]["x"]["field"] == ("budget_ms" if against == "Budget" else "p99_ms")
+    assert len(band["encoding"]["color"]["scale"]["domain"]) == (1 if show == "Lift" else 2)
 
 
 def test_sweep_of_one_point_needs_no_slider(folder):

@@ -226,7 +226,7 @@ def sweep_rows(budgets: tuple[float, ...]) -> dict[str, list[Any]]:
             ):
                 lift = gain * benefit - 0.2 * missed
                 value = base * (1 + lift)
-                add(cell, budget, arm, metric, value, 0.98 * value, 1.02 * value, 1.002 * value, unit)
+                add(cell, budget, arm, metric, value, None, None, 1.002 * value, unit)
                 if arm == "treatment":
                     ends = (lift - 0.028, lift + 0.028, lift + 0.003)
                     add(cell, budget, arm, f"{metric}_lift", lift, *ends, "fraction")

@@ -1,0 +1,58 @@
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from dashboard.__main__ import main
+from dashboard.launch import ADDRESS, DashboardError, checked_port, free_port, launch, settings
+
+
+@pytest.fixture
+def busy_port():
+    with socket.socket() as server:
+        server.bind((ADDRESS, 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_busy_port_is_told_with_the_way_out(tmp_path, busy_port):
+    with pytest.raises(DashboardError, match=rf"Port {busy_port}: .*in use.*--port"):
+        launch(tmp_path, busy_port, open_browser=False)
+
+
+def test_busy_port_ends_the_command_with_one_line(tmp_path, busy_port, capsys):
+    assert main([str(tmp_path), "--port", str(busy_port), "--no-browser"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: Port")
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_number_that_is_no_port_is_refused(port):
+    with pytest.raises(DashboardError, match="expected a free port"):
+        checked_port(port)
+
+
+def test_file_instead_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DashboardError, match="found a file"):
+        launch(tmp_path / "file", None, open_browser=False)
+
+
+def test_free_port_can_be_listened_on():
+    assert checked_port(free_port()) > 1023
+
+
+def test_server_is_local_and_silent():
+    config = settings(8501, open_browser=False)
+    assert config["server.address"] == "127.0.0.1"
+    assert config["browser.gatherUsageStats"] is False
+    assert config["client.toolbarMode"] == "minimal"
+    assert config["server.headless"] is True
+
+
+def test_launcher_needs_no_streamlit_until_it_serves():
+    code = "import sys, dashboard.launch; print('torch' in sys.modules, 'streamlit' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]

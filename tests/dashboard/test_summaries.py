@@ -1,0 +1,87 @@
+import made_runs
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboard.summaries import COLUMNS, SECTIONS, lost_shares, section_interval, summarise
+from simulator.results.read import read_run
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    run = made_runs.write_run(tmp_path_factory.mktemp("runs") / "run", requests=6000)
+    return read_run(run).table("served", COLUMNS)
+
+
+def test_percentiles_are_those_of_the_experiments_requests(table):
+    columns = made_runs.served(6000)
+    for assigned in (True, False):
+        summary = summarise(table, assigned=assigned)
+        for arm in ("control", "treatment"):
+            keep = (columns["arm"] == arm) & (columns["period"] == "experiment")
+            keep &= columns["assigned"] | (not assigned)
+            rows = summary.percentiles[summary.percentiles["arm"] == arm].set_index("percentile")
+            assert summary.requests[arm] == keep.sum()
+            for percentile in (50.0, 99.0):
+                wanted = np.percentile(columns["latency_ms"][keep], percentile)
+                assert rows.loc[percentile, "ms"] == pytest.approx(wanted)
+
+
+def test_shares_add_up_to_one(table):
+    summary = summarise(table, assigned=True)
+    for arm in ("control", "treatment"):
+        assert summary.bins.loc[summary.bins["arm"] == arm, "share"].sum() == pytest.approx(1)
+        assert summary.bins.loc[summary.bins["arm"] == arm, "cumulative"].iloc[-1] == pytest.approx(1)
+        assert summary.ladder.loc[summary.ladder["arm"] == arm, "share"].sum() == pytest.approx(1)
+
+
+def test_stages_lie_end_to_end_and_add_up_to_the_mean_latency(table):
+    stages = summarise(table, assigned=True).stages
+    columns = made_runs.served(6000)
+    for arm in ("control", "treatment"):
+        rows = stages[stages["arm"] == arm]
+        np.testing.assert_allclose(rows["start_ms"].to_numpy()[1:], rows["end_ms"].to_numpy()[:-1])
+        keep = (columns["arm"] == arm) & (columns["period"] == "experiment") & columns["assigned"]
+        keep &= columns["step"] != 2  # prior order has no stages
+        assert rows["end_ms"].iloc[-1] == pytest.approx(columns["latency_ms"][keep].mean())
+
+
+def test_lost_shares_count_every_step_below_the_first():
+    steps = pd.DataFrame(
+        {"arm": ["a", "a", "a"], "step": [0, 1, 4], "share": [0.7, 0.2, 0.1], "missed_share": [0.0, 0.5, 1.0]}
+    )
+    degraded, missed = lost_shares(steps, ["a"])["a"]
+    assert degraded == pytest.approx(0.3)
+    assert missed == pytest.approx(0.2)
+
+
+def test_interval_covers_the_true_percentile_about_as_often_as_it_says():
+    rng = np.random.default_rng(7)
+    hits = 0
+    for _ in range(400):
+        low, high = section_interval(rng.exponential(size=2000), 95.0)
+        hits += low <= -np.log(0.05) <= high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_interval_widens_where_neighbours_are_alike():
+    """A queue's latencies drift; an interval that took them for independent would be too narrow."""
+    rng = np.random.default_rng(7)
+    drift = np.repeat(np.exp(0.3 * rng.standard_normal(SECTIONS)), 1000)
+    noise = rng.exponential(size=len(drift))
+    low, high = section_interval(noise * drift, 90.0)
+    shuffled = section_interval(rng.permutation(noise * drift), 90.0)
+    assert high - low > 3 * (shuffled[1] - shuffled[0])
+
+
+def test_too_few_requests_beyond_the_percentile_give_no_interval():
+    assert np.isnan(section_interval(np.ones(4000), 99.9)).all()
+
+
+def test_arm_without_requests_is_empty_not_zero(table):
+    empty = summarise(table.slice(0, 0), assigned=True)
+    assert empty.requests == {}
+    only_pre = table.filter([period == "pre" for period in table["period"].to_pylist()])
+    summary = summarise(only_pre, assigned=True)
+    assert set(summary.requests.values()) == {0}
+    assert len(summary.percentiles) == len(summary.bins) == len(summary.stages) == 0
