@@ -11,7 +11,7 @@ import numpy as np
 
 from seqvault.errors import StoreClosedError, StoreReadOnlyError
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
-from seqvault.select import Rows, bounds_s, by_user, check_n, check_users, in_order, newest, within
+from seqvault.select import Rows, bounds_s, by_user, check_n, check_users, clip_s, in_order, newest, within
 from seqvault.store import HistoryBatch, ReadTime
 
 __all__ = ["MemoryStore"]
@@ -75,6 +75,7 @@ class MemoryStore:
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         keep = self.schema.scene_filter(scenes)
+        start_s, end_s = clip_s(start_s), clip_s(end_s)
         return self._read(
             check_users(user_ids), columns, lambda i, history: within(history, start_s, end_s, keep)
         )

@@ -6,7 +6,7 @@ from seqvault.errors import SchemaError, StoreError
 from seqvault.schema import Array, Columns
 from seqvault.store import NO_BOUND_S
 
-__all__ = ["bounds_s", "by_user", "check_n", "check_users", "in_order", "newest", "within"]
+__all__ = ["bounds_s", "by_user", "check_n", "check_users", "clip_s", "in_order", "newest", "within"]
 
 Rows = slice | Array
 # Columns by name: a dict of arrays, or an array of records.
@@ -44,7 +44,12 @@ def bounds_s(before_s: object, users: int) -> list[int]:
         raise SchemaError(
             f"before_s has shape {bounds.shape}: expected a number of seconds or ({users},) of them"
         )
-    return [int(bound) for bound in np.broadcast_to(bounds, (users,))]
+    return [clip_s(bound) for bound in np.broadcast_to(bounds, (users,)).tolist()]
+
+
+def clip_s(time_s: int) -> int:
+    """The nearest time a behaviour can have: bounds beyond it keep their meaning."""
+    return max(-NO_BOUND_S - 1, min(NO_BOUND_S, int(time_s)))
 
 
 def by_user(user_ids: Array) -> tuple[Array, Array, Array]:

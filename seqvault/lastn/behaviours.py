@@ -111,18 +111,16 @@ class BehaviourLayout:
             begin = time.perf_counter()
             run = list(islice(items, take))
             meter.native(begin, len(run))
-            # Joining Python objects is the binding's; a native client copies each field as it passes.
-            joined = b"".join([key for key, _ in run]), b"".join([value for _, value in run])
-            with meter.decoding():
-                rows = self._decode(*joined)
-                done = len(run) < take
-                if start_s is not None:
-                    first = int(np.searchsorted(rows["time_s"], start_s, "left"))
-                    done, rows = done or first > 0, rows[first:]
-                if scenes is not None:
-                    rows = rows[newest(rows, len(rows), NO_BOUND_S, scenes)]
-                parts.append(rows)
-                found += len(rows)
+            meter.rows += len(run)
+            rows = self._decode(b"".join([key for key, _ in run]), b"".join([value for _, value in run]))
+            done = len(run) < take
+            if start_s is not None:
+                first = int(np.searchsorted(rows["time_s"], start_s, "left"))
+                done, rows = done or first > 0, rows[first:]
+            if scenes is not None:
+                rows = rows[newest(rows, len(rows), NO_BOUND_S, scenes)]
+            parts.append(rows)
+            found += len(rows)
             if done or (n is not None and found >= n):
                 break
             take = min(take * 2, 8192)

@@ -8,20 +8,26 @@ is measured once on the store's own data, hot:
 - Get and MultiGet: wall time less RocksDB's own `db.get.micros` / `db.multiget.micros` for the same calls.
 - Scans: one item of the binding's iterator, less one `next` of RocksDB, where a `next` is the bare iterator
   step less a call into the binding that does nothing (`valid`).
+
+Turning what RocksDB returns into columns is the store's work and is charged, a constant a row: the slope of
+the copy of packed records into columns, without what numpy needs to get each copy going. A native client does
+just this copy.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 from rocksdict import ReadOptions
 
 from seqvault.lastn.database import Database
+from seqvault.rows import row_dtype, unpack_rows
+from seqvault.schema import HistorySchema
 
-__all__ = ["BindingCost", "Meter", "calibrate_gets", "calibrate_scan", "rocksdb_read_s"]
+__all__ = ["BindingCost", "Meter", "calibrate_decoding", "calibrate_gets", "calibrate_scan", "rocksdb_read_s"]
 
 ROUNDS = 7
 CALLS = 40
@@ -37,19 +43,12 @@ class BindingCost:
 
 @dataclass
 class Meter:
-    """Adds up one read: seconds in native calls and in decoding, native calls, and items handed over."""
+    """Adds up one read: seconds in native calls, their number, items handed over, and rows in these."""
 
     native_s: float = 0.0
-    decode_s: float = 0.0
     calls: int = 0
     items: int = 0
-
-    @contextmanager
-    def decoding(self) -> Iterator[None]:
-        """Times what turns stored bytes into columns."""
-        start = time.perf_counter()
-        yield
-        self.decode_s += time.perf_counter() - start
+    rows: int = 0
 
     def native(self, start_s: float, items: int) -> None:
         """Book a native call that began at `start_s` and handed over `items`."""
@@ -57,10 +56,10 @@ class Meter:
         self.calls += 1
         self.items += items
 
-    def own_s(self, cost: BindingCost) -> float:
+    def own_s(self, cost: BindingCost, decode_row_s: float) -> float:
         """RocksDB's time and the decoding, without the binding; never below the decoding alone."""
         binding_s = self.calls * cost.call_s + self.items * cost.item_s
-        return max(0.0, self.native_s - binding_s) + self.decode_s
+        return max(0.0, self.native_s - binding_s) + self.rows * decode_row_s
 
 
 def rocksdb_read_s(database: Database) -> float:
@@ -119,6 +118,20 @@ def calibrate_scan(database: Database, start_key: bytes, options: ReadOptions, r
     # A scan's fixed part is RocksDB making its iterator and seeking; the binding's call is not told apart
     # from it and stays charged, under a microsecond.
     return BindingCost(0.0, max(0.0, item_s - next_s))
+
+
+def calibrate_decoding(schema: HistorySchema) -> float:
+    """Seconds to turn one more packed record into its columns."""
+
+    def decode(rows: int) -> Callable[[], None]:
+        chunks = [bytes(256 * row_dtype(schema).itemsize)] * (rows // 256)
+
+        def copy() -> None:
+            unpack_rows(np.frombuffer(b"".join(chunks), row_dtype(schema)), schema.names)
+
+        return copy
+
+    return max(0.0, (_best_s(decode(4096)) - _best_s(decode(1024))) / (4096 - 1024))
 
 
 def _best_s(work: Callable[[], None]) -> float:

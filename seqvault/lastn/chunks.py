@@ -116,8 +116,7 @@ class ChunkLayout:
     def _read(self, users: list[int], plans: list[_Plan], meter: Meter) -> list[Array]:
         spans = [(user, start, end) for user, (start, end, _) in zip(users, plans, strict=True)]
         fetched = self._fetch(spans, meter)
-        with meter.decoding():
-            return [trim(rows) for (_, _, trim), rows in zip(plans, fetched, strict=True)]
+        return [trim(rows) for (_, _, trim), rows in zip(plans, fetched, strict=True)]
 
     def _last_of_scenes(
         self, user: int, head: _Head | None, n: int, bound_s: int, scenes: Array, meter: Meter
@@ -130,8 +129,7 @@ class ChunkLayout:
         while True:
             start = max(0, end - take)
             (rows,) = self._fetch([(user, start, end)], meter)
-            with meter.decoding():
-                found = rows[newest(rows, n, bound_s, scenes)]
+            found = rows[newest(rows, n, bound_s, scenes)]
             if len(found) == n or start == 0:
                 return found
             take *= 2
@@ -142,13 +140,12 @@ class ChunkLayout:
         values = self._database.multi_get(keys)
         meter.native(start, len(keys))
         heads: list[_Head | None] = []
-        with meter.decoding():
-            for value in values:
-                if value is None:
-                    heads.append(None)
-                    continue
-                words = np.frombuffer(value, "<i8")
-                heads.append(_Head(int(words[0]), int(words[1]), words[2:]))
+        for value in values:
+            if value is None:
+                heads.append(None)
+                continue
+            words = np.frombuffer(value, "<i8")
+            heads.append(_Head(int(words[0]), int(words[1]), words[2:]))
         return heads
 
     def _fetch(self, spans: list[tuple[int, int, int]], meter: Meter) -> list[Array]:
@@ -159,19 +156,19 @@ class ChunkLayout:
             begin = time.perf_counter()
             values = self._database.multi_get(keys)
             meter.native(begin, len(keys))
-        with meter.decoding():
-            fetched, at = [], 0
-            for user, start, end in spans:
-                run = values[at : at + max(0, end - start)]
-                at += len(run)
-                try:
-                    rows = np.frombuffer(b"".join(cast(list[bytes], run)), self._rows)
-                except (TypeError, ValueError) as error:
-                    raise DamagedDataError(
-                        f"{self._database.path}: chunks {start}..{end - 1} of user {user} are missing or cut "
-                        f"({error}): restore the store from backup"
-                    ) from error
-                fetched.append(rows)
+        fetched, at = [], 0
+        for user, start, end in spans:
+            run = values[at : at + max(0, end - start)]
+            at += len(run)
+            try:
+                rows = np.frombuffer(b"".join(cast(list[bytes], run)), self._rows)
+            except (TypeError, ValueError) as error:
+                raise DamagedDataError(
+                    f"{self._database.path}: chunks {start}..{end - 1} of user {user} are missing or cut "
+                    f"({error}): restore the store from backup"
+                ) from error
+            meter.rows += len(rows)
+            fetched.append(rows)
         return fetched
 
     def _first_touched(self, head: _Head | None, rows: Array) -> int:

@@ -15,12 +15,12 @@ from rocksdict import WriteBatch, WriteOptions
 
 from seqvault.errors import StoreClosedError, StoreError, StoreReadOnlyError
 from seqvault.lastn.behaviours import BehaviourLayout
-from seqvault.lastn.charge import BindingCost, Meter
+from seqvault.lastn.charge import BindingCost, Meter, calibrate_decoding
 from seqvault.lastn.chunks import ChunkLayout
 from seqvault.lastn.database import describe, open_database, rocksdb_errors
 from seqvault.rows import pack_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
-from seqvault.select import bounds_s, by_user, check_n, check_users
+from seqvault.select import bounds_s, by_user, check_n, check_users, clip_s
 from seqvault.store import HistoryBatch, ReadTime
 
 __all__ = ["LastNStore"]
@@ -85,6 +85,7 @@ class LastNStore:
             self._database, schema
         )
         self._binding: BindingCost | None = None
+        self._decode_row_s = 0.0
 
     def append(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.append: one atomic write batch, its WAL record synced."""
@@ -137,12 +138,12 @@ class LastNStore:
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         keep = self.schema.scene_filter(scenes)
+        start_s, end_s = clip_s(start_s), clip_s(end_s)
         meter = Meter()
         return self._batch(
             check_users(user_ids),
             columns,
-            lambda users: self._layout.between(users, int(start_s), int(end_s), keep, meter),
-            meter,
+            lambda users: self._layout.between(users, start_s, end_s, keep, meter),
         )
 
     def timed_read_last(
@@ -159,11 +160,12 @@ class LastNStore:
             with self._lock, rocksdb_errors(self._path):
                 self._check_open()
                 self._binding = self._layout.calibrate()
+                self._decode_row_s = calibrate_decoding(self.schema)
         meter = Meter()
         start = time.perf_counter()
         batch = self._read_last(user_ids, n, before_s, columns, scenes, meter)
         call_s = time.perf_counter() - start
-        return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding)))
+        return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding, self._decode_row_s)))
 
     def stats(self) -> dict[str, int | float]:
         """users and behaviours (reads the whole store), bytes_on_disk, the binding's cost once known."""
@@ -179,6 +181,7 @@ class LastNStore:
         if self._binding is not None:
             stats["binding_call_s"] = self._binding.call_s
             stats["binding_item_s"] = self._binding.item_s
+            stats["decode_row_s"] = self._decode_row_s
         return stats
 
     def close(self) -> None:
@@ -221,27 +224,25 @@ class LastNStore:
         users = check_users(user_ids)
         n, keep = check_n(n), self.schema.scene_filter(scenes)
         bounds = bounds_s(before_s, len(users))
-        return self._batch(users, columns, lambda ids: self._layout.last(ids, n, bounds, keep, meter), meter)
+        return self._batch(users, columns, lambda ids: self._layout.last(ids, n, bounds, keep, meter))
 
     def _batch(
         self,
         users: Array,
         columns: Sequence[str] | None,
         read: Callable[[list[int]], list[Array]],
-        meter: Meter,
     ) -> HistoryBatch:
         names = self.schema.chosen(columns)
         with self._lock, rocksdb_errors(self._path):
             self._check_open()
             parts = read(users.tolist()) if len(users) else []
-        with meter.decoding():
-            offsets = np.zeros(len(parts) + 1, "i8")
-            np.cumsum([len(part) for part in parts], out=offsets[1:])
-            rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
-            if rows is None:
-                flat = {name: np.empty(0, self.schema.dtype(name)) for name in names}
-            else:
-                flat = unpack_rows(rows, names)
+        offsets = np.zeros(len(parts) + 1, "i8")
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
+        if rows is None:
+            flat = {name: np.empty(0, self.schema.dtype(name)) for name in names}
+        else:
+            flat = unpack_rows(rows, names)
         return HistoryBatch(users, offsets, flat)
 
     def _check_open(self) -> None:

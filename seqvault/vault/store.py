@@ -30,7 +30,7 @@ from seqvault.errors import (
 )
 from seqvault.rows import pack_rows, sorted_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
-from seqvault.select import bounds_s, by_user, check_n, check_users
+from seqvault.select import bounds_s, by_user, check_n, check_users, clip_s
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.vault.block import MAX_ROWS
 from seqvault.vault.files import SyncFailedError
@@ -168,6 +168,7 @@ class SeqVault:
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         keep = self.schema.scene_filter(scenes)
+        start_s, end_s = clip_s(start_s), clip_s(end_s)
         return self._read(
             check_users(user_ids),
             columns,
