@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.analysis.aggregate import EXPERIMENT, PRE
+from simulator.analysis.arm_values import clustered_ratio
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
 from simulator.analysis.inference import estimate
 from simulator.analysis.latency import QUANTILES, Quantile, clustered_quantile, quantile_lift
@@ -111,6 +112,7 @@ def build_scorecard(question: Question, users: Table, served: Table, truth: Tabl
             for name in question.arms
         }
         card["verdict"] = _all_verdicts(judged)
+    card["arm_values"] = {name: _arm_values(question, users, latency, worlds, name) for name in question.arms}
     safe: dict[str, Any] = plain(card)
     return safe
 
@@ -170,6 +172,41 @@ def _ratio_entry(
     }
 
 
+def _arm_values(
+    question: Question, users: Table, latency: Latency, worlds: Mapping[str, Table] | None, arm: str
+) -> dict[str, dict[str, Any]]:
+    """Every metric of one arm by itself (raw, not CUPED-adjusted), with its interval and its true value."""
+    rows = labels(users, "arm", question.arms) == question.arms.index(arm)
+    found = {}
+    for metric in METRICS:
+        table = columns(users, metric.numerator, metric.denominator, "user_id")
+        own = clustered_ratio(
+            table[metric.numerator][rows],
+            table[metric.denominator][rows],
+            table["user_id"][rows],
+            question.level,
+        )
+        # An arm's true value is its own world's; pairing it with itself gives that and no lift.
+        true = None if worlds is None else true_lift(worlds[arm], worlds[arm], metric).control
+        found[metric.name] = _value(own.value, own.ci, true, metric.unit)
+    return found | latency.values(arm)
+
+
+def _value(
+    value: float | None, ci: tuple[float, float] | None, true_value: float | None, unit: str
+) -> dict[str, Any]:
+    return {"value": value, "ci": ci, "true_value": true_value, "unit": unit}
+
+
+def shares(missed: Array, step: Array) -> dict[str, Array]:
+    """By name, whether each request missed, was degraded, or was answered with its full history."""
+    return {
+        "missed_share": missed,
+        "degraded_share": step > 0,
+        "full_history_share": (step == 0) & ~missed,
+    }
+
+
 def _true_entry(true: TrueLift) -> dict[str, float | None]:
     return {
         "true_lift": true.lift,
@@ -219,13 +256,30 @@ class Latency:
             block[key] = None if q is None else q.value
             block[f"{key}_ci"] = None if q is None else q.ci
         missed, step = self.table["missed"][rows].astype(bool), self.table["step"][rows]
-        for key, hit in (
-            ("missed_share", missed),
-            ("degraded_share", step > 0),
-            ("full_history_share", (step == 0) & ~missed),
-        ):
+        for key, hit in shares(missed, step).items():
             block[key] = float(hit.mean()) if n else None
         return block
+
+    def values(self, name: str) -> dict[str, dict[str, Any]]:
+        """One arm's quantiles and shares: as assigned with intervals, and over all its requests."""
+        found: dict[str, dict[str, Any]] = {}
+        for key, p in QUANTILES.items():
+            assigned, every = (self.quantile(name, p, assigned=a) for a in (True, False))
+            found[key] = _value(
+                None if assigned is None else assigned.value,
+                None if assigned is None else assigned.ci,
+                None if every is None else every.value,
+                "ms",
+            )
+        mine, all_rows = self._rows(name, True), self._rows(name, False)
+        hits = shares(self.table["missed"].astype(bool), self.table["step"])
+        for key, hit in hits.items():
+            own = clustered_ratio(
+                hit[mine], np.ones(int(mine.sum())), self.table["user_id"][mine], self.question.level
+            )
+            true = float(hit[all_rows].mean()) if all_rows.any() else None
+            found[key] = _value(own.value, own.ci, true, "fraction")
+        return found
 
     def lift_entry(self, treatment: str) -> dict[str, Any]:
         """The metric entry of P99: assigned requests estimate it, all requests know it."""

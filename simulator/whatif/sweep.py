@@ -30,8 +30,6 @@ from simulator.experiment.run import (
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.serving.capacity import budget_grid
 
-SHARES = ("missed_share", "degraded_share", "full_history_share")
-QUANTILES = ("p50_ms", "p95_ms", "p99_ms")
 MOST_CELLS = 1000
 
 
@@ -121,75 +119,18 @@ def parse_budgets(text: str) -> NDArray[np.float64]:
 def cell_rows(
     cell: int, budget_ms: float, card: dict[str, Any], arms: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """A cell's scorecard as rows of the sweep table: each arm's values, then the treatments' lifts."""
+    """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them."""
     rows = []
     for position, arm in enumerate(arms):
-        metrics = _metrics(card, arms, arms[1] if position == 0 else arm)
-        side = "control" if position == 0 else "treatment"
-        latency = _latency(card, arms, arm)
-        for name, entry in metrics.items():
-            if name in QUANTILES:
-                continue
-            rows.append(
-                _row(cell, budget_ms, arm, name, entry[side], None, entry[f"true_{side}"], entry["unit"])
-            )
-        for name in QUANTILES:
-            true = metrics[name][f"true_{side}"] if name in metrics else None
-            rows.append(_row(cell, budget_ms, arm, name, latency[name], latency[f"{name}_ci"], true, "ms"))
-        for name in SHARES:
-            rows.append(_row(cell, budget_ms, arm, name, latency[name], None, None, "share"))
-        if position == 0:
-            continue
-        for name, entry in metrics.items():
-            rows.append(
-                _row(
-                    cell,
-                    budget_ms,
-                    arm,
-                    f"{name}_lift",
-                    entry["lift"],
-                    entry["ci"],
-                    entry["true_lift"],
-                    "share",
-                )
-            )
+        found: dict[str, dict[str, Any]] = dict(card["arm_values"][arm])
+        if position > 0:
+            metrics = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
+            for name, entry in metrics.items():
+                lift = {"value": entry["lift"], "ci": entry["ci"], "true_value": entry["true_lift"]}
+                found[f"{name}_lift"] = {**lift, "unit": "fraction"}
+        for name, entry in sorted(found.items()):
+            low, high = entry["ci"] or (None, None)
+            row = {"cell": cell, "budget_ms": budget_ms, "arm": arm, "metric": name, "value": entry["value"]}
+            row |= {"ci_low": low, "ci_high": high, "true_value": entry["true_value"], "unit": entry["unit"]}
+            rows.append(row)
     return rows
-
-
-def _metrics(card: dict[str, Any], arms: tuple[str, ...], treatment: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = (
-        card["metrics"] if len(arms) == 2 else card["arms"][treatment]["metrics"]
-    )
-    return found
-
-
-def _latency(card: dict[str, Any], arms: tuple[str, ...], arm: str) -> dict[str, Any]:
-    if len(arms) == 2:
-        found: dict[str, Any] = card["latency"]["control" if arm == arms[0] else "treatment"]
-        return found
-    several: dict[str, Any] = card["arms"][arm]["latency"]
-    return several
-
-
-def _row(
-    cell: int,
-    budget_ms: float,
-    arm: str,
-    metric: str,
-    value: float | None,
-    ci: list[float] | None,
-    true_value: float | None,
-    unit: str,
-) -> dict[str, Any]:
-    low, high = ci or (None, None)
-    return {
-        "cell": cell,
-        "budget_ms": budget_ms,
-        "arm": arm,
-        "metric": metric,
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "true_value": true_value,
-        "unit": unit,
-    }
