@@ -1,0 +1,35 @@
+"""Every example file runs: small in the default tests, as it is in the slow ones."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.experiment.config import load_config
+from simulator.experiment.run import run_experiment
+from simulator.results.read import read_run
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))
+SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
+
+
+def finished(example: Path, out: Path, overrides: list[str]) -> None:
+    run = read_run(run_experiment(load_config(example, overrides, environment={}), out, jobs=1))
+    assert run.status == "finished"
+    assert run.scorecard["verdict"]["text"]
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 3
+    assert "demo.toml" in {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path) -> None:
+    finished(example, tmp_path / "run", SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_as_it_is(example: Path, tmp_path: Path) -> None:
+    finished(example, tmp_path / "run", [])

@@ -1,0 +1,94 @@
+"""The README's commands and its Python snippet do what they say, in the order a reader meets them."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The README's worlds are small, but a reader's requests would still take a minute here.
+SMALLER = ["--set", "traffic.world.requests=600"]
+PROGRAM = [sys.executable, "-m", "simulator.cli"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    lines = [line.partition(" #")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("laser-ab ")]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's checkout: the examples and nothing else."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    return folder
+
+
+def run(line: str, desk: Path) -> subprocess.CompletedProcess[str]:
+    arguments, _, target = line.partition(">")
+    words = shlex.split(arguments)[1:]
+    if words[0] in ("run", "sweep"):
+        words += SMALLER
+    done = subprocess.run(
+        [*PROGRAM, *words], capture_output=True, text=True, cwd=desk, check=False, timeout=280
+    )
+    if target:
+        (desk / target.strip()).write_text(done.stdout, encoding="utf-8")
+    return done
+
+
+def test_the_readme_names_its_commands() -> None:
+    named = {shlex.split(line)[1] for line in commands()}
+    assert {"config", "run", "report", "sweep", "doctor", "dash"} <= named
+
+
+@pytest.mark.timeout(600)
+def test_the_readmes_commands_run_in_order(desk: Path) -> None:
+    for line in commands():
+        if shlex.split(line)[1] == "dash":
+            check_dashboard(desk)
+            continue
+        done = run(line, desk)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (desk / "runs" / "mine" / "scorecard.json").exists()
+    assert (desk / "runs" / "what-if" / "sweep.parquet").exists()
+
+
+def check_dashboard(desk: Path) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "dash", "runs", "--no-browser", "--port", "8599"], cwd=desk, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            deadline_s = time.monotonic() + 60
+            while time.monotonic() < deadline_s:
+                try:
+                    with urllib.request.urlopen("http://127.0.0.1:8599/_stcore/health", timeout=5) as answer:
+                        assert answer.read() == b"ok"
+                        return
+                except OSError:
+                    assert process.poll() is None
+                    time.sleep(0.2)
+            raise AssertionError("the dashboard did not come up")
+        finally:
+            process.terminate()
+
+
+def test_the_readmes_python_runs(desk: Path) -> None:
+    (snippet,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], capture_output=True, text=True, cwd=desk, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    assert "estimated lift" in done.stdout
+    assert "true lift" in done.stdout
