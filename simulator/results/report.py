@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -87,15 +88,24 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
 
 
 def rich_table(scorecard: Mapping[str, Any]) -> Table:
-    """The metrics as a rich table."""
-    table = Table(title=None)
-    several = len({effect.arm for effect in effects(scorecard)}) > 1
+    """The metrics as a rich table; a lift's interval stands below it, so that 80 columns suffice."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    shown = effects(scorecard)
+    several = len({effect.arm for effect in shown}) > 1
     for heading in ("arm", *_HEADINGS) if several else _HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("arm", "metric") else "right")
-    for effect in effects(scorecard):
-        cells = table_row(effect)
+        left = heading in ("arm", "metric")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "lift")
+    for effect in shown:
+        metric, control, treatment, lift, *rest = table_row(effect)
+        if effect.enough:
+            ends = numbers.interval(effect.ci, numbers.lift)
+            lift = f"{numbers.lift(effect.lift)}\n{ends}"
+        cells = (metric.replace(" per ", "\nper ").replace(" (", "\n("), control, treatment, lift, *rest)
         style = "bold" if effect.role == "primary" else "" if effect.enough else "dim"
         table.add_row(*((effect.arm, *cells) if several else cells), style=style)
+    levels = {numbers.level_name(effect.level) for effect in shown}
+    table.columns[-3].header = "true\nlift"
+    table.columns[-4].header = f"lift\n({', '.join(sorted(levels))})" if levels else "lift"
     return table
 
 

@@ -45,11 +45,20 @@ def test_unknown_is_an_em_dash_never_zero(form, unknown):
     assert numbers.lift_with_interval(unknown, (0.0, 0.1), 0.95) == "—"
 
 
+def test_table_fits_80_columns_without_breaking_numbers():
+    lines = render(made_runs.scorecard(), "table", width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("+175.0% to +205.0%" in line for line in lines)
+    assert any(line.startswith("ADVV") and "1.900 ¤" in line and "+2.6%" in line for line in lines)
+
+
 @pytest.mark.parametrize("form", ["table", "text"])
 def test_report_shows_interval_truth_split_and_machine(form):
     text = render(made_runs.scorecard(), form, width=140)
     for words in (
-        "+2.6% (95% CI −1.0% to +6.2%)",
+        "+2.6%",
+        "−1.0% to +6.2%",
+        "95% CI",
         "+3.8%",
         "Verdict: ADVV",
         "control 4,980, treatment 5,020",
