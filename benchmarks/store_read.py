@@ -5,7 +5,7 @@
 Every request goes to all stores, one after the other in random order, so that all see the same machine. Data:
 item popularity and categories follow power laws, gaps are seconds within a session and hours between them,
 lengths are log-normal. Two times a read: `call`, what a Python caller waits for, and `own`, without the
-language binding (docs/storage.md). Caches are warm: the page cache holds everything, RocksDB's block cache 64 MB.
+language binding (docs/storage.md). Caches are warm: the page cache holds all, RocksDB has 64 MB for blocks.
 """
 
 import argparse
