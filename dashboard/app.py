@@ -33,4 +33,4 @@ except ResultsError as error:
 except Exception:
     # The details are for the terminal; the page has only what its reader can act on.
     logging.getLogger(__name__).exception("The page %s failed", page.title)
-    st.error("This page could not be drawn. The terminal that runs the dashboard shows why.", icon="❌")
+    st.error("This page could not be drawn. The terminal that runs the dashboard shows why.")

@@ -30,7 +30,7 @@ def no_sweeps() -> None:
 
 def problem(error: ResultsError) -> None:
     """A file that cannot be used: which, why, what to do."""
-    st.error(f"File `{error.file}`: {error.reason}", icon="🧩")
+    st.error(f"File `{error.file}`: {error.reason}")
     st.write(error.do)
 
 
@@ -39,13 +39,13 @@ def status(folder: Folder) -> None:
     if folder.status == "running":
         _progress(folder)
     elif folder.status == "interrupted":
-        st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}.", icon="⏸️")
+        st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}.")
         _resume(folder)
     elif folder.status == "failed":
-        st.error(f"This {_kind(folder)} failed{_where(folder)}: {folder.manifest.get('error')}", icon="❌")
+        st.error(f"This {_kind(folder)} failed{_where(folder)}: {folder.manifest.get('error')}")
         _resume(folder)
     elif folder.status == "damaged" and folder.problem is not None:
-        st.error(f"This {_kind(folder)} is damaged.", icon="🧩")
+        st.error(f"This {_kind(folder)} is damaged.")
         problem(folder.problem)
 
 
@@ -55,7 +55,7 @@ def not_yet(what: str, folder: Folder) -> None:
 
 
 def _progress(folder: Folder) -> None:
-    st.info(f"This {_kind(folder)} is under way; what is there already is shown below.", icon="⏳")
+    st.info(f"This {_kind(folder)} is under way; what is there already is shown below.")
 
     @st.fragment(run_every="2s")
     def follow() -> None:

@@ -19,7 +19,9 @@ Floats = NDArray[np.float64]
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 SECTIONS = 10
 _T_975 = 2.2622  # Student's t, SECTIONS - 1 degrees of freedom
-_MIN_TAIL = 5  # requests beyond the percentile that a section must hold, else no interval
+# Requests beyond the percentile that a section must hold, else no interval. With 2, 95% intervals of
+# exponential latencies cover 92 to 95% of the time; with 0.1, 79%.
+_MIN_TAIL = 2
 BINS = 60
 
 COLUMNS = (

@@ -42,7 +42,7 @@ def page() -> None:
     stamp = path.stat()
     summary = _summary(str(run.path), (stamp.st_mtime_ns, stamp.st_size), assigned=which == ASSIGNED)
     if not any(summary.requests.values()):
-        st.info("Not enough data: no request of the experiment period was served.", icon="⚪")
+        st.info("Not enough data: no request of the experiment period was served.")
         return
     budget_ms = run.manifest.get("budget_ms")
     budget_ms = float(budget_ms) if isinstance(budget_ms, int | float) else None
@@ -88,8 +88,8 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
     st.altair_chart(
         chart, width="stretch", alt=f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}"
     )
-    if budget_ms is None:
-        st.caption("This run has no latency budget.")
+    words = "A spike at the far left is the prior order, shown at once where nothing better would fit."
+    st.caption(words if budget_ms is not None else "This run has no latency budget.")
 
 
 def stages(summary: LatencySummary) -> None:

@@ -25,10 +25,10 @@ from simulator.results.scorecard import (
 )
 
 DECISIONS = {
-    "ship": (st.success, "✅", "Ship"),
-    "stop": (st.error, "🛑", "Stop"),
-    "invalid": (st.error, "🚨", "Invalid"),
-    "inconclusive": (st.info, "⚖️", "Inconclusive"),
+    "ship": (st.success, "Ship"),
+    "stop": (st.error, "Stop"),
+    "invalid": (st.error, "Invalid"),
+    "inconclusive": (st.info, "Inconclusive"),
 }
 TILES = ("advv_per_request", "revenue_per_request", "ctr", "p99_ms")
 
@@ -77,14 +77,14 @@ def verdict(card: dict[str, Any], arm: str) -> None:
     """The verdict in words, in the colour of its decision."""
     effect = primary(card, arm)
     if effect is not None and not effect.enough:
-        st.info(f"Not enough data for a verdict. {effect.reason}", icon="⚪")
+        st.info(f"Not enough data for a verdict. {effect.reason}")
         return
     found = verdict_of(card, arm)
     if not found.get("text"):
         return
     decision = "invalid" if split_is_off(card) else found.get("decision")
-    show, icon, heading = DECISIONS.get(str(decision), (st.info, "⚖️", "Verdict"))
-    show(f"**{heading}.** {found['text']}", icon=icon)
+    show, heading = DECISIONS.get(str(decision), (st.info, "Verdict"))
+    show(f"**{heading}.** {found['text']}")
 
 
 def split(run: Run, card: dict[str, Any]) -> None:
@@ -93,8 +93,8 @@ def split(run: Run, card: dict[str, Any]) -> None:
     if not arms:
         return
     total = sum(arm.users for arm in arms)
-    configured = configured_split(run, arms, total)
-    p = numbers.p_value((card.get("srm") or {}).get("p_value"))
+    configured = configured_split(run, arms)
+    p = numbers.p_phrase((card.get("srm") or {}).get("p_value"))
     words = ", ".join(
         f"{arm.name} {numbers.count(arm.users)} ({numbers.percent(arm.users / total if total else None)}, "
         f"configured {numbers.percent(configured.get(arm.name))})"
@@ -102,18 +102,18 @@ def split(run: Run, card: dict[str, Any]) -> None:
     )
     if split_is_off(card):
         st.error(
-            f"**Sample ratio mismatch** (p = {p}): {words}. The arms' users differ from the configured "
+            f"**Sample ratio mismatch** ({p}): {words}. The arms' users differ from the configured "
             "split, so the lifts cannot be trusted. Look at the assignment before anything else.",
-            icon="🚨",
         )
     else:
-        st.caption(f"Users (sample ratio test p = {p}): {words}.")
+        st.caption(f"Users (sample ratio test {p}): {words}.")
 
 
-def configured_split(run: Run, arms: list[ArmUsers], total: int) -> dict[str, float]:
+def configured_split(run: Run, arms: list[ArmUsers]) -> dict[str, float]:
     """The configured shares: from the scorecard, else from the run's experiment.toml."""
-    if total and all(arm.expected is not None for arm in arms):
-        return {arm.name: (arm.expected or 0.0) / total for arm in arms}
+    expected = sum(arm.expected or 0.0 for arm in arms)
+    if expected:
+        return {arm.name: (arm.expected or 0.0) / expected for arm in arms}
     try:
         config = tomllib.loads((run.path / "experiment.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no copy of the configuration, so the shares show as unknown

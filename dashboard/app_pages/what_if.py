@@ -38,7 +38,7 @@ def page() -> None:
     stamp = (sweep.path / "sweep.parquet").stat()
     table = _table(str(sweep.path), (stamp.st_mtime_ns, stamp.st_size))
     if table.empty:
-        st.info("Not enough data: the sweep has no point yet.", icon="⚪")
+        st.info("Not enough data: the sweep has no point yet.")
         return
     panel(sweep, table)
 

@@ -59,6 +59,12 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.01 else f"{value:.3f}"
 
 
+def p_phrase(value: float | None) -> str:
+    """A p-value in a sentence: "p = 0.153", "p < 0.0001"."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def interval(ci: Sequence[float | None] | None, form: Callable[[float | None], str]) -> str:
     """An interval, both ends in the same form: "−1.0% to +6.0%"."""
     if ci is None or len(ci) != 2 or not all(_known(end) for end in ci):

@@ -64,12 +64,12 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     text = (scorecard.get("verdict") or {}).get("text")
     if text:
         lines.append(f"Verdict: {text}")
-    p = numbers.p_value((scorecard.get("srm") or {}).get("p_value"))
+    p = numbers.p_phrase((scorecard.get("srm") or {}).get("p_value"))
     users = ", ".join(f"{arm.name} {numbers.count(arm.users)}" for arm in arm_users(scorecard))
     if split_is_off(scorecard):
-        lines.append(f"WARNING: sample ratio mismatch (p = {p}): {users} users. Do not trust the lifts.")
+        lines.append(f"WARNING: sample ratio mismatch ({p}): {users} users. Do not trust the lifts.")
     elif users:
-        lines.append(f"Users: {users} (sample ratio test p = {p})")
+        lines.append(f"Users: {users} (sample ratio test {p})")
     return lines
 
 
