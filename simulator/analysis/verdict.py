@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.analysis.srm import Srm
+from simulator.results.numbers import percent
 
 LOWER_IS_BETTER = frozenset({"p99_ms"})
 # Money and engagement must not fall while the primary metric rises.
@@ -71,22 +72,21 @@ def _worse(name: str, entry: Mapping[str, Any]) -> bool:
     return ci is not None and (ci[0] > 0 if name in LOWER_IS_BETTER else ci[1] < 0)
 
 
-def percent(share: float) -> str:
-    """A lift as text: +3.8 %."""
-    return f"{100 * share:+.1f} %"
+def _lift(share: float) -> str:
+    return percent(share, signed=True)
 
 
 def _interval(entry: Mapping[str, Any]) -> str:
     low, high = entry["ci"]
-    return f"{percent(low)} to {percent(high)}"
+    return f"{_lift(low)} to {_lift(high)}"
 
 
 def _found(name: str, entry: Mapping[str, Any]) -> str:
     if entry.get("ci") is None:
         return ""
-    level = f"{100 * entry['level']:g} %"
+    level = f"{100 * entry['level']:g}%"
     return (
-        f"Its estimate for {_NAMES[name]} is {percent(entry['lift'])} ({level} interval {_interval(entry)})."
+        f"Its estimate for {_NAMES[name]} is {_lift(entry['lift'])} ({level} interval {_interval(entry)})."
     )
 
 
@@ -96,10 +96,10 @@ def _cannot_tell(name: str, entry: Mapping[str, Any]) -> str:
         return f"The A/B cannot tell whether treatment changes {_NAMES[name]}. {why}"
     text = (
         f"The A/B cannot tell whether treatment changes {_NAMES[name]}: "
-        f"the {100 * entry['level']:g} % interval is {_interval(entry)}."
+        f"the {100 * entry['level']:g}% interval is {_interval(entry)}."
     )
     if entry.get("mde") is not None:
-        text += f" A test of this size detects a lift of {100 * entry['mde']:.1f} % with 80 % power."
+        text += f" A test of this size detects a lift of {percent(entry['mde'])} with 80% power."
     return text
 
 
@@ -107,9 +107,9 @@ def _truth(name: str, entry: Mapping[str, Any]) -> str:
     lift, ci = entry.get("true_lift"), entry.get("ci")
     if lift is None:
         return "The truth is not known: no all-control and all-treatment worlds were run."
-    text = f"The truth, which only a simulation knows, is {percent(lift)}"
+    text = f"The truth, which only a simulation knows, is {_lift(lift)}"
     if entry.get("true_se") is not None:
-        text += f" (standard error {100 * entry['true_se']:.1f} %)"
+        text += f" (standard error {percent(entry['true_se'])})"
     if ci is not None and not ci[0] <= lift <= ci[1]:
         text += "; the interval leaves it out"
     return text + "."
