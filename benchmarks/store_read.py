@@ -8,17 +8,12 @@ lengths are log-normal. Two times a read: `call`, what a Python caller waits for
 language binding (docs/storage.md). Caches are warm: the page cache holds all, RocksDB has 64 MB for blocks.
 """
 
-import argparse
-import importlib.metadata
-import json
-import os
-import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from _result import Measured, main
 
 from seqvault import HistoryStore, open_store
 from seqvault.lastn.charge import rocksdb_read_s
@@ -85,7 +80,7 @@ def against_rocksdb_clock(store: HistoryStore, users: np.ndarray, n: int) -> dic
     }
 
 
-def measure(quick: bool) -> dict[str, object]:
+def measure(quick: bool) -> Measured:
     """Load the stores, read, and collect rows and bars."""
     rng = np.random.default_rng(SEED)
     users, mean, reads = (400, 1500, 300) if quick else (3000, 3000, 2000)
@@ -144,52 +139,8 @@ def measure(quick: bool) -> dict[str, object]:
         }
         for (against, n), bar in BARS.items()
     ]
-    return {"rows": rows, "bars": bars}
-
-
-def machine() -> dict[str, object]:
-    """Processor, cores and memory."""
-    info = Path("/proc/cpuinfo")
-    models = (
-        [line.split(":")[1].strip() for line in info.open() if "model name" in line] if info.exists() else []
-    )
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory_gib, 1),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="400 users, seconds")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--out", type=Path, help="write the result to this file")
-    args = parser.parse_args()
-    packages = ("numpy", "rocksdict")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    result = {
-        "benchmark": "store_read",
-        "commit": commit.stdout.strip() or None,
-        "machine": machine(),
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in packages},
-        "seed": SEED,
-        **measure(args.quick),
-    }
-    text = json.dumps(result, indent=1)
-    if args.out:
-        args.out.write_text(text + "\n")
-    if args.json:
-        print(text)
-        return
-    print(result["machine"], result["versions"], "seed", SEED)
-    for record in (*result["rows"], *result["bars"]):
-        print("  ".join(f"{key}={value}" for key, value in record.items()))
+    return rows, bars
 
 
 if __name__ == "__main__":
-    main()
+    main("store_read", __doc__, SEED, measure)

@@ -1,5 +1,6 @@
 """`laser-ab dash`: open the dashboard on a folder of runs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +23,7 @@ def dash(
     command = [sys.executable, "-m", "dashboard", str(directory)]
     command += ["--port", str(port)] if port is not None else []
     command += ["--no-browser"] if no_browser else []
-    with subprocess.Popen(command) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            # The terminal sent it Ctrl-C too, and that is the ordinary way to close it.
-            process.wait()
-            code = 0
-    if code:
-        raise typer.Exit(1 if code < 0 else code)
+    if os.name == "posix":
+        # In this process's place, so that signals reach the server and nothing is left behind.
+        os.execv(sys.executable, command)
+    raise typer.Exit(subprocess.call(command))

@@ -52,7 +52,7 @@ class WorldConfig:
     pre_days: int = 2
     days: int = 5  #: of the experiment
     requests: int = 13_000  #: pre-period and experiment together, exact
-    log_requests: int = 10  #: per user, training and holdout together
+    log_requests: int = 20  #: per user, training and holdout together
     log_candidates: int = 8  #: random ads shown per log request
 
     # --- interests (events)

@@ -1,0 +1,59 @@
+"""What every benchmark prints and writes: its rows and bars, with machine, versions, seed and commit."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from simulator.experiment.environment import commit, hardware, versions
+
+Measured = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def bar(
+    name: str, value: float, bar: float, stretch: float | None = None, better: str = "higher"
+) -> dict[str, Any]:
+    """One bar: what was measured against what was wanted; `better` is "higher" or "lower"."""
+    return {"name": name, "value": value, "bar": bar, "stretch": stretch, "better": better}
+
+
+def falls_short(entry: dict[str, Any]) -> bool:
+    """Whether a bar is missed."""
+    higher: bool = entry["value"] < entry["bar"]
+    lower: bool = entry["value"] > entry["bar"]
+    return higher if entry["better"] == "higher" else lower
+
+
+def main(name: str, description: str | None, seed: int, measure: Callable[[bool], Measured]) -> None:
+    """Parse the command line, measure, print; `measure(quick)` returns rows and bars."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller, for a first look")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--out", type=Path, help="write the result to this file")
+    args = parser.parse_args()
+    rows, bars = measure(args.quick)
+    result = {
+        "benchmark": name,
+        "quick": args.quick,
+        "commit": commit(),
+        "machine": hardware(),
+        "versions": versions(),
+        "seed": seed,
+        "rows": rows,
+        "bars": bars,
+    }
+    text = json.dumps(result, indent=1)
+    if args.out:
+        args.out.write_text(text + "\n")
+    if args.json:
+        print(text)
+        return
+    print(result["machine"], "seed", seed, "commit", result["commit"])
+    for row in rows:
+        print("  ".join(f"{key}={value}" for key, value in row.items()))
+    for entry in bars:
+        verdict = "falls short" if falls_short(entry) else "met"
+        print(f"{entry['name']}: {entry['value']:.4g}, bar {entry['bar']:.4g}: {verdict}")
