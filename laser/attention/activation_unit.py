@@ -13,6 +13,9 @@ from torch import Tensor, nn
 class ActivationUnit(nn.Module):
     """out = sum_j a_j x_j with a_j = v . relu(W [t; x_j; t - x_j; t * x_j] + b) + c.
 
+    Behaviours may be wider than the candidate, E >= D: the difference and the product are taken over the
+    first D dimensions, where both say what they are about.
+
     The first layer is split over the four inputs: W [t; x; t - x; t * x] = (W_t + W_d) t + (W_x - W_d + W_p
     diag(t)) x. The candidate's part is computed once a candidate and the rest is one batched product, so the
     (B, L, C, 4 D) concatenation is never built.
@@ -20,9 +23,10 @@ class ActivationUnit(nn.Module):
     Padding needs no mask: a padded behaviour is the zero vector, and whatever its weight, it adds zero.
     """
 
-    def __init__(self, width: int, hidden: int, sharpness: float) -> None:
+    def __init__(self, width: int, behaviour_width: int, hidden: int, sharpness: float, bias: float) -> None:
         super().__init__()
-        self.first = nn.Linear(4 * width, hidden)
+        self.sizes = [width, behaviour_width, width, width]
+        self.first = nn.Linear(sum(self.sizes), hidden)
         self.last = nn.Linear(hidden, 1)
         with torch.no_grad():
             self.first.weight.mul_(0.5)
@@ -31,26 +35,27 @@ class ActivationUnit(nn.Module):
                 # One unit starts as the gate that LASER's heads start as: open when t . x is high. Small
                 # random weights alone take most of an epoch to find that matching categories matter.
                 self.first.weight[0] = 0.0
-                self.first.weight[0, 3 * width :] = sharpness
-                self.first.bias[0] = -0.5 * sharpness
-                self.last.weight[0, 0] = 1.0 / sharpness
+                self.first.weight[0, -width:] = sharpness
+                self.first.bias[0] = bias
+                self.last.weight[0, 0] = 1.0 / (sharpness + bias)
 
     def forward(self, target: Tensor, history: Tensor) -> Tensor:
         """Sum each history by its activation for each candidate.
 
         Args:
             target: (B, C, D) candidates.
-            history: (B, L, D) behaviours, zero vectors where padded.
+            history: (B, L, E) behaviours, zero vectors where padded.
 
         Returns:
-            (B, C, D).
+            (B, C, E).
         """
         requests, candidates, width = target.shape
-        of_target, of_history, of_difference, of_product = torch.split(self.first.weight, width, dim=1)
+        of_target, of_history, of_difference, of_product = torch.split(self.first.weight, self.sizes, dim=1)
         constant = torch.addmm(self.first.bias, target.reshape(-1, width), (of_target + of_difference).t())
-        maps = target.unsqueeze(2) * of_product + (of_history - of_difference)
+        beyond = (0, history.shape[2] - width)
+        maps = nn.functional.pad(target.unsqueeze(2) * of_product - of_difference, beyond) + of_history
         hidden = torch.baddbmm(
-            constant.view(requests, 1, -1), history, maps.view(requests, -1, width).transpose(1, 2)
+            constant.view(requests, 1, -1), history, maps.view(requests, -1, history.shape[2]).transpose(1, 2)
         )
         # In place is safe: neither baddbmm nor relu needs its input again.
         hidden = hidden.relu_().view(-1, self.first.out_features)
@@ -60,8 +65,10 @@ class ActivationUnit(nn.Module):
 
 def activation_unit_plain(unit: ActivationUnit, target: Tensor, history: Tensor) -> Tensor:
     """The same formula as published: one concatenated row for each (candidate, behaviour) pair."""
-    pairs = (target.shape[0], target.shape[1], history.shape[1], target.shape[2])
-    t = target.unsqueeze(2).expand(pairs)
-    x = history.unsqueeze(1).expand(pairs)
-    weights = unit.last(torch.relu(unit.first(torch.cat([t, x, t - x, t * x], dim=-1))))
+    pairs = (target.shape[0], target.shape[1], history.shape[1])
+    t = target.unsqueeze(2).expand(*pairs, -1)
+    x = history.unsqueeze(1).expand(*pairs, -1)
+    about = x[..., : target.shape[2]]
+    pair = torch.cat([t, x, t - about, t * about], dim=-1)
+    weights: Tensor = unit.last(torch.relu(unit.first(pair)))
     return (weights * x).sum(dim=2)

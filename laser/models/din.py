@@ -11,23 +11,30 @@ from torch import Tensor
 
 from laser.attention.activation_unit import ActivationUnit
 from laser.batch import RankingBatch
-from laser.models.history import BehaviourEmbedding
+from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 
 
 class Din(RankingModel):
     """Options: `hidden` units of the activation unit, `time_gap` embedding, `sharpness` of its first unit."""
 
-    OPTIONS: ClassVar[dict[str, Any]] = {"hidden": 32, "time_gap": True, "sharpness": 6.0}
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "hidden": 32,
+        "time_gap": True,
+        "sharpness": 6.0,
+        "bias": -3.0,
+    }
 
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
-        super().__init__(config, attended=config.width)
-        self.history = BehaviourEmbedding(config.actions, config.scenes, config.width, chosen["time_gap"])
-        self.unit = ActivationUnit(config.width, chosen["hidden"], chosen["sharpness"])
+        super().__init__(config, attended=config.width + KIND_WIDTH)
+        self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
+        self.unit = ActivationUnit(
+            config.width, config.width + KIND_WIDTH, chosen["hidden"], chosen["sharpness"], chosen["bias"]
+        )
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
-        """(B, C, D), the activation-weighted sum of each history."""
+        """(B, C, D + KIND_WIDTH), the activation-weighted sum of each history."""
         history, _ = self.history(batch, self.category.weight)
         attended: Tensor = self.unit(target, history)
         return attended

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from laser.batch import RankingBatch
 
+KIND_WIDTH = 8  # What a behaviour was (action, scene, age), beside the D of what it was about.
 AGE_BUCKETS = 64  # Half powers of two from 1 s; the last one starts at 2^31.5 s, a century.
 
 
@@ -20,17 +21,24 @@ def age_bucket(age_s: Tensor) -> Tensor:
 
 
 class BehaviourEmbedding(nn.Module):
-    """x_j = category + (action, scene) + age bucket; the category rows are the candidates' own table.
+    """x_j = [category ; (action, scene) + age bucket]; the category rows are the candidates' own table.
+
+    What the behaviour was about and what kind of behaviour it was have dimensions of their own: the first
+    part is what a candidate recognises, the second what it counts. Added into one vector instead, the second
+    is noise to the first, and the other way round. All kinds start with a 1 in the first of their dimensions,
+    so that a weighted sum starts out with the total weight in it.
 
     Each behaviour becomes two row numbers, so that a history costs two table look-ups and one addition. Row 0
     of both tables is zero and means padding: a padded behaviour is the zero vector.
     """
 
-    def __init__(self, actions: int, scenes: int, width: int, time_gap: bool) -> None:
+    def __init__(self, actions: int, scenes: int, time_gap: bool) -> None:
         super().__init__()
         self.actions, self.scenes = actions, scenes
-        self.kind = nn.Parameter(torch.randn(actions * scenes, width) * 0.1 * width**-0.5)
-        self.age = nn.Parameter(torch.randn(AGE_BUCKETS, width) * 0.1 * width**-0.5) if time_gap else None
+        self.kind = nn.Parameter(torch.randn(actions * scenes, KIND_WIDTH) * 0.3)
+        with torch.no_grad():
+            self.kind[:, 0] = 1.0
+        self.age = nn.Parameter(torch.randn(AGE_BUCKETS, KIND_WIDTH) * 0.1) if time_gap else None
 
     def forward(self, batch: RankingBatch, category: Tensor, multiple: int = 1) -> tuple[Tensor, Tensor]:
         """Embed the histories, aligned at their newest behaviour.
@@ -41,14 +49,21 @@ class BehaviourEmbedding(nn.Module):
             multiple: L is rounded up to it.
 
         Returns:
-            (B, L, D) embeddings, zero where padded, and (B, L) codes, 0 where padded.
+            (B, L, D + KIND_WIDTH) embeddings, zero where padded, and (B, L) codes, 0 where padded.
         """
-        width = category.shape[1]
-        table = (category.unsqueeze(1) + self.kind).view(-1, width)
-        code = batch.category * (self.actions * self.scenes) + batch.action * self.scenes + batch.scene + 1
+        categories, width = category.shape
+        kinds = len(self.kind)
+        table = torch.cat(
+            [
+                category.unsqueeze(1).expand(categories, kinds, width),
+                self.kind.unsqueeze(0).expand(categories, kinds, KIND_WIDTH),
+            ],
+            dim=2,
+        ).view(categories * kinds, width + KIND_WIDTH)
+        code = batch.category * kinds + batch.action * self.scenes + batch.scene + 1
         rows = batch.align(code, multiple)
         embedded = nn.functional.embedding(rows, nn.functional.pad(table, (0, 0, 1, 0)))
         if self.age is not None:
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
-            embedded = embedded + nn.functional.embedding(ages, nn.functional.pad(self.age, (0, 0, 1, 0)))
+            embedded = embedded + nn.functional.embedding(ages, nn.functional.pad(self.age, (width, 0, 1, 0)))
         return embedded, rows

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from laser.attention.segmented import gated_segments
 from laser.attention.stacked import target_attention
 from laser.batch import RankingBatch
-from laser.models.history import BehaviourEmbedding
+from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 
 
@@ -25,16 +25,17 @@ class Laser(RankingModel):
     Segments are counted from the newest behaviour: the newest `segment` behaviours are one segment whatever
     the history's length, and only the oldest segment may be partly filled. Options:
 
-        segment: behaviours in a segment. heads: gates of a behaviour. layers: M of GSTA. global_heads: its
-        heads. ffn: hidden width of the feed-forward nets in units of D; 0 leaves feed-forward and LayerNorm
-        out. norm: LayerNorm after the segments' feed-forward net.
+        segment: behaviours in a segment.
+        heads: gates of a behaviour.
+        layers: M, readings of GSTA; global_heads: its heads.
+        ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
+        norm: LayerNorm behind the segments' feed-forward net.
         gates: "sigmoid", or "softmax" over the segment.
         fusion: add the strongest and the `recent` newest segments to the refined candidate.
         time_gap: embed the behaviours' ages.
         gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias.
         sink: GSTA may read nothing (see `target_attention`).
-        branches: groups of scenes, each read by its own STA and GSTA, such as [[0], [1, 2]]; null is one
-        branch.
+        branches: groups of scenes, each read on its own, such as [[0], [1, 2]]; null reads all as one.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
@@ -48,8 +49,8 @@ class Laser(RankingModel):
         "fusion": True,
         "recent": 5,
         "time_gap": True,
-        "gate_init": 6.0,
-        "gate_bias": -3.0,
+        "gate_init": 10.0,
+        "gate_bias": -6.0,
         "gate_noise": 0.05,
         "sink": True,
         "branches": None,
@@ -64,7 +65,7 @@ class Laser(RankingModel):
         super().__init__(config, attended=parts * config.width * len(scenes))
         self.scenes = scenes
         self.segment: int = chosen["segment"]
-        self.history = BehaviourEmbedding(config.actions, config.scenes, config.width, chosen["time_gap"])
+        self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
         self.branches = nn.ModuleList(Branch(config.width, chosen) for _ in scenes)
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
@@ -88,15 +89,12 @@ class Branch(nn.Module):
         self.fusion: bool = chosen["fusion"]
         self.recent: int = chosen["recent"]
         heads = chosen["heads"]
-        noise = chosen["gate_noise"] * torch.randn(heads, width, width)
-        self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width) + noise)
+        seen = width + KIND_WIDTH
+        # A candidate recognises its own category from the start; what kinds of behaviour it heeds is learned.
+        noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
+        self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width, seen) + noise)
         self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
-        self.value = nn.Linear(heads * width, width)
-        with torch.no_grad():
-            # Tokens start in the space of the category table, where the candidate recognises them.
-            self.value.weight.copy_(
-                torch.eye(width).repeat(1, heads) / heads + 0.05 * torch.randn(width, heads * width)
-            )
+        self.value = nn.Linear(heads * seen, width)
         inner = chosen["ffn"] * width
         self.feed = FeedForward(width, inner, chosen["norm"]) if inner else None
         self.layers = nn.ModuleList(
@@ -108,16 +106,16 @@ class Branch(nn.Module):
 
         Args:
             target: (B, C, D).
-            history: (B, L, D), newest last, L a multiple of the segment.
+            history: (B, L, D + KIND_WIDTH), newest last, L a multiple of the segment.
             real: (B, L) bool, False where padded; None if nothing is.
 
         Returns:
             (B, C, parts x D).
         """
-        requests, candidates, width = target.shape
+        requests = target.shape[0]
         query = torch.einsum("bcd,ade->bcae", target, self.query)
         sums = gated_segments(query, history, self.segment, self.bias, self.gates, real)
-        tokens = self.value(sums.view(requests, -1, candidates, sums.shape[3] * width))
+        tokens = self.value(sums.flatten(3))
         if self.feed is not None:
             tokens = self.feed(tokens)
         tokens = tokens.transpose(1, 2).contiguous()  # (B, C, S, D): once, for all layers.

@@ -93,8 +93,10 @@ class RankingModel(nn.Module):
         super().__init__()
         self.config = config
         self.category = nn.Embedding(config.categories, config.width)
-        nn.init.normal_(self.category.weight, std=config.width**-0.5)  # |t| is about 1.
-        self.head = RankingHead(config.ads, config.categories, config.width, attended)
+        nn.init.normal_(self.category.weight)
+        with torch.no_grad():  # All of length 1: how open a gate starts must not depend on the category.
+            self.category.weight /= self.category.weight.norm(dim=1, keepdim=True)
+        self.head = RankingHead(config.ads, config.categories, attended)
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor | None:
         """What the histories say about the candidates.
@@ -111,7 +113,7 @@ class RankingModel(nn.Module):
     def forward(self, batch: RankingBatch) -> Tensor:
         """Logits of a click, (B, C) float32; -inf for candidates beyond candidate_count."""
         target = self.category(batch.ad_category)
-        logits: Tensor = self.head(batch, target, self.attend(batch, target))
+        logits: Tensor = self.head(batch, self.attend(batch, target))
         if batch.full:
             return logits
         index = torch.arange(batch.candidates, device=logits.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,10 @@ class TrainConfig:
         lengths: shares of `history`, one drawn for each batch, so that one model serves several lengths.
         batch: requests in a batch.
         learning_rate: peak of the one-cycle schedule.
+        table_rate: learning rate of the shared category table, as a share of learning_rate. Candidates
+        recognise
+            behaviours by it; at the full rate it drifts and every match blurs (docs/models.md has the
+            figures).
         epochs: passes over the examples.
         threads: CPU threads, fixed for the whole process.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -48,6 +53,7 @@ class TrainConfig:
     lengths: tuple[float, ...] = (1.0,)
     batch: int = 128
     learning_rate: float = 4e-3
+    table_rate: float = 0.1
     epochs: int = 1
     threads: int = 1
     device: str = "cpu"
@@ -60,6 +66,8 @@ class TrainConfig:
             raise ValueError(
                 f"lengths is {self.lengths}, expected shares of the history in (0, 1], such as (1.0, 0.5)."
             )
+        if not 0.0 <= self.table_rate <= 1.0:
+            raise ValueError(f"table_rate is {self.table_rate}, expected a share of learning_rate in [0, 1].")
         if not self.learning_rate > 0.0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0.")
 
@@ -94,9 +102,13 @@ def train(
     model.to(device).train()
     batches = -(-len(examples) // train.batch)
     steps = batches * train.epochs
-    optimiser = torch.optim.Adam(model.parameters(), lr=train.learning_rate)
+    table = [model.category.weight]
+    others = [weights for weights in model.parameters() if weights is not model.category.weight]
+    rates = [train.learning_rate, train.learning_rate * train.table_rate]
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": table}]
+    optimiser = torch.optim.Adam(groups)
     # The schedule wants at least one step on either side of its peak.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, train.learning_rate, total_steps=max(steps, 4))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
     draws = np.random.Generator(np.random.Philox(key=seed))
     done = 0
     for _ in range(train.epochs):
