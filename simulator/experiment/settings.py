@@ -214,8 +214,10 @@ class Training(Table):
         strict=False,
         description="Shares of `history`, one drawn per batch.",
     )
-    batch: int = Field(default=128, ge=1, description="Requests a batch.")
-    learning_rate: float = Field(default=4e-3, gt=0, description="Peak of the schedule.")
+    batch: int | None = Field(default=None, ge=1, description="Requests a batch; the model's own by default.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Peak of the schedule; the model's own by default."
+    )
     epochs: int = Field(default=1, ge=1)
 
 

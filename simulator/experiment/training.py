@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from laser.scoring.runtime import Scorer, resolve_device
 from laser.training.calibration import Platt, fit_platt
 from laser.training.loop import TrainConfig, train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
+from laser.training.presets import recommended
 from simulator.experiment.config import ExperimentConfig, parse_config, to_toml
 from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
@@ -190,13 +191,11 @@ def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:
 
 def train_config(config: ExperimentConfig, spec: ModelSpec) -> TrainConfig:
     """How the experiment trains a model."""
-    training = dict(spec.training)
-    training["lengths"] = tuple(training["lengths"])
-    return TrainConfig(
-        history=spec.history,
-        threads=config.experiment.torch_threads,
-        device=config.experiment.device,
-        **training,
+    chosen = {name: value for name, value in spec.training if value is not None}
+    # What the file leaves open is what suits the model: each was tuned on its own.
+    base = recommended(spec.kind, spec.history, tuple(chosen.pop("lengths")))
+    return replace(
+        base, threads=config.experiment.torch_threads, device=config.experiment.device, **chosen
     )
 
 
