@@ -26,8 +26,7 @@ from laser.scoring.runtime import resolve_device
 Progress = Callable[[int, int, float], None]
 
 # On a CPU a batch goes through in chunks of at most this many behaviours, gradients added up, so that memory
-# does not grow with history x batch: LASER holds about 5 kB for each behaviour with 8 candidates while it
-# trains.
+# does not grow with history x batch. Smaller chunks only cost time: 16,384 took LASER a third longer.
 CHUNK_BEHAVIOURS = 131_072
 
 
