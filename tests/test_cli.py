@@ -180,7 +180,7 @@ def test_init_writes_a_file_and_never_over_another(tmp_path: Path) -> None:
 def test_check_points_at_the_line_and_exits_2(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(Path(DEMO).read_text().replace("load", "lod"))
-    assert f"--> {file}:12:1" in call("config", "check", file, code=2).stderr
+    assert f"--> {file}:13:1" in call("config", "check", file, code=2).stderr
     document = json.loads(call("config", "check", file, "--json", code=2).stdout)
     assert document["schema_version"] == 1
     assert [(p["line"], p["help"]) for p in document["problems"]] == [(12, "did you mean `load`?")]
@@ -275,7 +275,7 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     columns: dict[str, list[Any]] = {
         "cell": [0] * 4, "budget_ms": [20.0] * 4, "arm": ["treatment"] * 4, "metric": list(values),
         "value": list(values.values()), "ci_low": [None] * 3 + [0.01], "ci_high": [None] * 3 + [0.03],
-        "true_value": [None] * 4, "unit": ["ms", "fraction", "fraction", "fraction"],
+        "true_value": [None] * 3 + [0.017], "unit": ["ms", "fraction", "fraction", "fraction"],
     }  # fmt: skip
     with SweepWriter.create(tmp_path / "sweep", {"name": "a sweep"}) as writer:
         writer.write_table("sweep", columns)
@@ -283,7 +283,8 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
 
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert "12.5 ms" in printed
-    assert "+2.1%" in printed
+    assert "+1% to +3%" in printed
+    assert "+1.7%" in printed
     assert len(json.loads(printed_by(lambda: show(tmp_path / "sweep", as_json=True)))["rows"]) == 4
 
 

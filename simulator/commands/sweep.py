@@ -1,8 +1,9 @@
 """`laser-ab sweep`: one experiment under many latency budgets."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,27 +66,43 @@ def show(folder: Path, as_json: bool) -> None:
         print_json({"sweep": str(folder), "rows": rows})
         print(f"Sweep folder: {folder}", file=sys.stderr)
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    from simulator.results.numbers import lift_with_interval, metric_form, ms
+    from simulator.results.numbers import metric_form, ms
 
-    table = Table()
-    headings = ("budget", "arm", "P99", "missed", "full history", "ADVV lift", "revenue lift")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "arm" else "right")
     cells = {(row["budget_ms"], row["arm"], row["metric"]): row for row in rows}
-    for budget, arm in dict.fromkeys((row["budget_ms"], row["arm"]) for row in rows):
-        plain = [
+    # The control has no lift: the others are compared with it.
+    treatments = dict.fromkeys((b, arm) for b, arm, metric in cells if metric.endswith("_lift"))
+    several = len({arm for _, arm in treatments}) > 1
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in (*(["arm"] if several else []), "budget", "P99", "missed", "full"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("ADVV lift", "true", "revenue lift", "true"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for budget, arm in treatments:
+        values = [
             metric_form(name).form((cells.get((budget, arm, name)) or {}).get("value"))
             for name in ("p99_ms", "missed_share", "full_history_share")
         ]
-        lifts = []
-        for name in ("advv_per_request", "revenue_per_request"):
-            row = cells.get((budget, arm, f"{name}_lift")) or {}
-            lifts.append(lift_with_interval(row.get("value"), (row.get("ci_low"), row.get("ci_high")), None))
-        table.add_row(ms(budget), arm, *plain, *lifts)
+        for name in ("advv_per_request_lift", "revenue_per_request_lift"):
+            values += _lift(cells.get((budget, arm, name)) or {})
+        table.add_row(*([arm] if several else []), ms(budget), *values)
     Console(highlight=False).print(table)
+    print(
+        "Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the"
+    )
+    print("full history.")
     print(f"\nSweep folder: {folder}")
     print("Next:")
     print(f"  laser-ab dash {folder.parent}    the what-if page")
+
+
+def _lift(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The estimate's interval and the truth, in few characters."""
+    from simulator.results.numbers import MISSING, percent
+
+    low, high = (percent(row.get(end), signed=True, digits=0) for end in ("ci_low", "ci_high"))
+    interval = MISSING if MISSING in (low, high) else f"{low} to {high}"
+    return interval, percent(row.get("true_value"), signed=True)
