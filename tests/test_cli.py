@@ -183,7 +183,7 @@ def test_check_points_at_the_line_and_exits_2(tmp_path: Path) -> None:
     assert f"--> {file}:13:1" in call("config", "check", file, code=2).stderr
     document = json.loads(call("config", "check", file, "--json", code=2).stdout)
     assert document["schema_version"] == 1
-    assert [(p["line"], p["help"]) for p in document["problems"]] == [(12, "did you mean `load`?")]
+    assert [(p["line"], p["help"]) for p in document["problems"]] == [(13, "did you mean `load`?")]
 
 
 def test_schema_is_json() -> None:
