@@ -85,9 +85,7 @@ def _found(name: str, entry: Mapping[str, Any]) -> str:
     if entry.get("ci") is None:
         return ""
     level = f"{100 * entry['level']:g}%"
-    return (
-        f"Its estimate for {_NAMES[name]} is {_lift(entry['lift'])} ({level} interval {_interval(entry)})."
-    )
+    return f"Its estimate for {_NAMES[name]} is {_lift(entry['lift'])} ({level} interval {_interval(entry)})."
 
 
 def _cannot_tell(name: str, entry: Mapping[str, Any]) -> str:

@@ -90,9 +90,7 @@ def show(folder: Path, as_json: bool) -> None:
             values += _lift(cells.get((budget, arm, name)) or {})
         table.add_row(*([arm] if several else []), ms(budget), *values)
     Console(highlight=False).print(table)
-    print(
-        "Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the"
-    )
+    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
     print("full history.")
     print(f"\nSweep folder: {folder}")
     print("Next:")

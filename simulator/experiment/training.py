@@ -194,9 +194,7 @@ def train_config(config: ExperimentConfig, spec: ModelSpec) -> TrainConfig:
     chosen = {name: value for name, value in spec.training if value is not None}
     # What the file leaves open is what suits the model: each was tuned on its own.
     base = recommended(spec.kind, spec.history, tuple(chosen.pop("lengths")))
-    return replace(
-        base, threads=config.experiment.torch_threads, device=config.experiment.device, **chosen
-    )
+    return replace(base, threads=config.experiment.torch_threads, device=config.experiment.device, **chosen)
 
 
 def _judge(
