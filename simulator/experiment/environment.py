@@ -22,7 +22,6 @@ PACKAGES = (
     "zstandard",
     "numba",
     "pyarrow",
-    "tea-tasting",
 )
 
 
