@@ -1,7 +1,6 @@
 """The latency page's numbers from the `served` table: arrays in, small data frames out.
 
-Percentiles count every request, late ones included. Their intervals treat the run as a few
-consecutive sections, since requests that share a queue are not independent.
+Percentiles count every request, late ones included. Their intervals are the scorecard's.
 """
 
 from __future__ import annotations
@@ -17,11 +16,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
-SECTIONS = 10
-_T_975 = 2.2622  # Student's t, SECTIONS - 1 degrees of freedom
-# Requests beyond the percentile that a section must hold, else no interval. With 2, 95% intervals of
-# exponential latencies cover 92 to 95% of the time; with 0.1, 79%.
-_MIN_TAIL = 2
 BINS = 60
 
 COLUMNS = (
@@ -57,7 +51,7 @@ class LatencySummary:
 
     Attributes:
         requests: {arm: number of requests}.
-        percentiles: arm, percentile, ms, low, high (95% interval; NaN where too few requests).
+        percentiles: arm, percentile, ms.
         bins: arm, low_ms, high_ms, share, cumulative; logarithmic, the same for all arms.
         stages: arm, stage, waiting, start_ms, end_ms (means laid end to end), mean_ms, p99_ms.
         ladder: arm, step, step_name, share, missed_share, requests.
@@ -108,25 +102,8 @@ def _percentiles(arm: str, latency_ms: Floats) -> pd.DataFrame:
         if len(latency_ms) == 0:
             continue
         value = float(np.percentile(latency_ms, percentile))
-        low, high = section_interval(latency_ms, percentile)
-        rows.append({"arm": arm, "percentile": percentile, "ms": value, "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["arm", "percentile", "ms", "low", "high"])
-
-
-def section_interval(values: Floats, percentile: float) -> tuple[float, float]:
-    """A 95% interval of a percentile of a queue's output, in order of arrival.
-
-    Sectioning: the percentile of each of SECTIONS consecutive parts, spread around the percentile of
-    all; NaN where the parts are too short to know it.
-
-    Source: Asmussen and Glynn, Stochastic Simulation (2007), section III.5.
-    """
-    if len(values) / SECTIONS * (1 - percentile / 100) < _MIN_TAIL:
-        return np.nan, np.nan
-    whole = np.percentile(values, percentile)
-    parts = np.array([np.percentile(part, percentile) for part in np.array_split(values, SECTIONS)])
-    error = np.sqrt(np.sum((parts - whole) ** 2) / (SECTIONS - 1) / SECTIONS)
-    return float(whole - _T_975 * error), float(whole + _T_975 * error)
+        rows.append({"arm": arm, "percentile": percentile, "ms": value})
+    return pd.DataFrame(rows, columns=["arm", "percentile", "ms"])
 
 
 def _bins(latencies: dict[str, Floats]) -> pd.DataFrame:

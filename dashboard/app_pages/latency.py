@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import charts, states
 from dashboard.folders import chosen_run
 from dashboard.palette import arm_colours
-from dashboard.summaries import COLUMNS, SECTIONS, LatencySummary, lost_shares, summarise
+from dashboard.summaries import COLUMNS, LatencySummary, lost_shares, summarise
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
 
@@ -46,7 +49,7 @@ def page() -> None:
         return
     budget_ms = run.manifest.get("budget_ms")
     budget_ms = float(budget_ms) if isinstance(budget_ms, int | float) else None
-    percentiles(summary)
+    percentiles(summary, (run.scorecard or {}) if which == ASSIGNED else {})
     distribution(summary, budget_ms)
     stages(summary)
     ladder(summary)
@@ -61,21 +64,24 @@ def _summary(folder: str, stamp: tuple[int, int], *, assigned: bool) -> LatencyS
     return summarise(read_run(Path(folder)).table("served", COLUMNS), assigned=assigned)
 
 
-def percentiles(summary: LatencySummary) -> None:
-    """A table of percentiles, an arm a row."""
+def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
+    """A table of percentiles, an arm a column; the scorecard knows the intervals of some."""
     st.subheader("Percentiles")
     table: dict[str, dict[str, str]] = {}
     for arm, requests in summary.requests.items():
         column = table.setdefault(f"{arm} (n = {numbers.count(requests)} requests)", {})
         for found in summary.percentiles[summary.percentiles["arm"] == arm].to_dict("records"):
-            ends = numbers.interval((found["low"], found["high"]), numbers.ms)
-            column[f"P{found['percentile']:g}"] = f"{numbers.ms(found['ms'])} ({ends})"
+            name = f"P{found['percentile']:g}"
+            known = (scorecard.get("arm_values") or {}).get(arm, {}).get(f"{name.lower()}_ms") or {}
+            ends = known.get("ci")
+            told = f" ({numbers.interval(ends, numbers.ms)})" if ends else ""
+            column[name] = numbers.ms(found["ms"]) + told
     frame = pd.DataFrame(table).fillna(numbers.MISSING)
     st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
-    st.caption(
-        f"In brackets the 95% interval from {SECTIONS} consecutive sections of the run; {numbers.MISSING} "
-        "where too few requests lie beyond the percentile. Late requests count in full."
-    )
+    words = "Late requests count in full."
+    if scorecard.get("arm_values"):
+        words += " In brackets the scorecard's interval, clustered by user."
+    st.caption(words)
 
 
 def distribution(summary: LatencySummary, budget_ms: float | None) -> None:

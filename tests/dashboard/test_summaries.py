@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.summaries import COLUMNS, SECTIONS, lost_shares, section_interval, summarise
+from dashboard.summaries import COLUMNS, lost_shares, summarise
 from simulator.results.read import read_run
 
 
@@ -53,29 +53,6 @@ def test_lost_shares_count_every_step_below_the_first():
     degraded, missed = lost_shares(steps, ["a"])["a"]
     assert degraded == pytest.approx(0.3)
     assert missed == pytest.approx(0.2)
-
-
-def test_interval_covers_the_true_percentile_about_as_often_as_it_says():
-    rng = np.random.default_rng(7)
-    hits = 0
-    for _ in range(400):
-        low, high = section_interval(rng.exponential(size=2000), 95.0)
-        hits += low <= -np.log(0.05) <= high
-    assert 0.92 <= hits / 400 <= 0.98
-
-
-def test_interval_widens_where_neighbours_are_alike():
-    """A queue's latencies drift; an interval that took them for independent would be too narrow."""
-    rng = np.random.default_rng(7)
-    drift = np.repeat(np.exp(0.3 * rng.standard_normal(SECTIONS)), 1000)
-    noise = rng.exponential(size=len(drift))
-    low, high = section_interval(noise * drift, 90.0)
-    shuffled = section_interval(rng.permutation(noise * drift), 90.0)
-    assert high - low > 3 * (shuffled[1] - shuffled[0])
-
-
-def test_too_few_requests_beyond_the_percentile_give_no_interval():
-    assert np.isnan(section_interval(np.ones(4000), 99.9)).all()
 
 
 def test_arm_without_requests_is_empty_not_zero(table):
