@@ -39,7 +39,7 @@ def main(name: str, description: str | None, seed: int, measure: Callable[[bool]
         "benchmark": name,
         "quick": args.quick,
         "commit": commit(),
-        "machine": hardware(),
+        "machine": hardware("auto"),
         "versions": versions(),
         "seed": seed,
         "rows": rows,
