@@ -29,3 +29,7 @@ CVR = Metric("cvr", "conversions", "clicks", "fraction")
 METRICS = (ADVV, REVENUE, CTR, CVR)
 BY_NAME = {metric.name: metric for metric in METRICS}
 P99 = "p99_ms"
+
+# Money and engagement must not fall while the primary metric rises. P99 is none: what latency costs is
+# bounded by the budget, and a longer history takes longer by design.
+GUARDRAILS = tuple(metric.name for metric in (ADVV, REVENUE, CTR))

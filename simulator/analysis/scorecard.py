@@ -17,7 +17,7 @@ from simulator.analysis.arm_values import clustered_ratio
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
 from simulator.analysis.inference import estimate
 from simulator.analysis.latency import QUANTILES, Quantile, clustered_quantile, quantile_lift
-from simulator.analysis.metrics import BY_NAME, METRICS, P99, Metric
+from simulator.analysis.metrics import BY_NAME, GUARDRAILS, METRICS, P99, Metric
 from simulator.analysis.srm import Srm, check_split
 from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
 from simulator.analysis.verdict import verdict
@@ -146,7 +146,7 @@ def _metric_entries(
 
 
 def _role(question: Question, name: str) -> str:
-    return "primary" if name == question.primary else "guardrail" if name == P99 else "secondary"
+    return "primary" if name == question.primary else "guardrail" if name in GUARDRAILS else "secondary"
 
 
 def _ratio_entry(

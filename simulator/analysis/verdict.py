@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from simulator.analysis.metrics import GUARDRAILS
 from simulator.analysis.srm import Srm
 from simulator.results.numbers import percent
 
 LOWER_IS_BETTER = frozenset({"p99_ms"})
-# Money and engagement must not fall while the primary metric rises.
-GUARDRAILS = ("advv_per_request", "revenue_per_request", "ctr")
 
 _NAMES = {
     "advv_per_request": "advertiser value per request",

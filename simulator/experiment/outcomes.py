@@ -111,7 +111,7 @@ class Market:
         free = self._run(rows, control_full_pctr, requests.arrival_s, unlimited(1, self.advertisers), None)
         per_day = np.bincount(np.searchsorted(self.days, requests.day[experiment]), minlength=len(self.days))
         return daily_budgets(
-            expected_spend(free, self.book.advertiser, self.advertisers),
+            expected_spend(free, self.book.advertiser, self.advertisers, settings.charge),
             len(rows),
             per_day,
             tau=settings.budget_tau,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from laser.examples import ExampleSet
 from simulator.experiment.config import ExperimentConfig, parse_config, to_toml, world_config
 from simulator.traffic.examples import history_slices, log_examples
-from simulator.traffic.priors import item_ctr, item_cvr
+from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
 from simulator.traffic.trace import PRE, Requests
 from simulator.world.world import World, build_world
 
@@ -31,7 +31,7 @@ class Prepared:
         world: the truth.
         requests: the trace that is replayed, pre-period first.
         examples: the log's training and held-out examples by split.
-        prior_ctr: (A,) smoothed CTR of the training log; the prior order, and its pCTR.
+        prior_ctr: (A,) smoothed CTR of the training log, at the top slot; the prior order, and its pCTR.
         pcvr: (A,) smoothed P(conversion | click) of the training log, shared by the arms.
         readable_before_s: (R,) i8; a request may see behaviours with time_s below it.
         history_available: (R,) i8, how many those are.
@@ -75,7 +75,7 @@ def _prepare(text: str) -> Prepared:
         world=world,
         requests=requests,
         examples={split: _examples(world, split, delay_s) for split in ("train", "holdout")},
-        prior_ctr=item_ctr(world.log, ads),
+        prior_ctr=np.minimum(item_ctr(world.log, ads) * top_slot_factor(world.log), 1.0),
         pcvr=item_cvr(world.log, ads),
         # time_s is whole seconds, so "time_s < arrival - delay" is "time_s < ceil(arrival - delay)".
         readable_before_s=np.ceil(requests.arrival_s - delay_s).astype(np.int64),

@@ -31,7 +31,7 @@ PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _ARM_NAME = re.compile(r"[a-z0-9_-]+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_SHARE_TOLERANCE = 1e-6
+_SHARE_TOLERANCE = 1e-9  # as the assignment's
 
 
 def _problem(message: str, at: str | None = None) -> PydanticCustomError:

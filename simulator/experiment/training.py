@@ -27,6 +27,7 @@ from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.settings import Training
 from simulator.serving.arm import LadderStep, build_ladder
 from simulator.traffic.behaviours import ACTIONS, SCENES
+from simulator.world.draws import uniform
 
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
@@ -203,9 +204,12 @@ def _judge(
     experiment, holdout = prepared.config.experiment, prepared.examples["holdout"]
     scorer = Scorer(model, experiment.device, experiment.torch_threads)
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
-    platt = {length: fit_platt(values, holdout.label) for length, values in logits.items()}
-    full = logits[max(lengths)]
-    return platt, model_metrics(full, platt[max(lengths)].apply(full), holdout)
+    # Calibrated on one half of the users and judged on the other: on its own rows PCOC is 1 by construction.
+    fitted = uniform(prepared.config.seed, "calibration", holdout.user) < 0.5
+    platt = {length: fit_platt(values[fitted], holdout.label[fitted]) for length, values in logits.items()}
+    full = logits[max(lengths)][~fitted]
+    judged = holdout.take(np.flatnonzero(~fitted))
+    return platt, model_metrics(full, platt[max(lengths)].apply(full), judged)
 
 
 def holdout_logits(scorer: Scorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:

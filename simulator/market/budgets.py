@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.market.auction import F8, I8, Auctions, MarketError
+from simulator.market.auction import F8, I8, Auctions, Charge, MarketError
 from simulator.world.draws import normal
 
 
-def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int) -> F8:
+def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:
     """Spend by advertiser at the true click probabilities: (V,) [currency].
 
     Args:
         auctions: a run without budgets, usually all-control over the pre-period.
         advertiser: (A,) the ads' advertisers.
         advertisers: V.
+        charge: what is paid for, see `Rules`.
     """
     row, slot = np.nonzero(auctions.ad >= 0)
-    paid = auctions.p_click[row, slot] * auctions.price[row, slot]
+    chance = auctions.p_click if charge == "click" else auctions.pctr
+    paid = chance[row, slot] * auctions.price[row, slot]
     return np.bincount(advertiser[auctions.ad[row, slot]], paid, advertisers).astype(np.float64)
 
 

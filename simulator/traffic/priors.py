@@ -24,6 +24,22 @@ def item_ctr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     return smoothed_rates(np.bincount(shown, weights=click, minlength=ads), np.bincount(shown, minlength=ads))
 
 
+def top_slot_factor(log: LogImpressions) -> float:
+    """Click rate of the training log's top position over that of all its positions.
+
+    An item's CTR is taken over the positions it was shown at; a page is scored for its top slot.
+
+    Raises:
+        ValueError: the training split is empty.
+    """
+    rows = log.rows("train")
+    if len(rows) == 0:
+        raise ValueError("The log has no training requests, expected some. Raise log_days or log_requests.")
+    click, top = log.click[rows], log.position[rows] == 0
+    # Half a click more keeps both rates above 0 in a small log.
+    return float((click[top].sum() + 0.5) / (top.sum() + 1.0) / ((click.sum() + 0.5) / (click.size + 1.0)))
+
+
 def item_cvr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     """Smoothed conversion rate per click of each ad, f8 (ads,), in (0, 1), from the training split alone.
 
