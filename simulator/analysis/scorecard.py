@@ -64,12 +64,19 @@ class Question:
         return tuple(arm for arm in self.split if arm != self.control)
 
 
-def build_scorecard(question: Question, users: Table, served: Table, truth: Table | None) -> dict[str, Any]:
+def build_scorecard(
+    question: Question,
+    users: Table,
+    served: Table,
+    truth: Table | None,
+    paths: Mapping[str, Mapping[str, Array]] | None = None,
+) -> dict[str, Any]:
     """Assemble the scorecard from a run's tables.
 
     Args:
         question: what is compared, and how.
         users, served, truth: the run's tables; truth None if the counterfactual worlds were not run.
+        paths: by arm, the truth's totals on each path of clicks, see `true_lift`.
 
     Returns:
         A dict that JSON can hold.
@@ -91,7 +98,9 @@ def build_scorecard(question: Question, users: Table, served: Table, truth: Tabl
         "level": question.level,
         **question.extra,
     }
-    compared = {name: _metric_entries(question, users, latency, worlds, name) for name in question.treatments}
+    compared = {
+        name: _metric_entries(question, users, latency, worlds, paths, name) for name in question.treatments
+    }
     judged = {name: verdict(compared[name], question.primary, srm) for name in question.treatments}
     if len(question.arms) == 2:
         other = question.treatments[0]
@@ -135,11 +144,20 @@ def _all_verdicts(judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _metric_entries(
-    question: Question, users: Table, latency: Latency, worlds: Mapping[str, Table] | None, treatment: str
+    question: Question,
+    users: Table,
+    latency: Latency,
+    worlds: Mapping[str, Table] | None,
+    paths: Mapping[str, Mapping[str, Array]] | None,
+    treatment: str,
 ) -> dict[str, dict[str, Any]]:
+    control = question.control
+    both = None if paths is None else (paths[control], paths[treatment])
     entries = {}
     for metric in METRICS:
-        true = UNKNOWN if worlds is None else true_lift(worlds[question.control], worlds[treatment], metric)
+        true = UNKNOWN
+        if worlds is not None:
+            true = true_lift(worlds[control], worlds[treatment], metric, both)
         entries[metric.name] = _ratio_entry(question, users, metric, treatment, true)
     entries[P99] = latency.lift_entry(treatment)
     return entries
@@ -287,7 +305,7 @@ class Latency:
         names = (question.control, treatment)
         control, other = (self.quantile(name, p, assigned=True) for name in names)
         true = UNKNOWN
-        # With split capacity an arm serves its own requests alone, and no true P99 exists.
+        # A true P99 needs every request in both arms.
         if len({int(self._rows(name, False).sum()) for name in names}) == 1:
             true = true_quantile_lift(*(self.quantile(name, p, assigned=False) for name in names))
         lift = None if control is None or other is None else quantile_lift(control, other, question.level)

@@ -7,7 +7,8 @@ their differences. Outcomes are expected: true probabilities at realised prices 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,18 @@ class TrueLift:
 UNKNOWN = TrueLift(None, None, None, None)
 
 
-def true_lift(control: Table, treatment: Table, metric: Metric) -> TrueLift:
+def true_lift(
+    control: Table,
+    treatment: Table,
+    metric: Metric,
+    paths: tuple[Mapping[str, Array], Mapping[str, Array]] | None = None,
+) -> TrueLift:
     """A ratio metric's true lift, paired by user.
 
     Args:
         control, treatment: rows of the truth table of either arm, sorted by request id.
+        paths: of either arm, each expected column's total on every path of clicks that the rows are
+            the mean of, paired; what the lift varies between paths then enters its standard error.
 
     Raises:
         AnalysisError: the two do not hold the same requests.
@@ -55,7 +63,23 @@ def true_lift(control: Table, treatment: Table, metric: Metric) -> TrueLift:
     if not values[0] or not values[1]:
         return TrueLift(None, None, values[0], values[1])
     influence = yt / yt.sum() - xt / xt.sum() - (yc / yc.sum() - xc / xc.sum())
-    return _lift(values[0], values[1], influence)
+    found = _lift(values[0], values[1], influence)
+    if paths is None or found.se is None:
+        return found
+    return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * _path_error(paths, metric)))
+
+
+def _path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Metric) -> float:
+    """Standard error of the log lift that comes from the paths alone; 0 with a single one."""
+    logs = []
+    for totals in paths:
+        top = totals[f"expected_{metric.numerator}"]
+        below = 1.0 if metric.denominator == "requests" else totals[f"expected_{metric.denominator}"]
+        logs.append(np.log(np.maximum(top, 1e-300)) - np.log(np.maximum(below, 1e-300)))
+    difference = logs[1] - logs[0]
+    if len(difference) < 2:
+        return 0.0
+    return float(difference.std(ddof=1) / math.sqrt(len(difference)))
 
 
 def true_quantile_lift(control: Quantile | None, treatment: Quantile | None) -> TrueLift:

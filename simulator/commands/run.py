@@ -62,7 +62,7 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the shipped example: LastN + DIN against SeqVault + LASER, in under a minute."""
+    """Run the shipped example: LastN + DIN against SeqVault + LASER, in a few minutes."""
     from simulator.experiment.config import load_config
 
     _simulate(load_config(DEMO, [], seed), "examples/demo.toml", out, jobs, as_json, quiet, None)

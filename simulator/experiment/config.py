@@ -177,7 +177,7 @@ def _name_problems(data: dict[str, Any], origin: Origin) -> list[Problem]:
 def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
     """What the world itself refuses: values out of range, or that do not fit together."""
     try:
-        world_config(config)
+        world = world_config(config)
     except (ValueError, TypeError) as error:
         # The world names the parameter; `days` and its like stand elsewhere in the file.
         elsewhere = {"days": "experiment", "pre_days": "experiment", "slots": "market"}
@@ -186,6 +186,9 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
         named = [path for path in paths if re.search(rf"\b{path[-1]}\b", str(error))]
         path: KeyPath = named[0] if named else ("traffic", "world")
         return [origin.at(path, f"the world refuses it: {error}")]
+    if world.pre_days == 0 and config.market.budgets == "shared":
+        message = "budgets are set by the pre-period's spend, and pre_days is 0; expected at least 1 day"
+        return [origin.at(("experiment", "pre_days"), message, help='or set market.budgets = "unlimited"')]
     return []
 
 

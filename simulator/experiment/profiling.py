@@ -15,6 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqvault.store import HistoryBatch
 from simulator.experiment.config import ExperimentConfig
@@ -141,6 +142,29 @@ def _batches(most: int, every: bool) -> tuple[int, ...]:
     return tuple(sorted({most, *(2**i for i in range(most.bit_length()) if 2**i <= most)}))
 
 
+class _InOrder:
+    """Ever later requests with as many behaviours as are asked for; at the trace's end, from its start."""
+
+    def __init__(self, available: NDArray[np.int64]) -> None:
+        self._available, self._row = available, -1
+
+    def next(self, history: int) -> int:
+        """The next request whose user has `history` behaviours."""
+        later = np.flatnonzero(self._available[self._row + 1 :] >= history)
+        self._row = self._row + 1 + int(later[0]) if len(later) else _first(self._available, history)
+        return self._row
+
+
+def _first(available: NDArray[np.int64], history: int) -> int:
+    rows = np.flatnonzero(available >= history)
+    if len(rows) == 0:
+        raise ValueError(
+            f"No user of this world has {history} behaviours, expected some, to measure reading and "
+            "scoring them. Lower the arm's history or raise traffic.world.history_max."
+        )
+    return int(rows[0])
+
+
 class _Bench:
     """One arm's calls on prepared inputs."""
 
@@ -148,8 +172,9 @@ class _Bench:
         self._prepared, self._calls = prepared, calls
 
     def store(self, histories: list[int], repeats: int) -> dict[int, Samples]:
-        requests = {h: cycle(self._requests(h)) for h in histories}
-        return measure_store(lambda h: self._calls.read(next(requests[h]), h)[1], histories, repeats)
+        # In the trace's order, as in serving: a store that is ahead of a request has to look for its moment.
+        requests = _InOrder(self._prepared.history_available)
+        return measure_store(lambda h: self._calls.read(requests.next(h), h)[1], histories, repeats)
 
     def transport(self, histories: list[int], repeats: int) -> dict[int, Samples]:
         payloads = {h: cycle([p for _, p in self._payloads(h, _BATCHES)]) for h in histories}
@@ -180,13 +205,9 @@ class _Bench:
 
     def _requests(self, history: int) -> list[int]:
         """Requests of different users who have so many behaviours, spread over the trace."""
+        _first(self._prepared.history_available, history)
         rows = np.flatnonzero(self._prepared.history_available >= history)
         _, first = np.unique(self._prepared.requests.user_id[rows], return_index=True)
         rows = rows[first]
-        if len(rows) == 0:
-            raise ValueError(
-                f"No user of this world has {history} behaviours, expected some, to measure reading and "
-                "scoring them. Lower the arm's history or raise traffic.world.history_max."
-            )
         step = max(1, len(rows) // _USERS)
         return [int(row) for row in rows[::step]]

@@ -30,6 +30,7 @@ from simulator.experiment.tables import (
     Columns,
     impressions_table,
     ledger_table,
+    path_totals,
     served_columns,
     truth_table,
 )
@@ -66,8 +67,7 @@ def run_experiment(
         ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
         ResultsError: the folder cannot be written.
     """
-    resolve_device(config.experiment.device)
-    profile = load_profile(config)
+    profile = check_ready(config)
     folder = free_folder(out or RUNS / config.experiment.name)
     with RunWriter.create(folder, manifest(config, profile)) as writer:
         writer.write_text("experiment.toml", to_toml(config))
@@ -81,7 +81,7 @@ def run_experiment(
         writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
         for name, columns in cell.tables.items():
             writer.write_table(name, columns)
-        extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan)}
+        extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan, results)}
         writer.write_scorecard(scorecard(plan, cell, folder.name, extra))
         shutil.rmtree(folder / WORK, ignore_errors=True)
         writer.finish()
@@ -105,9 +105,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """An experiment's outcome under one budget: its tables."""
+    """An experiment's outcome under one budget: its tables, and the truth's totals on each path of clicks."""
 
     tables: dict[str, Columns]
+    paths: dict[str, Columns]
 
 
 class Tee:
@@ -122,15 +123,22 @@ class Tee:
         self._writer.stage(name, done, total)
 
 
-def load_profile(config: ExperimentConfig) -> ServiceProfile | None:
-    """The experiment's service-time profile; None for live service times.
+def check_ready(config: ExperimentConfig) -> ServiceProfile | None:
+    """Find out, before any work, what would end the experiment later; the profile, None for live times.
 
     Raises:
-        ProfileError: it is missing or damaged.
+        DeviceError: the device is absent.
+        ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
     """
+    resolve_device(config.experiment.device)
     if config.experiment.service_times == "live":
         return None
-    return load(config.experiment.profile_path)
+    profile = load(config.experiment.profile_path)
+    for name in config.arm_names:
+        profile.store_grid(config.arms[name].store_key)
+        for step in arm_ladder(config, name)[:-1]:
+            profile.score_grid(step.model or "")
+    return profile
 
 
 def make_plan(
@@ -205,13 +213,13 @@ class Judge:
         mixed = mix(self._arm_of, [pages[name] for name in names])
         experiment = np.flatnonzero(prepared.in_experiment)
         ab = market.experiment(mixed)
-        worlds = {name: market.experiment(pages[name]) for name in names}
+        worlds = {name: market.expected(pages[name]) for name in names}
         parts: list[tuple[NDArray[Any], Auctions]] = [(experiment, ab)]
         if len(experiment) < len(prepared.requests):
             before = np.flatnonzero(~prepared.in_experiment)
             parts.insert(0, (before, market.pre_period(pages[names[0]])))
         ladders = {name: arm_ladder(self._plan.config, name) for name in names}
-        ledger = {"ab": ab} | {f"all:{name}": world for name, world in worlds.items()}
+        ledger = {"ab": ab} | {f"all:{name}": paths[0] for name, paths in worlds.items()}
         tables = {
             "served": served_columns(prepared, {n: (ladders[n], served[n]) for n in names}, self._arm_of),
             "impressions": impressions_table(prepared, parts, self._arm_of, names),
@@ -219,7 +227,7 @@ class Judge:
             "ledger": ledger_table(ledger, market.budgets, market.days),
         }
         tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-        return Cell(tables)
+        return Cell(tables, path_totals(worlds))
 
 
 def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
@@ -243,16 +251,21 @@ def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[
         level=config.experiment.level,
         extra=extra,
     )
-    return build_scorecard(question, cell.tables["users"], cell.tables["served"], cell.tables["truth"])
+    tables = cell.tables
+    return build_scorecard(question, tables["users"], tables["served"], tables["truth"], cell.paths)
 
 
-def scorecard_extra(plan: Plan) -> dict[str, Any]:
+def scorecard_extra(plan: Plan, results: Mapping[str, ArmResult]) -> dict[str, Any]:
     """Top-level scorecard entries beside the statistics."""
     models = {}
     for name in plan.config.arm_names:
         spec = arm_specs(plan.config, name)[0]
         models[name] = {"model": spec.key, **plan.trained[spec].metrics}
-    return {"profile_machine": _machine(plan.profile), "models": models}
+    # Lookups beyond what was measured got the edge of the grid: the reader should know.
+    outside = {
+        name: sum(result.notes.get("outside_profile", {}).values()) for name, result in results.items()
+    }
+    return {"profile_machine": _machine(plan.profile), "models": models, "outside_profile": outside}
 
 
 def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:

@@ -92,15 +92,28 @@ def impressions_table(
     return table
 
 
-def truth_table(prepared: Prepared, worlds: Mapping[str, Auctions]) -> Columns:
-    """Expected outcomes of the experiment's requests in each arm's own world."""
+def truth_table(prepared: Prepared, worlds: Mapping[str, Sequence[Auctions]]) -> Columns:
+    """Expected outcomes of the experiment's requests in each arm's own world, the mean of its paths."""
     rows = np.flatnonzero(prepared.in_experiment)
     requests = prepared.requests
     parts = []
-    for name, auctions in worlds.items():
-        columns: Columns = dict(truth_columns(auctions, requests.request_id[rows], requests.user_id[rows]))
+    for name, paths in worlds.items():
+        made = [truth_columns(path, requests.request_id[rows], requests.user_id[rows]) for path in paths]
+        columns: Columns = dict(made[0])
+        for column in columns:
+            if column.startswith("expected_"):
+                columns[column] = np.stack([one[column] for one in made]).astype(np.float64).mean(0)
         parts.append({"arm": np.full(len(rows), name, dtype=object)} | columns)
     return _stacked(parts)
+
+
+def path_totals(worlds: Mapping[str, Sequence[Auctions]]) -> dict[str, Columns]:
+    """By arm, each expected outcome's total on every path: how much the truth depends on drawn clicks."""
+    names = ("impressions", "clicks", "conversions", "revenue", "advv")
+    return {
+        arm: {f"expected_{n}": np.array([getattr(p, f"expected_{n}").sum() for p in paths]) for n in names}
+        for arm, paths in worlds.items()
+    }
 
 
 def ledger_table(worlds: Mapping[str, Auctions], budgets: Array, days: Array) -> Columns:

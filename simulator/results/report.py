@@ -83,6 +83,10 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
     methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
     if methods:
         lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
+    outside = {arm: n for arm, n in (scorecard.get("outside_profile") or {}).items() if n}
+    if outside:
+        counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
+        lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
     missing = {effect.reason: None for effect in effects(scorecard) if effect.reason}
     return lines + [f"No estimate or interval: {reason}" for reason in missing]
 

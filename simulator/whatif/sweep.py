@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laser.scoring.runtime import resolve_device
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.run import (
@@ -20,7 +19,7 @@ from simulator.experiment.run import (
     WORK,
     Judge,
     Tee,
-    load_profile,
+    check_ready,
     make_plan,
     manifest,
     scorecard,
@@ -67,8 +66,8 @@ def run_sweep(
             'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
             "measurement. Make one with `laser-ab profile` and set experiment.profile to it."
         )
-    resolve_device(config.experiment.device)
-    profile = load_profile(config)
+    profile = check_ready(config)
+    assert profile is not None  # not live
     folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
     with SweepWriter.create(folder, manifest(config, profile)) as writer:
         writer.write_text("experiment.toml", to_toml(config))
@@ -81,7 +80,7 @@ def run_sweep(
         rows: list[dict[str, Any]] = []
         for index, budget_ms in enumerate(grid_ms):
             told.stage("cells", index, len(grid_ms))
-            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan)}
+            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan, results)}
             card = scorecard(plan, judge.cell(index), f"{folder.name}/cells/{index:03d}", extra)
             writer.write_cell(index, card)
             rows += cell_rows(index, float(budget_ms), card, config.arm_names)
