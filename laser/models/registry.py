@@ -25,18 +25,13 @@ def build_model(config: ModelConfig, seed: int) -> RankingModel:
     Raises:
         ValueError: the kind is unknown or does not build a RankingModel, or an option is unknown.
     """
-    factory = _factory(config.kind)
+    model_class = _model_class(config.kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = factory(config)
-    if not isinstance(model, RankingModel):
-        raise ValueError(
-            f"model kind {config.kind!r} builds a {type(model).__name__}, expected a RankingModel."
-        )
-    return model
+        return model_class(config)
 
 
-def _factory(kind: str) -> Callable[[ModelConfig], RankingModel]:
+def _model_class(kind: str) -> Callable[[ModelConfig], RankingModel]:
     path = BUILT_IN.get(kind, kind if ":" in kind else None)
     if path is None:
         plugins = {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
@@ -48,10 +43,13 @@ def _factory(kind: str) -> Callable[[ModelConfig], RankingModel]:
         path = plugins[kind].value
     module, _, name = path.partition(":")
     try:
-        factory: Callable[[ModelConfig], RankingModel] = getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"model kind {kind!r} leads to {path!r}, which cannot be imported: {error}. "
-            'Expected "package.module:Class".'
+            f"model kind {kind!r} leads to {path!r}, which cannot be imported: {error}. Expected "
+            '"package.module:Class" of an installed package, or of a folder on PYTHONPATH.'
         ) from error
-    return factory
+    if not (isinstance(found, type) and issubclass(found, RankingModel)):
+        raise ValueError(f"model kind {kind!r} leads to {found!r}, expected a subclass of RankingModel.")
+    model_class: Callable[[ModelConfig], RankingModel] = found
+    return model_class

@@ -101,7 +101,10 @@ def build_scorecard(
     compared = {
         name: _metric_entries(question, users, latency, worlds, paths, name) for name in question.treatments
     }
-    judged = {name: verdict(compared[name], question.primary, srm) for name in question.treatments}
+    judged = {
+        name: verdict(compared[name], question.primary, srm, min(counts[question.control], counts[name]))
+        for name in question.treatments
+    }
     if len(question.arms) == 2:
         other = question.treatments[0]
         roles = {"control": question.control, "treatment": other}

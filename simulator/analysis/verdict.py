@@ -8,6 +8,7 @@ from typing import Any
 from simulator.analysis.metrics import GUARDRAILS
 from simulator.analysis.srm import Srm
 from simulator.results.numbers import percent
+from simulator.results.scorecard import MIN_UNITS
 
 LOWER_IS_BETTER = frozenset({"p99_ms"})
 
@@ -20,19 +21,25 @@ _NAMES = {
 }
 
 
-def verdict(metrics: Mapping[str, Mapping[str, Any]], primary: str, srm: Srm) -> dict[str, Any]:
+def verdict(
+    metrics: Mapping[str, Mapping[str, Any]], primary: str, srm: Srm, users: int = MIN_UNITS
+) -> dict[str, Any]:
     """Judge a treatment.
 
     Args:
         metrics: the scorecard's metric entries.
         primary: the metric the decision is about.
         srm: the split's check.
+        users: of the smaller of the two arms; below MIN_UNITS no interval is trusted.
 
     Returns:
         decision: "invalid" (the split is broken), "stop" (the primary metric, or a guardrail, is shown
             to be worse), "ship" (the primary is shown to be better and no guardrail worse) or
             "inconclusive"; text: why; rules: each rule and whether it held.
     """
+    if users < MIN_UNITS:
+        few = f"An arm has {users} users; {MIN_UNITS} are needed."
+        metrics = {name: {**entry, "ci": None, "reason": few} for name, entry in metrics.items()}
     entry = metrics[primary]
     broken = srm.status in ("alert", "empty")
     better, worse = _better(primary, entry), _worse(primary, entry)
@@ -49,16 +56,16 @@ def verdict(metrics: Mapping[str, Mapping[str, Any]], primary: str, srm: Srm) ->
     if broken:
         decision, text = "invalid", srm.text
     elif worse or fallen:
-        names = " and ".join(_NAMES[name] for name in ([primary] if worse else []) + fallen)
-        decision, text = "stop", f"The A/B shows that treatment worsens {names}. {_found(primary, entry)}"
+        worsened = ([primary] if worse else []) + fallen
+        names = " and ".join(_NAMES[name] for name in worsened)
+        told = [_found(name, metrics[name]) + " " + _truth(name, metrics[name]) for name in worsened]
+        decision, text = "stop", f"The A/B shows that treatment worsens {names}. {' '.join(told)}"
     elif better:
-        decision, text = (
-            "ship",
-            f"The A/B shows that treatment improves {_NAMES[primary]}. {_found(primary, entry)}",
-        )
+        text = f"The A/B shows that treatment improves {_NAMES[primary]}. {_found(primary, entry)}"
+        decision, text = "ship", f"{text} {_truth(primary, entry)}"
     else:
-        decision, text = "inconclusive", _cannot_tell(primary, entry)
-    return {"decision": decision, "text": f"{text} {_truth(primary, entry)}", "rules": rules}
+        decision, text = "inconclusive", f"{_cannot_tell(primary, entry)} {_truth(primary, entry)}"
+    return {"decision": decision, "text": text, "rules": rules}
 
 
 def _better(name: str, entry: Mapping[str, Any]) -> bool:
@@ -81,8 +88,6 @@ def _interval(entry: Mapping[str, Any]) -> str:
 
 
 def _found(name: str, entry: Mapping[str, Any]) -> str:
-    if entry.get("ci") is None:
-        return ""
     level = f"{100 * entry['level']:g}%"
     return f"Its estimate for {_NAMES[name]} is {_lift(entry['lift'])} ({level} interval {_interval(entry)})."
 
@@ -104,7 +109,7 @@ def _truth(name: str, entry: Mapping[str, Any]) -> str:
     lift, ci = entry.get("true_lift"), entry.get("ci")
     if lift is None:
         return "The truth is not known: no all-control and all-treatment worlds were run."
-    text = f"The truth, which only a simulation knows, is {_lift(lift)}"
+    text = f"The truth for {_NAMES[name]}, which only a simulation knows, is {_lift(lift)}"
     if entry.get("true_se") is not None:
         text += f" (standard error {percent(entry['true_se'])})"
     if ci is not None and not ci[0] <= lift <= ci[1]:

@@ -6,6 +6,7 @@ world -> models -> each arm: timing plane, store, scores -> market worlds -> tab
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laser.models import build_model
 from laser.scoring.runtime import resolve_device
+from seqvault.store import open_store
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.experiment.arms import ArmResult, ArmTask, calibrated, serve_arm
 from simulator.experiment.assignment import assign
-from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.config import ExperimentConfig, to_toml, world_config
 from simulator.experiment.environment import commit, hardware, versions
 from simulator.experiment.outcomes import Market, arm_pages, mix
 from simulator.experiment.parallel import run_tasks
@@ -35,7 +38,15 @@ from simulator.experiment.tables import (
     truth_table,
 )
 from simulator.experiment.timing import Clock, make_clock
-from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, arm_specs, train_models
+from simulator.experiment.training import (
+    ModelSpec,
+    TrainedModel,
+    arm_ladder,
+    arm_specs,
+    needed_models,
+    sized,
+    train_models,
+)
 from simulator.market.auction import Auctions
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
 from simulator.serving.profile import ServiceProfile, load
@@ -70,22 +81,29 @@ def run_experiment(
     profile = check_ready(config)
     folder = free_folder(out or RUNS / config.experiment.name)
     with RunWriter.create(folder, manifest(config, profile)) as writer:
-        writer.write_text("experiment.toml", to_toml(config))
-        told = Tee(progress or Silent(), writer)
-        plan = make_plan(config, profile, writer, told, jobs)
-        budgets = (plan.clock.budget_s,)
-        results = serve_arms(plan, budgets, folder, told, jobs)
-        told.stage("market", 0, 1)
-        cell = Judge(plan, results).cell(0)
-        told.stage("market", 1, 1)
-        writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
-        for name, columns in cell.tables.items():
-            writer.write_table(name, columns)
-        extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan, results)}
-        writer.write_scorecard(scorecard(plan, cell, folder.name, extra))
-        shutil.rmtree(folder / WORK, ignore_errors=True)
+        try:
+            _run(config, profile, writer, Tee(progress or Silent(), writer), jobs)
+        finally:
+            shutil.rmtree(folder / WORK, ignore_errors=True)
         writer.finish()
     return folder
+
+
+def _run(
+    config: ExperimentConfig, profile: ServiceProfile | None, writer: RunWriter, told: Progress, jobs: int
+) -> None:
+    """Everything between a run folder's first file and its last."""
+    writer.write_text("experiment.toml", to_toml(config))
+    plan = make_plan(config, profile, writer, told, jobs)
+    results = serve_arms(plan, (plan.clock.budget_s,), writer.path, told, jobs)
+    told.stage("market", 0, 1)
+    cell = Judge(plan, results).cell(0)
+    told.stage("market", 1, 1)
+    writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+    for name, columns in cell.tables.items():
+        writer.write_table(name, columns)
+    extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan, results)}
+    writer.write_scorecard(scorecard(plan, cell, writer.path.name, extra))
 
 
 @dataclass(frozen=True)
@@ -128,9 +146,19 @@ def check_ready(config: ExperimentConfig) -> ServiceProfile | None:
 
     Raises:
         DeviceError: the device is absent.
+        StoreError: a store cannot be opened with its options.
+        ValueError: a model cannot be built with its options.
         ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
     """
     resolve_device(config.experiment.device)
+    for spec in needed_models(config):
+        build_model(sized(world_config(config), spec), config.training_seed)
+    for arm in config.arms.values():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_store(arm.store, Path(folder), **arm.store_options),
+        ):
+            pass  # it opens with these options
     if config.experiment.service_times == "live":
         return None
     profile = load(config.experiment.profile_path)

@@ -130,7 +130,7 @@ class Experiment(Table):
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(
-        default=1, ge=1, description="Fixed here because scores must not depend on the machine."
+        default=1, ge=1, le=1024, description="Fixed here because scores must not depend on the machine."
     )
     ingest_delay_s: float = Field(default=60.0, ge=0, description="From a behaviour to its being readable.")
     training_seed: int | None = Field(
@@ -143,6 +143,15 @@ class Experiment(Table):
         if value == "all":
             raise _problem(
                 'feedback = "all" (ad clicks return to the histories) does not exist yet; use "organic"'
+            )
+        return value
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _name_is_a_folder_name(cls, value: str) -> str:
+        if value in (".", "..") or any(c in "/\\" or ord(c) < 32 for c in value):
+            raise _problem(
+                f"found {value!r}, expected a name that can be a folder's: no slash, no control character"
             )
         return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laser.checkpoint import load, save
+from laser.checkpoint import CheckpointError, load, save
 from laser.examples import ExampleSet
 from laser.models import ModelConfig, RankingModel
 from laser.scoring.runtime import Scorer, resolve_device
@@ -27,6 +27,7 @@ from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.settings import Training
 from simulator.serving.arm import LadderStep, build_ladder
 from simulator.traffic.behaviours import ACTIONS, SCENES
+from simulator.world.config import WorldConfig
 from simulator.world.draws import uniform
 
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
@@ -162,7 +163,7 @@ def _train_one(task: _Task) -> TrainedModel:
     path = task.out / f"{spec.key}.ckpt"
     start_s = time.perf_counter()
     if spec.checkpoint is not None:
-        model = load(Path(spec.checkpoint))[0]
+        model = _loaded(prepared, spec, Path(spec.checkpoint))
     else:
         model = train(
             model_config(prepared, spec),
@@ -176,13 +177,36 @@ def _train_one(task: _Task) -> TrainedModel:
     return TrainedModel(spec, path, platt, metrics, seconds)
 
 
+def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:
+    """A checkpoint that is the arm's model, of this world's sizes.
+
+    Raises:
+        CheckpointError: it is missing, damaged or another model.
+    """
+    model = load(path)[0]
+    found, expected = asdict(model.config), asdict(model_config(prepared, spec))
+    if found != expected:
+        differing = ", ".join(
+            f"{k} {found[k]!r} (expected {expected[k]!r})" for k in found if found[k] != expected[k]
+        )
+        raise CheckpointError(
+            f"{path}: found a model with {differing}. Give the arm the checkpoint of its own model, "
+            "trained on a world of these sizes, or leave `checkpoint` out."
+        )
+    return model
+
+
 def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:
-    """The model's sizes in this world."""
-    catalogue = prepared.world.catalogue
+    """The model in this experiment's world."""
+    return sized(prepared.world.config, spec)
+
+
+def sized(world: WorldConfig, spec: ModelSpec) -> ModelConfig:
+    """The model in a world of these sizes."""
     return ModelConfig(
         kind=spec.kind,
-        categories=prepared.world.config.categories,
-        ads=len(catalogue.ad_id),
+        categories=world.categories,
+        ads=world.ads,
         scenes=SCENES,
         actions=ACTIONS,
         width=spec.width,

@@ -132,7 +132,7 @@ def test_a_dotted_path_builds_a_model_and_nonsense_is_refused() -> None:
         build_model(config("dinn"), 0)
     with pytest.raises(ValueError, match="cannot be imported"):
         build_model(config("laser.models.base:Missing"), 0)
-    with pytest.raises(ValueError, match="expected a RankingModel"):
+    with pytest.raises(ValueError, match="expected a subclass of RankingModel"):
         build_model(config("builtins:str"), 0)
     with pytest.raises(ValueError, match=r"no option \['segmnt'\]"):
         build_model(config("laser", segmnt=5), 0)
