@@ -112,7 +112,8 @@ def train(
         schedule.step()
         if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
             progress(done, steps, loss)
-        if keeper is not None and keeper.due():
+        # Also after the last step: what follows a training may take long, and be interrupted too.
+        if keeper is not None and (done == steps or keeper.due()):
             keeper.save(pack(done, model, optimiser, schedule, device))
     return model.to("cpu").eval()
 

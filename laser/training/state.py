@@ -17,7 +17,7 @@ from laser.models import RankingModel
 
 
 class Keeper(Protocol):
-    """Where a training keeps its state; it asks after every step."""
+    """Where a training keeps its state; it asks after every step, and saves after the last in any case."""
 
     def load(self) -> bytes | None:
         """The state to go on from; None to begin."""

@@ -119,7 +119,7 @@ def _check_inputs(folder: Folder, began: dict[str, Any], config: ExperimentConfi
     current_files = _digests(config)
     for path, expected in began["files"].items():
         if path != CONFIG:
-            before[path], now[path] = f"SHA-256 {expected[:12]}", f"SHA-256 {current_files[path][:12]}"
+            before[path], now[path] = _short(expected), _short(current_files[path])
     changed = [
         f"  {name}: {before[name]} when it began, {found} now"
         for name, found in now.items()
@@ -130,6 +130,10 @@ def _check_inputs(folder: Folder, began: dict[str, Any], config: ExperimentConfi
             f"{folder.path}: found other inputs than the {folder.manifest['kind']} began with, expected the "
             "same:\n" + "\n".join(changed) + f"\nBring them back, or start it again: {_again(folder)}."
         )
+
+
+def _short(digest: str) -> str:
+    return digest if digest == "missing" else f"SHA-256 {digest[:12]}"
 
 
 def _again(folder: Folder) -> str:
