@@ -136,8 +136,9 @@ class FolderWriter:
         try:
             # Again: another process may have ended it before we had the lock.
             manifest = cls._check_unfinished(path, read_manifest(path))
-            for left in path.glob(".*.tmp"):  # half-written by a killed process
-                left.unlink(missing_ok=True)
+            for left in path.rglob(".*"):  # half-written by a killed process
+                if left.is_file():
+                    left.unlink(missing_ok=True)
             again: dict[str, Any] = {"status": "running", "finished": None, "stages": [], "error": None}
             resumed = [*(manifest.get("resumed") or []), _now()]
             writer = cls(path, {**manifest, **again, "resumed": resumed}, lock)

@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 from simulator.experiment import checkpoints, interrupts
 from simulator.experiment.checkpoints import ScoreFiles, TrainingFile, read, write
+from simulator.experiment.parallel import run_tasks
+from simulator.experiment.progress import Silent
 from simulator.results.errors import ResultsError
 
 
@@ -143,6 +147,39 @@ def test_the_first_signal_asks_and_the_second_ends_at_once(capfd: pytest.Capture
         finally:
             signal.signal(number, before)
     assert capfd.readouterr().err.count("Stopping at the next checkpoint") == 2
+
+
+def stubborn(task: int) -> None:
+    """Work without a checkpoint."""
+    threading.Event().wait(60.0)
+
+
+def patient(task: int) -> int:
+    """Work with many."""
+    while task:
+        interrupts.check()
+        threading.Event().wait(0.01)
+    return task
+
+
+@pytest.mark.parametrize(("work", "signals"), [(patient, 1), (stubborn, 2)])
+def test_workers_are_waited_for_once_asked_and_ended_when_asked_twice(
+    work: Callable[[int], object], signals: int
+) -> None:
+    def send() -> None:
+        for _ in range(signals):
+            waiting.wait(3.0)  # the workers are at it
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    waiting, begun_s = threading.Event(), time.monotonic()
+    with interrupts.stops_at_checkpoints():
+        sender = threading.Thread(target=send)
+        sender.start()
+        with pytest.raises(KeyboardInterrupt) as told:
+            run_tasks(work, [1, 2, 3], 2, Silent(), "work")
+        sender.join()
+    assert isinstance(told.value, interrupts.Interrupted) == (signals == 1)
+    assert time.monotonic() - begun_s < 40.0
 
 
 def test_whoever_is_deaf_to_ctrl_c_stays_so() -> None:

@@ -54,7 +54,7 @@ def interrupted_run(out: Path, looks: int, config: ExperimentConfig | None = Non
 def whole(folder: Path) -> dict[str, bytes]:
     """Everything a finished folder promises to be the same."""
     assert not (folder / "work").exists()
-    assert not list(folder.glob(".*"))
+    assert not list(folder.rglob(".*"))
     cards = {path.name: path.read_bytes() for path in folder.glob("scorecard.json")}
     return table_bytes(folder) | cards
 
