@@ -74,12 +74,8 @@ def _progress(folder: Folder) -> None:
 
 
 def _resume(folder: Folder) -> None:
-    if _kind(folder) == "sweep":
-        st.write("What it had computed stays here. To sweep again, into a new folder:")
-        st.code(f"laser-ab sweep {folder.path / 'experiment.toml'} --out {folder.path}-2", language="bash")
-    else:
-        st.write("To continue it, when what stopped it is gone:")
-        st.code(f"laser-ab run --resume {folder.path}", language="bash")
+    st.write("To continue it, when what stopped it is gone:")
+    st.code(f"laser-ab {_kind(folder)} --resume {folder.path}", language="bash")
 
 
 def _where(folder: Folder) -> str:

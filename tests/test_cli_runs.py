@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulator.experiment.config import load_config, to_toml
+from simulator.experiment.run import manifest
 from simulator.results.read import read_run
 from simulator.results.run_folder import RunWriter
 
@@ -49,13 +50,14 @@ def test_a_run_writes_its_folder_and_prints_one_document(tmp_path: Path) -> None
     assert kept == load_config(Path(LIVE), TINY, environment={})
 
 
-def test_resume_starts_an_interrupted_run_again_beside_it(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path / "run", {"name": "live"}) as writer:
-        writer.write_text("experiment.toml", to_toml(load_config(Path(LIVE), TINY, environment={})))
+def test_resume_continues_an_interrupted_live_run_in_place(tmp_path: Path) -> None:
+    config = load_config(Path(LIVE), TINY, environment={})
+    with RunWriter.create(tmp_path / "run", manifest(config, None), {"experiment.toml": to_toml(config)}):
+        pass
     done = call("run", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert read_run(tmp_path / "run-2").status == "finished"
-    assert read_run(tmp_path / "run").status == "interrupted"
+    assert read_run(tmp_path / "run").status == "finished"
+    assert not (tmp_path / "run-2").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
@@ -73,6 +75,6 @@ def test_an_interrupt_exits_130_and_leaves_a_readable_folder(tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.startswith("\ninterrupted")
+    assert told.endswith("Continue it:\n  laser-ab run --resume run\n")
     assert "Traceback" not in told
     assert read_run(tmp_path / "run").status == "interrupted"

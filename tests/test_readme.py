@@ -38,7 +38,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(line: str, desk: Path) -> subprocess.CompletedProcess[str]:
     arguments, _, target = line.partition(">")
     words = shlex.split(arguments)[1:]
-    if words[0] in ("run", "sweep"):
+    if words[0] in ("run", "sweep") and "--resume" not in words:
         words += SMALLER
     done = subprocess.run(
         [*PROGRAM, *words], capture_output=True, text=True, cwd=desk, check=False, timeout=280

@@ -7,7 +7,7 @@ bit for bit on the same machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from laser.examples import ExampleSet
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.scoring.runtime import resolve_device
+from laser.training.state import Keeper, pack, restore
 
 Progress = Callable[[int, int, float], None]
 
@@ -77,6 +78,7 @@ def train(
     examples: ExampleSet,
     seed: int,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> RankingModel:
     """Train a model from scratch and return it in evaluation mode, on the CPU.
 
@@ -85,6 +87,8 @@ def train(
         examples: what to learn from; p_true and user are not read.
         seed: draws the weights, the order of the requests and the history lengths.
         progress: called as (steps done, steps in all, last loss) about a hundred times.
+        keeper: keeps the state on the way; a training that goes on from it ends with the same weights,
+            bit for bit, as one that was never interrupted.
 
     Raises:
         ValueError: no examples, or an id beyond what the model is built for.
@@ -94,35 +98,55 @@ def train(
     device = resolve_device(train.device)
     torch.set_num_threads(train.threads)
     keep_freed_memory()
+    steps = -(-len(examples) // train.batch) * train.epochs
+    model = _start(config, examples, seed).to(device).train()
+    optimiser, schedule = _optimiser(model, train, steps)
+    kept = None if keeper is None else keeper.load()
+    begun = 0 if kept is None else restore(kept, model, optimiser, schedule, device)
+    for done, (rows, length) in enumerate(_batches(train, len(examples), seed), start=1):
+        if done <= begun:  # drawn again only to reach the generator's position
+            continue
+        optimiser.zero_grad(set_to_none=True)
+        loss = _accumulate(model, examples, rows, length, device)
+        optimiser.step()
+        schedule.step()
+        if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
+            progress(done, steps, loss)
+        # Also after the last step: what follows a training may take long, and be interrupted too.
+        if keeper is not None and (done == steps or keeper.due()):
+            keeper.save(pack(done, model, optimiser, schedule, device))
+    return model.to("cpu").eval()
+
+
+def _start(config: ModelConfig, examples: ExampleSet, seed: int) -> RankingModel:
+    """A fresh model that begins at the log's click rate."""
     model = build_model(config, seed)
     shown = examples.shown
     clicks = int(examples.label[shown].sum())
     model.head.start_at((clicks + 1.0) / (int(shown.sum()) + 2.0))
-    model.to(device).train()
-    batches = -(-len(examples) // train.batch)
-    steps = batches * train.epochs
+    return model
+
+
+def _optimiser(
+    model: RankingModel, train: TrainConfig, steps: int
+) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
     table = [model.category.weight]
     others = [weights for weights in model.parameters() if weights is not model.category.weight]
     rates = [train.learning_rate, train.learning_rate * train.table_rate]
     groups: list[dict[str, Any]] = [{"params": others}, {"params": table}]
     optimiser = torch.optim.Adam(groups)
     # The schedule wants at least one step on either side of its peak.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
+
+
+def _batches(train: TrainConfig, examples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """The rows and the history length of every step, the same for the same seed."""
     draws = np.random.Generator(np.random.Philox(key=seed))
-    done = 0
     for _ in range(train.epochs):
-        order = draws.permutation(len(examples))
-        for start in range(0, len(examples), train.batch):
-            rows = order[start : start + train.batch]
-            length = round(train.history * train.lengths[int(draws.integers(len(train.lengths)))])
-            optimiser.zero_grad(set_to_none=True)
-            loss = _accumulate(model, examples, rows, length, device)
-            optimiser.step()
-            schedule.step()
-            done += 1
-            if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
-                progress(done, steps, loss)
-    return model.to("cpu").eval()
+        order = draws.permutation(examples)
+        for start in range(0, examples, train.batch):
+            share = train.lengths[int(draws.integers(len(train.lengths)))]
+            yield order[start : start + train.batch], round(train.history * share)
 
 
 def check_examples(examples: ExampleSet, config: ModelConfig) -> None:

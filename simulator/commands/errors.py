@@ -41,7 +41,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if os.environ.get("LASER_AB_DEBUG"):
                 traceback.print_exc()
             message, code = explain(error)
-            print(message, file=sys.stderr)
+            print("\n".join([message, *getattr(error, "__notes__", ())]), file=sys.stderr)
             raise typer.Exit(code) from error
 
     return run
@@ -53,10 +53,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     from simulator.experiment.config_errors import ConfigError
 
     if isinstance(error, KeyboardInterrupt):
-        return (
-            "\ninterrupted: what was written is kept. Continue a run with laser-ab run --resume RUN.",
-            INTERRUPTED,
-        )
+        command = getattr(error, "command", None)
+        if command is None:
+            return "\ninterrupted", INTERRUPTED
+        return f"\ninterrupted: what was computed is kept. Continue it:\n  {command}", INTERRUPTED
     if isinstance(error, ConfigError):
         return str(error), USAGE
     if isinstance(error, MemoryError):

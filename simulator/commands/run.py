@@ -18,7 +18,8 @@ def run(
         Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Bring an interrupted run to its end.")
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Continue an interrupted run where it stood."),
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
@@ -73,36 +74,29 @@ def _simulate(
 ) -> None:
     from simulator.commands.output import progress
     from simulator.commands.verdicts import parse_fail_on
+    from simulator.experiment.interrupts import stops_at_checkpoints
     from simulator.experiment.run import run_experiment
 
     checks = parse_fail_on(fail_on)  # before the work, which may take an hour
-    with progress(quiet) as told:
+    with stops_at_checkpoints(), progress(quiet) as told:
         folder = run_experiment(config, out, jobs=jobs, progress=told)
     _show(folder, source, as_json, checks)
 
 
 def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str | None) -> None:
     """Bring an interrupted run to its end. A finished one is only shown: scripts may call this twice."""
+    from simulator.commands.output import progress
     from simulator.commands.verdicts import parse_fail_on
-    from simulator.experiment.config import load_config
+    from simulator.experiment.interrupts import stops_at_checkpoints
     from simulator.results.read import read_run
 
     checks = parse_fail_on(fail_on)
-    found = read_run(folder)
-    if found.problem is not None:
-        raise found.problem
-    if found.status == "finished":
-        _show(folder, str(folder / "experiment.toml"), as_json, checks)
-        return
-    if found.status == "running":
-        raise ValueError(
-            f"{folder}: found a run that is still running, expected an interrupted one. Let it end."
-        )
-    # The folder's file is resolved: today's environment must not change yesterday's run.
-    config = load_config(folder / "experiment.toml", environment={})
-    # From the start, in the next free folder: the same file and seed give the same tables.
-    print(f"{folder} stays as it is; its experiment starts again in a new folder.", file=sys.stderr)
-    _simulate(config, str(folder / "experiment.toml"), folder, jobs, as_json, quiet, fail_on)
+    if read_run(folder).status != "finished":
+        from simulator.experiment.run import resume_experiment  # torch: nothing to show needs it
+
+        with stops_at_checkpoints(), progress(quiet) as told:
+            resume_experiment(folder, jobs=jobs, progress=told)
+    _show(folder, str(folder / "experiment.toml"), as_json, checks)
 
 
 def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> None:

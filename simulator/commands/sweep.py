@@ -7,15 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator.commands.options import ConfigFile, Jobs, Json, Out, Overrides, Quiet, Seed
+from simulator.commands.options import Jobs, Json, Out, Overrides, Quiet, Seed
 
 
 def sweep(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="SWEEP", help="Continue an interrupted sweep where it stood."),
+    ] = None,
     budget: Annotated[
-        str,
-        typer.Option("--budget", metavar="auto|LO:HI:STEP", help="Budgets in ms, such as 20:120:10."),
-    ] = "auto",
+        str | None,
+        typer.Option(
+            "--budget", metavar="auto|LO:HI:STEP", help="Budgets in ms, such as 20:120:10; auto by default."
+        ),
+    ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
     out: Out = None,
@@ -27,12 +35,38 @@ def sweep(
     from simulator.commands.output import progress
     from simulator.experiment.config import load_config
 
-    check_budgets(budget)
+    if (config is None) == (resume is None):
+        raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
+    if resume is not None:
+        if overrides or seed is not None or out is not None or budget is not None:
+            raise typer.BadParameter(
+                "a sweep continues as it began: leave out --budget, --set, --seed and --out",
+                param_hint="--resume",
+            )
+        _continue(resume, jobs, as_json, quiet)
+        return
+    assert config is not None
+    check_budgets(budget or "auto")
     resolved = load_config(config, overrides or [], seed)
+    from simulator.experiment.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
-    with progress(quiet) as told:
-        folder = run_sweep(resolved, budget, out, jobs=jobs, progress=told)
+    with stops_at_checkpoints(), progress(quiet) as told:
+        folder = run_sweep(resolved, budget or "auto", out, jobs=jobs, progress=told)
+    show(folder, as_json)
+
+
+def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:
+    """Bring an interrupted sweep to its end; a finished one is only shown."""
+    from simulator.commands.output import progress
+    from simulator.experiment.interrupts import stops_at_checkpoints
+    from simulator.results.read import read_sweep
+
+    if read_sweep(folder).status != "finished":
+        from simulator.whatif.sweep import resume_sweep  # torch: nothing to show needs it
+
+        with stops_at_checkpoints(), progress(quiet) as told:
+            resume_sweep(folder, jobs=jobs, progress=told)
     show(folder, as_json)
 
 

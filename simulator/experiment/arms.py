@@ -7,13 +7,18 @@ union of the (request, ladder step) pairs they need is scored once.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.experiment import interrupts
+from simulator.experiment.checkpoints import ignore, read, write
 from simulator.experiment.config import parse_config
 from simulator.experiment.live import serve_live
 from simulator.experiment.prepare import Prepared, prepare
@@ -36,7 +41,7 @@ class ArmTask:
         trained: the experiment's models.
         clock, profile: the timing plane's.
         budgets_s: the latency budgets to serve under, None for no deadline.
-        folder: where the arm's store lives meanwhile.
+        folder: the arm's checkpoints, and its store meanwhile.
     """
 
     config: str
@@ -67,38 +72,79 @@ class ArmResult:
 def serve_arm(task: ArmTask) -> ArmResult:
     """Serve the trace with one arm, read its store and run its models."""
     prepared = prepare(parse_config(task.config))
-    try:
+    interrupts.check()
+    with _store_folder(task.folder) as store:
         if prepared.config.experiment.service_times == "live":
-            return _live(prepared, task)
-        return _from_profile(prepared, task)
-    finally:
-        shutil.rmtree(task.folder, ignore_errors=True)
+            return _live(prepared, task, store)
+        return _from_profile(prepared, task, store)
 
 
-def _from_profile(prepared: Prepared, task: ArmTask) -> ArmResult:
+@contextmanager
+def _store_folder(folder: Path) -> Iterator[Path]:
+    """A fresh folder for the arm's store, removed in the end.
+
+    Fresh, because a worker whose parent was killed may still write to its own for a second.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("store-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix="store-", dir=folder, ignore_cleanup_errors=True) as store:
+        yield Path(store)
+
+
+def _from_profile(prepared: Prepared, task: ArmTask, store: Path) -> ArmResult:
     arm = serving_arm(prepared.config, task.name)
     clamped: dict[str, int] = {}
     served = []
     for budget_s in task.budgets_s:
+        interrupts.check()
         times = profile_times(prepared, task.name, task.profile)
         served.append(serve(task.clock.sim_arrival_s, prepared.history_available, arm, times, budget_s))
         clamped = {stage: clamped.get(stage, 0) + count for stage, count in times.clamped.items()}
     needed = needed_scores(prepared, task.name, served)
-    logits = score_needed(prepared, task.name, needed, task.trained, task.folder)
+    logits = score_needed(prepared, task.name, needed, task.trained, store / "profile", task.folder)
     return ArmResult(task.name, tuple(served), logits, {"outside_profile": clamped})
 
 
-def _live(prepared: Prepared, task: ArmTask) -> ArmResult:
+def _live(prepared: Prepared, task: ArmTask, store: Path) -> ArmResult:
+    """Serve an arm, or take what an earlier process measured; never half of each.
+
+    Measured times cannot be replayed, so an arm that was interrupted is served from its beginning.
+    """
+    kept = _kept(task)
+    if kept is not None:
+        return kept
     (budget_s,) = task.budgets_s
     served, logits, notes = serve_live(
-        prepared, task.name, task.clock, task.profile, budget_s, task.trained, task.folder / "live"
+        prepared, task.name, task.clock, task.profile, budget_s, task.trained, store / "live"
     )
     # What no live call computed: the control's full-history scores of degraded pre-period requests.
     missing = needed_scores(prepared, task.name, [served]) & np.isnan(logits[:, :, 0]).T
     if missing.any():
-        rest = score_needed(prepared, task.name, missing, task.trained, task.folder / "rest")
+        rest = score_needed(prepared, task.name, missing, task.trained, store / "rest", None)
         logits = np.where(np.isnan(logits), rest, logits)
-    return ArmResult(task.name, (served,), logits, notes)
+    result = ArmResult(task.name, (served,), logits, notes)
+    write(
+        task.folder / "live", {"clock": _clock_of(task), "notes": notes}, {"logits": logits, **vars(served)}
+    )
+    return result
+
+
+def _kept(task: ArmTask) -> ArmResult | None:
+    """A live arm as an earlier process served it."""
+    found = read(task.folder / "live")
+    if found is None:
+        return None
+    meta, arrays = found
+    if meta["clock"] != _clock_of(task):
+        ignore(task.folder / "live", "it was served at another load")
+        return None
+    logits = arrays.pop("logits")
+    return ArmResult(task.name, (Served(**arrays),), logits, meta["notes"])
+
+
+def _clock_of(task: ArmTask) -> list[float | None]:
+    return [task.clock.compression, *task.budgets_s]
 
 
 def needed_scores(prepared: Prepared, name: str, served: list[Served]) -> NDArray[np.bool_]:

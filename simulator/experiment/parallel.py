@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
+from simulator.experiment import interrupts
 from simulator.experiment.progress import Progress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _PARENT_CHECK_S = 1.0
+_LOOK_S = 0.2  # how often the parent looks whether it was asked to end
 
 
 def run_tasks(
@@ -40,6 +41,7 @@ def run_tasks(
     Raises:
         ValueError: jobs is below 1.
         Exception: what a task raised; the others are stopped.
+        Interrupted: that was asked for; every task under way has ended at a checkpoint.
     """
     if jobs < 1:
         raise ValueError(
@@ -60,27 +62,37 @@ def _in_pool(
 ) -> list[Result]:
     # Spawned, not forked: torch and RocksDB own threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(),))
+    stop = context.Event()
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(), stop)
+    )
     try:
-        futures = [pool.submit(function, task) for task in tasks]
+        with interrupts.signals_held():
+            futures = [pool.submit(function, task) for task in tasks]
         pending: set[Any] = set(futures)
         while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            finished, pending = wait(pending, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            if interrupts.asked():
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)  # each ends at its own checkpoint
+                interrupts.check()
             for future in finished:
                 future.result()
-            progress.stage(stage, len(futures) - len(pending), len(futures))
+            if finished:
+                progress.stage(stage, len(futures) - len(pending), len(futures))
         return [future.result() for future in futures]
     except BaseException:
-        for worker in list(pool._processes.values()):
-            worker.terminate()
+        # Not terminate: workers are deaf to SIGTERM, as a batch system may send it to all processes.
+        for worker in list((pool._processes or {}).values()):
+            worker.kill()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare_worker(parent: int) -> None:
-    # Ctrl-C reaches the whole process group; only the parent answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _prepare_worker(parent: int, stop: interrupts.Flag) -> None:
+    # Ctrl-C reaches the whole process group; only the parent answers it, and tells the workers.
+    interrupts.listen_to(stop)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 

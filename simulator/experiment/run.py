@@ -20,8 +20,10 @@ from laser.scoring.runtime import resolve_device
 from seqvault.store import open_store
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.scorecard import Question, build_scorecard
+from simulator.experiment import interrupts
 from simulator.experiment.arms import ArmResult, ArmTask, calibrated, serve_arm
 from simulator.experiment.assignment import assign
+from simulator.experiment.checkpoints import read, write
 from simulator.experiment.config import ExperimentConfig, to_toml, world_config
 from simulator.experiment.environment import commit, hardware, versions
 from simulator.experiment.outcomes import Market, arm_pages, mix
@@ -29,6 +31,7 @@ from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.profiling import calibrate
 from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by, fingerprint
 from simulator.experiment.tables import (
     Columns,
     impressions_table,
@@ -48,11 +51,12 @@ from simulator.experiment.training import (
     train_models,
 )
 from simulator.market.auction import Auctions
+from simulator.results.files import write_text
+from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
-from simulator.serving.profile import ServiceProfile, load
+from simulator.serving.profile import ServiceProfile, from_json, load, to_json
 
 RUNS = Path("runs")
-WORK = "work"  # stores and other things that a finished run no longer needs
 
 
 def run_experiment(
@@ -80,25 +84,63 @@ def run_experiment(
     """
     profile = check_ready(config)
     folder = free_folder(out or RUNS / config.experiment.name)
-    with RunWriter.create(folder, manifest(config, profile)) as writer:
-        try:
-            _run(config, profile, writer, Tee(progress or Silent(), writer), jobs)
-        finally:
-            shutil.rmtree(folder / WORK, ignore_errors=True)
-        writer.finish()
+    with RunWriter.create(folder, manifest(config, profile), {CONFIG: to_toml(config)}) as writer:
+        _complete(writer, config, profile, jobs, progress)
     return folder
 
 
-def _run(
-    config: ExperimentConfig, profile: ServiceProfile | None, writer: RunWriter, told: Progress, jobs: int
+def resume_experiment(folder: Path, *, jobs: int = 1, progress: Progress | None = None) -> Path:
+    """Bring an interrupted or failed run to its end, in its own folder; a finished one is left as it is.
+
+    In profile mode its tables are those of a run that was never interrupted, byte for byte.
+
+    Args:
+        folder: the run folder.
+        jobs, progress: as in `run_experiment`.
+
+    Raises:
+        ResumeError: it is running, or its inputs are not what it began with.
+        ValueError, ResultsError: as `run_experiment`.
+    """
+    found = read_run(folder)
+    if found.status == "finished":
+        return folder
+    config = check_unchanged(found)
+    profile = check_ready(config)
+    with RunWriter.reopen(folder) as writer:
+        _complete(writer, config, profile, jobs, progress)
+    return folder
+
+
+def _complete(
+    writer: RunWriter,
+    config: ExperimentConfig,
+    profile: ServiceProfile | None,
+    jobs: int,
+    progress: Progress | None,
 ) -> None:
-    """Everything between a run folder's first file and its last."""
-    writer.write_text("experiment.toml", to_toml(config))
+    """Do what is left of a run, and finish its folder."""
+    with continued_by("run", writer.path):
+        if not writer.complete:  # it is where a run was killed while it cleaned up
+            _compute(writer, config, profile, jobs, progress)
+        shutil.rmtree(writer.path / WORK, ignore_errors=True)
+        writer.finish()
+
+
+def _compute(
+    writer: RunWriter,
+    config: ExperimentConfig,
+    profile: ServiceProfile | None,
+    jobs: int,
+    progress: Progress | None,
+) -> None:
+    told = Tee(progress or Silent(), writer)
     plan = make_plan(config, profile, writer, told, jobs)
     results = serve_arms(plan, (plan.clock.budget_s,), writer.path, told, jobs)
     told.stage("market", 0, 1)
     cell = Judge(plan, results).cell(0)
     told.stage("market", 1, 1)
+    interrupts.check()
     writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
     for name, columns in cell.tables.items():
         writer.write_table(name, columns)
@@ -173,13 +215,16 @@ def make_plan(
     config: ExperimentConfig, profile: ServiceProfile | None, writer: FolderWriter, told: Progress, jobs: int
 ) -> Plan:
     """Build the world, train the models and size the timing plane."""
+    work = writer.path / WORK
+    work.mkdir(exist_ok=True)
+    write_text(work / CONFIG, to_toml(config))  # to tell later what was edited
     told.stage("world", 0, 1)
     prepared = prepare(config)
     told.stage("world", 1, 1)
-    trained = train_models(config, writer.path / "models", jobs=jobs, progress=told)
+    interrupts.check()
+    trained = train_models(config, writer.path / "models", jobs=jobs, progress=told, work=work / "training")
     if profile is None:
-        # Live runs predict and size themselves by what this machine does now.
-        profile = calibrate(prepared, trained, writer.path / WORK, told)
+        profile = _calibration(prepared, trained, work, told)
     clock = make_clock(prepared, profile)
     writer.update_manifest(
         profile_machine=_machine(profile),
@@ -195,6 +240,19 @@ def make_plan(
     return Plan(prepared, trained, profile, clock)
 
 
+def _calibration(
+    prepared: Prepared, trained: dict[ModelSpec, TrainedModel], work: Path, told: Progress
+) -> ServiceProfile:
+    """What a live run sizes itself and predicts by: what this machine did when the run began."""
+    found = read(work / "calibration")
+    if found is None:
+        interrupts.check()
+        measured = calibrate(prepared, trained, work / "calibrating", told)
+        write(work / "calibration", to_json(measured), {})
+        return measured
+    return from_json(found[0], str(work / "calibration"))
+
+
 def serve_arms(
     plan: Plan, budgets_s: tuple[float | None, ...], folder: Path, told: Progress, jobs: int
 ) -> dict[str, ArmResult]:
@@ -208,11 +266,12 @@ def serve_arms(
             plan.clock,
             plan.profile,
             budgets_s,
-            folder / WORK / name,
+            folder / WORK / "arms" / name,
         )
         for name in config.arm_names
     ]
     # Measured service times must not share the machine with another arm's.
+    interrupts.check()
     at_once = 1 if config.experiment.service_times == "live" else jobs
     results = run_tasks(serve_arm, tasks, at_once, told, "serve")
     return {result.name: result for result in results}
@@ -319,6 +378,7 @@ def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[s
         "budget_ms": None,
         "arms": arms,
         "world": world_notes(config),
+        "inputs": fingerprint(config),
     }
 
 

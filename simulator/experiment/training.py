@@ -20,6 +20,8 @@ from laser.training.calibration import Platt, fit_platt
 from laser.training.loop import TrainConfig, train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
 from laser.training.presets import recommended
+from simulator.experiment import interrupts
+from simulator.experiment.checkpoints import TrainingFile, digest_of, ignore, read, write
 from simulator.experiment.config import ExperimentConfig, parse_config, to_toml
 from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
@@ -123,7 +125,12 @@ def needed_models(config: ExperimentConfig) -> dict[ModelSpec, tuple[int, ...]]:
 
 
 def train_models(
-    config: ExperimentConfig, out: Path, *, jobs: int = 1, progress: Progress | None = None
+    config: ExperimentConfig,
+    out: Path,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    work: Path | None = None,
 ) -> dict[ModelSpec, TrainedModel]:
     """Train (or load), calibrate and judge every model of an experiment.
 
@@ -135,6 +142,7 @@ def train_models(
         out: folder for the checkpoints.
         jobs: models trained at the same time; each is trained on `torch_threads` threads whatever this is.
         progress: told after each model.
+        work: folder of checkpoints: what earlier processes left there is not done again. None keeps nothing.
 
     Raises:
         CheckpointError: an arm's checkpoint is missing or damaged.
@@ -142,7 +150,7 @@ def train_models(
     """
     resolve_device(config.experiment.device)
     text = to_toml(config)
-    tasks = [_Task(text, spec, lengths, out) for spec, lengths in needed_models(config).items()]
+    tasks = [_Task(text, spec, lengths, out, work) for spec, lengths in needed_models(config).items()]
     # The longest first: with two jobs, it is what the others wait for.
     tasks.sort(key=lambda task: -task.spec.history)
     trained = run_tasks(_train_one, tasks, jobs, progress or Silent(), "train")
@@ -155,12 +163,21 @@ class _Task:
     spec: ModelSpec
     lengths: tuple[int, ...]
     out: Path
+    work: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The model checkpoint."""
+        return self.out / f"{self.spec.key}.ckpt"
 
 
 def _train_one(task: _Task) -> TrainedModel:
+    kept = _kept(task)
+    if kept is not None:
+        return kept
     config, spec = parse_config(task.config), task.spec
     prepared = prepare(config)
-    path = task.out / f"{spec.key}.ckpt"
+    interrupts.check()
     start_s = time.perf_counter()
     if spec.checkpoint is not None:
         model = _loaded(prepared, spec, Path(spec.checkpoint))
@@ -170,11 +187,40 @@ def _train_one(task: _Task) -> TrainedModel:
             train_config(config, spec),
             prepared.examples["train"],
             config.training_seed,
+            keeper=None if task.work is None else TrainingFile(task.work / f"{spec.key}.train"),
         )
     seconds = time.perf_counter() - start_s
     platt, metrics = _judge(model, spec, task.lengths, prepared)
-    save(model, path, {"key": spec.key, "history": spec.history, "seed": config.training_seed})
-    return TrainedModel(spec, path, platt, metrics, seconds)
+    save(model, task.path, {"key": spec.key, "history": spec.history, "seed": config.training_seed})
+    trained = TrainedModel(spec, task.path, platt, metrics, seconds)
+    _keep(task, trained)
+    return trained
+
+
+def _keep(task: _Task, trained: TrainedModel) -> None:
+    """Note a finished model: the checkpoint's digest, calibration and metrics."""
+    if task.work is None:
+        return
+    meta = {
+        "digest": digest_of(trained.path),
+        "platt": {str(length): [float(p.scale), float(p.shift)] for length, p in trained.platt.items()},
+        "metrics": {name: float(value) for name, value in trained.metrics.items()},
+        "seconds": trained.seconds,
+    }
+    write(task.work / f"{trained.spec.key}.trained", meta, {})
+
+
+def _kept(task: _Task) -> TrainedModel | None:
+    """The model as an earlier process finished it; None where none did, or its checkpoint is damaged."""
+    found = None if task.work is None else read(task.work / f"{task.spec.key}.trained")
+    if found is None:
+        return None
+    meta, _ = found
+    if not task.path.is_file() or digest_of(task.path) != meta["digest"]:
+        ignore(task.path, "it is damaged or missing")
+        return None
+    platt = {int(length): Platt(*values) for length, values in meta["platt"].items()}
+    return TrainedModel(task.spec, task.path, platt, meta["metrics"], meta["seconds"])
 
 
 def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:
@@ -238,8 +284,10 @@ def _judge(
 
 def holdout_logits(scorer: Scorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:
     """Logits of held-out examples, (R, C) float32, on the newest `history` behaviours."""
-    rows = np.arange(len(holdout))
-    chunks = [scorer.score(holdout.batch(rows[i : i + _CHUNK], history)) for i in range(0, len(rows), _CHUNK)]
+    rows, chunks = np.arange(len(holdout)), []
+    for i in range(0, len(rows), _CHUNK):
+        interrupts.check()
+        chunks.append(scorer.score(holdout.batch(rows[i : i + _CHUNK], history)))
     return np.concatenate(chunks)
 
 

@@ -17,29 +17,34 @@ from laser.batch import RankingBatch
 from laser.models import RankingModel, build_model
 from laser.scoring.runtime import Scorer
 from seqvault.store import HistoryBatch, HistoryStore, open_store
+from simulator.experiment.checkpoints import ScoreFiles
 from simulator.experiment.config import ExperimentConfig
 from simulator.experiment.prepare import Prepared
 from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, model_config, step_spec
 
 F4 = NDArray[np.float32]
 MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what models read; never the item id
-_INGEST_ROWS = 256  # requests between two ingests; reads are bounded in time, so it changes no result
+# Requests between two ingests; reads are bounded in time, so it changes no result. Between two, a run that is
+# asked to end does: 64 requests are about a second of scoring.
+_INGEST_ROWS = 64
 
 
 class ArmStore:
     """An arm's own history store, kept up to date with log time.
 
-    Behaviours before the trace begins are loaded at once; later ones are appended as the trace
-    advances, always ahead of the requests that may read them.
+    Behaviours before the first request are loaded at once; later ones are appended as the trace
+    advances, always ahead of the requests that may read them. A run that goes on after an interruption
+    loads a fresh store in the same way, up to the first request that is left: every behaviour is
+    written once, whatever a killed process left of its store.
     """
 
-    def __init__(self, prepared: Prepared, store: HistoryStore) -> None:
-        """Load the store; use `open_arm_store`."""
+    def __init__(self, prepared: Prepared, store: HistoryStore, first: int = 0) -> None:
+        """Load the store for the requests from `first` on; use `open_arm_store`."""
         self.store = store
         behaviours = prepared.world.behaviours
         self._users, self._columns = behaviours.user_id, behaviours.columns
         time_s = behaviours.time_s
-        first_s = int(prepared.readable_before_s.min())
+        first_s = int(prepared.readable_before_s[first:].min())
         before = time_s < first_s
         store.bulk_load(self._users[before], {name: c[before] for name, c in self._columns.items()})
         later = np.flatnonzero(~before)
@@ -58,15 +63,15 @@ class ArmStore:
 
 
 @contextmanager
-def open_arm_store(prepared: Prepared, name: str, folder: Path) -> Iterator[ArmStore]:
-    """Open and load an arm's store in `folder`.
+def open_arm_store(prepared: Prepared, name: str, folder: Path, first: int = 0) -> Iterator[ArmStore]:
+    """Open and load an arm's store in `folder`, for the requests from `first` on.
 
     Raises:
         StoreError: the store cannot be opened, or the disk is full.
     """
     arm = prepared.config.arms[name]
     with open_store(arm.store, folder, **arm.store_options) as store:
-        yield ArmStore(prepared, store)
+        yield ArmStore(prepared, store, first)
 
 
 class ArmModels:
@@ -142,7 +147,8 @@ def score_needed(
     name: str,
     needed: NDArray[np.bool_],
     trained: dict[ModelSpec, TrainedModel],
-    folder: Path,
+    store: Path,
+    scores: Path | None,
 ) -> F4:
     """Score an arm's requests at the ladder steps that are needed.
 
@@ -152,33 +158,52 @@ def score_needed(
     Args:
         needed: (R, K) for K steps with a model.
         trained: the experiment's models.
-        folder: where the arm's store lives.
+        store: where the arm's store lives.
+        scores: folder of checkpoints: scores found there are not computed again. None keeps nothing.
 
     Returns:
         (K, R, C) float32 logits, NaN where not needed.
+
+    Raises:
+        Interrupted: that was asked for; what was scored is kept.
     """
-    requests = prepared.requests
-    steps = arm_ladder(prepared.config, name)[:-1]
+    files = ScoreFiles(scores, needed, prepared.requests.candidates.shape[1])
+    left = np.flatnonzero(files.missing.any(axis=1))
+    if len(left) == 0:
+        return files.logits
     models = trained_models(prepared.config, name, trained)
-    logits = np.full((len(steps), *requests.candidates.shape), np.nan, np.float32)
-    with open_arm_store(prepared, name, folder) as arm_store:
-        for first in range(0, len(requests), _INGEST_ROWS):
-            chunk = np.arange(first, min(first + _INGEST_ROWS, len(requests)))
-            arm_store.ingest(int(prepared.readable_before_s[chunk].max()))
-            for k, step in enumerate(steps):
-                rows = chunk[needed[chunk, k]]
-                if len(rows) == 0:
-                    continue
-                histories = arm_store.store.read_last(
-                    requests.user_id[rows],
-                    step.history,
-                    before_s=prepared.readable_before_s[rows],
-                    columns=MODEL_COLUMNS,
-                )
-                for i, row in enumerate(rows):
-                    batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
-                    logits[k, row] = models.score(step.model or "", batch)[0]
-    return logits
+    with open_arm_store(prepared, name, store, int(left[0])) as arm_store:
+        for first in range(0, len(needed), _INGEST_ROWS):
+            chunk = np.arange(first, min(first + _INGEST_ROWS, len(needed)))
+            if files.missing[chunk].any():
+                arm_store.ingest(int(prepared.readable_before_s[chunk].max()))
+                _score_chunk(prepared, name, chunk, files, arm_store.store, models)
+            files.reached(int(chunk[-1]) + 1)
+    return files.logits
+
+
+def _score_chunk(
+    prepared: Prepared,
+    name: str,
+    chunk: NDArray[np.int64],
+    files: ScoreFiles,
+    store: HistoryStore,
+    models: ArmModels,
+) -> None:
+    """Fill in the logits that are missing for the requests of a chunk."""
+    for k, step in enumerate(arm_ladder(prepared.config, name)[:-1]):
+        rows = chunk[files.missing[chunk, k]]
+        if len(rows) == 0:
+            continue
+        histories = store.read_last(
+            prepared.requests.user_id[rows],
+            step.history,
+            before_s=prepared.readable_before_s[rows],
+            columns=MODEL_COLUMNS,
+        )
+        for i, row in enumerate(rows):
+            batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
+            files.logits[k, row] = models.score(step.model or "", batch)[0]
 
 
 def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:

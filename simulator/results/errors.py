@@ -28,11 +28,11 @@ def from_os_error(file: Path, error: OSError) -> ResultsError:
         return ResultsError(
             file,
             "found a full disk, expected room for this file.",
-            "Free some space (or choose another folder with --out) and resume the run with --resume; "
+            "Free some space and continue with --resume, or choose another folder with --out; "
             "everything written before this file is safe.",
         )
     return ResultsError(
         file,
         f"could not be written ({error.strerror or error}), expected a writable folder.",
-        "Check the folder's permissions and disk, then resume the run with --resume.",
+        "Check the folder's permissions and disk, then continue with --resume.",
     )

@@ -38,7 +38,7 @@ def json_text(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> int:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> int:
     """Write a file so that `path` holds either its old content or all of the new one.
 
     Returns:
@@ -62,6 +62,11 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> int:
             temporary.unlink(missing_ok=True)
         raise from_os_error(path, error) from error
     return size
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomic` for a text."""
+    write_atomic(path, lambda file: file.write(text.encode()))
 
 
 def sync_folder(folder: Path) -> None:

@@ -108,7 +108,7 @@ class Folder:
         if self.status == "running":
             return "The run has not come this far yet; look again later."
         if self.status in ("interrupted", "failed"):
-            return f"Continue it: laser-ab run --resume {self.path}."
+            return f"Continue it: laser-ab {self.manifest['kind']} --resume {self.path}."
         return _RERUN
 
 

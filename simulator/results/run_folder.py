@@ -13,6 +13,8 @@ Every file appears whole or not at all; `finish` writes the status last, so a fo
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import shutil
 import time
 import uuid
@@ -25,7 +27,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 
 from simulator.results.errors import ResultsError, from_os_error
-from simulator.results.files import FolderLock, json_text, sync_folder, write_atomic
+from simulator.results.files import FolderLock, json_text, sync_folder, write_text
 from simulator.results.read import read_manifest
 from simulator.results.schemas import SCHEMA_VERSION
 from simulator.results.tables import as_table, write_parquet
@@ -75,12 +77,14 @@ class FolderWriter:
         self._written_s = time.monotonic()
 
     @classmethod
-    def create(cls, out: Path, manifest: Mapping[str, Any]) -> Self:
+    def create(cls, out: Path, manifest: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> Self:
         """Create the folder, with the manifest as its first file and the lock held.
 
         Args:
             out: the folder itself; must not exist, or be empty. Parents are made.
             manifest: the caller's part (see MANIFEST_KEYS); more keys are kept as they are.
+            texts: by name, text files without which the folder is not to be met, such as the resolved
+                experiment.toml: an interrupted run is continued by it.
 
         Raises:
             ResultsError: `out` is taken or cannot be made.
@@ -97,14 +101,15 @@ class FolderWriter:
             **dict.fromkeys(MANIFEST_KEYS),
             **manifest,
             "stages": [],
-            "files": {},
+            "files": {name: _entry(text) for name, text in (texts or {}).items()},
             "error": None,
         }
         lock = None
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             hidden.mkdir()
-            write_atomic(hidden / "manifest.json", lambda file: _put(file, json_text(full)))
+            for name, text in {"manifest.json": json_text(full), **(texts or {})}.items():
+                write_text(hidden / name, text)
             lock = FolderLock(hidden)
             hidden.rename(out)
             sync_folder(out.parent)
@@ -126,7 +131,25 @@ class FolderWriter:
         Raises:
             ResultsError: it is finished, still running, damaged or of another kind.
         """
-        manifest = read_manifest(path)
+        cls._check_unfinished(path, read_manifest(path))
+        lock = FolderLock(path)
+        try:
+            # Again: another process may have ended it before we had the lock.
+            manifest = cls._check_unfinished(path, read_manifest(path))
+            for left in path.rglob(".*"):  # half-written by a killed process
+                if left.is_file():
+                    left.unlink(missing_ok=True)
+            again: dict[str, Any] = {"status": "running", "finished": None, "stages": [], "error": None}
+            resumed = [*(manifest.get("resumed") or []), _now()]
+            writer = cls(path, {**manifest, **again, "resumed": resumed}, lock)
+            writer._write_manifest()
+        except BaseException:
+            lock.release()
+            raise
+        return writer
+
+    @classmethod
+    def _check_unfinished(cls, path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         if manifest["kind"] != cls.kind:
             raise ResultsError(
                 path, f"found a {manifest['kind']}, expected a {cls.kind}.", "Give the right folder."
@@ -137,10 +160,7 @@ class FolderWriter:
                 f"found a finished {cls.kind}, expected an interrupted one.",
                 "A finished folder never changes; write to a new one with --out.",
             )
-        lock = FolderLock(path)
-        writer = cls(path, {**manifest, "status": "running", "error": None}, lock)
-        writer._write_manifest()
-        return writer
+        return manifest
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Report progress; at most one manifest write a second, a stage's start and end always."""
@@ -163,8 +183,8 @@ class FolderWriter:
         """Write a small text file of the folder, such as the resolved experiment.toml."""
         self._check_open()
         self.path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
-        size = write_atomic(self.path / name, lambda file: _put(file, text))
-        self.manifest["files"][name] = {"bytes": size}
+        write_text(self.path / name, text)
+        self.manifest["files"][name] = _entry(text)
         self._write_manifest()
 
     def write_table(self, name: str, data: Mapping[str, Any] | pa.Table) -> None:
@@ -179,6 +199,19 @@ class FolderWriter:
         size = write_parquet(path, table)
         self.manifest["files"][path.name] = {"bytes": size, "rows": table.num_rows}
         self._write_manifest()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that `finish` insists on was written, now or before an interruption, and is whole."""
+        files = self.manifest["files"]
+        return set(self.required) <= set(files) and all(self._is_whole(name) for name in files)
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether a file is there as the manifest has it."""
+        entry, path = self.manifest["files"].get(name), self.path / name
+        if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        return "sha256" not in entry or _entry(path.read_bytes()) == entry
 
     def finish(self) -> None:
         """Mark the folder finished, as its last write, and give the lock back.
@@ -221,13 +254,13 @@ class FolderWriter:
     def _close(self, status: str, error: str | None) -> None:
         ended = {**self.manifest, "status": status, "finished": _now(), "error": error}
         # Memory follows the disk: if this write fails, the folder still says running.
-        write_atomic(self.path / "manifest.json", lambda file: _put(file, json_text(ended)))
+        write_text(self.path / "manifest.json", json_text(ended))
         self.manifest = ended
         self._lock.release()
 
     def _write_manifest(self) -> None:
         self._check_open()
-        write_atomic(self.path / "manifest.json", lambda file: _put(file, json_text(self.manifest)))
+        write_text(self.path / "manifest.json", json_text(self.manifest))
         self._written_s = time.monotonic()
 
     def _check_open(self) -> None:
@@ -262,12 +295,24 @@ class SweepWriter(FolderWriter):
         self.write_text(f"cells/{cell:03d}/scorecard.json", json_text(scorecard))
 
     def has_cell(self, cell: int) -> bool:
-        """Whether the cell was written, now or before an interruption."""
-        return f"cells/{cell:03d}/scorecard.json" in self.manifest["files"]
+        """Whether the cell was written, now or before an interruption, and is whole."""
+        return self._is_whole(f"cells/{cell:03d}/scorecard.json")
+
+    def cell(self, cell: int) -> dict[str, Any]:
+        """A cell's scorecard as it was written.
+
+        Raises:
+            OSError, ValueError: it was not, or is damaged; see `has_cell`.
+        """
+        text = (self.path / f"cells/{cell:03d}/scorecard.json").read_text(encoding="utf-8")
+        scorecard: dict[str, Any] = json.loads(text)
+        return scorecard
 
 
-def _put(file: Any, text: str) -> None:
-    file.write(text.encode())
+def _entry(content: str | bytes) -> dict[str, Any]:
+    """A text file's entry in the manifest."""
+    raw = content.encode() if isinstance(content, str) else content
+    return {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
 def _now() -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by
 from simulator.experiment.run import (
     RUNS,
-    WORK,
     Judge,
     Tee,
     check_ready,
@@ -26,8 +27,10 @@ from simulator.experiment.run import (
     scorecard_extra,
     serve_arms,
 )
+from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.serving.capacity import budget_grid
+from simulator.serving.profile import ServiceProfile
 
 MOST_CELLS = 1000
 
@@ -60,7 +63,8 @@ def run_sweep(
         SweepError: the grid is malformed, or the experiment's service times are live.
         ValueError, ResultsError: as `simulator.experiment.run.run_experiment`.
     """
-    asked_ms = None if budgets == "auto" else parse_budgets(budgets)
+    if budgets != "auto":
+        parse_budgets(budgets)
     if config.experiment.service_times == "live":
         raise SweepError(
             'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
@@ -69,27 +73,72 @@ def run_sweep(
     profile = check_ready(config)
     assert profile is not None  # not live
     folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
-    with SweepWriter.create(folder, manifest(config, profile)) as writer:
-        writer.write_text("experiment.toml", to_toml(config))
-        told = Tee(progress or Silent(), writer)
-        plan = make_plan(config, profile, writer, told, jobs)
-        grid_ms = budget_grid(plan.clock.unloaded_p95_s) * 1000.0 if asked_ms is None else asked_ms
-        budgets_s = tuple(float(b) / 1000.0 for b in grid_ms)
-        results = serve_arms(plan, budgets_s, folder, told, jobs)
-        judge = Judge(plan, results)
-        rows: list[dict[str, Any]] = []
-        for index, budget_ms in enumerate(grid_ms):
-            told.stage("cells", index, len(grid_ms))
-            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan, results)}
-            card = scorecard(plan, judge.cell(index), f"{folder.name}/cells/{index:03d}", extra)
-            writer.write_cell(index, card)
-            rows += cell_rows(index, float(budget_ms), card, config.arm_names)
-        told.stage("cells", len(grid_ms), len(grid_ms))
-        writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
-        writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-        writer.finish()
+    begun = {**manifest(config, profile), "budgets": budgets}
+    with SweepWriter.create(folder, begun, {CONFIG: to_toml(config)}) as writer:
+        _complete(writer, config, profile, jobs, progress)
     return folder
+
+
+def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = None) -> Path:
+    """Bring an interrupted or failed sweep to its end, in its own folder; a finished one is left as it is.
+
+    Cells that were written are not computed again; `sweep.parquet` is that of a sweep that was never
+    interrupted, byte for byte.
+
+    Args:
+        folder: the sweep folder.
+        jobs, progress: as in `run_sweep`.
+
+    Raises:
+        ResumeError: it is running, or its inputs are not what it began with.
+        ValueError, ResultsError: as `run_sweep`.
+    """
+    found = read_sweep(folder)
+    if found.status == "finished":
+        return folder
+    config = check_unchanged(found)
+    profile = check_ready(config)
+    with SweepWriter.reopen(folder) as writer:
+        _complete(writer, config, profile, jobs, progress)
+    return folder
+
+
+def _complete(
+    writer: SweepWriter,
+    config: ExperimentConfig,
+    profile: ServiceProfile | None,
+    jobs: int,
+    progress: Progress | None,
+) -> None:
+    """Do what is left of a sweep, and finish its folder."""
+    with continued_by("sweep", writer.path):
+        if not writer.complete:
+            _compute(writer, config, profile, jobs, Tee(progress or Silent(), writer))
+        shutil.rmtree(writer.path / WORK, ignore_errors=True)
+        writer.finish()
+
+
+def _compute(
+    writer: SweepWriter, config: ExperimentConfig, profile: ServiceProfile | None, jobs: int, told: Progress
+) -> None:
+    plan = make_plan(config, profile, writer, told, jobs)
+    budgets = writer.manifest["budgets"]
+    grid_ms = budget_grid(plan.clock.unloaded_p95_s) * 1000.0 if budgets == "auto" else parse_budgets(budgets)
+    results = serve_arms(plan, tuple(float(b) / 1000.0 for b in grid_ms), writer.path, told, jobs)
+    judge = Judge(plan, results)
+    rows: list[dict[str, Any]] = []
+    for index, budget_ms in enumerate(grid_ms):
+        told.stage("cells", index, len(grid_ms))
+        interrupts.check()
+        if not writer.has_cell(index):
+            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan, results)}
+            name = f"{writer.path.name}/cells/{index:03d}"
+            writer.write_cell(index, scorecard(plan, judge.cell(index), name, extra))
+        # From the file, so that a cell of an earlier process and one of this give the same row.
+        rows += cell_rows(index, float(budget_ms), writer.cell(index), config.arm_names)
+    told.stage("cells", len(grid_ms), len(grid_ms))
+    writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+    writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def parse_budgets(text: str) -> NDArray[np.float64]:

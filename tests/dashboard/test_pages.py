@@ -90,7 +90,7 @@ def test_interrupted_folder_says_where_and_how_to_continue(folder, page):
     make("interrupted", folder)
     words = texts(opened(page))
     assert "interrupted at stage" in words
-    assert (f"laser-ab sweep {folder}" if page == WHAT_IF else f"run --resume {folder}") in words
+    assert f"laser-ab {'sweep' if page == WHAT_IF else 'run'} --resume {folder}" in words
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -41,7 +41,7 @@ def test_scores_read_exactly_what_was_readable_at_the_request(
     monkeypatch.setattr(value_plane, "open_store", lambda *a, **k: WatchedStore(tmp_path))
     needed = np.zeros((len(prepared.requests), len(arm_ladder(config, name)) - 1), bool)
     needed[::7, 0] = True
-    score_needed(prepared, name, needed, trained, tmp_path)
+    score_needed(prepared, name, needed, trained, tmp_path / "store", None)
     behaviours, requests = prepared.world.behaviours, prepared.requests
     rows = np.flatnonzero(needed[:, 0])
     read = [

@@ -1,0 +1,65 @@
+"""A training's state as bytes, so that it can go on after an interruption with the same bits.
+
+Weights, Adam's moments, the schedule's position and torch's generators are saved. The order of the
+requests and the history lengths are not: they follow from the seed, and are drawn again up to the step.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Protocol
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from laser.models import RankingModel
+
+
+class Keeper(Protocol):
+    """Where a training keeps its state; it asks after every step, and saves after the last in any case."""
+
+    def load(self) -> bytes | None:
+        """The state to go on from; None to begin."""
+
+    def due(self) -> bool:
+        """Whether to save now."""
+
+    def save(self, state: bytes) -> None:
+        """Keep it; may raise, to end the training here."""
+
+
+def pack(
+    done: int, model: RankingModel, optimiser: Optimizer, schedule: LRScheduler, device: torch.device
+) -> bytes:
+    """The state after `done` steps."""
+    file = io.BytesIO()
+    state = {
+        "done": done,
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+        "generator": torch.get_rng_state(),
+        "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def restore(
+    state: bytes, model: RankingModel, optimiser: Optimizer, schedule: LRScheduler, device: torch.device
+) -> int:
+    """Put a state of `pack` back and return the steps done.
+
+    Args:
+        model, optimiser, schedule: as at the training's beginning, on `device`.
+    """
+    # weights_only: the bytes come from a file, and must not run code.
+    found = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+    model.load_state_dict(found["model"])
+    optimiser.load_state_dict(found["optimiser"])
+    schedule.load_state_dict(found["schedule"])
+    torch.set_rng_state(found["generator"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(found["device_generator"], device)
+    return int(found["done"])
