@@ -61,9 +61,9 @@ def test_models_learn_from_the_training_log_alone(tmp_path: Path, monkeypatch: p
     latest: list[float] = []
     real = training.train
 
-    def watched(config, how, examples, seed):  # type: ignore[no-untyped-def]
+    def watched(config, how, examples, seed, **more):  # type: ignore[no-untyped-def]
         latest.append(float(examples.request_time_s.max()))
-        return real(config, how, examples, seed)
+        return real(config, how, examples, seed, **more)
 
     monkeypatch.setattr(training, "train", watched)
     train_models(small(), tmp_path)
