@@ -26,6 +26,7 @@ from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.profiling import calibrate
 from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.remarks import remarks
 from simulator.experiment.tables import (
     Columns,
     impressions_table,
@@ -35,6 +36,7 @@ from simulator.experiment.tables import (
 )
 from simulator.experiment.timing import Clock, make_clock
 from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, arm_specs, train_models
+from simulator.experiment.worlds import world_notes
 from simulator.market.auction import Auctions
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
 from simulator.serving.profile import ServiceProfile, load
@@ -252,7 +254,11 @@ def scorecard_extra(plan: Plan) -> dict[str, Any]:
     for name in plan.config.arm_names:
         spec = arm_specs(plan.config, name)[0]
         models[name] = {"model": spec.key, **plan.trained[spec].metrics}
-    return {"profile_machine": _machine(plan.profile), "models": models}
+    return {
+        "profile_machine": _machine(plan.profile),
+        "models": models,
+        "notes": remarks(plan.prepared),
+    }
 
 
 def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:
@@ -278,20 +284,6 @@ def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[s
         "budget_ms": None,
         "arms": arms,
         "world": world_notes(config),
-    }
-
-
-def world_notes(config: ExperimentConfig) -> dict[str, Any]:
-    """The world's name, and what it was calibrated on: inputs, not findings."""
-    preset = config.traffic.preset
-    notes = {
-        "paper": "Interest strength was calibrated so that the AUC gap between short and long histories "
-        "resembles the one LASER reports (arXiv:2602.11562). That gap is an input; money and latency are not."
-    }
-    return {
-        "preset": preset,
-        "overrides": dict(config.traffic.world),
-        "calibration": notes.get(preset or "", "None: nothing about the arms was put in."),
     }
 
 

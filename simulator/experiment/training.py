@@ -26,7 +26,6 @@ from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.settings import Training
 from simulator.serving.arm import LadderStep, build_ladder
-from simulator.traffic.behaviours import ACTIONS, SCENES
 
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
@@ -177,13 +176,13 @@ def _train_one(task: _Task) -> TrainedModel:
 
 def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:
     """The model's sizes in this world."""
-    catalogue = prepared.world.catalogue
+    sizes = prepared.world.sizes
     return ModelConfig(
         kind=spec.kind,
-        categories=prepared.world.config.categories,
-        ads=len(catalogue.ad_id),
-        scenes=SCENES,
-        actions=ACTIONS,
+        categories=sizes.categories,
+        ads=sizes.ads,
+        scenes=sizes.scenes,
+        actions=sizes.actions,
         width=spec.width,
         options=json.loads(spec.options),
     )

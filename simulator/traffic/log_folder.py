@@ -1,10 +1,10 @@
 """A log folder's tables: written in one step, read with every file checked. See docs/logs.md.
 
-    behaviours.parquet, requests.parquet    in the data contracts
-    impressions.parquet                     the log itself, one row an exposure
-    catalogue.parquet                       the ads, with the log's own ids
-    response.parquet                        the fitted response, one row a coefficient
-    manifest.json                           last: without it the folder is not finished
+behaviours.parquet, requests.parquet    in the data contracts
+impressions.parquet                     the log itself, one row an exposure
+catalogue.parquet                       the ads, with the log's own ids
+response.parquet                        the fitted response, one row a coefficient
+manifest.json                           last: without it the folder is not finished
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mappi
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def read_log(folder: Path) -> tuple[RealLog, FittedResponse, dict[str, Any]]:
-    """Read a log folder: the log, its fitted response, its manifest.
+def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
+    """Read a log folder: the log and its fitted response.
 
     Raises:
         TraceError: no finished log folder, or a file is missing, changed or damaged.
@@ -121,7 +121,7 @@ def read_log(folder: Path) -> tuple[RealLog, FittedResponse, dict[str, Any]]:
         behaviours=read_behaviours(folder / names.BEHAVIOURS),
         requests=read_requests(folder / names.REQUESTS),
     )
-    return log, _read_response(folder / names.RESPONSE), manifest
+    return log, _read_response(folder / names.RESPONSE)
 
 
 def _write(path: Path, schema: pa.Schema, columns: list[Any]) -> None:

@@ -24,7 +24,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished log folder.
 
     Raises:
-        TraceError: no such folder, no manifest, another kind of folder, or a version this program cannot read.
+        TraceError: no such folder, no manifest, another kind of folder, or a version not known here.
     """
     path = folder / MANIFEST
     advice = "Make one: laser-ab import kuairand DIR --out LOG."
@@ -48,7 +48,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     missing = [key for key in _KEYS if key not in manifest]
     if missing:
-        raise TraceError(f"{path} lacks {', '.join(missing)}, expected a whole manifest. Import the log anew.")
+        raise TraceError(
+            f"{path} lacks {', '.join(missing)}, expected a whole manifest. Import the log anew."
+        )
     found: dict[str, Any] = manifest
     return found
 
@@ -70,4 +72,6 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
         if not path.is_file():
             raise TraceError(f"{path} is missing, expected it in the log. Import the log anew.")
         if file_entry(path) != entry:
-            raise TraceError(f"{path} is not the file that was imported (it has changed). Import the log anew.")
+            raise TraceError(
+                f"{path} is not the file that was imported (it has changed). Import the log anew."
+            )

@@ -14,7 +14,6 @@ import numpy as np
 from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.log_folder import read_log
-from simulator.traffic.log_manifest import MANIFEST, file_entry
 from simulator.traffic.real_log import Impressions, LogAds, RealLog, Split, periods, request_scenes
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests, TraceError
 from simulator.world.catalogue import Catalogue
@@ -34,7 +33,7 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
     Raises:
         TraceError: no finished log folder, damaged files, or a period without requests or clicks.
     """
-    log, response, manifest = read_log(folder)
+    log, response = read_log(folder)
     requests = _trace(log, split, slots)
     _check_periods(log, requests, split)
     advertiser_tcpa = draw_tcpa(seed, log.ads.advertisers)
@@ -47,8 +46,6 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
         scene=request_scenes(log.impressions, requests),
         author=log.ads.author,
         truth=response,
-        notes=_notes(folder, manifest, split),
-        remarks=tuple(manifest["invented"]),
     )
 
 
@@ -111,18 +108,3 @@ def _log(log: RealLog, split: Split) -> LogImpressions:
         click=shown.click[:, None],
         conversion=shown.conversion[:, None],
     )
-
-
-def _notes(folder: Path, manifest: dict[str, Any], split: Split) -> dict[str, Any]:
-    kept = ("source", "licence", "first_date", "last_date", "days", "sizes", "histories", "response", "invented")
-    return {
-        "log": folder.name,
-        "log_sha256": file_entry(folder / MANIFEST)["sha256"],
-        **{key: manifest.get(key) for key in kept},
-        "split_days": {
-            "training": split.holdout,
-            "holdout": split.pre - split.holdout,
-            "pre": split.experiment - split.pre,
-            "experiment": split.end - split.experiment,
-        },
-    }

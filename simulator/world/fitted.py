@@ -15,12 +15,13 @@ Letters: n requests, k ads of each, A ads, F features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.traffic.behaviours import ACTIONS, CLICK, Behaviours
+from simulator.traffic.behaviours import CLICK, Behaviours
 from simulator.traffic.log import LogImpressions
 from simulator.traffic.trace import Requests
 from simulator.world.catalogue import Catalogue
@@ -47,7 +48,9 @@ class FittedLogit:
     def __call__(self, ids: dict[str, I8], features: F8) -> F8:
         """P(outcome) for ids (...) by table and features (..., F); ids broadcast."""
         # One feature after another: a matrix product's order of summation differs between machines.
-        logit: F8 = self.bias + sum(self.tables[name][ids[name]] for name in TABLES)
+        logit: F8 = np.full(features.shape[:-1], self.bias)
+        for name in TABLES:
+            logit = logit + self.tables[name][ids[name]]
         for f, weight in enumerate(self.weights):
             logit = logit + weight * features[..., f]
         p: F8 = 1.0 / (1.0 + np.exp(-logit))
@@ -80,8 +83,6 @@ class LogWorld:
     scene: NDArray[np.uint8]
     author: I8
     truth: FittedResponse
-    notes: dict[str, Any]
-    remarks: tuple[str, ...]
 
     def response(self, rows: ArrayLike, ads: ArrayLike, position: ArrayLike) -> tuple[F8, F8]:
         """The fitted truth; see the protocol. Position is checked and otherwise ignored."""
@@ -160,17 +161,12 @@ def _chunks(known: I8) -> list[slice]:
     total = np.cumsum(known + 64)  # the tables of categories take room too
     edges = np.searchsorted(total, np.arange(_FLAT, int(total[-1]) if len(total) else 0, _FLAT)) + 1
     bounds = np.unique(np.concatenate([[0], edges, [len(known)]]))
-    return [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(bounds)]
 
 
 def draw_tcpa(seed: int, advertisers: int) -> F8:
     """(advertisers,) target costs per conversion [currency], log-normal: a log does not tell them."""
     return TCPA_MEDIAN * np.exp(TCPA_SD * normal(seed, "tcpa", np.arange(advertisers)))
-
-
-def log_sizes(categories: int, ads: int, scenes: int) -> Sizes:
-    """Sizes of a log's world; actions are the project's own."""
-    return Sizes(categories, ads, scenes, ACTIONS)
 
 
 def _check(values: NDArray[Any], size: int, what: str) -> None:

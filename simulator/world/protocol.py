@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,14 +44,6 @@ class ExperimentWorld(Protocol):
     @property
     def behaviours(self) -> Behaviours:
         """All behaviours, from the first history to the experiment's end."""
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """What the manifest says about the world; JSON-safe."""
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader of the results must know about the world, in sentences; empty if nothing."""
 
     def response(
         self, rows: ArrayLike, ads: ArrayLike, position: ArrayLike

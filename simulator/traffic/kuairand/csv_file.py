@@ -129,7 +129,7 @@ def _header(path: Path) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as problem:
         raise TraceError(
-            f"{path}, line 1: not UTF-8 text, expected a CSV header. Unpack archives; only .gz is read as it is."
+            f"{path}, line 1: not UTF-8 text, expected a CSV header. Unpack archives other than .gz."
         ) from problem
     if not text:
         raise TraceError(f"{path} is empty, expected a CSV file with a header. Download the file again.")

@@ -180,7 +180,7 @@ def _checked(found: CsvColumns, reading: Reading) -> Exposures:
     damage = {
         "time_ms outside 2000 to 2100": (time_ms < EARLIEST_MS) | (time_ms >= LATEST_MS),
         "user_id or video_id missing or negative": (column["user_id"] < 0) | (column["video_id"] < 0),
-        "a flag that is neither 0 nor 1": ((flags < 0) | (flags > 1)).any(axis=0),
+        "a flag that is neither 0 nor 1": np.logical_or.reduce((flags < 0) | (flags > 1), axis=0),
         "play_time_ms missing or negative": column["play_time_ms"] < 0,
         "tab outside 0 to 255": (column["tab"] < 0) | (column["tab"] > 255),
     }
@@ -262,9 +262,7 @@ def _distinct(rows: Exposures, reading: Reading) -> Exposures:
 def _first_tags(found: CsvColumns) -> I8:
     """The first number of each tag list such as "12,65"."""
     column = found.table["tag"].combine_chunks()
-    first = pc.utf8_trim_whitespace(
-        pc.list_element(pc.split_pattern(pc.fill_null(column, "-1"), ","), 0)
-    )
+    first = pc.utf8_trim_whitespace(pc.list_element(pc.split_pattern(pc.fill_null(column, "-1"), ","), 0))
     first = pc.if_else(pc.equal(first, ""), "-1", first)
     whole = pc.match_substring_regex(first, r"^-?\d{1,9}$").to_numpy(zero_copy_only=False)
     if not whole.all():
