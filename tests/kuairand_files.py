@@ -19,7 +19,9 @@ DAY_MS = 86_400_000
 TAGS = ("1", "2", '"3,7"', '"12,65"', "39", "")
 
 
-def log_lines(users: int = 150, videos: int = 60, days: int = 6, rows: int = 2400, seed: int = 1) -> list[str]:
+def log_lines(
+    users: int = 150, videos: int = 60, days: int = 6, rows: int = 2400, seed: int = 1
+) -> list[str]:
     """Rows of a log, without its header, in order of time; some repeat, some share their moment."""
     rng = np.random.default_rng(seed)
     taste = rng.normal(0.0, 1.0, (users, len(TAGS)))

@@ -186,7 +186,7 @@ class _Bench:
         if len(rows) == 0:
             raise ValueError(
                 f"No user of this world has {history} behaviours, expected some, to measure reading and "
-                "scoring them. Lower the arm's history or raise traffic.world.history_max."
+                "scoring them. Lower the arm's history, raise traffic.world.history_max, or use a longer log."
             )
         step = max(1, len(rows) // _USERS)
         return [int(row) for row in rows[::step]]

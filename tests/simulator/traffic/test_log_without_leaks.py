@@ -33,7 +33,7 @@ def world(kuairand_log: Path) -> LogWorld:
 
 
 def features_of(log: RealLog, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Everything rankers and the response may know of some requests, ids of the log's own in place of rows."""
+    """Everything rankers and the response may know of some requests."""
     requests, behaviours = log.requests, log.behaviours
     user = np.searchsorted(behaviours.users, requests.user_id[rows])
     start, end = history_slices(behaviours, requests.user_id[rows], requests.arrival_s[rows], 60.0)
@@ -175,7 +175,8 @@ def test_the_truth_differs_between_users_and_ads_not_between_slots(world: LogWor
 
 
 @pytest.mark.parametrize(
-    ("rows", "ads", "position"), [([10**6], [[0]], 0), ([0], [[10**6]], 0), ([0], [[0]], -1), ([0, 1], [[0]], 0)]
+    ("rows", "ads", "position"),
+    [([10**6], [[0]], 0), ([0], [[10**6]], 0), ([0], [[0]], -1), ([0, 1], [[0]], 0)],
 )
 def test_a_question_outside_the_world_is_refused(
     world: LogWorld, rows: object, ads: object, position: int
