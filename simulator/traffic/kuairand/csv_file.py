@@ -56,14 +56,15 @@ def read_csv(
     Args:
         path: a `.gz` name means gzip.
         types: the columns to read, by name; a value of another kind refuses the file.
-        quoted: whether fields may be quoted.
+        quoted: whether fields may be quoted though the header is not.
         optional: columns of `types` that may be missing.
         told: called with the bytes of the file read so far.
 
     Raises:
         TraceError: the file cannot be used; the message names its line where there is one.
     """
-    names = _header(path)
+    header = _header(path)
+    names = [name.strip().strip('"') for name in header.split(",")]
     missing = [name for name in types if name not in names and name not in optional]
     if missing:
         raise TraceError(_no_columns(path, names, missing))
@@ -85,7 +86,8 @@ def read_csv(
                 parse_options=pa.csv.ParseOptions(
                     invalid_row_handler=leave_out,
                     ignore_empty_lines=False,
-                    quote_char='"' if quoted else False,
+                    # Programs that write the log anew may quote its header, and then maybe more.
+                    quote_char='"' if quoted or '"' in header else False,
                 ),
                 convert_options=pa.csv.ConvertOptions(column_types=wanted, include_columns=list(wanted)),
             )
@@ -114,8 +116,8 @@ def numbers(column: pa.ChunkedArray, missing: int) -> np.ndarray[tuple[int], np.
     return found
 
 
-def _header(path: Path) -> list[str]:
-    """The names in the first line; refuses what is empty, no text, or separated by something else."""
+def _header(path: Path) -> str:
+    """The first line; refuses what is empty, no text, or separated by something else."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             line = file.readline(1 << 20)
@@ -140,7 +142,7 @@ def _header(path: Path) -> list[str]:
                 f"{path}, line 1: fields are separated by {found}, expected commas. "
                 "Use the published file, or write it anew with commas."
             )
-    return [name.strip().strip('"') for name in text.split(",")]
+    return text
 
 
 def _no_columns(path: Path, names: list[str], missing: list[str]) -> str:

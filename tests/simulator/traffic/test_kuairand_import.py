@@ -127,6 +127,15 @@ def test_time_ms_alone_says_when(kuairand_log: Path, tmp_path: Path) -> None:
     assert all(found[name] == expected[name] for name in found if name.endswith(".parquet"))
 
 
+def test_a_quoted_header_byte_order_mark_and_crlf_change_nothing(kuairand_log: Path, tmp_path: Path) -> None:
+    header = ",".join(f'"{name}"' for name in LOG_HEADER.split(","))
+    path = write_kuairand(tmp_path / "in", LINES, header=header)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    import_kuairand(tmp_path / "in", tmp_path / "log")
+    found, expected = folder_bytes(tmp_path / "log"), folder_bytes(kuairand_log)
+    assert all(found[name] == expected[name] for name in found if name.endswith(".parquet"))
+
+
 def test_several_log_files_are_one_log(kuairand_log: Path, tmp_path: Path) -> None:
     write_kuairand(tmp_path / "in", LINES[:1000])
     text = "\n".join([LOG_HEADER, *LINES[1000:]]) + "\n"
