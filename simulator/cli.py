@@ -9,6 +9,7 @@ from simulator.commands.config import check, init, schema
 from simulator.commands.dash import dash
 from simulator.commands.doctor import doctor
 from simulator.commands.errors import guarded
+from simulator.commands.import_log import kuairand
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="Online A/B tests of ads ranking, simulated: real stores, real models, a latency budget, the truth.",
     **_STYLE,
 )
+import_app = typer.Typer(help="Real logs as traffic.", **_STYLE)
 config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
 
 
@@ -50,7 +52,9 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 
 _add(app, demo, run, sweep, report, compare, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
+_add(import_app, kuairand)
 app.add_typer(config_app, name="config")
+app.add_typer(import_app, name="import")
 
 
 def main() -> None:

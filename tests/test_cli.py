@@ -18,7 +18,19 @@ from simulator.results.run_folder import RunWriter, SweepWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "examples" / "demo.toml")
-COMMANDS = ["demo", "run", "sweep", "report", "compare", "dash", "train", "profile", "doctor", "config"]
+COMMANDS = [
+    "demo",
+    "run",
+    "sweep",
+    "report",
+    "compare",
+    "dash",
+    "train",
+    "profile",
+    "doctor",
+    "config",
+    "import",
+]
 
 
 @pytest.fixture(autouse=True)

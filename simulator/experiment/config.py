@@ -28,6 +28,8 @@ from simulator.experiment.settings import (
     is_shipped_profile,
 )
 from simulator.experiment.toml_writer import write_toml
+from simulator.traffic.log_manifest import read_manifest
+from simulator.traffic.real_log import Split, split_days
 from simulator.world.config import WorldConfig, preset, presets
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Traffic",
     "Training",
     "load_config",
+    "log_split",
     "parse_config",
     "to_toml",
     "world_config",
@@ -125,8 +128,10 @@ def world_config(config: ExperimentConfig) -> WorldConfig:
     """The world the file asks for: its preset with the file's own values in place of the preset's.
 
     Raises:
-        ValueError: an unknown preset, an unknown parameter, or a value the world refuses.
+        ValueError: a log in a preset's place, an unknown preset or parameter, or a value the world refuses.
     """
+    if config.traffic.preset is None:
+        raise ValueError("traffic.log is set, expected a preset. Ask log_split for a log.")
     replaced: dict[str, Any] = dict(config.traffic.world)
     for name, value in (
         ("days", config.experiment.days),
@@ -135,14 +140,26 @@ def world_config(config: ExperimentConfig) -> WorldConfig:
     ):
         if value is not None:
             replaced[name] = value
-    assert config.traffic.preset is not None
     return preset(config.traffic.preset, **replaced)
+
+
+def log_split(config: ExperimentConfig) -> Split:
+    """How the file cuts the days of its log.
+
+    Raises:
+        ValueError: no log is set, it cannot be read, or it has too few days.
+    """
+    if config.traffic.log is None:
+        raise ValueError("traffic.preset is set, expected a log. Ask world_config for a preset.")
+    days = int(read_manifest(Path(config.traffic.log))["days"])
+    experiment = config.experiment
+    return split_days(days, config.traffic.holdout_days, experiment.pre_days, experiment.days)
 
 
 def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> None:
     """Make paths absolute: those of the file from its folder, those of flags from where the user stands."""
     arms = data.get("arms")
-    paths: list[tuple[str, ...]] = [("experiment", "profile")]
+    paths: list[tuple[str, ...]] = [("experiment", "profile"), ("traffic", "log")]
     paths += [("arms", name, "checkpoint") for name in (arms if isinstance(arms, dict) else ())]
     for *parents, key in paths:
         table: Any = data
@@ -176,6 +193,12 @@ def _name_problems(data: dict[str, Any], origin: Origin) -> list[Problem]:
 
 def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
     """What the world itself refuses: values out of range, or that do not fit together."""
+    if config.traffic.log is not None:
+        try:
+            log_split(config)
+        except ValueError as error:
+            return [origin.at(("traffic", "log"), f"`traffic.log`: {error}")]
+        return []
     try:
         world = world_config(config)
     except (ValueError, TypeError) as error:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laser.examples import ExampleSet
-from simulator.experiment.config import ExperimentConfig, parse_config, to_toml, world_config
+from simulator.experiment.config import ExperimentConfig, parse_config, to_toml
+from simulator.experiment.worlds import make_world
 from simulator.traffic.examples import history_slices, log_examples
 from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
 from simulator.traffic.trace import PRE, Requests
-from simulator.world.world import World, build_world
+from simulator.world.protocol import ExperimentWorld
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -28,7 +29,7 @@ class Prepared:
     """The inputs of an experiment. R requests, C candidates, A ads.
 
     Attributes:
-        world: the truth.
+        world: the truth, generated or fitted on a log.
         requests: the trace that is replayed, pre-period first.
         examples: the log's training and held-out examples by split.
         prior_ctr: (A,) smoothed CTR of the training log, at the top slot; the prior order, and its pCTR.
@@ -38,7 +39,7 @@ class Prepared:
     """
 
     config: ExperimentConfig
-    world: World
+    world: ExperimentWorld
     requests: Requests
     examples: dict[str, ExampleSet]
     prior_ctr: F8
@@ -65,10 +66,10 @@ def prepare(config: ExperimentConfig) -> Prepared:
 @lru_cache(maxsize=2)
 def _prepare(text: str) -> Prepared:
     config = parse_config(text)
-    world = build_world(world_config(config), config.seed)
+    world = make_world(config)
     delay_s = config.experiment.ingest_delay_s
     requests = world.requests
-    ads = len(world.catalogue.ad_id)
+    ads = world.sizes.ads
     start, end = history_slices(world.behaviours, requests.user_id, requests.arrival_s, delay_s)
     return Prepared(
         config=config,
@@ -83,5 +84,5 @@ def _prepare(text: str) -> Prepared:
     )
 
 
-def _examples(world: World, split: str, delay_s: float) -> ExampleSet:
+def _examples(world: ExperimentWorld, split: str, delay_s: float) -> ExampleSet:
     return ExampleSet(**vars(log_examples(world.behaviours, world.log, split, ingest_delay_s=delay_s)))

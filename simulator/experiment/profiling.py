@@ -160,7 +160,7 @@ def _first(available: NDArray[np.int64], history: int) -> int:
     if len(rows) == 0:
         raise ValueError(
             f"No user of this world has {history} behaviours, expected some, to measure reading and "
-            "scoring them. Lower the arm's history or raise traffic.world.history_max."
+            "scoring them. Lower the arm's history, raise traffic.world.history_max, or use a longer log."
         )
     return int(rows[0])
 

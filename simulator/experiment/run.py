@@ -24,13 +24,14 @@ from simulator.experiment import interrupts
 from simulator.experiment.arms import ArmResult, ArmTask, calibrated, serve_arm
 from simulator.experiment.assignment import assign
 from simulator.experiment.checkpoints import read, write
-from simulator.experiment.config import ExperimentConfig, to_toml, world_config
+from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.environment import commit, hardware, versions
 from simulator.experiment.outcomes import Market, arm_pages, mix
 from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.profiling import calibrate
 from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.remarks import remarks
 from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by, fingerprint
 from simulator.experiment.tables import (
     Columns,
@@ -50,13 +51,16 @@ from simulator.experiment.training import (
     sized,
     train_models,
 )
+from simulator.experiment.worlds import world_notes
 from simulator.market.auction import Auctions
 from simulator.results.files import write_text
 from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
 from simulator.serving.profile import ServiceProfile, from_json, load, to_json
+from simulator.world.protocol import Sizes
 
 RUNS = Path("runs")
+_SMALLEST = Sizes(categories=1, ads=1, scenes=1, actions=1)  # enough to see that a model can be built
 
 
 def run_experiment(
@@ -194,7 +198,7 @@ def check_ready(config: ExperimentConfig) -> ServiceProfile | None:
     """
     resolve_device(config.experiment.device)
     for spec in needed_models(config):
-        build_model(sized(world_config(config), spec), config.training_seed)
+        build_model(sized(_SMALLEST, spec), config.training_seed)  # it is built with these options
     for arm in config.arms.values():
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -352,7 +356,12 @@ def scorecard_extra(plan: Plan, results: Mapping[str, ArmResult]) -> dict[str, A
     outside = {
         name: sum(result.notes.get("outside_profile", {}).values()) for name, result in results.items()
     }
-    return {"profile_machine": _machine(plan.profile), "models": models, "outside_profile": outside}
+    return {
+        "profile_machine": _machine(plan.profile),
+        "models": models,
+        "outside_profile": outside,
+        "notes": remarks(plan.prepared),
+    }
 
 
 def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:
@@ -379,20 +388,6 @@ def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[s
         "arms": arms,
         "world": world_notes(config),
         "inputs": fingerprint(config),
-    }
-
-
-def world_notes(config: ExperimentConfig) -> dict[str, Any]:
-    """The world's name, and what it was calibrated on: inputs, not findings."""
-    preset = config.traffic.preset
-    notes = {
-        "paper": "Interest strength was calibrated so that the AUC gap between short and long histories "
-        "resembles the one LASER reports (arXiv:2602.11562). That gap is an input; money and latency are not."
-    }
-    return {
-        "preset": preset,
-        "overrides": dict(config.traffic.world),
-        "calibration": notes.get(preset or "", "None: nothing about the arms was put in."),
     }
 
 

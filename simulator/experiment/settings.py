@@ -187,7 +187,16 @@ class Traffic(Table):
     """Where requests come from and how dense they are on the timing plane."""
 
     preset: str | None = Field(default=None, description="A synthetic world, such as demo, quick or paper.")
-    log: str | None = Field(default=None, description="A folder with a real log.")
+    log: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A folder made by `laser-ab import` (from this file), in place of a preset.",
+    )
+    holdout_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of a log: days between training and pre-period, for calibration; a sixth by default.",
+    )
     load: float = Field(
         default=0.6, gt=0, description="Share of the slower arm's capacity; above 1 is overload."
     )
@@ -198,17 +207,25 @@ class Traffic(Table):
         default_factory=dict, description="Parameters that replace the preset's, such as users or requests."
     )
 
-    @field_validator("log", mode="after")
-    @classmethod
-    def _log_exists(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise _problem('replaying a log does not exist yet; use a synthetic world: preset = "demo"')
-        return value
-
     @model_validator(mode="after")
     def _one_source(self) -> "Traffic":
-        if self.preset is None:
-            raise _problem('missing key `preset`; expected a synthetic world, such as preset = "demo"')
+        if self.preset is None and self.log is None:
+            raise _problem(
+                'missing key `preset`; expected a synthetic world, such as preset = "demo", or a log folder: '
+                'log = "FOLDER"'
+            )
+        if self.preset is not None and self.log is not None:
+            raise _problem("found both `preset` and `log`, expected one of them; leave the other out")
+        if self.log is not None and self.world:
+            raise _problem(
+                "[traffic.world] replaces a preset's parameters, and a log has none; leave it out",
+                "traffic.world",
+            )
+        if self.preset is not None and self.holdout_days is not None:
+            raise _problem(
+                "it cuts a log's days; for a preset set holdout_days in [traffic.world]",
+                "traffic.holdout_days",
+            )
         return self
 
 

@@ -28,9 +28,8 @@ from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.settings import Training
 from simulator.serving.arm import LadderStep, build_ladder
-from simulator.traffic.behaviours import ACTIONS, SCENES
-from simulator.world.config import WorldConfig
 from simulator.world.draws import uniform
+from simulator.world.protocol import Sizes
 
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
@@ -244,17 +243,17 @@ def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:
 
 def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:
     """The model in this experiment's world."""
-    return sized(prepared.world.config, spec)
+    return sized(prepared.world.sizes, spec)
 
 
-def sized(world: WorldConfig, spec: ModelSpec) -> ModelConfig:
+def sized(sizes: Sizes, spec: ModelSpec) -> ModelConfig:
     """The model in a world of these sizes."""
     return ModelConfig(
         kind=spec.kind,
-        categories=world.categories,
-        ads=world.ads,
-        scenes=SCENES,
-        actions=ACTIONS,
+        categories=sizes.categories,
+        ads=sizes.ads,
+        scenes=sizes.scenes,
+        actions=sizes.actions,
         width=spec.width,
         options=json.loads(spec.options),
     )

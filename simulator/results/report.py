@@ -74,7 +74,7 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
 
 
 def notes(scorecard: Mapping[str, Any]) -> list[str]:
-    """What the numbers rest on: service times, budget, intervals."""
+    """What the numbers rest on: service times, budget, intervals, and the scorecard's own notes."""
     source = {
         "profile": f"a measured profile ({scorecard.get('profile_machine') or 'machine not named'})",
         "live": "live calls on this machine",
@@ -88,7 +88,8 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
         counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
         lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
     missing = {effect.reason: None for effect in effects(scorecard) if effect.reason}
-    return lines + [f"No estimate or interval: {reason}" for reason in missing]
+    lines += [f"No estimate or interval: {reason}" for reason in missing]
+    return lines + [str(note) for note in scorecard.get("notes") or ()]
 
 
 def rich_table(scorecard: Mapping[str, Any]) -> Table:

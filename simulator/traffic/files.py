@@ -60,7 +60,7 @@ def write_requests(path: Path, requests: Requests) -> None:
         pa.array(requests.propensity),
         pa.DictionaryArray.from_arrays(pa.array(requests.period.astype(np.int8)), pa.array(PERIODS)),
     ]
-    with _replacing(path, REQUESTS_SCHEMA) as writer:
+    with replacing(path, REQUESTS_SCHEMA) as writer:
         writer.write_table(pa.Table.from_arrays(columns, schema=REQUESTS_SCHEMA), row_group_size=ROW_GROUP)
 
 
@@ -71,7 +71,7 @@ def read_requests(path: Path) -> Requests:
         TraceError: missing, damaged or empty file, missing or mistyped columns, nulls, candidate lists
             of different lengths, or rows that break the trace's rules.
     """
-    table = _read(path, REQUESTS_SCHEMA)
+    table = read_table(path, REQUESTS_SCHEMA)
     lists = table["candidates"].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks)
@@ -117,7 +117,7 @@ def write_behaviours(path: Path, behaviours: Behaviours | Iterable[Behaviours]) 
     """
     groups = [behaviours] if isinstance(behaviours, Behaviours) else behaviours
     waiting, written, last_user = BEHAVIOURS_SCHEMA.empty_table(), 0, -1
-    with _replacing(path, BEHAVIOURS_SCHEMA) as writer:
+    with replacing(path, BEHAVIOURS_SCHEMA) as writer:
         for group in groups:
             if len(group.users) and int(group.users[0]) <= last_user:
                 raise TraceError(
@@ -145,7 +145,7 @@ def read_behaviours(path: Path) -> Behaviours:
         TraceError: missing, damaged or empty file, missing or mistyped columns, nulls, or rows not
             sorted by (user_id, time_s).
     """
-    table = _read(path, BEHAVIOURS_SCHEMA)
+    table = read_table(path, BEHAVIOURS_SCHEMA)
     user = table["user_id"].to_numpy()
     time_s = table["time_s"].to_numpy()
     ordered = (user[1:] > user[:-1]) | ((user[1:] == user[:-1]) & (time_s[1:] >= time_s[:-1]))
@@ -161,7 +161,7 @@ def read_behaviours(path: Path) -> Behaviours:
 
 
 @contextmanager
-def _replacing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+def replacing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A writer beside `path`, moved into place when all went well."""
     path = Path(path)
     if not path.parent.is_dir():
@@ -177,7 +177,12 @@ def _replacing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         beside.unlink(missing_ok=True)
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """A whole Parquet file, checked against a schema.
+
+    Raises:
+        TraceError: missing, damaged or empty file, missing or mistyped columns, or nulls.
+    """
     path = Path(path)
     if not path.is_file():
         raise TraceError(

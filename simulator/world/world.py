@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.traffic.behaviours import Behaviours
+from simulator.traffic.behaviours import ACTIONS, SCENES, Behaviours
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
 from simulator.world.candidates import draw_candidates
@@ -20,6 +20,7 @@ from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
 from simulator.world.draws import uniform
 from simulator.world.generate import Moments, Plan, generate_block
+from simulator.world.protocol import Sizes
 from simulator.world.response import response
 from simulator.world.streams import block_stream
 from simulator.world.users import block_count, build_users
@@ -44,6 +45,11 @@ class World:
     _trace_moments: Moments
     _log_moments: Moments
     _behaviours: Behaviours | None
+
+    @property
+    def sizes(self) -> Sizes:
+        """How many categories, ads, scenes and actions there are."""
+        return Sizes(self.config.categories, self.config.ads, SCENES, ACTIONS)
 
     @property
     def behaviours(self) -> Behaviours:

@@ -179,6 +179,13 @@ def test_too_few_users_are_not_enough_data(folder):
     assert "+2.6%" not in texts(app)
 
 
+def test_notes_of_the_scorecard_are_shown(folder):
+    card = made_runs.scorecard(notes=["Invented: bids are drawn.", "Histories: median 3 behaviours."])
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    shown = texts(opened(SCORECARD))
+    assert all(note in shown for note in card["notes"])
+
+
 def test_unknown_values_are_em_dashes(folder):
     card = made_runs.scorecard()
     for entry in card["metrics"].values():

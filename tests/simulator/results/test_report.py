@@ -171,3 +171,10 @@ def test_compare_tells_changed_metrics_and_settings(tmp_path):
     assert rows["ctr"]["treatment_change"] == pytest.approx(1.05 / 1.018 - 1)
     assert rows["cvr"]["treatment_b"] is None
     assert rows["cvr"]["lift_change"] is None
+
+
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_notes_of_the_scorecard_are_printed(form):
+    card = made_runs.scorecard(notes=["Traffic: a real log.", "Invented: bids."])
+    assert "Traffic: a real log.\nInvented: bids.\n" in render(card, form)
+    assert render(made_runs.scorecard(notes=[]), form) == render(made_runs.scorecard(), form)
