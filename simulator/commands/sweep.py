@@ -37,22 +37,18 @@ def sweep(
 
 
 def check_budgets(text: str) -> None:
-    """Refuse what is neither "auto" nor LO:HI:STEP with 0 < LO <= HI and STEP > 0.
+    """Refuse what is neither "auto" nor a grid of budgets.
 
     Raises:
         typer.BadParameter: with what was found.
     """
-    if text == "auto":
-        return
+    from simulator.whatif.budgets import SweepError, parse_budgets
+
     try:
-        low, high, step = (float(part) for part in text.split(":"))
-    except ValueError:
-        low, high, step = 0.0, 0.0, 0.0
-    if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
-        raise typer.BadParameter(
-            f"found {text!r}, expected auto or LO:HI:STEP in milliseconds, such as 20:120:10",
-            param_hint="--budget",
-        )
+        if text != "auto":
+            parse_budgets(text)
+    except SweepError as error:
+        raise typer.BadParameter(str(error), param_hint="--budget") from None
 
 
 def show(folder: Path, as_json: bool) -> None:

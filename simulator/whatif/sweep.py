@@ -9,9 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.run import (
@@ -28,12 +25,7 @@ from simulator.experiment.run import (
 )
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.serving.capacity import budget_grid
-
-MOST_CELLS = 1000
-
-
-class SweepError(ValueError):
-    """A grid of budgets that cannot be swept."""
+from simulator.whatif.budgets import SweepError, parse_budgets
 
 
 def run_sweep(
@@ -90,29 +82,6 @@ def run_sweep(
         shutil.rmtree(folder / WORK, ignore_errors=True)
         writer.finish()
     return folder
-
-
-def parse_budgets(text: str) -> NDArray[np.float64]:
-    """Budgets in ms from "LO:HI:STEP", both ends included where the step reaches them.
-
-    Raises:
-        SweepError: not three numbers with 0 < LO <= HI and STEP > 0, or too many cells.
-    """
-    try:
-        low, high, step = (float(part) for part in text.split(":"))
-    except ValueError:
-        low = high = step = float("nan")
-    if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
-        raise SweepError(
-            f"Found budgets {text!r}, expected auto or LO:HI:STEP in milliseconds with 0 < LO <= HI and "
-            "STEP > 0, such as 2:20:2."
-        )
-    cells = int((high - low) / step + 1e-9) + 1
-    if cells > MOST_CELLS:
-        raise SweepError(
-            f"Budgets {text!r} make {cells} cells, expected at most {MOST_CELLS}. Use a larger STEP."
-        )
-    return np.asarray(low + step * np.arange(cells), np.float64)
 
 
 def cell_rows(

@@ -8,7 +8,8 @@ import pytest
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Sweep, read_run, read_sweep
-from simulator.whatif.sweep import SweepError, parse_budgets, run_sweep
+from simulator.whatif.budgets import SweepError, parse_budgets
+from simulator.whatif.sweep import run_sweep
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SMALL = (
@@ -74,10 +75,14 @@ def test_two_worker_processes_sweep_to_the_same_bytes(sweep: Sweep, tmp_path: Pa
 
 def test_a_grid_has_both_its_ends() -> None:
     assert parse_budgets("2:6:2").tolist() == [2.0, 4.0, 6.0]
+    assert len(parse_budgets("1:1000:1")) == 1000
     assert parse_budgets("0.1:0.3:0.1").tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
-@pytest.mark.parametrize("text", ["", "5", "1:2", "3:2:1", "0:2:1", "1:2:0", "a:b:c", "1:1e9:0.1", "nan:2:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "1:2", "3:2:1", "0:2:1", "1:2:0", "a:b:c", "1:1e9:0.1", "nan:2:1", "1:2:1e-320", "1:1001:1"],
+)
 def test_a_malformed_grid_is_refused(text: str) -> None:
     with pytest.raises(SweepError, match="xpected"):
         parse_budgets(text)
