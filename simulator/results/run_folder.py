@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -112,11 +113,12 @@ class FolderWriter:
             if lock is not None:
                 lock.release()
             shutil.rmtree(hidden, ignore_errors=True)
-            if isinstance(error, ResultsError):
+            cause = error.__cause__ if isinstance(error, ResultsError) else error
+            if not isinstance(cause, OSError):
                 raise
             if out.exists() and (not out.is_dir() or not _is_empty_folder(out)):
                 raise _taken(out) from error
-            raise from_os_error(out, error) from error
+            raise from_os_error(out, cause, resumable=False) from error
         return cls(out, full, lock)
 
     @classmethod
@@ -216,7 +218,13 @@ class FolderWriter:
         if self.manifest["status"] == "running" and isinstance(error, Exception):
             with contextlib.suppress(ResultsError):  # the disk may be what failed
                 self.fail(f"{type(error).__name__}: {error}")
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(self._interrupted())
         self.abandon()
+
+    def _interrupted(self) -> str:
+        """What to say of an interruption, to whoever reports it."""
+        return f"It is in {self.path}."
 
     def _close(self, status: str, error: str | None) -> None:
         ended = {**self.manifest, "status": status, "finished": _now(), "error": error}
@@ -249,6 +257,9 @@ class RunWriter(FolderWriter):
     def write_scorecard(self, scorecard: Mapping[str, Any]) -> None:
         """Write scorecard.json (NaN and infinity become null, keys keep their order)."""
         self.write_text("scorecard.json", json_text(scorecard))
+
+    def _interrupted(self) -> str:
+        return f"Continue it: laser-ab run --resume {quote(str(self.path))}"
 
 
 class SweepWriter(FolderWriter):
