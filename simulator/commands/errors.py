@@ -53,10 +53,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     from simulator.experiment.config_errors import ConfigError
 
     if isinstance(error, KeyboardInterrupt):
-        return (
-            "\ninterrupted: what was written is kept. Continue a run with laser-ab run --resume RUN.",
-            INTERRUPTED,
-        )
+        # Whoever was writing a folder noted where it is and how to go on.
+        return " ".join(["\ninterrupted: what was written is kept.", *_notes(error)]), INTERRUPTED
     if isinstance(error, ConfigError):
         return str(error), USAGE
     if isinstance(error, MemoryError):
@@ -74,6 +72,10 @@ def explain(error: BaseException) -> tuple[str, int]:
         "This is a defect of laser-ab. LASER_AB_DEBUG=1 shows where it happened; please report it.",
         FAILURE,
     )
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
 
 
 def _explain_os(error: OSError) -> str:

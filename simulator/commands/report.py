@@ -1,13 +1,14 @@
 """`laser-ab report` and `laser-ab compare`: read run folders again."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from shlex import quote
+from typing import IO, Annotated, Any, Literal
 
 import typer
 
-from simulator.commands.options import FailOn, Json
+from simulator.commands.options import FailOn, Json, named
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
@@ -18,7 +19,8 @@ def report(
         Literal["table", "text", "json", "csv", "parquet"], typer.Option("--format", help="How to print it.")
     ] = "table",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.", callback=named),
     ] = None,
     as_json: Json = False,
     fail_on: FailOn = None,
@@ -29,15 +31,17 @@ def report(
 
     checks = parse_fail_on(fail_on)
     form = "json" if as_json else form
+    _refuse_results(out)
     scorecard = scorecard_of(run)
     if form == "parquet":
         if out is None:
             raise typer.BadParameter(
                 "parquet is no text; say where to write it with --out FILE", param_hint="--format"
             )
-        _write_parquet(scorecard, out)
+        _write(out, lambda file: _put_parquet(scorecard, file))
     elif out is not None:
-        out.write_text(render(scorecard, form), encoding="utf-8")
+        text = render(scorecard, form)
+        _write(out, lambda file: file.write(text.encode()))
     else:
         print(render(scorecard, form), end="")
     end_on(scorecard, checks)
@@ -53,11 +57,9 @@ def compare(
     from simulator.results import report as renderers
     from simulator.results.read import read_run
 
-    runs = read_run(a), read_run(b)
-    for run in runs:
-        if run.problem is not None:
-            raise run.problem
-    found = renderers.compare(*runs)
+    for folder in (a, b):
+        scorecard_of(folder)  # says so where there is nothing to compare
+    found = renderers.compare(read_run(a), read_run(b))
     metrics = [row for row in found.metrics if not diff_only or _differs(row)]
     if as_json:
         from simulator.commands.output import print_json
@@ -69,7 +71,7 @@ def compare(
 
 
 def scorecard_of(folder: Path) -> dict[str, Any]:
-    """A run's scorecard.
+    """A run's scorecard, with the status that the run has now; stderr tells of one that is not finished.
 
     Raises:
         ResultsError: the folder is damaged, or the run has none yet.
@@ -83,10 +85,20 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
     if run.scorecard is None:
         advice = {
             "running": "Wait for the run to end.",
-            "interrupted": f"Continue it: laser-ab run --resume {folder}.",
-        }.get(run.status, f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {folder}.")
+            "interrupted": f"Continue it: laser-ab run --resume {quote(str(folder))}",
+        }.get(
+            run.status,
+            f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {quote(str(folder))}",
+        )
         raise ResultsError(folder, f"found a run that is {run.status}, expected a scorecard.", advice)
-    return run.scorecard
+    if run.status != "finished":
+        print(
+            f"warning: {folder}: found a run that is {run.status}, expected a finished one. "
+            "Its scorecard may not be its last.",
+            file=sys.stderr,
+        )
+    # The file was written before the run's end was known.
+    return {**run.scorecard, "status": run.status}
 
 
 def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
@@ -100,13 +112,30 @@ def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
         raise typer.Exit(code)
 
 
-def _write_parquet(scorecard: Mapping[str, Any], out: Path) -> None:
+def _refuse_results(out: Path | None) -> None:
+    from simulator.results.read import results_around
+
+    found = results_around(out) if out is not None else None
+    if found is not None:
+        raise typer.BadParameter(
+            f"found {out} inside {found}, which holds results; expected a file outside of it",
+            param_hint="--out",
+        )
+
+
+def _write(out: Path, write: Callable[[IO[bytes]], object]) -> None:
+    from simulator.results.files import write_new
+
+    write_new(out, write)
+
+
+def _put_parquet(scorecard: Mapping[str, Any], file: IO[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from simulator.results.report import csv_rows
 
-    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), out)
+    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), file)
 
 
 def _differs(row: Mapping[str, Any]) -> bool:
