@@ -362,6 +362,46 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     assert len(json.loads(printed_by(lambda: show(tmp_path / "sweep", as_json=True)))["rows"]) == 4
 
 
+def test_several_treatments_are_swept_in_tables_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.commands.sweep import show
+
+    monkeypatch.setenv("COLUMNS", "80")
+    arms = ["seqvault-and-laser-with-a-thousand-behaviours", "twin"]
+    metrics = ["p99_ms", "missed_share", "full_history_share", "advv_per_request_lift"]
+    metrics += ["revenue_per_request_lift"]
+    values = [123.4, 0.5, 0.5, 1.5, -0.25]
+    rows = [(arm, *pair) for arm in arms for pair in zip(metrics, values, strict=True)]
+    n = len(rows)
+    columns: dict[str, list[Any]] = {
+        "cell": [0] * n, "budget_ms": [120.0] * n, "arm": [row[0] for row in rows],
+        "metric": [row[1] for row in rows], "value": [row[2] for row in rows], "ci_low": [-0.45] * n,
+        "ci_high": [1.75] * n, "true_value": [-0.255] * n, "unit": ["fraction"] * n,
+    }  # fmt: skip
+    with SweepWriter.create(tmp_path / "sweep", {"name": "a sweep"}) as writer:
+        writer.write_table("sweep", columns)
+        writer.finish()
+    printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
+    assert set(arms) <= {line.rstrip() for line in printed.splitlines()}
+    assert printed.count("−45% to +175%") == 4
+    assert "…" not in printed
+
+
+def test_train_takes_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").write_text("")
+    asked: list[Path] = []
+
+    def noted(config: object, folder: Path, **_: object) -> dict[object, object]:
+        asked.append(folder)
+        return {}
+
+    monkeypatch.setattr("simulator.experiment.training.train_models", noted)
+    call("train", DEMO, "--out", tmp_path / "models", "--json")
+    assert asked == [tmp_path / "models-2"]
+
+
 def printed_by(command: Callable[[], None]) -> str:
     program = typer.Typer()
     program.command()(command)

@@ -67,7 +67,7 @@ def compare(
         settings = {key: {"a": left, "b": right} for key, (left, right) in found.settings.items()}
         print_json({"a": str(a), "b": str(b), "metrics": metrics, "settings": settings})
         return
-    _print_comparison(metrics, found.settings, len({row["arm"] for row in found.metrics}) > 1)
+    _print_comparison(metrics, found.settings)
 
 
 def scorecard_of(folder: Path) -> dict[str, Any]:
@@ -142,19 +142,38 @@ def _differs(row: Mapping[str, Any]) -> bool:
     return any(row[f"{name}_a"] != row[f"{name}_b"] for name in ("control", "treatment", "lift", "true_lift"))
 
 
-def _print_comparison(
-    metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]], several: bool
-) -> None:
+def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from simulator.results import numbers
 
     console = Console(highlight=False)
+    arms = dict.fromkeys(row["arm"] for row in metrics)
+    for arm in arms:
+        if len(arms) > 1:
+            console.print(f"\n{arm}", markup=False)
+        console.print(_comparison([row for row in metrics if row["arm"] == arm]))
+    if not metrics:
+        console.print("No metric differs.")
+    if not settings:
+        console.print("No setting differs.")
+        return
+    differences = Table("setting", "A", "B")
+    for key, (left, right) in settings.items():
+        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
+    console.print(differences)
+
+
+def _comparison(metrics: list[dict[str, Any]]) -> Any:
+    """One treatment's metrics in both runs."""
+    from rich.table import Table
+
+    from simulator.results import numbers
+
     table = Table()
-    headings = ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B")
-    for heading in ("arm", *headings) if several else headings:
-        table.add_column(heading, justify="left" if heading in ("arm", "metric") else "right")
+    for heading in ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metrics:
         form = numbers.metric_form(row["metric"], row["unit"])
         cells = (
@@ -165,12 +184,5 @@ def _print_comparison(
             numbers.lift(row["lift_a"]),
             numbers.lift(row["lift_b"]),
         )
-        table.add_row(*((row["arm"], *cells) if several else cells))
-    console.print(table)
-    if not settings:
-        console.print("No setting differs.")
-        return
-    differences = Table("setting", "A", "B")
-    for key, (left, right) in settings.items():
-        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
-    console.print(differences)
+        table.add_row(*cells)
+    return table

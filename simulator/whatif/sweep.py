@@ -24,6 +24,7 @@ from simulator.experiment.run import (
     serve_arms,
 )
 from simulator.results.run_folder import SweepWriter, free_folder
+from simulator.results.scorecard import has_enough_users
 from simulator.serving.capacity import budget_grid
 from simulator.whatif.budgets import SweepError, parse_budgets
 
@@ -87,14 +88,19 @@ def run_sweep(
 def cell_rows(
     cell: int, budget_ms: float, card: dict[str, Any], arms: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them."""
+    """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
+
+    Where either arm has too few users, a lift is null and only its truth is told.
+    """
     rows = []
     for position, arm in enumerate(arms):
         found: dict[str, dict[str, Any]] = dict(card["arm_values"][arm])
         if position > 0:
             metrics = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
+            enough = has_enough_users(card, arm)
             for name, entry in metrics.items():
-                lift = {"value": entry["lift"], "ci": entry["ci"], "true_value": entry["true_lift"]}
+                value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
+                lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
                 found[f"{name}_lift"] = {**lift, "unit": "fraction"}
         for name, entry in sorted(found.items()):
             low, high = entry["ci"] or (None, None)

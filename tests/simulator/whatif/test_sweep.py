@@ -9,7 +9,7 @@ from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Sweep, read_run, read_sweep
 from simulator.whatif.budgets import SweepError, parse_budgets
-from simulator.whatif.sweep import run_sweep
+from simulator.whatif.sweep import cell_rows, run_sweep
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SMALL = (
@@ -86,6 +86,26 @@ def test_a_grid_has_both_its_ends() -> None:
 def test_a_malformed_grid_is_refused(text: str) -> None:
     with pytest.raises(SweepError, match="xpected"):
         parse_budgets(text)
+
+
+def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
+    entry = {"lift": 0.1, "ci": [0.0, 0.2], "true_lift": 0.05}
+    value = {"value": 2.0, "ci": None, "true_value": 2.0, "unit": "currency"}
+    arms = ("control", "treatment")
+
+    def lift(users: int) -> tuple[float | None, ...]:
+        units = {"control": 500, "treatment": users}
+        card = {
+            "units": units,
+            "metrics": {"ctr": entry},
+            "arm_values": {arm: {"ctr": value} for arm in arms},
+        }
+        row = cell_rows(0, 20.0, card, arms)[-1]
+        assert row["metric"] == "ctr_lift"
+        return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
+
+    assert lift(100) == (0.1, 0.0, 0.2, 0.05)
+    assert lift(99) == (None, None, None, 0.05)
 
 
 def test_a_live_sweep_is_refused_before_anything_is_written(tmp_path: Path) -> None:
