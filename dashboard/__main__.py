@@ -10,7 +10,7 @@ from dashboard.launch import DashboardError, launch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the dashboard; the exit code is 0, or 1 with a line that says why not."""
+    """Serve the dashboard; the exit code is 0, 130 after Ctrl-C, or 1 with a line that says why not."""
     parser = argparse.ArgumentParser(prog="dashboard", description=__doc__)
     parser.add_argument("directory", type=Path, nargs="?", default=Path("runs"))
     parser.add_argument("--port", type=int, default=None)
@@ -21,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     except DashboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # how it is meant to end
+        return 130
     return 0
 
 

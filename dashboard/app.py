@@ -7,16 +7,18 @@ import logging
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import pick_run, pick_sweep
+from dashboard.folders import is_sweep, pick_run, pick_sweep
 from simulator.results.errors import ResultsError
 
 # An emoji: a Material icon would be fetched from a font host.
 st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 
-WHAT_IF = st.Page("app_pages/what_if.py", title="What-if")
+# Whoever opens a sweep wants to see that.
+sweep_only = is_sweep()
+WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", default=sweep_only)
 page = st.navigation(
     [
-        st.Page("app_pages/scorecard.py", title="Scorecard", default=True),
+        st.Page("app_pages/scorecard.py", title="Scorecard", default=not sweep_only),
         st.Page("app_pages/latency.py", title="Latency"),
         WHAT_IF,
     ]

@@ -17,7 +17,8 @@ ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller 
 
 def lifts(effects: Sequence[Effect], *, legend: bool = True) -> alt.LayerChart:
     """Each metric's lift with its interval, the true effect beside it, the MDE as a band around zero."""
-    rows = pd.DataFrame([_lift_row(effect) for effect in effects])
+    ordered = sorted(effects, key=lambda effect: effect.role != "primary")
+    rows = pd.DataFrame([_lift_row(effect) for effect in ordered])
     scale = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
     box = alt.Legend(orient="top", symbolOpacity=1) if legend else None
 
@@ -26,7 +27,9 @@ def lifts(effects: Sequence[Effect], *, legend: bool = True) -> alt.LayerChart:
     def named(name: str) -> alt.Chart:
         return alt.Chart(rows.assign(mark=name))
 
-    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
+    # In words: without them Vega sorts the layers' labels together, and a layer may lack some.
+    order = list(rows["label"])
+    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
     percent = alt.Axis(format="+.1~%", tickCount=6, gridColor=NEUTRAL, gridOpacity=0.25)
 
     def x(column: str) -> alt.X:
@@ -55,7 +58,8 @@ def _lift_row(effect: Effect) -> dict[str, Any]:
         "ci_high": effect.ci_high if shown else None,
         "true_lift": effect.true_lift,
         "mde": effect.mde,
-        "mde_low": -effect.mde if effect.mde is not None else None,
+        # As far below zero as the MDE is above it on the log scale, so never below -100 %.
+        "mde_low": 1 / (1 + effect.mde) - 1 if effect.mde is not None else None,
         "estimate": numbers.lift_with_interval(effect.lift, effect.ci, effect.level)
         if shown
         else "not enough data",

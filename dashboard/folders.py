@@ -19,6 +19,12 @@ def results_folder() -> Path:
     return Path(os.environ.get(RESULTS_VARIABLE, "runs"))
 
 
+def is_sweep() -> bool:
+    """Whether the results folder is one sweep itself, rather than a folder of several."""
+    root = results_folder()
+    return any(sweep.path == root for sweep in list_sweeps(root))
+
+
 def pick_run() -> None:
     """The run picker, in the sidebar; nothing where there are no runs."""
     _pick("Run", "run", list_runs(results_folder()))

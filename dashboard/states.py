@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 import streamlit as st
@@ -16,16 +17,16 @@ def no_runs() -> None:
     """The command that makes the first run."""
     root = results_folder()
     st.info(f"There are no runs in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab demo --out {root / 'demo'}", language="bash")
+    st.code(f"laser-ab demo --out {quote(str(root / 'demo'))}", language="bash")
     st.write("Or run an experiment of your own:")
-    st.code(f"laser-ab run CONFIG.toml --out {root / 'my-run'}", language="bash")
+    st.code(f"laser-ab run CONFIG.toml --out {quote(str(root / 'my-run'))}", language="bash")
 
 
 def no_sweeps() -> None:
     """The command that makes the first sweep."""
     root = results_folder()
     st.info(f"There are no budget sweeps in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab sweep CONFIG.toml --out {root / 'my-sweep'}", language="bash")
+    st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language="bash")
 
 
 def problem(error: ResultsError) -> None:
@@ -75,7 +76,7 @@ def _progress(folder: Folder) -> None:
 
 def _resume(folder: Folder) -> None:
     st.write("To continue it, when what stopped it is gone:")
-    st.code(f"laser-ab {_kind(folder)} --resume {folder.path}", language="bash")
+    st.code(f"laser-ab {_kind(folder)} --resume {quote(str(folder.path))}", language="bash")
 
 
 def _where(folder: Folder) -> str:

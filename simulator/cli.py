@@ -1,5 +1,7 @@
 """`laser-ab`: the command line. The commands are in `commands/`, exit codes in `commands/errors.py`."""
 
+import io
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -59,6 +61,10 @@ app.add_typer(import_app, name="import")
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not so where a caller has put its own there
+            # A terminal without the currency sign or the em dash gets a question mark for them.
+            stream.reconfigure(errors="replace")
     app()
 
 

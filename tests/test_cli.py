@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,6 +109,12 @@ def test_version_is_the_packages() -> None:
         ["run", DEMO, "--jobs", "0"],
         ["sweep", DEMO, "--budget", "10:5:1"],
         ["sweep", DEMO, "--budget", "5-10"],
+        ["sweep", DEMO, "--budget", "1:2:1e-320"],
+        ["run", DEMO, "--out", ""],
+        ["run", DEMO, "--out", "/"],
+        ["train", DEMO, "--out", "."],
+        ["profile", "--out", ""],
+        ["report", "x", "--out", ""],
         ["report", "x", "--fail-on", "all"],
         ["report", "x", "--format", "html5"],
         ["dash", "--port", "0"],
@@ -174,6 +181,30 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in CliRunner().invoke(failing(ValueError("wrong")), []).stderr
 
 
+def test_an_interruption_says_where_a_run_is_and_names_no_other_command(tmp_path: Path) -> None:
+    assert explain(KeyboardInterrupt())[0] == "\ninterrupted: what was written is kept."
+    with pytest.raises(KeyboardInterrupt) as caught, RunWriter.create(tmp_path / "a run", {}):
+        raise KeyboardInterrupt
+    assert explain(caught.value)[0].endswith(f"laser-ab run --resume '{tmp_path}/a run'")
+    with pytest.raises(KeyboardInterrupt) as caught, SweepWriter.create(tmp_path / "sweep", {}):
+        raise KeyboardInterrupt
+    assert str(tmp_path / "sweep") in explain(caught.value)[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its files need no locale")
+def test_output_survives_a_terminal_that_has_no_such_signs(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator.cli", "report", str(run)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"ADVV" in done.stdout
+    assert b"?" in done.stdout
+
+
 # ---- experiment files --------------------------------------------------------------------------------
 
 
@@ -190,6 +221,23 @@ def test_init_writes_a_file_and_never_over_another(tmp_path: Path) -> None:
     file.write_text("mine")
     assert "found a file there" in call("config", "init", file, code=1).stderr
     assert file.read_text() == "mine"
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "run")
+    fill_the_disk(monkeypatch)
+    for command in (["config", "init"], ["report", run, "--out"]):
+        told = call(*command, tmp_path / "file", code=1).stderr
+        assert "full disk" in told
+        assert "--resume" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_check_points_at_the_line_and_exits_2(tmp_path: Path) -> None:
@@ -228,6 +276,24 @@ def test_report_prints_every_format(tmp_path: Path) -> None:
     assert "ADVV" in (tmp_path / "a.txt").read_text()
 
 
+@pytest.mark.parametrize("name", ["scorecard.json", "notes.txt", "cells/a.csv"])
+def test_report_writes_nothing_into_a_run(tmp_path: Path, name: str) -> None:
+    run = make_run(tmp_path / "run")
+    before = (run / "scorecard.json").read_bytes()
+    assert "Invalid value for --out" in call("report", run, "--out", run / name, code=2).stderr
+    assert (run / "scorecard.json").read_bytes() == before
+
+
+def test_a_scorecard_of_an_unfinished_run_does_not_say_finished(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with RunWriter.create(run, {"name": "a run", "seed": 7}) as writer:
+        writer.write_scorecard(scorecard())
+    result = call("report", run, "--json")
+    assert json.loads(result.stdout)["status"] == "interrupted"
+    assert "warning" in result.stderr
+    assert call("report", make_run(tmp_path / "b")).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "fail_on", "code"),
     [
@@ -252,7 +318,13 @@ def test_resuming_a_finished_run_shows_it_and_exits_0(tmp_path: Path) -> None:
     result = call("run", "--resume", run)
     assert "ADVV" in result.stdout
     assert f"laser-ab dash {tmp_path}" in result.stdout
+    assert f"laser-ab sweep {run}/experiment.toml" in result.stdout
     assert json.loads(call("run", "--resume", run, "--json").stdout) == scorecard()
+
+
+def test_suggested_commands_can_be_pasted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my run")
+    assert f"laser-ab sweep '{run}/experiment.toml'" in call("run", "--resume", run).stdout
 
 
 def test_resuming_a_running_run_is_refused(tmp_path: Path) -> None:
@@ -263,6 +335,8 @@ def test_resuming_a_running_run_is_refused(tmp_path: Path) -> None:
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", finish=False)
     assert f"laser-ab run --resume {run}" in call("report", run, code=1).stderr
+    other = make_run(tmp_path / "other")
+    assert "expected a scorecard" in call("compare", other, run, code=1).stderr
 
 
 def test_a_damaged_run_is_told(tmp_path: Path) -> None:
@@ -301,6 +375,46 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     assert "+1% to +3%" in printed
     assert "+1.7%" in printed
     assert len(json.loads(printed_by(lambda: show(tmp_path / "sweep", as_json=True)))["rows"]) == 4
+
+
+def test_several_treatments_are_swept_in_tables_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.commands.sweep import show
+
+    monkeypatch.setenv("COLUMNS", "80")
+    arms = ["seqvault-and-laser-with-a-thousand-behaviours", "twin"]
+    metrics = ["p99_ms", "missed_share", "full_history_share", "advv_per_request_lift"]
+    metrics += ["revenue_per_request_lift"]
+    values = [123.4, 0.5, 0.5, 1.5, -0.25]
+    rows = [(arm, *pair) for arm in arms for pair in zip(metrics, values, strict=True)]
+    n = len(rows)
+    columns: dict[str, list[Any]] = {
+        "cell": [0] * n, "budget_ms": [120.0] * n, "arm": [row[0] for row in rows],
+        "metric": [row[1] for row in rows], "value": [row[2] for row in rows], "ci_low": [-0.45] * n,
+        "ci_high": [1.75] * n, "true_value": [-0.255] * n, "unit": ["fraction"] * n,
+    }  # fmt: skip
+    with SweepWriter.create(tmp_path / "sweep", {"name": "a sweep"}) as writer:
+        writer.write_table("sweep", columns)
+        writer.finish()
+    printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
+    assert set(arms) <= {line.rstrip() for line in printed.splitlines()}
+    assert printed.count("−45% to +175%") == 4
+    assert "…" not in printed
+
+
+def test_train_takes_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").write_text("")
+    asked: list[Path] = []
+
+    def noted(config: object, folder: Path, **_: object) -> dict[object, object]:
+        asked.append(folder)
+        return {}
+
+    monkeypatch.setattr("simulator.experiment.training.train_models", noted)
+    call("train", DEMO, "--out", tmp_path / "models", "--json")
+    assert asked == [tmp_path / "models-2"]
 
 
 def printed_by(command: Callable[[], None]) -> str:

@@ -48,6 +48,7 @@ def page() -> None:
         states.not_yet("Scorecard", run)
         about(run, {})
         return
+    card = {**card, "status": run.status}  # the file was written before the run's end was known
     chosen = pick_treatment(card)
     verdict(card, chosen)
     split(run, card)
@@ -135,7 +136,7 @@ def lift_charts(shown: list[Effect]) -> None:
     ]
     for number, group in enumerate(group for group in groups if group):
         words = "; ".join(
-            f"{numbers.metric_form(e.metric).label}: {numbers.lift_with_interval(e.lift, e.ci, e.level)}, "
+            f"{numbers.metric_form(e.metric).label}: {report.table_row(e)[3]}, "
             f"true {numbers.lift(e.true_lift)}"
             for e in group
         )
@@ -164,9 +165,11 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
                 if effect.enough
                 else report.NOT_ENOUGH,
                 "True lift": printed[4],
-                "In CI": {True: "yes", False: "no", None: numbers.MISSING}[effect.covered],
+                "In CI": {True: "yes", False: "no", None: numbers.MISSING}[
+                    effect.covered if effect.enough else None
+                ],
                 "MDE": printed[5],
-                "p": numbers.p_value(effect.p_value),
+                "p": numbers.p_value(effect.p_value if effect.enough else None),
             }
         )
     # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.

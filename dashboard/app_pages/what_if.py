@@ -133,6 +133,8 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     printed = form.form(truth)
     if lift["value"] is not None:
         ends, printed = numbers.interval((lift["ci_low"], lift["ci_high"]), numbers.lift), numbers.lift(truth)
+    # A lift that is there and null was kept back: an arm has too few users.
+    has_lift = f"{metric}_lift" in set(cell.loc[cell["arm"] == treatment, "metric"])
     return tiles.Tile(
         label=form.label,
         value=form.form(value["value"]),
@@ -140,6 +142,7 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
         ci=(lift["ci_low"], lift["ci_high"]),
         lines=(f"{level} {ends}", f"true {printed}", f"control {form.form(base['value'])}"),
         higher_is_better=form.higher_is_better,
+        enough=lift["value"] is not None or not has_lift,
     )
 
 

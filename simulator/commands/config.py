@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -21,12 +22,12 @@ def init(
     if file is None:
         print(text, end="")
         return
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise ValueError(f"{file}: found a file there, expected none. Choose another name.") from None
-    print(f"Wrote {file}. Next: laser-ab run {file}")
+    from simulator.results.files import write_new
+
+    if file.exists():
+        raise ValueError(f"{file}: found a file there, expected none. Choose another name.")
+    write_new(file, lambda stream: stream.write(text.encode()))
+    print(f"Wrote {file}. Next: laser-ab run {quote(str(file))}")
 
 
 def check(config: ConfigFile, overrides: Overrides = None, seed: Seed = None, as_json: Json = False) -> None:

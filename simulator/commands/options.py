@@ -5,6 +5,18 @@ from typing import Annotated
 
 import typer
 
+
+def named(path: Path | None) -> Path | None:
+    """Refuse a path without a last part, such as "", "." or "/": nothing can be written under that name.
+
+    Raises:
+        typer.BadParameter: it is one.
+    """
+    if path is not None and path.name in ("", ".."):
+        raise typer.BadParameter(f"found {str(path)!r}, expected a path that ends in a name of its own")
+    return path
+
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")]
 Overrides = Annotated[
     list[str] | None,
@@ -15,7 +27,9 @@ Overrides = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Replace the file's seed.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="The folder to write; DIR-2 and so on where it is taken."),
+    typer.Option(
+        "--out", metavar="DIR", help="The folder to write; DIR-2 and so on where it is taken.", callback=named
+    ),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Worker processes. Results do not depend on it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]

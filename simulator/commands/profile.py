@@ -1,20 +1,21 @@
 """`laser-ab profile`: measure this machine's service times."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from simulator.commands.options import Json, Overrides, Quiet, Seed
+from simulator.commands.options import Json, Overrides, Quiet, Seed, named
 
 
 def profile(
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG", help="Whose arms to measure; the demo's by default.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The profile (JSON).")] = Path(
-        "profile.json"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The profile (JSON).", callback=named)
+    ] = Path("profile.json"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions: a rough profile.")] = False,
     overrides: Overrides = None,
     seed: Seed = None,
@@ -37,4 +38,4 @@ def profile(
         print_json({"profile": str(path)})
     else:
         print(f"Profile: {path}")
-        print(f"Use it: laser-ab run CONFIG --set experiment.profile={path}")
+        print(f"Use it: laser-ab run CONFIG --set experiment.profile={quote(str(path))}")

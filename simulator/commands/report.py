@@ -1,13 +1,14 @@
 """`laser-ab report` and `laser-ab compare`: read run folders again."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from shlex import quote
+from typing import IO, Annotated, Any, Literal
 
 import typer
 
-from simulator.commands.options import FailOn, Json
+from simulator.commands.options import FailOn, Json, named
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
@@ -18,7 +19,8 @@ def report(
         Literal["table", "text", "json", "csv", "parquet"], typer.Option("--format", help="How to print it.")
     ] = "table",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.", callback=named),
     ] = None,
     as_json: Json = False,
     fail_on: FailOn = None,
@@ -29,15 +31,17 @@ def report(
 
     checks = parse_fail_on(fail_on)
     form = "json" if as_json else form
+    _refuse_results(out)
     scorecard = scorecard_of(run)
     if form == "parquet":
         if out is None:
             raise typer.BadParameter(
                 "parquet is no text; say where to write it with --out FILE", param_hint="--format"
             )
-        _write_parquet(scorecard, out)
+        _write(out, lambda file: _put_parquet(scorecard, file))
     elif out is not None:
-        out.write_text(render(scorecard, form), encoding="utf-8")
+        text = render(scorecard, form)
+        _write(out, lambda file: file.write(text.encode()))
     else:
         print(render(scorecard, form), end="")
     end_on(scorecard, checks)
@@ -53,11 +57,9 @@ def compare(
     from simulator.results import report as renderers
     from simulator.results.read import read_run
 
-    runs = read_run(a), read_run(b)
-    for run in runs:
-        if run.problem is not None:
-            raise run.problem
-    found = renderers.compare(*runs)
+    for folder in (a, b):
+        scorecard_of(folder)  # says so where there is nothing to compare
+    found = renderers.compare(read_run(a), read_run(b))
     metrics = [row for row in found.metrics if not diff_only or _differs(row)]
     if as_json:
         from simulator.commands.output import print_json
@@ -65,11 +67,11 @@ def compare(
         settings = {key: {"a": left, "b": right} for key, (left, right) in found.settings.items()}
         print_json({"a": str(a), "b": str(b), "metrics": metrics, "settings": settings})
         return
-    _print_comparison(metrics, found.settings, len({row["arm"] for row in found.metrics}) > 1)
+    _print_comparison(metrics, found.settings)
 
 
 def scorecard_of(folder: Path) -> dict[str, Any]:
-    """A run's scorecard.
+    """A run's scorecard, with the status that the run has now; stderr tells of one that is not finished.
 
     Raises:
         ResultsError: the folder is damaged, or the run has none yet.
@@ -83,10 +85,20 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
     if run.scorecard is None:
         advice = {
             "running": "Wait for the run to end.",
-            "interrupted": f"Continue it: laser-ab run --resume {folder}.",
-        }.get(run.status, f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {folder}.")
+            "interrupted": f"Continue it: laser-ab run --resume {quote(str(folder))}",
+        }.get(
+            run.status,
+            f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {quote(str(folder))}",
+        )
         raise ResultsError(folder, f"found a run that is {run.status}, expected a scorecard.", advice)
-    return run.scorecard
+    if run.status != "finished":
+        print(
+            f"warning: {folder}: found a run that is {run.status}, expected a finished one. "
+            "Its scorecard may not be its last.",
+            file=sys.stderr,
+        )
+    # The file was written before the run's end was known.
+    return {**run.scorecard, "status": run.status}
 
 
 def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
@@ -100,32 +112,68 @@ def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
         raise typer.Exit(code)
 
 
-def _write_parquet(scorecard: Mapping[str, Any], out: Path) -> None:
+def _refuse_results(out: Path | None) -> None:
+    from simulator.results.read import results_around
+
+    found = results_around(out) if out is not None else None
+    if found is not None:
+        raise typer.BadParameter(
+            f"found {out} inside {found}, which holds results; expected a file outside of it",
+            param_hint="--out",
+        )
+
+
+def _write(out: Path, write: Callable[[IO[bytes]], object]) -> None:
+    from simulator.results.files import write_new
+
+    write_new(out, write)
+
+
+def _put_parquet(scorecard: Mapping[str, Any], file: IO[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from simulator.results.report import csv_rows
 
-    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), out)
+    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), file)
 
 
 def _differs(row: Mapping[str, Any]) -> bool:
     return any(row[f"{name}_a"] != row[f"{name}_b"] for name in ("control", "treatment", "lift", "true_lift"))
 
 
-def _print_comparison(
-    metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]], several: bool
-) -> None:
+def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from simulator.results import numbers
 
     console = Console(highlight=False)
+    arms = dict.fromkeys(row["arm"] for row in metrics)
+    for arm in arms:
+        if len(arms) > 1:
+            console.print(f"\n{arm}", markup=False)
+        console.print(_comparison([row for row in metrics if row["arm"] == arm]))
+    if not metrics:
+        console.print("No metric differs.")
+    if not settings:
+        console.print("No setting differs.")
+        return
+    differences = Table("setting", "A", "B")
+    for key, (left, right) in settings.items():
+        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
+    console.print(differences)
+
+
+def _comparison(metrics: list[dict[str, Any]]) -> Any:
+    """One treatment's metrics in both runs."""
+    from rich.table import Table
+
+    from simulator.results import numbers
+
     table = Table()
-    headings = ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B")
-    for heading in ("arm", *headings) if several else headings:
-        table.add_column(heading, justify="left" if heading in ("arm", "metric") else "right")
+    for heading in ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metrics:
         form = numbers.metric_form(row["metric"], row["unit"])
         cells = (
@@ -136,12 +184,5 @@ def _print_comparison(
             numbers.lift(row["lift_a"]),
             numbers.lift(row["lift_b"]),
         )
-        table.add_row(*((row["arm"], *cells) if several else cells))
-    console.print(table)
-    if not settings:
-        console.print("No setting differs.")
-        return
-    differences = Table("setting", "A", "B")
-    for key, (left, right) in settings.items():
-        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
-    console.print(differences)
+        table.add_row(*cells)
+    return table

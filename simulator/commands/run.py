@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -53,7 +54,7 @@ def run(
         else:
             print(to_toml(resolved), end="")
         return
-    _simulate(resolved, str(config), out, jobs, as_json, quiet, fail_on)
+    _simulate(resolved, out, jobs, as_json, quiet, fail_on)
 
 
 def demo(
@@ -66,11 +67,11 @@ def demo(
     """Run the shipped example: LastN + DIN against SeqVault + LASER, in a few minutes."""
     from simulator.experiment.config import load_config
 
-    _simulate(load_config(DEMO, [], seed), "examples/demo.toml", out, jobs, as_json, quiet, None)
+    _simulate(load_config(DEMO, [], seed), out, jobs, as_json, quiet, None)
 
 
 def _simulate(
-    config: Any, source: str, out: Path | None, jobs: int, as_json: bool, quiet: bool, fail_on: str | None
+    config: Any, out: Path | None, jobs: int, as_json: bool, quiet: bool, fail_on: str | None
 ) -> None:
     from simulator.commands.output import progress
     from simulator.commands.verdicts import parse_fail_on
@@ -80,7 +81,7 @@ def _simulate(
     checks = parse_fail_on(fail_on)  # before the work, which may take an hour
     with stops_at_checkpoints(), progress(quiet) as told:
         folder = run_experiment(config, out, jobs=jobs, progress=told)
-    _show(folder, source, as_json, checks)
+    _show(folder, as_json, checks)
 
 
 def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str | None) -> None:
@@ -96,10 +97,10 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str 
 
         with stops_at_checkpoints(), progress(quiet) as told:
             resume_experiment(folder, jobs=jobs, progress=told)
-    _show(folder, str(folder / "experiment.toml"), as_json, checks)
+    _show(folder, as_json, checks)
 
 
-def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> None:
+def _show(folder: Path, as_json: bool, checks: tuple[str, ...]) -> None:
     from simulator.commands.report import end_on, scorecard_of
     from simulator.results.report import render
 
@@ -108,10 +109,11 @@ def _show(folder: Path, source: str, as_json: bool, checks: tuple[str, ...]) -> 
     if not as_json:
         print(f"\nRun folder: {folder}")
         print("Next:")
-        print(f"  laser-ab report {folder} --format csv    the numbers")
-        print(f"  laser-ab dash {folder.parent}    the dashboard")
+        print(f"  laser-ab report {quote(str(folder))} --format csv    the numbers")
+        print(f"  laser-ab dash {quote(str(folder.parent))}    the dashboard")
         if scorecard.get("service_times") == "profile":  # a live sweep would repeat the work for each budget
-            print(f"  laser-ab sweep {source}    other latency budgets")
+            # The folder's file has the overrides too, and is there whatever the run was made from.
+            print(f"  laser-ab sweep {quote(str(folder / 'experiment.toml'))}    other latency budgets")
     else:
         print(f"Run folder: {folder}", file=sys.stderr)
     end_on(scorecard, checks)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -71,22 +72,18 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:
 
 
 def check_budgets(text: str) -> None:
-    """Refuse what is neither "auto" nor LO:HI:STEP with 0 < LO <= HI and STEP > 0.
+    """Refuse what is neither "auto" nor a grid of budgets.
 
     Raises:
         typer.BadParameter: with what was found.
     """
-    if text == "auto":
-        return
+    from simulator.whatif.budgets import SweepError, parse_budgets
+
     try:
-        low, high, step = (float(part) for part in text.split(":"))
-    except ValueError:
-        low, high, step = 0.0, 0.0, 0.0
-    if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
-        raise typer.BadParameter(
-            f"found {text!r}, expected auto or LO:HI:STEP in milliseconds, such as 20:120:10",
-            param_hint="--budget",
-        )
+        if text != "auto":
+            parse_budgets(text)
+    except SweepError as error:
+        raise typer.BadParameter(str(error), param_hint="--budget") from None
 
 
 def show(folder: Path, as_json: bool) -> None:
@@ -100,35 +97,42 @@ def show(folder: Path, as_json: bool) -> None:
         print_json({"sweep": str(folder), "rows": rows})
         print(f"Sweep folder: {folder}", file=sys.stderr)
         return
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    console = Console(highlight=False)
+    cells = {(row["budget_ms"], row["arm"], row["metric"]): row for row in rows}
+    # The control has no lift: the others are compared with it.
+    arms = dict.fromkeys(arm for _, arm, metric in cells if metric.endswith("_lift"))
+    for arm in arms:
+        if len(arms) > 1:
+            console.print(f"\n{arm}", markup=False)
+        console.print(_table(cells, arm))
+    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
+    print("full history. A dash: not enough data.")
+    print(f"\nSweep folder: {folder}")
+    print("Next:")
+    print(f"  laser-ab dash {quote(str(folder))}    the what-if page")
+
+
+def _table(cells: Mapping[tuple[float, str, str], Mapping[str, Any]], arm: str) -> Any:
+    """One treatment: a line a budget, in 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from simulator.results.numbers import metric_form, ms
 
-    cells = {(row["budget_ms"], row["arm"], row["metric"]): row for row in rows}
-    # The control has no lift: the others are compared with it.
-    treatments = dict.fromkeys((b, arm) for b, arm, metric in cells if metric.endswith("_lift"))
-    several = len({arm for _, arm in treatments}) > 1
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in (*(["arm"] if several else []), "budget", "P99", "missed", "full"):
+    for heading in ("budget", "P99", "missed", "full", "ADVV lift", "true", "revenue lift", "true"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("ADVV lift", "true", "revenue lift", "true"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for budget, arm in treatments:
+    for budget in dict.fromkeys(budget for budget, name, _ in cells if name == arm):
         values = [
             metric_form(name).form((cells.get((budget, arm, name)) or {}).get("value"))
             for name in ("p99_ms", "missed_share", "full_history_share")
         ]
         for name in ("advv_per_request_lift", "revenue_per_request_lift"):
             values += _lift(cells.get((budget, arm, name)) or {})
-        table.add_row(*([arm] if several else []), ms(budget), *values)
-    Console(highlight=False).print(table)
-    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
-    print("full history.")
-    print(f"\nSweep folder: {folder}")
-    print("Next:")
-    print(f"  laser-ab dash {folder.parent}    the what-if page")
+        table.add_row(ms(budget), *values)
+    return table
 
 
 def _lift(row: Mapping[str, Any]) -> tuple[str, str]:

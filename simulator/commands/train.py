@@ -18,11 +18,12 @@ def train(
     from simulator.commands.output import print_json, progress
     from simulator.experiment.config import load_config
     from simulator.results.files import plain
+    from simulator.results.run_folder import free_folder
 
     resolved = load_config(config, overrides or [], seed)
     from simulator.experiment.training import train_models  # after the checks, which should answer at once
 
-    folder = out or Path("runs") / f"{resolved.experiment.name}-models"
+    folder = free_folder(out or Path("runs") / f"{resolved.experiment.name}-models")
     with progress(quiet) as told:
         trained = train_models(resolved, folder, jobs=jobs, progress=told)
     models = [

@@ -17,7 +17,8 @@ class RunComparison:
     Attributes:
         metrics: one record a metric and treatment: metric, arm, unit, control_a, control_b,
             treatment_a, treatment_b, treatment_change (b over a, minus one), lift_a, lift_b,
-            lift_change (b minus a), true_lift_a, true_lift_b; None where unknown.
+            lift_change (b minus a), true_lift_a, true_lift_b; None where unknown, and a lift also
+            where there is not data enough to show it.
         settings: {dotted key: (value in a, value in b)} for those that differ; None where absent.
     """
 
@@ -43,7 +44,7 @@ def _metric_change(key: tuple[str, str], a: Effect | None, b: Effect | None) -> 
     some = a or b
     assert some is not None
     was, now = (a.treatment if a else None), (b.treatment if b else None)
-    lift_was, lift_now = (a.lift if a else None), (b.lift if b else None)
+    lift_was, lift_now = _estimate(a), _estimate(b)
     return {
         "metric": key[0],
         "arm": key[1],
@@ -59,6 +60,10 @@ def _metric_change(key: tuple[str, str], a: Effect | None, b: Effect | None) -> 
         "true_lift_a": a.true_lift if a else None,
         "true_lift_b": b.true_lift if b else None,
     }
+
+
+def _estimate(effect: Effect | None) -> float | None:
+    return effect.lift if effect is not None and effect.enough else None
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -22,9 +22,23 @@ class ResultsError(ValueError):
         super().__init__(f"{file}: {reason} {do}")
 
 
-def from_os_error(file: Path, error: OSError) -> ResultsError:
-    """Say what an OSError met while writing `file` means for the run."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def from_os_error(file: Path, error: OSError, *, resumable: bool = True) -> ResultsError:
+    """Say what an OSError met while writing `file` means.
+
+    Args:
+        file: what could not be written.
+        error: why.
+        resumable: whether it belongs to a folder that exists, and can be resumed.
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not resumable:
+        found = "found a full disk" if full else f"could not be written ({error.strerror or error})"
+        return ResultsError(
+            file,
+            f"{found}, expected room in a writable folder; nothing was written.",
+            f"{'Free some space' if full else 'Check the folder'}, or choose another place.",
+        )
+    if full:
         return ResultsError(
             file,
             "found a full disk, expected room for this file.",

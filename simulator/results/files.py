@@ -38,8 +38,30 @@ def json_text(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> int:
+def write_new(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file of its own, outside of run folders: all of it or nothing; a device is written to as is.
+
+    Raises:
+        ResultsError: the disk is full or the folder not writable; nothing is left there.
+    """
+    if path.exists() and not path.is_file():
+        try:
+            with path.open("wb") as file:
+                write(file)
+        except OSError as error:
+            raise from_os_error(path, error, resumable=False) from error
+        return
+    # Resolved: the file that a link names is written, not the link.
+    write_atomic(path.resolve(), write, resumable=False)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, resumable: bool = True) -> int:
     """Write a file so that `path` holds either its old content or all of the new one.
+
+    Args:
+        path: the file.
+        write: writes the content to the open file.
+        resumable: whether it is part of a folder that can be resumed, which an error then advises.
 
     Returns:
         The file's size in bytes.
@@ -60,7 +82,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> int:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise from_os_error(path, error) from error
+        raise from_os_error(path, error, resumable=resumable) from error
     return size
 
 

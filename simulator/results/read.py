@@ -166,7 +166,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ResultsError(
                 file, f"found {key} {manifest.get(key)!r}, expected one of {', '.join(allowed)}.", _RERUN
             )
+    _check_shape(file, manifest)
     return manifest
+
+
+def _check_shape(file: Path, manifest: dict[str, Any]) -> None:
+    files, stages = manifest.get("files") or {}, manifest.get("stages") or []
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("bytes"), int) for entry in files.values()
+    ):
+        raise ResultsError(file, "found files of another shape, expected {name: {bytes: number}}.", _RERUN)
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise ResultsError(file, "found stages of another shape, expected a list of objects.", _RERUN)
 
 
 def read_run(path: Path) -> Run:
@@ -235,6 +246,13 @@ def _looks_like_results(path: Path) -> bool:
     return any((path / mark).is_file() for mark in marks)
 
 
+def results_around(file: Path) -> Path | None:
+    """The run or sweep folder that a file is, or would be, inside of; None where there is none."""
+    inside = file.absolute().resolve().parents
+    marks = ("manifest.json", "run.lock")
+    return next((path for path in inside if any((path / mark).is_file() for mark in marks)), None)
+
+
 def _read(path: Path, kind: type[F]) -> F:
     if not path.is_dir():
         raise ResultsError(path, "no such folder, expected a run folder.", "Check the path; list it with ls.")
@@ -256,11 +274,17 @@ def _read(path: Path, kind: type[F]) -> F:
 
 def _damage(path: Path, manifest: dict[str, Any]) -> ResultsError | None:
     """The first file of a finished folder that is not what its manifest says."""
-    for name, entry in (manifest.get("files") or {}).items():
+    files = manifest.get("files") or {}
+    needed = "scorecard.json" if manifest["kind"] == "run" else "sweep.parquet"
+    if needed not in files:
+        return ResultsError(
+            path / "manifest.json", f"lists no {needed}, expected it in a finished folder.", _RERUN
+        )
+    for name, entry in files.items():
         file = path / name
         if not file.is_file():
             return ResultsError(file, "is missing, expected in this finished run.", _RERUN)
-        size, expected = file.stat().st_size, entry.get("bytes")
+        size, expected = file.stat().st_size, entry["bytes"]
         if size != expected:
             return ResultsError(file, f"found {size:,} bytes, expected {expected:,}.", _RERUN)
     try:

@@ -15,9 +15,9 @@ from rich.table import Table
 from simulator.results import numbers
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
-from simulator.results.scorecard import Effect, arm_users, effects, split_is_off
+from simulator.results.scorecard import Effect, arm_users, control_name, effects, split_is_off
 
-__all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_table"]
+__all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_tables"]
 
 Format = Literal["table", "text", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "text", "json", "csv")
@@ -48,7 +48,10 @@ def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | No
         with console.capture() as capture:
             for line in headlines(scorecard):
                 console.print(line, markup=False)
-            console.print(rich_table(scorecard))
+            for title, table in rich_tables(scorecard):
+                if title:
+                    console.print(f"\n{title}", markup=False)
+                console.print(table)
             for line in notes(scorecard):
                 console.print(line, markup=False)
         return capture.get()
@@ -92,13 +95,25 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
     return lines + [str(note) for note in scorecard.get("notes") or ()]
 
 
-def rich_table(scorecard: Mapping[str, Any]) -> Table:
-    """The metrics as a rich table; a lift's interval stands below it, so that 80 columns suffice."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+def rich_tables(scorecard: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """The metrics as rich tables, one a treatment with its title; a single one needs none, and has ""."""
+    return [(title, _rich_table(shown)) for title, shown in _by_arm(scorecard)]
+
+
+def _by_arm(scorecard: Mapping[str, Any]) -> list[tuple[str, list[Effect]]]:
     shown = effects(scorecard)
-    several = len({effect.arm for effect in shown}) > 1
-    for heading in ("arm", *_HEADINGS) if several else _HEADINGS:
-        left = heading in ("arm", "metric")
+    arms = list(dict.fromkeys(effect.arm for effect in shown))
+    if len(arms) < 2:
+        return [("", shown)]
+    control = control_name(scorecard)
+    return [(f"{arm} against {control}", [effect for effect in shown if effect.arm == arm]) for arm in arms]
+
+
+def _rich_table(shown: list[Effect]) -> Table:
+    """One treatment's metrics; a lift's interval stands below it, so that 80 columns suffice."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for heading in _HEADINGS:
+        left = heading == "metric"
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "lift")
     for effect in shown:
         metric, control, treatment, lift, *rest = table_row(effect)
@@ -107,7 +122,7 @@ def rich_table(scorecard: Mapping[str, Any]) -> Table:
             lift = f"{numbers.lift(effect.lift)}\n{ends}"
         cells = (metric.replace(" per ", "\nper ").replace(" (", "\n("), control, treatment, lift, *rest)
         style = "bold" if effect.role == "primary" else "" if effect.enough else "dim"
-        table.add_row(*((effect.arm, *cells) if several else cells), style=style)
+        table.add_row(*cells, style=style)
     levels = {numbers.level_name(effect.level) for effect in shown}
     table.columns[-3].header = "true\nlift"
     table.columns[-4].header = f"lift\n({', '.join(sorted(levels))})" if levels else "lift"
@@ -146,7 +161,14 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _text_rows(scorecard: Mapping[str, Any]) -> list[str]:
-    rows = [_HEADINGS, *(table_row(effect) for effect in effects(scorecard))]
+    lines: list[str] = []
+    for title, shown in _by_arm(scorecard):
+        lines += [*([""] if lines else []), *([title] if title else []), *_text_table(shown)]
+    return lines
+
+
+def _text_table(shown: list[Effect]) -> list[str]:
+    rows = [_HEADINGS, *(table_row(effect) for effect in shown)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
     return [
         "  ".join(

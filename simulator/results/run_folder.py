@@ -117,11 +117,12 @@ class FolderWriter:
             if lock is not None:
                 lock.release()
             shutil.rmtree(hidden, ignore_errors=True)
-            if isinstance(error, ResultsError):
+            cause = error.__cause__ if isinstance(error, ResultsError) else error
+            if not isinstance(cause, OSError):
                 raise
             if out.exists() and (not out.is_dir() or not _is_empty_folder(out)):
                 raise _taken(out) from error
-            raise from_os_error(out, error) from error
+            raise from_os_error(out, cause, resumable=False) from error
         return cls(out, full, lock)
 
     @classmethod

@@ -72,14 +72,18 @@ def effects(scorecard: Mapping[str, Any]) -> list[Effect]:
     With two arms the entries are `metrics`; with more, `arms` holds one object an arm, each
     treatment's with `metrics` of its own, and those are read instead.
     """
-    users = {arm.name: arm.users for arm in arm_users(scorecard)}
-    control = control_name(scorecard)
     found = []
     for arm, metrics in _by_treatment(scorecard).items():
         names = dict.fromkeys([*(name for name in ORDER if name in metrics), *metrics])
-        populous = all(users.get(name, MIN_UNITS) >= MIN_UNITS for name in (control, arm))
+        populous = has_enough_users(scorecard, arm)
         found += [_effect(name, arm, metrics[name], scorecard, populous) for name in names]
     return found
+
+
+def has_enough_users(scorecard: Mapping[str, Any], arm: str) -> bool:
+    """Whether the control and this arm have MIN_UNITS users each; arms nobody counted pass."""
+    users = {counted.name: counted.users for counted in arm_users(scorecard)}
+    return all(users.get(name, MIN_UNITS) >= MIN_UNITS for name in (control_name(scorecard), arm))
 
 
 def arm_users(scorecard: Mapping[str, Any]) -> list[ArmUsers]:

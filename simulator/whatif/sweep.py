@@ -9,9 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.progress import Progress, Silent
@@ -29,14 +26,10 @@ from simulator.experiment.run import (
 )
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder
+from simulator.results.scorecard import has_enough_users
 from simulator.serving.capacity import budget_grid
 from simulator.serving.profile import ServiceProfile
-
-MOST_CELLS = 1000
-
-
-class SweepError(ValueError):
-    """A grid of budgets that cannot be swept."""
+from simulator.whatif.budgets import SweepError, parse_budgets
 
 
 def run_sweep(
@@ -141,40 +134,22 @@ def _compute(
     writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def parse_budgets(text: str) -> NDArray[np.float64]:
-    """Budgets in ms from "LO:HI:STEP", both ends included where the step reaches them.
-
-    Raises:
-        SweepError: not three numbers with 0 < LO <= HI and STEP > 0, or too many cells.
-    """
-    try:
-        low, high, step = (float(part) for part in text.split(":"))
-    except ValueError:
-        low = high = step = float("nan")
-    if not (0 < low <= high < float("inf") and 0 < step < float("inf")):
-        raise SweepError(
-            f"Found budgets {text!r}, expected auto or LO:HI:STEP in milliseconds with 0 < LO <= HI and "
-            "STEP > 0, such as 2:20:2."
-        )
-    cells = int((high - low) / step + 1e-9) + 1
-    if cells > MOST_CELLS:
-        raise SweepError(
-            f"Budgets {text!r} make {cells} cells, expected at most {MOST_CELLS}. Use a larger STEP."
-        )
-    return np.asarray(low + step * np.arange(cells), np.float64)
-
-
 def cell_rows(
     cell: int, budget_ms: float, card: dict[str, Any], arms: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them."""
+    """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
+
+    Where either arm has too few users, a lift is null and only its truth is told.
+    """
     rows = []
     for position, arm in enumerate(arms):
         found: dict[str, dict[str, Any]] = dict(card["arm_values"][arm])
         if position > 0:
             metrics = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
+            enough = has_enough_users(card, arm)
             for name, entry in metrics.items():
-                lift = {"value": entry["lift"], "ci": entry["ci"], "true_value": entry["true_lift"]}
+                value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
+                lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
                 found[f"{name}_lift"] = {**lift, "unit": "fraction"}
         for name, entry in sorted(found.items()):
             low, high = entry["ci"] or (None, None)

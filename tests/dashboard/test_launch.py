@@ -1,6 +1,8 @@
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -50,6 +52,23 @@ def test_server_is_local_and_silent():
     assert config["browser.gatherUsageStats"] is False
     assert config["client.toolbarMode"] == "minimal"
     assert config["server.headless"] is True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
+def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "dashboard", str(tmp_path), "--port", str(port), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
+            with socket.socket() as probe:
+                if probe.connect_ex((ADDRESS, port)) == 0:
+                    break
+            time.sleep(0.1)
+        server.send_signal(signal.SIGINT)
+        _, told = server.communicate(timeout=30)
+    assert server.returncode in (0, 130), told
+    assert "Traceback" not in told
 
 
 def test_launcher_needs_no_streamlit_until_it_serves():

@@ -11,8 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard.app_pages
+from dashboard import charts
 from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
+from simulator.results.scorecard import effects
 
 APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
 SCORECARD, LATENCY, WHAT_IF = (f"app_pages/{name}.py" for name in ("scorecard", "latency", "what_if"))
@@ -177,6 +179,26 @@ def test_too_few_users_are_not_enough_data(folder):
     assert {metric.delta for metric in app.metric} == {"not enough data"}
     assert {metric.value for metric in app.metric} == {"—"}
     assert "+2.6%" not in texts(app)
+    assert set(app.table[0].value["p"]) == {"—"}
+    assert set(app.table[0].value["In CI"]) == {"—"}
+
+
+def test_the_mde_band_is_even_on_the_log_scale_and_the_primary_metric_comes_first(folder):
+    card = made_runs.scorecard()
+    card["metrics"]["ctr"]["mde"] = 4.0
+    card["metrics"]["cvr"]["role"], card["metrics"]["advv_per_request"]["role"] = "primary", "secondary"
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    spec = specs(opened(SCORECARD))[0]
+    labels = ["CVR", "ADVV per request", "Revenue per request", "CTR"]
+    assert {tuple(layer["encoding"]["y"]["sort"]) for layer in spec["layer"][1:]} == {tuple(labels)}
+    row = charts._lift_row(next(e for e in effects(card) if e.metric == "ctr"))
+    assert row["mde_low"] == pytest.approx(-0.8)
+
+
+def test_a_sweep_opens_at_what_if(folder, monkeypatch):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(made_runs.write_sweep(folder / "sweep")))
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    assert [title.value for title in app.title] == ["What if the budget were another?"]
 
 
 def test_notes_of_the_scorecard_are_shown(folder):
@@ -305,6 +327,20 @@ def test_curve_has_band_and_truth(folder, show, against):
     assert any(layer["mark"].get("shape") == "diamond" for layer in layers)
     assert band["encoding"]["x"]["field"] == ("budget_ms" if against == "Budget" else "p99_ms")
     assert len(band["encoding"]["color"]["scale"]["domain"]) == (1 if show == "Lift" else 2)
+
+
+def test_a_lift_that_a_sweep_keeps_back_is_not_enough_data(folder):
+    rows = made_runs.sweep_rows((25,))
+    for i, metric in enumerate(rows["metric"]):
+        if metric == "ctr_lift":
+            rows["value"][i] = rows["ci_low"][i] = rows["ci_high"][i] = None
+    with made_runs.SweepWriter.create(folder / "sweep", made_runs.manifest()) as writer:
+        writer.write_table("sweep", rows)
+        writer.finish()
+    deltas = {metric.label: metric.delta for metric in opened(WHAT_IF).metric}
+    assert deltas["CTR"] == "not enough data"
+    assert "vs control" in deltas["Revenue per request"]
+    assert not deltas["Missed deadline"]
 
 
 def test_sweep_of_one_point_needs_no_slider(folder):

@@ -125,6 +125,20 @@ def test_three_arms_give_one_row_a_treatment():
     assert "twin" in render(card, "table", width=160)
 
 
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_long_names_of_several_arms_are_titles_and_truncate_nothing(form):
+    metrics = made_runs.scorecard()["metrics"]
+    long = "seqvault-and-laser-with-a-thousand-behaviours"
+    arms = {"lastn": {"role": "control"}, long: {"metrics": metrics}, "twin": {"metrics": metrics}}
+    card = made_runs.scorecard(units=None, arms=arms, names=None, verdict=None)
+    text = render(card, form, width=80)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert f"{long} against lastn" in lines
+    assert "twin against lastn" in lines
+    assert "…" not in text
+    assert text.count("+175.0% to +205.0%") == 2
+
+
 def test_two_arms_go_by_their_names():
     card = made_runs.scorecard(names={"control": "lastn-din", "treatment": "vault-laser"})
     assert {effect.arm for effect in effects(card)} == {"vault-laser"}
@@ -152,6 +166,17 @@ def test_effect_knows_whether_truth_is_covered():
     by_name = {effect.metric: effect for effect in effects(card)}
     assert by_name["ctr"].covered is False
     assert by_name["cvr"].covered is None
+
+
+def test_compare_shows_no_lift_of_too_few_users(tmp_path):
+    few = made_runs.scorecard(units={"control": 99, "treatment": 5020})
+    a = read_run(made_runs.write_run(tmp_path / "a", requests=200))
+    b = read_run(made_runs.write_run(tmp_path / "b", requests=200, card=few))
+    for row in compare(a, b).metrics:
+        assert row["lift_a"] is not None
+        assert row["lift_b"] is None
+        assert row["lift_change"] is None
+        assert row["true_lift_b"] is not None
 
 
 def test_compare_tells_changed_metrics_and_settings(tmp_path):

@@ -132,8 +132,20 @@ def test_taken_folder_is_left_alone_and_a_free_one_named(tmp_path):
 
 def test_create_under_a_file_says_so(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResultsError, match="could not be written"):
+    with pytest.raises(ResultsError, match="could not be written") as caught:
         RunWriter.create(tmp_path / "file" / "run", {})
+    assert "--resume" not in str(caught.value)
+
+
+def test_a_disk_full_at_creation_advises_no_resuming(tmp_path, monkeypatch):
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResultsError, match=r"run: found a full disk") as caught:
+        RunWriter.create(tmp_path / "run", {})
+    assert "--resume" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_running_interrupted_and_resumed(tmp_path):
@@ -234,6 +246,25 @@ def test_damage_is_told_with_file_reason_and_remedy(tmp_path, damage, words):
     assert words in str(run.problem)
     assert "laser-ab run" in run.problem.do or "release" in run.problem.do
     assert [found.status for found in list_runs(tmp_path)] == ["damaged"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"files": ["served.parquet"]}, "files of another shape"),
+        ({"files": {"scorecard.json": 12}}, "files of another shape"),
+        ({"files": {"scorecard.json": {}}}, "files of another shape"),
+        ({"files": {}}, "lists no scorecard.json"),
+        ({"stages": "train"}, "stages of another shape"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_damage(tmp_path, entries, words):
+    out = made_runs.write_run(tmp_path / "run", requests=200)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, **entries}))
+    run = read_run(out)
+    assert run.status == "damaged"
+    assert words in str(run.problem)
 
 
 def test_damaged_or_missing_tables_raise_on_reading(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Sweep, read_run, read_sweep
-from simulator.whatif.sweep import SweepError, parse_budgets, run_sweep
+from simulator.whatif.budgets import SweepError, parse_budgets
+from simulator.whatif.sweep import cell_rows, run_sweep
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SMALL = (
@@ -74,13 +75,37 @@ def test_two_worker_processes_sweep_to_the_same_bytes(sweep: Sweep, tmp_path: Pa
 
 def test_a_grid_has_both_its_ends() -> None:
     assert parse_budgets("2:6:2").tolist() == [2.0, 4.0, 6.0]
+    assert len(parse_budgets("1:1000:1")) == 1000
     assert parse_budgets("0.1:0.3:0.1").tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
-@pytest.mark.parametrize("text", ["", "5", "1:2", "3:2:1", "0:2:1", "1:2:0", "a:b:c", "1:1e9:0.1", "nan:2:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "1:2", "3:2:1", "0:2:1", "1:2:0", "a:b:c", "1:1e9:0.1", "nan:2:1", "1:2:1e-320", "1:1001:1"],
+)
 def test_a_malformed_grid_is_refused(text: str) -> None:
     with pytest.raises(SweepError, match="xpected"):
         parse_budgets(text)
+
+
+def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
+    entry = {"lift": 0.1, "ci": [0.0, 0.2], "true_lift": 0.05}
+    value = {"value": 2.0, "ci": None, "true_value": 2.0, "unit": "currency"}
+    arms = ("control", "treatment")
+
+    def lift(users: int) -> tuple[float | None, ...]:
+        units = {"control": 500, "treatment": users}
+        card = {
+            "units": units,
+            "metrics": {"ctr": entry},
+            "arm_values": {arm: {"ctr": value} for arm in arms},
+        }
+        row = cell_rows(0, 20.0, card, arms)[-1]
+        assert row["metric"] == "ctr_lift"
+        return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
+
+    assert lift(100) == (0.1, 0.0, 0.2, 0.05)
+    assert lift(99) == (None, None, None, 0.05)
 
 
 def test_a_live_sweep_is_refused_before_anything_is_written(tmp_path: Path) -> None:
