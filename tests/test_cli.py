@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from simulator.cli import app
 from simulator.commands.errors import explain, guarded
 from simulator.experiment.config import parse_config
+from simulator.experiment.resume import continued_by
 from simulator.results.run_folder import RunWriter, SweepWriter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,14 +182,12 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in CliRunner().invoke(failing(ValueError("wrong")), []).stderr
 
 
-def test_an_interruption_says_where_a_run_is_and_names_no_other_command(tmp_path: Path) -> None:
-    assert explain(KeyboardInterrupt())[0] == "\ninterrupted: what was written is kept."
-    with pytest.raises(KeyboardInterrupt) as caught, RunWriter.create(tmp_path / "a run", {}):
-        raise KeyboardInterrupt
-    assert explain(caught.value)[0].endswith(f"laser-ab run --resume '{tmp_path}/a run'")
-    with pytest.raises(KeyboardInterrupt) as caught, SweepWriter.create(tmp_path / "sweep", {}):
-        raise KeyboardInterrupt
-    assert str(tmp_path / "sweep") in explain(caught.value)[0]
+def test_an_interruption_names_the_command_that_continues_it(tmp_path: Path) -> None:
+    assert explain(KeyboardInterrupt())[0] == "\ninterrupted"
+    for kind in ("run", "sweep"):
+        with pytest.raises(KeyboardInterrupt) as caught, continued_by(kind, tmp_path / "a folder"):
+            raise KeyboardInterrupt
+        assert explain(caught.value)[0].endswith(f"laser-ab {kind} --resume '{tmp_path}/a folder'")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its files need no locale")

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from laser.scoring.runtime import resolve_device
@@ -74,7 +75,7 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
     Args:
         kind: run or sweep.
     """
-    command = f"laser-ab {kind} --resume {folder}"
+    command = f"laser-ab {kind} --resume {quote(str(folder))}"
     try:
         yield
     except KeyboardInterrupt as error:

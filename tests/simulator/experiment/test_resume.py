@@ -210,9 +210,9 @@ def test_a_run_killed_while_it_cleaned_up_is_only_finished(
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     out = interrupted_run(tmp_path / "run", 2)
-    (out / "manifest.json").write_text(
-        json.dumps({**read_run(out).manifest, "status": "finished", "files": {}}), encoding="utf-8"
-    )
+    (out / "scorecard.json").write_text("{}", encoding="utf-8")
+    ended = {"status": "finished", "files": {"scorecard.json": {"bytes": 2}}}
+    (out / "manifest.json").write_text(json.dumps({**read_run(out).manifest, **ended}), encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert resume_experiment(out) == out
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
