@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_runs import EXAMPLES, SMALL, small, table_bytes
 
+from simulator.analysis.resplit import resplit
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Run, read_run
@@ -71,6 +72,11 @@ def test_identical_arms_serve_every_request_alike(identical: Run) -> None:
         for arm in ("control", "twin")
     ]
     assert arms[0].equals(arms[1])
+
+
+def test_re_splits_of_identical_arms_reject_about_one_test_in_twenty(identical: Run) -> None:
+    for p_values in resplit(identical.table("users"), 200).values():
+        assert 0.02 <= np.mean(p_values < 0.05) <= 0.09
 
 
 def test_every_request_is_served_once_by_every_arm_and_assigned_once(demo: Run) -> None:
