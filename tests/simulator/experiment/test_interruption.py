@@ -137,6 +137,7 @@ def test_a_run_killed_twice_takes_its_workers_along_and_ends_with_the_same_bytes
     assert finish("run", tmp_path / "run") == run_tables
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_twice_ends_with_the_same_bytes(
     sweep_tables: dict[str, bytes], tmp_path: Path
 ) -> None:
