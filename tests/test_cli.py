@@ -463,3 +463,12 @@ def test_progress_draws_a_bar_a_stage(
     assert out == ""
     assert "world" in err
     assert "3/3" in err
+
+
+def test_an_interrupted_run_says_how_far_it_came(tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path / "run", {"name": "stopped"}, {"experiment.toml": "seed = 7"}) as writer:
+        writer.stage("world", 1, 1)
+        writer.stage("train", 1, 2)
+    told = call("report", tmp_path / "run", code=1).stderr
+    assert "interrupted" in told
+    assert "stages world 1/1, train 1/2; files experiment.toml" in told

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
-from typing import IO, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from simulator.commands.options import FailOn, Json, named
+
+if TYPE_CHECKING:
+    from simulator.results.read import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
@@ -90,7 +93,8 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
             run.status,
             f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {quote(str(folder))}",
         )
-        raise ResultsError(folder, f"found a run that is {run.status}, expected a scorecard.", advice)
+        found = f"found a run that is {run.status}, expected a scorecard. There is: {_what_is_there(run)}."
+        raise ResultsError(folder, found, advice)
     if run.status != "finished":
         print(
             f"warning: {folder}: found a run that is {run.status}, expected a finished one. "
@@ -99,6 +103,13 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
         )
     # The file was written before the run's end was known.
     return {**run.scorecard, "status": run.status}
+
+
+def _what_is_there(run: "Run") -> str:
+    """How far an unfinished run came, and its files."""
+    stages = [f"{stage['name']} {stage['done']}/{stage['total']}" for stage in run.stages]
+    files = sorted(run.manifest["files"])
+    return f"stages {', '.join(stages) or 'none'}; files {', '.join(files) or 'none'}"
 
 
 def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
