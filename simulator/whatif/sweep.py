@@ -11,19 +11,10 @@ from typing import Any
 
 from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.judge import Judge, scorecard, scorecard_extra
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by
-from simulator.experiment.run import (
-    RUNS,
-    Judge,
-    Tee,
-    check_ready,
-    make_plan,
-    manifest,
-    scorecard,
-    scorecard_extra,
-    serve_arms,
-)
+from simulator.experiment.run import RUNS, Tee, check_ready, make_plan, manifest, serve_arms
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.results.scorecard import has_enough_users
