@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,13 @@ from simulator.experiment.tables import (
     served_columns,
     truth_table,
 )
-from simulator.experiment.timing import Clock
+from simulator.experiment.timing import Clock, serving_arm
 from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, arm_specs
 from simulator.market.auction import Auctions
+from simulator.serving.bottleneck import ServerLoad, server_load
+from simulator.serving.pipeline import Served
 from simulator.serving.profile import ServiceProfile
+from simulator.serving.service_times import ProfilePredictions
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """An experiment's outcome under one budget: its tables, and the truth's totals on each path of clicks."""
+    """An experiment's outcome under one budget.
+
+    Attributes:
+        tables: the result tables, by name.
+        paths: by arm, the truth's totals on each path of clicks.
+        loads: by arm, how busy its servers were in the experiment's period.
+    """
 
     tables: dict[str, Columns]
     paths: dict[str, Columns]
+    loads: dict[str, ServerLoad]
 
 
 class Judge:
@@ -91,7 +101,14 @@ class Judge:
             "ledger": ledger_table(ledger, market.budgets, market.days),
         }
         tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-        return Cell(tables, path_totals(worlds))
+        loads = {name: self._load(name, served[name], experiment) for name in names}
+        return Cell(tables, path_totals(worlds), loads)
+
+    def _load(self, name: str, served: Served, rows: NDArray[np.int64]) -> ServerLoad:
+        prepared = self._plan.prepared
+        arm = serving_arm(prepared.config, name)
+        candidates = prepared.requests.candidates.shape[1]
+        return server_load(served, arm, ProfilePredictions(self._plan.profile, arm, candidates), rows)
 
 
 def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
@@ -113,7 +130,7 @@ def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[
         control=config.experiment.control,
         primary=config.experiment.primary,
         level=config.experiment.level,
-        extra=extra,
+        extra={**extra, "serving": {arm: asdict(load) for arm, load in cell.loads.items()}},
     )
     tables = cell.tables
     return build_scorecard(question, tables["users"], tables["served"], tables["truth"], cell.paths)
