@@ -20,6 +20,7 @@ def experiment_rows(run: Run, kernels: dict[str, dict[str, Any]]) -> list[dict[s
     """The run's own measurements: work and latency by arm, then the scorecard's main entries."""
     names = [arm["name"] for arm in run.arms]
     rows = [_work(run, name, kernels[name]) for name in names]
+    rows += [{"arm": name, **(run.scorecard or {})["serving"][name]} for name in names]
     for name in names:
         rows += _stages(name, served_rows(run, name))
     metrics = (run.scorecard or {})["metrics"]
