@@ -38,7 +38,7 @@ class Manifest:
 def write_manifest(folder: Path, schema: HistorySchema, manifest: Manifest) -> None:
     """Replace the manifest durably. Raises as files.replace_file."""
     body = json.dumps({"format": _FORMAT, "schema": schema.to_dict(), **vars(manifest)}).encode()
-    replace_file(folder / NAME, body + b"\n%08x\n" % zlib.crc32(body))
+    replace_file(folder / NAME, body + b"\n%08x\n" % zlib.crc32(body), "manifest")
 
 
 def read_manifest(folder: Path, schema: HistorySchema) -> Manifest | None:
