@@ -13,7 +13,7 @@ import numpy as np
 
 from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.select import Rows, newest, within
-from seqvault.vault.block import Block, decode_block
+from seqvault.vault.format1_block import Block, decode_block
 from seqvault.vault.segment import Segment
 from seqvault.vault.tail import Tail, Tails
 

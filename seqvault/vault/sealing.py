@@ -10,7 +10,7 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.block import decode_block, encode_block
+from seqvault.vault.format1_block import decode_block, encode_block
 from seqvault.vault.reader import HistoryReader
 from seqvault.vault.segment import SegmentWriter
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
 from seqvault.schema import HistorySchema
-from seqvault.vault.block import Block, fingerprint
+from seqvault.vault.format1_block import Block, fingerprint
 from seqvault.vault.files import make_file, read_at, rename, sync, sync_folder, write_at
 
 __all__ = ["Segment", "SegmentWriter", "segment_path"]

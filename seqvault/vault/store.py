@@ -32,7 +32,7 @@ from seqvault.rows import pack_rows, sorted_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
 from seqvault.select import bounds_s, by_user, check_n, check_users, clip_s
 from seqvault.store import HistoryBatch, ReadTime
-from seqvault.vault.block import MAX_ROWS
+from seqvault.vault.format1_block import MAX_ROWS
 from seqvault.vault.files import SyncFailedError
 from seqvault.vault.manifest import Manifest, read_manifest, write_manifest
 from seqvault.vault.reader import HistoryReader, Pieces

@@ -19,7 +19,7 @@ import numpy as np
 from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreFullError
 from seqvault.rows import row_dtype
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.block import fingerprint
+from seqvault.vault.format1_block import fingerprint
 from seqvault.vault.files import SyncFailedError, make_file, read_at, sync, sync_folder, write_at
 
 __all__ = ["Replay", "Wal", "wal_path"]

@@ -20,7 +20,7 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.codec import HEAD_FORMAT, SLACK_BYTES, ColumnHead, decode, encode
+from seqvault.vault.format1_codec import HEAD_FORMAT, SLACK_BYTES, ColumnHead, decode, encode
 
 __all__ = ["MAX_ROWS", "Block", "decode_block", "encode_block", "fingerprint"]
 
