@@ -30,7 +30,7 @@ def evolve(versions: Sequence[HistorySchema], asked: HistorySchema | None) -> tu
     if asked.name != newest.name or asked.version <= newest.version:
         raise SchemaError(
             f"the store was made with schema {newest.to_dict()}, opened with {asked.to_dict()}: give a "
-            "changed schema the same name and a higher version, or open with schema=None for the newest stored"
+            "changed schema its name and a higher version, or open with schema=None for the newest stored"
         )
     for older in versions:
         _check_columns(older, newest, asked)
