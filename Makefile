@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 RUNS ?= runs
 BENCHMARKS := $(wildcard benchmarks/*.py)
+RIVAL := benchmarks/_store/build/rocks
 
-.PHONY: demo dash test test-slow check bench clean
+.PHONY: demo dash test test-slow check bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/install
@@ -32,6 +33,18 @@ bench: $(STAMPS)/install
 	@set -e; for script in $(filter-out benchmarks/_%,$(BENCHMARKS)); do \
 		echo "== $$script"; $(BIN)/python $$script --quick; \
 	done
+
+# RocksDB in C++, the rival of the store's benchmarks; without it their rows about it say so.
+bench-deps: $(RIVAL)
+
+$(RIVAL): $(wildcard benchmarks/_store/*.cpp benchmarks/_store/*.h)
+	@test -e /usr/include/rocksdb/db.h || $$(test $$(id -u) = 0 || echo sudo) apt-get install -y librocksdb-dev g++
+	@mkdir -p $(@D)
+	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/_store/rocks.cpp -lrocksdb
+
+# docs/store-benchmarks.md, from the results saved in benchmarks/results.
+bench-page: $(STAMPS)/install
+	$(BIN)/python benchmarks/_store/page.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:
