@@ -228,11 +228,16 @@ def _numbered(item: Array) -> Array:
     return item if item.size == 0 or int(item.max()) < 1 << 40 else np.unique(item, return_inverse=True)[1]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    """Draw and describe."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--item-bytes", type=int, choices=(4, 8), default=4)
     args = parser.parse_args()
     for name, value in statistics(draw(args.users, args.seed, item_bytes=args.item_bytes)).items():
         print(f"{name:22} {value:>14,.6g}   reference {REFERENCE.get(name, '-')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The rival as a child process: RocksDB in C++ (rocks.cpp), which times its own reads and writes.
 
-`make bench-deps` installs RocksDB's library and compiles it; without it `missing()` says why there are no rows.
-The protocol is one line each way, so that a benchmark can send every request to every engine in turn.
+`make bench-deps` installs RocksDB's library and compiles it; without it `missing()` says why there are no
+rows. The protocol is one line each way, so that a benchmark can send every request to every engine in turn.
 """
 
 import subprocess
@@ -97,7 +97,9 @@ class Rocks:
         line = " ".join([verb, *(f"{name}={value}" for name, value in words.items())])
         return {k: float(v) for k, v in (word.split("=") for word in self.ask(line).split())}
 
-    def load(self, path: Path, source: Path, layout: str, item_bytes: int, **tuning: object) -> dict[str, float]:
+    def load(
+        self, path: Path, source: Path, layout: str, item_bytes: int, **tuning: object
+    ) -> dict[str, float]:
         """Write a database of all histories, sorted as a full compaction leaves them."""
         return self.command(
             "load", path=path, data=source, layout=layout, item_bytes=item_bytes, **(TUNED[layout] | tuning)

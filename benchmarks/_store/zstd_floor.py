@@ -1,0 +1,96 @@
+"""The least a read of the zstd tier can cost: a bare pread, and libzstd over every frame in the bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numba import njit, uint64
+
+from _store.clock import Took, timed
+from _store.floors import FloorEngine, pread
+from _store.vault import UnavailableError
+
+try:
+    from seqvault.vault import block
+    from seqvault.vault.kernels.zstd import ZSTD_decompressDCtx
+    from seqvault.vault.scratch import Scratch
+    from seqvault.vault.zstd import PlainPlanes
+except ImportError as error:
+    raise UnavailableError(f"this SeqVault has no zstd tier: {error}") from error
+
+
+@njit(nogil=True)
+def _read_and_decompress(extents, into, frames, context, out):
+    """Bytes decompressed; negative when a pread or a frame fails. frames: (F, 3) u8 place, bytes, content."""
+    done = uint64(0)
+    for i in range(extents.shape[0]):
+        got = pread(np.int32(extents[i, 0]), into + done, uint64(extents[i, 2]), extents[i, 1])
+        if got < extents[i, 3]:
+            return -1
+        done += uint64(extents[i, 2])
+    at = out
+    for i in range(frames.shape[0]):
+        got = ZSTD_decompressDCtx(context, at, frames[i, 2], into + frames[i, 0], frames[i, 1])
+        if got != frames[i, 2]:
+            return -2
+        at += frames[i, 2]
+    return np.int64(at - out)
+
+
+class _Recorder(PlainPlanes):
+    """Decompresses as the plain decoder does, and notes every frame it was handed."""
+
+    frames: list[tuple[bytes, int]]
+
+    def decompress(self, kind: int, frame: bytes, count: int) -> bytes:
+        """See PlainPlanes.decompress."""
+        self.frames.append((bytes(frame), count))
+        return super().decompress(kind, frame, count)
+
+
+def frames_of(schema: Any, data: bytes) -> list[tuple[int, int, int]]:
+    """(place, bytes, content) of every zstd frame in one block."""
+    array = np.frombuffer(data, "u1")
+    recorder = _Recorder()
+    recorder.frames = []
+    with patch.object(block, "PlainPlanes", lambda: recorder):
+        rows = block.read_header(array).rows
+        block.decode_block_plain(schema, array, 0, 0, rows, schema.names)
+    found, at = {}, 0
+    for frame, count in recorder.frames:
+        at = data.find(frame)
+        found[at] = (at, len(frame), count)
+    return sorted(found.values())
+
+
+@dataclass
+class ZstdFloorEngine(FloorEngine):
+    """pread of what SeqVault's zstd tier reads, and libzstd alone over all of its frames."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._scratch = Scratch()
+        self._frames: dict[tuple[int, int], np.ndarray] = {}
+
+    def read(self, user: int, n: int) -> Took:
+        """See Engine.read."""
+        extents, frames = self._planned(user, n), self._framed(user, n)
+        into, out, context = np.uint64(self._at), np.uint64(self._out.ctypes.data), self._scratch.context[0]
+        took = timed(lambda: _read_and_decompress(extents, into, frames, context, out))
+        if took.rows < 0:
+            raise OSError(f"{self.name}: user {user}, error {took.rows}")
+        return took._replace(rows=min(n, self.lengths[user]))
+
+    def _framed(self, user: int, n: int) -> np.ndarray:
+        if (user, n) not in self._frames:
+            frames, at = [], 0
+            for path, offset, size in self.store.locate(user, n):
+                with Path(path).open("rb") as file:
+                    file.seek(offset)
+                    data = file.read(size)
+                frames += [(at + place, *rest) for place, *rest in frames_of(self.store.schema, data)]
+                at += size
+            self._frames[user, n] = np.array(frames, "u8").reshape(-1, 3)
+        return self._frames[user, n]
