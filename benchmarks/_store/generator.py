@@ -225,7 +225,9 @@ REFERENCE = {
 
 def _numbered(item: Array) -> Array:
     """Items as numbers below 2**40."""
-    return item if item.size == 0 or int(item.max()) < 1 << 40 else np.unique(item, return_inverse=True)[1]
+    if item.size == 0 or int(item.max()) < 1 << 40:
+        return item
+    return np.unique(item, return_inverse=True)[1].astype("u8")
 
 
 def main() -> None:
