@@ -90,7 +90,11 @@ def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
     cut, estimate = _cheapest_cut(values, over, width)
     if estimate >= bits:
         return packed
-    compressed = _packed(values, cut, planes.compress(kind, _plane(values, cut).tobytes()))
+    frame = planes.compress(kind, _plane(values, cut).tobytes())
+    # Bytes as they are cost what packing them costs, and the frame's length is two bytes.
+    if len(frame) >= min(len(values), 0x10000):
+        return packed
+    compressed = _packed(values, cut, frame)
     return compressed if len(compressed) < len(packed) else packed
 
 

@@ -28,6 +28,10 @@ class PlainPlanes:
     def decompress(self, kind: int, frame: bytes, count: int) -> bytes:
         """The plane again. Raises BlockDamage unless the frame holds `count` bytes."""
         try:
+            # A damaged frame may claim any size, and the package would allocate it.
+            claimed = zstandard.get_frame_parameters(frame, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+            if claimed.content_size not in (count, zstandard.CONTENTSIZE_UNKNOWN):
+                raise BlockDamage(BAD_ZSTD)
             plane = self._decompressor().decompress(frame, max_output_size=count, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise BlockDamage(BAD_ZSTD) from error

@@ -6,37 +6,39 @@ from numba import njit
 from seqvault.vault.codec import BASE, CODEC, DELTA, DICT, FRAME, LAST
 from seqvault.vault.damage import BAD_COLUMN
 from seqvault.vault.kernels.streams import (
+    AT_GAPS,
+    AT_HIGHS,
     AT_OTHER,
     AT_RANKS,
     AT_TABLE,
     AT_TABLE_2,
     ERROR,
     ROWS,
-    apply_patches,
     read_patches,
     read_stream,
 )
+from seqvault.vault.kernels.outputs import store_chosen, store_one
 from seqvault.vault.kernels.views import view2, view8
 
-__all__ = ["read_derived", "read_plain", "read_ranks"]
+__all__ = ["read_derived", "read_narrow", "read_plain", "read_ranks"]
 
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 _BASE, _CODEC, _LAST = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAST)
 _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
-_U0, _U1, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 4, 8, 16, 64))
+_U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
 
 
 @njit(nogil=True)
 def read_plain(words, rows, first, last, last_s, values, ranks, table, work, context):  # type: ignore[no-untyped-def]
-    """values[: last - first] = rows first..last-1 of the column that the section `words` begins with.
+    """Rows first..last-1 of the column without parent that the section `words` begins with.
 
     Args:
         rows: values the column has.
-        values: an array of the column's width.
-        ranks, table: scratch for a dictionary, (ROWS,) u2 and u8; ranks of the rows stay in the former.
+        values: u8, to hold the rows unless the column has a dictionary.
+        ranks, table: (ROWS,) u2 and u8: to hold the rows' ranks and the dictionary.
 
     Returns:
-        the position behind the column, or an error; and how many entries its dictionary has.
+        the position behind the column, or an error; and how many entries its dictionary has, 0 for none.
     """
     at, head, base = _head(words, last_s)
     codec = head & _CODEC
@@ -46,48 +48,74 @@ def read_plain(words, rows, first, last, last_s, values, ranks, table, work, con
         return read_stream(words, at, rows, first, last, _U64, base, values, work, context), _U0
     if codec == _DELTA:
         return _read_delta(words, at, rows, first, last, base, values, table, work, context), _U0
-    at, entries = _read_dictionary(words, at, rows, first, last, ranks, work, context, base, table, True)
-    if at < ERROR:
-        for i in range(last - first):
-            values[np.uint64(i)] = table[np.uint64(ranks[np.uint64(i)])]
-    return at, entries
+    return _read_dictionary(words, at, rows, first, last, base, ranks, table, True, work, context)
+
+
+@njit(nogil=True)
+def read_narrow(words, rows, first, last, values, work, context):  # type: ignore[no-untyped-def]
+    """As read_plain, of a frame and modulo 2**16: `values` u2."""
+    at, _head_word, base = _head(words, _U0)
+    if at >= ERROR:
+        return at
+    return read_stream(words, at, rows, first, last, _U64, base, values, work, context)
 
 
 @njit(nogil=True)
 def read_ranks(words, rows, first, last, work, context):  # type: ignore[no-untyped-def]
-    """Ranks of rows first..last-1 of a dictionary column into scratch; how many entries it has, or an error."""
+    """Ranks of rows first..last-1 of a dictionary column into scratch; its entries, or an error."""
     at, head, base = _head(words, _U0)
     if at >= ERROR or (head & _CODEC) != _DICT or head >> _U8:
         return _BAD_COLUMN
     ranks, table = view2(work + AT_RANKS, ROWS), view8(work + AT_TABLE, ROWS)
-    at, entries = _read_dictionary(words, at, rows, first, last, ranks, work, context, base, table, False)
+    at, entries = _read_dictionary(words, at, rows, first, last, base, ranks, table, False, work, context)
     return entries if at < ERROR else at
 
 
 @njit(nogil=True)
-def read_derived(words, rows, first, last, last_s, entries, values, work, context):  # type: ignore[no-untyped-def]
-    """As read_plain, of a column with one value for each of its parent's `entries`, the ranks in scratch."""
+def read_derived(words, rows, first, last, last_s, entries, to, width, work, context):  # type: ignore[no-untyped-def]
+    """A column with one value for each of its parent's `entries`, by the ranks in scratch, to an output column.
+
+    Args:
+        to, width: address and bytes of the output.
+
+    Returns:
+        the position behind the column, or an error.
+    """
     table, ranks = view8(work + AT_TABLE, ROWS), view2(work + AT_RANKS, ROWS)
-    other = view2(work + AT_OTHER, ROWS)
-    other_table = view8(work + AT_TABLE_2, ROWS)
-    at, _ = read_plain(words, entries, _U0, entries, last_s, table, other, other_table, work, context)
-    end = np.uint64(words.size)
+    other, other_table = view2(work + AT_OTHER, ROWS), view8(work + AT_TABLE_2, ROWS)
+    at, coded = read_plain(words, entries, _U0, entries, last_s, table, other, other_table, work, context)
     if at >= ERROR:
         return at
-    for i in range(last - first):
-        values[np.uint64(i)] = table[np.uint64(ranks[np.uint64(i)])]
-    if at + _U1 > end:
+    if coded:
+        for i in range(entries):
+            table[np.uint64(i)] = other_table[np.uint64(other[np.uint64(i)])]
+    store_chosen(to, width, last - first, ranks, table)
+    if at + _U1 > np.uint64(words.size):
         return _BAD_COLUMN
     misfits = np.uint64(words[at])
     if misfits == _U0:
         return at + _U1
-    if at + _U1 + _U1 > end:
+    if at + _U2 > np.uint64(words.size):
         return _BAD_COLUMN
-    head = np.uint64(words[at + _U1])
-    at = read_patches(words, at + _U1 + _U1, misfits, head, work)
-    if at < ERROR and not apply_patches(misfits, rows, first, last, _U0, _U0, values, work):
+    at = read_patches(words, at + _U2, misfits, np.uint64(words[at + _U1]), work)
+    if at < ERROR and not _put_misfits(misfits, rows, first, last, to, width, work):
         return _BAD_COLUMN
     return at
+
+
+@njit(nogil=True)
+def _put_misfits(misfits, rows, first, last, to, width, work):  # type: ignore[no-untyped-def]
+    """Overwrite rows with the values in scratch; whether all lie among the block's rows."""
+    gaps, values = view2(work + AT_GAPS, ROWS), view8(work + AT_HIGHS, ROWS)
+    place = _U0
+    for k in range(misfits):
+        place += np.uint64(gaps[np.uint64(k)])
+        if place >= rows:
+            return False
+        if place - first < last - first:
+            store_one(to, width, place - first, values[np.uint64(k)])
+        place += _U1
+    return True
 
 
 @njit(nogil=True)
@@ -132,7 +160,7 @@ def _read_delta(words, at, rows, first, last, base, values, table, work, context
 
 
 @njit(nogil=True)
-def _read_dictionary(words, at, rows, first, last, ranks, work, context, base, table, wanted):  # type: ignore[no-untyped-def]
+def _read_dictionary(words, at, rows, first, last, base, ranks, table, wanted, work, context):  # type: ignore[no-untyped-def]
     """Ranks and, if wanted, the sorted values; the position behind them or an error, and the entries."""
     if at + _U1 > np.uint64(words.size):
         return _BAD_COLUMN, _U0

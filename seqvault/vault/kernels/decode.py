@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.block import HEAD, MAGIC, MAX_ROWS
-from seqvault.vault.codec import PARENT
+from seqvault.vault.codec import CODEC, FRAME, PARENT
 from seqvault.vault.damage import (
     BAD_CALL,
     BAD_COLUMN,
@@ -18,10 +18,11 @@ from seqvault.vault.damage import (
     NOT_EXPECTED,
     OK,
 )
-from seqvault.vault.kernels.columns import read_derived, read_plain, read_ranks
+from seqvault.vault.kernels.columns import read_derived, read_narrow, read_plain, read_ranks
 from seqvault.vault.kernels.hash64 import hash64_words
-from seqvault.vault.kernels.streams import AT_RANKS, AT_TABLE, ERROR, ROWS, WORK_BYTES
-from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.kernels.outputs import store_chosen, store_default, store_low_bytes, store_narrow
+from seqvault.vault.kernels.streams import AT_RANKS, AT_TABLE, AT_VALUES, ERROR, ROWS, WORK_BYTES
+from seqvault.vault.kernels.views import view2, view4, view8
 
 __all__ = ["MISSING", "block_schema", "decode_rows", "verify_block"]
 
@@ -31,11 +32,11 @@ MISSING = 1 << 32
 _MAGIC = int.from_bytes(MAGIC, "little")
 _HEAD = np.uint64(HEAD.size)
 _NO_COLUMN = np.uint64(MISSING)
-_U0, _U1, _U2, _U3, _U4, _U7, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 32))
+_U0, _U1, _U2, _U3, _U4, _U7, _U8, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8, 32))
 _LOW32 = np.uint64(0xFFFFFFFF)
 # Fields of the header, in words of eight bytes.
 _HASH, _USER, _START, _FIRST, _LAST, _ROWS, _COLUMNS = (np.uint64(i) for i in range(1, 8))
-_PARENT = np.uint64(PARENT)
+_PARENT, _CODEC, _FRAME = np.uint64(PARENT), np.uint64(CODEC), np.uint64(FRAME)
 
 
 @njit(nogil=True)
@@ -45,7 +46,7 @@ def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
         return False
     for p in range(wanted.shape[0]):
         width, offset = wanted[np.uint64(p), _U1], wanted[np.uint64(p), _U2]
-        if width not in (_U1, _U2, _U4, np.uint64(8)) or (address + offset) & (width - _U1):
+        if width not in (_U1, _U2, _U4, _U8) or (address + offset) & (width - _U1):
             return False
         if offset > size or (row + count) * width > size - offset:
             return False
@@ -70,28 +71,37 @@ def _section(place, size, column):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _decode(place, size, first, last, column, values, missing, held, work, context):  # type: ignore[no-untyped-def]
-    """One column into `values`: a position or an error, and the column whose ranks lie in scratch."""
-    if column == _NO_COLUMN:
-        for i in range(last - first):
-            values[np.uint64(i)] = missing
-        return _U0, held
+def _decode(place, size, first, last, column, to, width, held, work, context):  # type: ignore[no-untyped-def]
+    """One column to an output: a position or an error, and (column whose ranks lie in scratch, its entries)."""
     head = view8(place, _HEAD >> _U3)
-    rows, last_s = head[_ROWS] & _LOW32, head[_LAST]
-    scratch = np.uint64(work.ctypes.data)
+    rows, last_s, count = head[_ROWS] & _LOW32, head[_LAST], last - first
     words = _section(place, size, column)
-    parent = np.uint64(words[_U0]) >> _PARENT if words.size else _U0
-    if parent == _U0:
-        ranks, table = view2(scratch + AT_RANKS, ROWS), view8(scratch + AT_TABLE, ROWS)
-        code, entries = read_plain(words, rows, first, last, last_s, values, ranks, table, scratch, context)
-        # A frame leaves the ranks in scratch as they are, a dictionary writes its own.
-        return code, ((column, entries) if entries else held)
-    if held[0] != parent - _U1:
-        entries = read_ranks(_section(place, size, parent - _U1), rows, first, last, scratch, context)
-        if entries >= ERROR:
-            return entries, held
-        held = (parent - _U1, entries)
-    code = read_derived(words, rows, first, last, last_s, held[1], values, scratch, context)
+    if words.size == 0:
+        return np.uint64(ERROR + np.uint64(BAD_COLUMN)), held
+    parent = np.uint64(words[_U0]) >> _PARENT
+    if parent:
+        if held[0] != parent - _U1:
+            entries = read_ranks(_section(place, size, parent - _U1), rows, first, last, work, context)
+            if entries >= ERROR:
+                return entries, held
+            held = (parent - _U1, entries)
+        return read_derived(words, rows, first, last, last_s, held[1], to, width, work, context), held
+    if width <= _U2 and np.uint64(words[_U0]) & _CODEC == _FRAME:
+        narrow = view2(to if width == _U2 else work + AT_VALUES, count)
+        code = read_narrow(words, rows, first, last, narrow, work, context)
+        if width == _U1 and code < ERROR:
+            store_low_bytes(to, narrow)
+        return code, held
+    values = view8(to if width == _U8 else work + AT_VALUES, count)
+    ranks, table = view2(work + AT_RANKS, ROWS), view8(work + AT_TABLE, ROWS)
+    code, entries = read_plain(words, rows, first, last, last_s, values, ranks, table, work, context)
+    if code >= ERROR:
+        return code, held
+    if entries:
+        store_chosen(to, width, count, ranks, table)
+        return code, (column, entries)
+    if width != _U8:
+        store_narrow(to, width, values)
     return code, held
 
 
@@ -149,30 +159,15 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     if first == last:
         return OK
     place = np.uint64(data.ctypes.data) + at
+    scratch = np.uint64(work.ctypes.data)
     held = (_NO_COLUMN, _U0)
-    code = _U0
     for p in range(wanted.shape[0]):
         column, width = wanted[np.uint64(p), _U0], wanted[np.uint64(p), _U1]
         to = np.uint64(out.ctypes.data) + wanted[np.uint64(p), _U2] + row * width
-        value = wanted[np.uint64(p), _U3]
-        count = last - first
-        # One compiled copy for each width an output column can have.
-        if width == _U1:
-            code, held = _decode(
-                place, size, first, last, column, bytes_at(to, count), value, held, work, context
-            )
-        elif width == _U2:
-            code, held = _decode(
-                place, size, first, last, column, view2(to, count), value, held, work, context
-            )
-        elif width == _U4:
-            code, held = _decode(
-                place, size, first, last, column, view4(to, count), value, held, work, context
-            )
-        else:
-            code, held = _decode(
-                place, size, first, last, column, view8(to, count), value, held, work, context
-            )
+        if column == _NO_COLUMN:
+            store_default(to, width, last - first, wanted[np.uint64(p), _U3])
+            continue
+        code, held = _decode(place, size, first, last, column, to, width, held, scratch, context)
         if code >= ERROR:
             return np.int64(code - ERROR)
     return OK

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["unpack_plane"]
+__all__ = ["pack_plane", "unpack_plane"]
 
 _U1, _U4, _U15, _U16 = np.uint64(1), np.uint64(4), np.uint64(15), np.uint64(16)
 
@@ -31,11 +31,12 @@ def _left(_context: Any, _word: Any, _shift: Any) -> Any:
     return types.uint16(types.uint16, types.uint16), generate
 
 
-@njit("void(u2[::1], u8, u8, u8, u8, u8, u2[::1])", nogil=True, cache=True)
+@njit("void(u2[::1], u8, u8, u8, u8, u8, u2[::1])", nogil=True, cache=True, error_model="numpy")
 def unpack_plane(words, at, width, lanes, first, last, values):  # type: ignore[no-untyped-def]
     """values[: last - first] = values first..last-1 of the plane of `width` (1..16) bits at words[at]."""
     mask = np.uint16((_U1 << width) - _U1)
-    row = first // lanes
+    # Where there are no lanes there are no rows either.
+    row = first // max(lanes, _U1)
     i = first
     while i < last:
         end = min(last, (row + _U1) * lanes)
@@ -54,3 +55,23 @@ def unpack_plane(words, at, width, lanes, first, last, values):  # type: ignore[
                 values[to + np.uint64(j)] = (below | _left(words[high + np.uint64(j)], left)) & mask
         i = end
         row += _U1
+
+
+@njit("void(u2[::1], u8, u8, u2[::1], u8)", nogil=True, cache=True)
+def pack_plane(values, width, lanes, words, at):  # type: ignore[no-untyped-def]
+    """Pack 16 * lanes values of `width` (1..16) bits, cut to them, to the width * lanes words at words[at]."""
+    mask = np.uint16((_U1 << width) - _U1)
+    for i in range(width * lanes):
+        words[at + np.uint64(i)] = 0
+    for k in range(16):
+        row = np.uint64(k)
+        bit = row * width
+        shift = bit & _U15
+        low = at + (bit >> _U4) * lanes
+        left, right = np.uint16(shift), np.uint16(_U16 - shift)
+        for j in range(lanes):
+            words[low + np.uint64(j)] |= _left(values[row * lanes + np.uint64(j)] & mask, left)
+        if shift + width > _U16:
+            high = low + lanes
+            for j in range(lanes):
+                words[high + np.uint64(j)] |= _right(values[row * lanes + np.uint64(j)] & mask, right)

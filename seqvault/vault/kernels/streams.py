@@ -14,14 +14,16 @@ from seqvault.vault.kernels.views import bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_decompressDCtx
 
 __all__ = [
+    "AT_GAPS",
+    "AT_HIGHS",
     "AT_OTHER",
     "AT_RANKS",
     "AT_TABLE",
     "AT_TABLE_2",
+    "AT_VALUES",
     "ERROR",
     "ROWS",
     "WORK_BYTES",
-    "apply_patches",
     "read_patches",
     "read_stream",
 ]
@@ -34,12 +36,11 @@ _NO_DICTIONARY = np.uint64((1 << 63) + NO_DICTIONARY)
 # A thread's scratch memory, by use; room for the largest block.
 ROWS = 1 << 16
 AT_RANKS, AT_OTHER, AT_PLANE, AT_GAPS = (np.uint64(i * 2 * ROWS) for i in range(4))
-AT_TABLE, AT_TABLE_2, AT_HIGHS = (np.uint64((8 + 8 * i) * ROWS) for i in range(3))
-AT_BYTES = np.uint64(32 * ROWS)
-WORK_BYTES = 33 * ROWS
+AT_TABLE, AT_TABLE_2, AT_HIGHS, AT_VALUES = (np.uint64((8 + 8 * i) * ROWS) for i in range(4))
+AT_BYTES = np.uint64(40 * ROWS)
+WORK_BYTES = 41 * ROWS
 
 _U0, _U1, _U2, _U4, _U8, _U9, _U15, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 9, 15, 16, 64))
-_ALL = np.uint64((1 << 64) - 1)
 _WIDTH, _BYTES, _PATCHED, _LOW = (np.uint64(i) for i in (0x7F, 0x80, 0x100, 0xFF))
 
 
@@ -90,7 +91,7 @@ def read_stream(words, at, count, first, last, limit, base, values, work, contex
         if below + (patch_head >> _U8) > limit:
             return _BAD_COLUMN
         at = read_patches(words, at, patched, patch_head, work)
-        if at < ERROR and not apply_patches(patched, count, first, last, below, _ALL, values, work):
+        if at < ERROR and not _apply_patches(patched, count, first, last, below, values, work):
             return _BAD_COLUMN
     return at
 
@@ -112,8 +113,8 @@ def read_patches(words, at, patched, head, work):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True)
-def apply_patches(patched, count, first, last, below, keep, values, work):  # type: ignore[no-untyped-def]
-    """Add the high parts in scratch, shifted by `below`, to the `keep` bits of values of rows first..last-1.
+def _apply_patches(patched, count, first, last, below, values, work):  # type: ignore[no-untyped-def]
+    """Add the high parts in scratch, shifted by `below`, to values of rows first..last-1.
 
     Returns:
         whether all of them lie among the `count` rows.
@@ -127,7 +128,7 @@ def apply_patches(patched, count, first, last, below, keep, values, work):  # ty
         # Wraps to far above for rows before the first.
         to = place - first
         if to < last - first:
-            values[to] = (np.uint64(values[to]) & keep) + (highs[np.uint64(k)] << below)
+            values[to] = np.uint64(values[to]) + (highs[np.uint64(k)] << below)
         place += _U1
     return True
 

@@ -11,7 +11,7 @@ import importlib.util
 import llvmlite.binding
 from numba import types
 
-__all__ = ["LIBRARY", "ZSTD_decompressDCtx"]
+__all__ = ["LIBRARY", "ZSTD_compress2", "ZSTD_decompressDCtx"]
 
 
 def _library() -> ctypes.CDLL:
@@ -31,4 +31,5 @@ def _function(name: str, arguments: int) -> types.ExternalFunction:
 
 
 # context, destination, its size, source, its size -> bytes, or an error above 2**63
+ZSTD_compress2 = _function("ZSTD_compress2", 5)
 ZSTD_decompressDCtx = _function("ZSTD_decompressDCtx", 5)
