@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, bar, main
-from _store.clock import keep_to_one_core, summary
+from _store.clock import one_core, summary
 from _store.engines import ALL, Engine, RocksEngine, VaultEngine, draw_requests, interleaved, verify
 from _store.floors import FloorEngine
 from _store.generator import Histories, draw, statistics
@@ -249,10 +249,9 @@ def bars_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def measure(quick: bool) -> Measured:
     """Load, read in both regimes, then with threads."""
     size = Size(150, 60, 30) if quick else Size(2000, 400, 200)
-    cores = keep_to_one_core()
     histories = draw(size.users, SEED)
     rows: list[dict[str, Any]] = [{"data": "synthetic", **statistics(histories)}]
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder, one_core() as cores, ExitStack() as running:
         stores = Stores(Path(folder), histories, rows)
         stores.load(running.enter_context(Rocks()) if missing() is None else None)
         with ExitStack() as open_now:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,14 +37,18 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def keep_to_one_core() -> set[int]:
-    """Bind this process and its later children to one core, the last; the cores it had before.
+@contextmanager
+def one_core() -> Iterator[set[int]]:
+    """Bind this process and its children to one core, the last; gives the cores there were.
 
     All engines then share one core's caches; otherwise the child would keep another core's to itself.
     """
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(before)})
-    return before
+    try:
+        yield before
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def summary(took: list[Took]) -> dict[str, float | int]:

@@ -4,7 +4,8 @@
 //   open  path=P layout=A item_bytes=4 rows=MOST [tuning]     -> handle
 //   read HANDLE USER N                                        -> cpu_ns wall_ns rows
 //   check HANDLE USER N                                       -> digest rows
-//   write path=P data=FOLDER layout=A batch=1000 rows=N sync=0 [tuning] -> see written()
+//   memory HANDLE                                             -> bytes of indexes and filters in memory
+//   write path=P data=FOLDER batch=1000 rows=N sync=0 [tuning] -> see written(); layout A
 //   close HANDLE
 //
 // Options: tuning.h. Layouts: layouts.h. Data and outputs: rows.h. Driven by rocks.py.
@@ -168,7 +169,6 @@ static void written(const Words& words) {
   options.sync = words.number("sync", 0) != 0;
   size_t rows = std::min(size_t(words.number("rows", 1e18)), from.time.count);
   size_t batch = size_t(words.number("batch", 1000));
-  bool blobs = words.at("layout") == "B";
   uint64_t begin = process_cpu_ns(), wall = now_ns(CLOCK_MONOTONIC);
   std::vector<uint64_t> took;
   rocksdb::WriteBatch group;
@@ -177,12 +177,9 @@ static void written(const Words& words) {
     uint64_t start = now_ns(CLOCK_MONOTONIC);
     group.Clear();
     for (size_t i = at; i < std::min(rows, at + batch); i++) {
-      if (blobs)
-        check(group.Merge(Slice(key, size_t(store_big(key, user[i], L::U) - key)),
-                          Slice(value, size_t(R::put(value, from, i) - value))));
-      else  // The tie is the writer's own counter: it needs to know nothing of what is stored.
-        check(group.Put(Slice(key, L::key_of(key, user[i], from.time[i], i)),
-                        Slice(value, size_t(R::put_rest(value, from, i) - value))));
+      // The tie is the writer's own counter: it needs to know nothing of what is stored.
+      check(group.Put(Slice(key, L::key_of(key, user[i], from.time[i], i)),
+                      Slice(value, size_t(R::put_rest(value, from, i) - value))));
     }
     check(db->Write(options, &group));
     took.push_back(now_ns(CLOCK_MONOTONIC) - start);
@@ -191,13 +188,10 @@ static void written(const Words& words) {
   check(db->Flush(rocksdb::FlushOptions()));
   wait_for_compaction(db.get());
   uint64_t settled = process_cpu_ns(), bytes = bytes_of(words.at("path"));
-  if (words.number("compact", 0) != 0)
-    check(db->CompactRange(rocksdb::CompactRangeOptions(), nullptr, nullptr));
   std::sort(took.begin(), took.end());
   std::cout << "rows=" << rows << " cpu_ns=" << accepted - begin << " settled_cpu_ns=" << settled - begin
             << " wall_ns=" << accepted_wall - wall << " p50_ns=" << took[took.size() / 2]
-            << " p99_ns=" << took[took.size() * 99 / 100] << " bytes=" << bytes
-            << " compacted_bytes=" << bytes_of(words.at("path")) << std::endl;
+            << " p99_ns=" << took[took.size() * 99 / 100] << " bytes=" << bytes << std::endl;
 }
 
 template <class F4, class F8, class W4, class W8>
@@ -226,6 +220,12 @@ static void answer(const std::string& line, std::vector<Open>& databases) {
   words >> handle >> user >> n;
   if (handle >= databases.size()) throw std::runtime_error("no such handle: " + line);
   Open& database = databases[handle];
+  if (verb == "memory") {
+    uint64_t bytes = 0;
+    database.db->GetIntProperty("rocksdb.estimate-table-readers-mem", &bytes);
+    std::cout << bytes << std::endl;
+    return;
+  }
   if (verb == "close") {
     database = Open();
     std::cout << "closed" << std::endl;

@@ -54,6 +54,16 @@ def write_stream(users: np.ndarray, columns: dict[str, np.ndarray], folder: Path
     return folder
 
 
+def read_stream(folder: Path) -> tuple[Histories, np.ndarray]:
+    """What write_stream wrote, mapped: the columns in order of arrival, and the user of each row."""
+    dtypes = {"time_s": "i8", "category": "u2", "action": "u1", "dwell_s": "u2"}
+    rows = (folder / "user").stat().st_size // 8
+    dtypes["item_id"] = f"u{(folder / 'item_id').stat().st_size // rows}"
+    order = ("time_s", "item_id", "category", "action", "dwell_s")
+    columns = {name: np.memmap(folder / name, dtypes[name], "r") for name in order}
+    return Histories(np.zeros(0, "u8"), np.zeros(1, "i8"), columns), np.memmap(folder / "user", "u8", "r")
+
+
 def digest(columns: dict[str, np.ndarray]) -> int:
     """What the program says of a read with these columns, oldest first."""
     names = ("time_s", "item_id", "category", "action", "dwell_s")
@@ -119,6 +129,10 @@ class Rocks:
     def check(self, handle: int, user: int, n: int) -> int:
         """The digest of one read."""
         return int(self.ask(f"check {handle} {user} {n}").split()[0])
+
+    def memory(self, handle: int) -> int:
+        """Bytes of indexes and filters one open database keeps in memory."""
+        return int(self.ask(f"memory {handle}"))
 
     def close(self, handle: int) -> None:
         """Close one database; others keep their handles."""

@@ -2,7 +2,6 @@
 #pragma once
 #include <rocksdb/cache.h>
 #include <rocksdb/filter_policy.h>
-#include <rocksdb/merge_operator.h>
 #include <rocksdb/options.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
@@ -28,16 +27,6 @@ struct Words : std::map<std::string, std::string> {
     auto found = find(name);
     return found == end() ? otherwise : std::stod(found->second);
   }
-};
-
-// Layout B appends by merging: the new rows behind the old ones.
-struct Appending : rocksdb::AssociativeMergeOperator {
-  bool Merge(const rocksdb::Slice&, const rocksdb::Slice* old, const rocksdb::Slice& rows, std::string* merged,
-             rocksdb::Logger*) const override {
-    *merged = (old ? old->ToString() : std::string()) + rows.ToString();
-    return true;
-  }
-  const char* Name() const override { return "appending"; }
 };
 
 inline rocksdb::CompressionType compression(const std::string& name) {
@@ -71,7 +60,6 @@ inline rocksdb::Options tuned(const Words& words) {
   options.write_buffer_size = size_t(words.number("write_buffer_mb", 64) * (1 << 20));
   options.level_compaction_dynamic_level_bytes = true;
   options.max_background_jobs = 2;
-  options.merge_operator = std::make_shared<Appending>();
   options.stats_dump_period_sec = 0;
   options.memtable_prefix_bloom_size_ratio = 0.1;
   // Upper levels are rewritten soon: LZ4 or nothing there, ZSTD at the bottom, where nearly all bytes lie.

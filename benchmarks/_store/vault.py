@@ -52,9 +52,17 @@ def load_with_tails(path: Path, histories: Histories, **options: object) -> Any:
 
 def append_all(store: Any, users: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """Append rows in their order, many at a time."""
-    for start in range(0, len(users), APPENDED):
-        rows = slice(start, start + APPENDED)
-        store.append(users[rows], {name: values[rows] for name, values in columns.items()})
+    for ids, rows in stream_batches(users, columns, APPENDED):
+        store.append(ids, rows)
+
+
+def stream_batches(
+    users: np.ndarray, columns: dict[str, np.ndarray], batch: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Rows in their order, `batch` at a time; views."""
+    for start in range(0, len(users), batch):
+        rows = slice(start, start + batch)
+        yield users[rows], {name: values[rows] for name, values in columns.items()}
 
 
 @contextmanager
