@@ -227,7 +227,7 @@ def test_unknown_kind_layout_and_option_are_named(tmp_path: Path) -> None:
         open_store("seqvault.nowhere:Store", tmp_path)
     with pytest.raises(StoreError, match="colour"):
         open_store("seqvault", tmp_path, colour="red")
-    with pytest.raises(StoreError, match="expected 'chunks' or 'behaviours'"):
+    with pytest.raises(StoreError, match="expected 'chunks', 'behaviours' or 'blobs'"):
         open_store("lastn", tmp_path, layout="blob")
     open_store("lastn", tmp_path / "lastn").close()
     with pytest.raises(StoreError, match="layout 'chunks'"):
