@@ -1,7 +1,7 @@
 """The index's loops. A user's live blocks lie side by side in `records`, oldest first.
 
     table      | user u64 | first record u32, blocks u32 |   a slot; the second word is EMPTY where it is free
-    records    | first_s i64 | last_s i64 | offset / 8: 40 bits, size / 8: 24 | start u32, slot u16, rows - 1 |
+    records    | first_s i64 | last_s i64 | offset / 8: 40 bits, size / 8: 24 | start u32, slot, rows - 1: u16
 
 A run has room for `room(blocks)` records, so it needs no capacity of its own; runs that became free are
 listed by their length, linked through their first word, and given to the next user who grows to it.
