@@ -30,6 +30,7 @@ __all__ = [
     "MAGIC",
     "MARK",
     "MAX_BYTES",
+    "MAX_ROWS",
     "ROWS",
     "PlainRecords",
     "Record",
@@ -42,6 +43,8 @@ ROWS, DELETE, EXPIRE, BATCHES, MARK = 1, 2, 3, 4, 5
 HAS_BATCH = 1
 HEAD_BYTES = 56
 MAX_BYTES = 1 << 30
+# Frames of no width take no bytes: without a bound a few of them could ask for all memory.
+MAX_ROWS = 1 << 26
 MAGIC = b"SVR2"
 
 _MAGIC = int.from_bytes(MAGIC, "little")
@@ -188,7 +191,7 @@ class PlainRecords:
 def _fits(data: Array, at: int, head: Array) -> bool:
     """Whether a record's columns end within it."""
     rows, count = int(head["rows"]), int(head["columns"])
-    if not 1 <= count <= _MOST_COLUMNS or rows < 1:
+    if not 1 <= count <= _MOST_COLUMNS or not 1 <= rows <= MAX_ROWS:
         return False
     fixed = HEAD_BYTES + -(-count // 8) * 8 + 8 * count + 8
     if fixed > head["size"]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
+from seqvault.vault.change import Change
 from seqvault.vault.files import close, open_file, read_at, size_of
 from seqvault.vault.record import DELETE, EXPIRE, MAGIC, ROWS, Records, salt_of
 from seqvault.vault.wal import HEAD_BYTES, log_head
@@ -81,17 +82,11 @@ def follow_log(fd: int, path: Path, number: int, records: Records, read: LogRead
     return LogRead(data, found, read.end + end, last, 0)
 
 
-def changes(
-    read: LogRead, records: Records, versions: Sequence[Sequence[HistorySchema]]
-) -> Iterator[tuple[Array, Array | None, dict[str, Array]]]:
-    """(head, users, columns) of each change in order; rows of many small appends come together.
+def changes(read: LogRead, records: Records, versions: Sequence[Sequence[HistorySchema]]) -> Iterator[Change]:
+    """The changes in order; rows of many small appends come together, in the newest version of the schema.
 
     Args:
         versions: each sequence's schema versions.
-
-    Yields:
-        The head of the (first) record; (N,) user ids, None for EXPIRE; the columns of ROWS in the newest
-        version of the schema, or `floor_s` of EXPIRE.
 
     Raises:
         DamagedDataError: a record names a sequence or schema the store does not have.
@@ -99,15 +94,16 @@ def changes(
     found = read.found
     changing = found[np.isin(found["kind"], (ROWS, DELETE, EXPIRE))]
     for group in _alike(changing):
-        head = group[0]
-        if head["kind"] == DELETE:
-            yield head, records.read(read.data, group, [(0, np.dtype("u8"))])[0], {}
-        elif head["kind"] == EXPIRE:
-            yield head, None, {"floor_s": records.read(read.data, group, [(0, np.dtype("i8"))])[0]}
+        kind, table, sequence = (int(group[-1][name]) for name in ("kind", "table", "sequence"))
+        if kind == DELETE:
+            users, columns = records.read(read.data, group, [(0, np.dtype("u8"))])[0], {}
+        elif kind == EXPIRE:
+            users = np.empty(0, "u8")
+            columns = {"floor_s": records.read(read.data, group, [(0, np.dtype("i8"))])[0]}
         else:
-            newest, written = _schemas(head, versions)
+            newest, written = _schemas(group[-1], versions)
             users, columns = _rows(read.data, group, records, written, newest)
-            yield head, users, columns
+        yield Change(sequence, kind, table, users, columns)
 
 
 def _alike(found: Array) -> Iterator[Array]:

@@ -76,6 +76,11 @@ class SegmentWriter:
         """Bytes so far, footer aside."""
         return self._flushed + self._buffered
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._entries
+
     def add(self, data: Array, entries: Array) -> None:
         """Put encoded blocks behind the others.
 

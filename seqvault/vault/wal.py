@@ -33,7 +33,7 @@ from seqvault.vault.files import (
 from seqvault.vault.hash64 import hash64
 from seqvault.vault.manifest import log_name
 from seqvault.vault.points import point
-from seqvault.vault.record import BATCHES, MARK, MAX_BYTES, Record, Records, salt_of
+from seqvault.vault.record import BATCHES, MARK, MAX_BYTES, MAX_ROWS, Record, Records, salt_of
 
 __all__ = ["HEAD_BYTES", "Wal", "log_head"]
 
@@ -160,7 +160,7 @@ class Wal:
 
     def _put(self, body: tuple[Array, int], record: Record, sequence: int) -> None:
         data, size = body
-        if size > MAX_BYTES:
+        if size > MAX_BYTES or record.rows > MAX_ROWS:
             raise StoreError(f"{record.rows} behaviours in one append: use bulk_load, or append in parts")
         self._records.finish(data, size, record.head(sequence, self.durable), self._salt)
         self._reserve(self.end + size)

@@ -5,8 +5,10 @@
 import numpy as np
 from numba import njit
 
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.record import MAX_ROWS
 
 __all__ = ["encode_columns", "finish_record", "read_columns", "scan_records"]
 
@@ -16,6 +18,7 @@ _MAGIC = np.uint64(0x32525653)
 _LOW4 = np.uint64(0xFFFFFFFF)
 _LOW2 = np.uint64(0xFFFF)
 _MOST_COLUMNS = np.uint64(65)
+_MOST_ROWS = np.uint64(MAX_ROWS)
 
 
 @njit(inline="always")
@@ -74,7 +77,7 @@ def _put(address, width, wide, base, count):  # type: ignore[no-untyped-def]
             view8(address + np.uint64(i) * width, _U1)[0] = wide[i] - base
 
 
-@njit("u8(u1[::1], u8[:, ::1], u8, u8[::1])", nogil=True, cache=True)
+@kernel("u8(u1[::1], u8[:, ::1], u8, u8[::1])")
 def encode_columns(out, columns, rows, wide):  # type: ignore[no-untyped-def]
     """Write everything of a record behind its head; returns the record's size.
 
@@ -106,7 +109,7 @@ def encode_columns(out, columns, rows, wide):  # type: ignore[no-untyped-def]
     return end
 
 
-@njit("void(u1[::1], u8, u8[::1], u8)", nogil=True, cache=True)
+@kernel("void(u1[::1], u8, u8[::1], u8)")
 def finish_record(out, size, head, salt):  # type: ignore[no-untyped-def]
     """Write the head of a record whose columns are there, and its checksum.
 
@@ -123,7 +126,7 @@ def finish_record(out, size, head, salt):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def _fits(data, start, size, rows, count):  # type: ignore[no-untyped-def]
     """Whether a record's columns end within it."""
-    if count < _U1 or count > _MOST_COLUMNS or rows < _U1:
+    if count < _U1 or count > _MOST_COLUMNS or rows < _U1 or rows > _MOST_ROWS:
         return False
     bases = _HEAD + ((count + _U7) & ~_U7)
     end = bases + _U8 * count + _U8
@@ -137,7 +140,7 @@ def _fits(data, start, size, rows, count):  # type: ignore[no-untyped-def]
     return end <= size
 
 
-@njit("i8(u1[::1], u8, u8, u8, u8[:, ::1])", nogil=True, cache=True)
+@kernel("i8(u1[::1], u8, u8, u8, u8[:, ::1])")
 def scan_records(data, at, end, salt, found):  # type: ignore[no-untyped-def]
     """List valid records side by side from `at` on, until one fails or `found` is full; returns how many.
 
@@ -193,7 +196,7 @@ def _get(address, width, base, out, kind, count):  # type: ignore[no-untyped-def
             wide1[i] = np.uint8((view8(address + np.uint64(i) * width, _U1)[0] & mask) + base)
 
 
-@njit("void(u1[::1], u8[:, ::1], u8[:, ::1])", nogil=True, cache=True)
+@kernel("void(u1[::1], u8[:, ::1], u8[:, ::1])")
 def read_columns(data, found, wanted):  # type: ignore[no-untyped-def]
     """Columns of records that `scan_records` found, all of one schema, one behind the other.
 

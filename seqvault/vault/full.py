@@ -1,0 +1,101 @@
+"""Full compaction: every history written anew, in blocks as large as its age allows, without dead rows."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from seqvault.errors import StoreError
+from seqvault.schema import Array
+from seqvault.vault.files import SyncFailedError, remove
+from seqvault.vault.manifest import Manifest
+from seqvault.vault.points import point
+from seqvault.vault.sealing import Sizes, write_blocks
+from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.table import Table
+from seqvault.vault.writer import Writer
+
+__all__ = ["rewrite_all"]
+
+# Blocks older than the newest full one hold so many times the rows.
+_OLD = 4
+_ROWS_AT_ONCE = 1 << 19
+
+
+def rewrite_all(writer: Writer) -> None:
+    """Write the sealed histories of all sequences anew, with the writer's mutex held and the tails empty.
+
+    Raises:
+        StoreFullError: no space; nothing changed.
+        DamagedDataError: a block fails its checksum; nothing changed.
+    """
+    point("compaction.begun")
+    state, manifest = writer.state, writer.state.manifest
+    written: list[SegmentWriter] = []
+    slots: list[tuple[Table, list[int], int | None]] = []
+    try:
+        for table in state.tables:
+            old = list(table.segments)
+            manifest = _rewrite(writer, table, manifest, written)
+            numbers = manifest.sequences[table.place].segments
+            slots.append((table, old, table.open_segment(numbers[0]) if numbers else None))
+        point("compaction.copied")
+        writer.adopt(manifest)
+    except StoreError as error:
+        for table, _, slot in slots:
+            if slot is not None:
+                with state.lock.exclusive():
+                    table.retire([slot])
+                table.close_retired()
+        if not isinstance(error, SyncFailedError):
+            for segment in written:
+                remove(segment.path)
+        raise
+    point("compaction.adopted")
+    for table, old, slot in slots:
+        table.swap(old, slot)
+    state.lock.drain()
+    for table in state.tables:
+        for gone in table.close_retired():
+            remove(gone.path)
+    point("compaction.dropped")
+
+
+def _rewrite(writer: Writer, table: Table, manifest: Manifest, written: list[SegmentWriter]) -> Manifest:
+    """Write one sequence's new segment; the manifest that names it in place of the old ones."""
+    users, number = table.index.users(), manifest.next_file
+    with SegmentWriter(table.segment_path(number), number) as segment:
+        for portion in _portions(table, users):
+            _rewrite_users(writer, table, portion, segment)
+        if segment.empty:
+            return manifest.with_sequence(table.place, segments=())
+        segment.finish()
+    written.append(segment)
+    return replace(manifest.with_sequence(table.place, segments=(number,)), next_file=number + 1)
+
+
+def _portions(table: Table, users: Array) -> list[Array]:
+    """The users, some at a time: about _ROWS_AT_ONCE behaviours each."""
+    rows = np.concatenate([table.index.end_ranks(part) for part in np.array_split(users, 64)])
+    places = np.cumsum(rows.astype("i8")) // _ROWS_AT_ONCE
+    return np.split(users, np.flatnonzero(places[1:] != places[:-1]) + 1)
+
+
+def _rewrite_users(writer: Writer, table: Table, users: Array, segment: SegmentWriter) -> None:
+    blocks, full = writer.state.blocks, writer.state.options.block_rows
+    block_bounds, stored = table.index.find(users)
+    ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
+    bounds = ends[block_bounds]
+    columns = blocks.fetch(table.segments, table.versions, stored, ends[:-1], int(ends[-1]))
+    lengths = np.diff(bounds)
+    kept = columns["time_s"] >= table.reader.floor_s
+    cap = table.reader.cap
+    if cap is not None:
+        kept &= np.repeat(bounds[1:], lengths) - np.arange(len(kept)) <= cap
+    starts = stored["start"][np.minimum(block_bounds[:-1], len(stored) - 1)]
+    if not np.all(kept):
+        before = np.concatenate(([0], np.cumsum(kept)))
+        starts = starts + (lengths - np.diff(before[bounds])).astype("u8")
+        columns = {name: values[kept] for name, values in columns.items()}
+        bounds = before[bounds]
+    sizes = Sizes(full, max(full, min(_OLD * full, 1 << 14)))
+    write_blocks(segment, table.schema, blocks, users, starts, bounds, columns, sizes)
