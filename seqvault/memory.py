@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from seqvault.errors import StoreClosedError, StoreError, StoreReadOnlyError
+from seqvault.errors import SchemaError, StoreClosedError, StoreReadOnlyError
 from seqvault.query import FIRST_S, Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.select import by_user, in_order, matching
@@ -152,7 +152,7 @@ class MemoryStore:
             raise StoreReadOnlyError("the memory store is open read-only: open it with read_only=False")
         name = self._default if sequence is None else sequence
         if name not in self._tables:
-            raise StoreError(f"sequence {name!r}: the store has {', '.join(self._tables)}")
+            raise SchemaError(f"sequence {name!r}: the store has {', '.join(self._tables)}")
         return self._tables[name]
 
     def _check_open(self) -> None:
