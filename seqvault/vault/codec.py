@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 FRAME, DELTA, DICT = 0, 1, 2
-BASE, LAST, PARENT = 0x10, 0x20, 8
+BASE, LAST, ITEMS, FROM_ITEMS, PARENT = 0x10, 0x20, 0x40, 0x80, 8
 CODEC = 0xF
 # A frame this narrow is left: no dictionary can gain much on it.
 NARROW_BITS = 4

@@ -30,7 +30,7 @@ class Scratch:
         self._zstd = LIBRARY.ZSTD_createDCtx()
         LIBRARY.ZSTD_DCtx_setParameter(self._zstd, _FORMAT, _MAGICLESS)
         self.work = np.empty(WORK_BYTES, "u1")
-        self.context = np.array([self._zstd], "u8")
+        self.context = np.array([self._zstd, 0], "u8")
         # Also runs at interpreter exit, before the library's wrapper is taken down.
         self._finalizer = weakref.finalize(self, LIBRARY.ZSTD_freeDCtx, self._zstd)
 

@@ -47,13 +47,13 @@ _TABLE, TABLE_STREAM, _MISFIT_PLACES, _MISFITS = (np.uint64(i) for i in (5, 6, 8
 SHARED_ROWS, COLUMN_ROWS = 10, 3
 
 
-@njit(nogil=True)
+@njit
 def room_row(room, row, count):  # type: ignore[no-untyped-def]
     """The first `count` u8 of a row of scratch."""
     return view8(room + np.uint64(row) * np.uint64(ROW_BYTES), count)
 
 
-@njit(nogil=True)
+@njit
 def best(values, flip, hint, first, stream, room, work):  # type: ignore[no-untyped-def]
     """The cheapest codec that needs no other column.
 
@@ -89,7 +89,7 @@ def best(values, flip, hint, first, stream, room, work):  # type: ignore[no-unty
     return _DICT, base, dict_bits, entries
 
 
-@njit(nogil=True)
+@njit
 def derived(values, flip, ranks, entries, limit, room, work):  # type: ignore[no-untyped-def]
     """The codec that takes a row's value from its parent's rank, if its estimated bits stay below a limit.
 
@@ -120,7 +120,7 @@ def derived(values, flip, ranks, entries, limit, room, work):  # type: ignore[no
     return bits < limit, codec, base, coded, found
 
 
-@njit(nogil=True)
+@njit
 def write_section(codec, base, parent, last_s, rows, entries, stream, zstd, words, at, room, work):  # type: ignore[no-untyped-def]
     """Write head and streams of a column; the position behind them.
 
@@ -148,7 +148,7 @@ def write_section(codec, base, parent, last_s, rows, entries, stream, zstd, word
     return pack_stream(room_row(room, stream, rows), zstd, words, at, work)
 
 
-@njit(nogil=True)
+@njit
 def write_misfits(misfits, words, at, room, work):  # type: ignore[no-untyped-def]
     """Write the misfits that `derived` left in scratch; the position behind them."""
     if misfits == _U0:
@@ -159,12 +159,12 @@ def write_misfits(misfits, words, at, room, work):  # type: ignore[no-untyped-de
     return pack_patches(misfits, words, at, at + _U2, work)
 
 
-@njit(nogil=True)
+@njit
 def _base_bits(base):  # type: ignore[no-untyped-def]
     return _U64 if base else _U0
 
 
-@njit(nogil=True)
+@njit
 def _frame(values, flip, offsets, work):  # type: ignore[no-untyped-def]
     """Write the offsets; base, estimated bits, bits of the widest offset."""
     lowest = values[_U0] ^ flip
@@ -178,7 +178,7 @@ def _frame(values, flip, offsets, work):  # type: ignore[no-untyped-def]
     return base, bits + _base_bits(base), widest
 
 
-@njit(nogil=True)
+@njit
 def _delta(values, deltas, work):  # type: ignore[no-untyped-def]
     """Write the differences; base and estimated bits."""
     deltas[_U0] = 0
@@ -189,7 +189,7 @@ def _delta(values, deltas, work):  # type: ignore[no-untyped-def]
     return base, bits + _base_bits(base)
 
 
-@njit(nogil=True)
+@njit
 def _dictionary(offsets, bits, ranks, room, work):  # type: ignore[no-untyped-def]
     """Sort out the distinct offsets: gaps into scratch, ranks of the rows; entries and estimated bits."""
     rows = np.uint64(offsets.size)
@@ -214,7 +214,7 @@ def _dictionary(offsets, bits, ranks, room, work):  # type: ignore[no-untyped-de
     return entries, coded + cheapest_width(rows, count_lengths(ranks, work), work)[1] + _U16
 
 
-@njit(nogil=True)
+@njit
 def _sort(keys, places, other_keys, other_places, bits):  # type: ignore[no-untyped-def]
     """Sort keys of at most `bits` bits and their places with them; whether the result is in the others."""
     starts = np.empty(256, np.uint64)

@@ -1,10 +1,15 @@
-"""Columns, decoded: the compiled twin of seqvault/vault/codec.py."""
+"""Columns, decoded: the compiled twin of seqvault/vault/codec.py.
+
+A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs besides:
+(address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0).
+"""
 
 import numpy as np
 from numba import njit
 
-from seqvault.vault.codec import BASE, CODEC, DELTA, DICT, FRAME, LAST
+from seqvault.vault.codec import BASE, CODEC, DELTA, DICT, FRAME, FROM_ITEMS, ITEMS, LAST, PARENT
 from seqvault.vault.damage import BAD_COLUMN
+from seqvault.vault.kernels.outputs import load_chosen, store_chosen, store_one
 from seqvault.vault.kernels.streams import (
     AT_GAPS,
     AT_HIGHS,
@@ -12,171 +17,234 @@ from seqvault.vault.kernels.streams import (
     AT_RANKS,
     AT_TABLE,
     AT_TABLE_2,
+    AT_TABLE_3,
     ERROR,
-    ROWS,
     read_patches,
-    read_stream,
+    read_stream2,
+    read_stream8,
+    word,
 )
-from seqvault.vault.kernels.outputs import store_chosen, store_one
 from seqvault.vault.kernels.views import view2, view8
 
-__all__ = ["read_derived", "read_narrow", "read_plain", "read_ranks"]
+__all__ = [
+    "RECORD_WORDS",
+    "read_derived",
+    "read_dictionary",
+    "read_frame2",
+    "read_from_items",
+    "read_items",
+    "read_plain",
+]
 
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
-_BASE, _CODEC, _LAST = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAST)
+_BASE, _CODEC, _LAST, _PARENT = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAST), np.uint64(PARENT)
 _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
+_TABLES = np.uint64(ITEMS | FROM_ITEMS)
 _U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
+# A dictionary as kernels see it: id; trained dictionaries and their addresses; items, and addresses and widths
+# of their values and of their attributes' values.
+RECORD_WORDS = 8
+_TRAINED, _TRAINED_AT, _ITEMS, _VALUES, _VALUE_BYTES, _ATTRIBUTES, _ATTRIBUTE_BYTES = (
+    np.uint64(i) for i in range(1, 8)
+)
 
 
-@njit(nogil=True)
-def read_plain(words, rows, first, last, last_s, values, ranks, table, work, context):  # type: ignore[no-untyped-def]
-    """Rows first..last-1 of the column without parent that the section `words` begins with.
+@njit
+def _trained(source, kind):  # type: ignore[no-untyped-def]
+    """Address of the trained dictionary for a kind of stream, 0 for none."""
+    if source[2] == _U0:
+        return _U0
+    record = view8(source[2], RECORD_WORDS)
+    return view8(record[_TRAINED_AT], kind + _U1)[kind] if kind < record[_TRAINED] else _U0
+
+
+@njit
+def _read8(at, end, count, first, last, base, kind, to, source):  # type: ignore[no-untyped-def]
+    trained = _trained(source, kind)
+    return read_stream8(at, end, count, first, last, _U64, base, to, source[0], source[1], trained)
+
+
+@njit
+def _head(section, last_s):  # type: ignore[no-untyped-def]
+    """Address behind head and base, or an error; head; base."""
+    at, end = section
+    if at + _U2 > end:
+        return _BAD_COLUMN, _U0, _U0
+    head = word(at)
+    at += _U2
+    if head & _LAST:
+        return at, head, last_s
+    if not head & _BASE:
+        return at, head, _U0
+    if at + _U8 > end:
+        return _BAD_COLUMN, _U0, _U0
+    base = (
+        word(at)
+        | word(at + _U2) << _U16
+        | word(at + _U4) << np.uint64(32)
+        | word(at + np.uint64(6)) << np.uint64(48)
+    )
+    return at + _U8, head, base
+
+
+@njit
+def read_frame2(section, column, rows, first, last, to, source):  # type: ignore[no-untyped-def]
+    """Write rows of a frame, modulo 2**16, to u2 memory; the address behind it or an error."""
+    at, _word, base = _head(section, _U0)
+    if at >= ERROR:
+        return at
+    trained = _trained(source, _U2 * column)
+    return read_stream2(at, section[1], rows, first, last, _U64, base, to, source[0], source[1], trained)
+
+
+@njit
+def read_plain(section, column, rows, first, last, last_s, to, ranks, table, source):  # type: ignore[no-untyped-def]
+    """Rows first..last-1 of a column's streams.
 
     Args:
         rows: values the column has.
-        values: u8, to hold the rows unless the column has a dictionary.
-        ranks, table: (ROWS,) u2 and u8: to hold the rows' ranks and the dictionary.
+        to: u8 memory for the rows, unless the column has a dictionary.
+        ranks, table: u2 and u8 memory for the rows' ranks and for the dictionary.
 
     Returns:
-        the position behind the column, or an error; and how many entries its dictionary has, 0 for none.
+        the address behind the streams, or an error; and how many entries the dictionary has, 0 for none.
     """
-    at, head, base = _head(words, last_s)
+    at, head, base = _head(section, last_s)
     codec = head & _CODEC
     if at >= ERROR or codec > _DICT:
         return _BAD_COLUMN, _U0
+    kind = _U2 * column
     if codec == _FRAME:
-        return read_stream(words, at, rows, first, last, _U64, base, values, work, context), _U0
+        return _read8(at, section[1], rows, first, last, base, kind, to, source), _U0
     if codec == _DELTA:
-        return _read_delta(words, at, rows, first, last, base, values, table, work, context), _U0
-    return _read_dictionary(words, at, rows, first, last, base, ranks, table, True, work, context)
+        return _read_delta(at, section[1], rows, first, last, base, kind, to, table, source), _U0
+    return read_dictionary(section, column, rows, first, last, ranks, table, source)
 
 
-@njit(nogil=True)
-def read_narrow(words, rows, first, last, values, work, context):  # type: ignore[no-untyped-def]
-    """As read_plain, of a frame and modulo 2**16: `values` u2."""
-    at, _head_word, base = _head(words, _U0)
+@njit
+def _read_delta(at, end, rows, first, last, base, kind, to, table, source):  # type: ignore[no-untyped-def]
+    running = base
+    if last < rows:
+        behind = _read8(at, end, rows, last, rows, _U0, kind, table, source)
+        if behind >= ERROR:
+            return behind
+        deltas = view8(table, rows - last)
+        for i in range(rows - last):
+            running -= deltas[np.uint64(i)]
+    behind = _read8(at, end, rows, first, last, _U0, kind, to, source)
+    if behind >= ERROR:
+        return behind
+    count = last - first
+    values = view8(to, count)
+    for i in range(count):
+        place = count - _U1 - np.uint64(i)
+        delta = values[place]
+        values[place] = running
+        running -= delta
+    return behind
+
+
+@njit
+def read_dictionary(section, column, rows, first, last, ranks, table, source):  # type: ignore[no-untyped-def]
+    """Ranks of the rows and the sorted values; the address behind them or an error, and the entries."""
+    at, head, base = _head(section, _U0)
+    end = section[1]
+    if at >= ERROR or (head & _CODEC) != _DICT or at + _U2 > end:
+        return _BAD_COLUMN, _U0
+    entries = word(at) + _U1
+    kind = _U2 * column
+    at = _read8(at + _U2, end, entries, _U0, entries, _U0, kind + _U1, table, source)
     if at >= ERROR:
-        return at
-    return read_stream(words, at, rows, first, last, _U64, base, values, work, context)
+        return at, _U0
+    values = view8(table, entries)
+    running = base
+    for i in range(entries):
+        running += values[np.uint64(i)]
+        values[np.uint64(i)] = running
+    trained = _trained(source, kind)
+    at = read_stream2(at, end, rows, first, last, _U16, _U0, ranks, source[0], source[1], trained)
+    if at >= ERROR:
+        return at, _U0
+    of_rows = view2(ranks, last - first)
+    highest = np.uint16(0)
+    for i in range(last - first):
+        highest = max(highest, of_rows[np.uint64(i)])
+    return (_BAD_COLUMN if np.uint64(highest) >= entries else at), entries
 
 
-@njit(nogil=True)
-def read_ranks(words, rows, first, last, work, context):  # type: ignore[no-untyped-def]
-    """Ranks of rows first..last-1 of a dictionary column into scratch; its entries, or an error."""
-    at, head, base = _head(words, _U0)
-    if at >= ERROR or (head & _CODEC) != _DICT or head >> _U8:
-        return _BAD_COLUMN
-    ranks, table = view2(work + AT_RANKS, ROWS), view8(work + AT_TABLE, ROWS)
-    at, entries = _read_dictionary(words, at, rows, first, last, base, ranks, table, False, work, context)
-    return entries if at < ERROR else at
-
-
-@njit(nogil=True)
-def read_derived(words, rows, first, last, last_s, entries, to, width, work, context):  # type: ignore[no-untyped-def]
-    """A column with one value for each of its parent's `entries`, by the ranks in scratch, to an output column.
+@njit
+def read_derived(section, column, rows, first, last, last_s, entries, to, width, source):  # type: ignore[no-untyped-def]
+    """A column with one value for each of its parent's `entries`, by the ranks in scratch, to an output.
 
     Args:
         to, width: address and bytes of the output.
 
     Returns:
-        the position behind the column, or an error.
+        the address behind the column, or an error.
     """
-    table, ranks = view8(work + AT_TABLE, ROWS), view2(work + AT_RANKS, ROWS)
-    other, other_table = view2(work + AT_OTHER, ROWS), view8(work + AT_TABLE_2, ROWS)
-    at, coded = read_plain(words, entries, _U0, entries, last_s, table, other, other_table, work, context)
+    work = source[0]
+    table, other, other_table = work + AT_TABLE_2, work + AT_OTHER, work + AT_TABLE_3
+    at, coded = read_plain(section, column, entries, _U0, entries, last_s, table, other, other_table, source)
     if at >= ERROR:
         return at
     if coded:
-        for i in range(entries):
-            table[np.uint64(i)] = other_table[np.uint64(other[np.uint64(i)])]
-    store_chosen(to, width, last - first, ranks, table)
-    if at + _U1 > np.uint64(words.size):
+        store_chosen(table, _U8, entries, other, other_table)
+    store_chosen(to, width, last - first, work + AT_RANKS, table)
+    return _read_misfits(at, section[1], rows, first, last, to, width, work)
+
+
+@njit
+def read_items(section, at, rows, first, last, entries, to, width, source):  # type: ignore[no-untyped-def]
+    """As read_derived, of a column whose dictionary, in scratch, numbers the store's items."""
+    record = view8(source[2], RECORD_WORDS)
+    work = source[0]
+    if _U0 == load_chosen(
+        work + AT_TABLE_2, entries, work + AT_TABLE, record[_VALUES], record[_VALUE_BYTES], record[_ITEMS]
+    ):
         return _BAD_COLUMN
-    misfits = np.uint64(words[at])
+    store_chosen(to, width, last - first, work + AT_RANKS, work + AT_TABLE_2)
+    return _read_misfits(at, section[1], rows, first, last, to, width, work)
+
+
+@njit
+def read_from_items(section, rows, first, last, entries, to, width, source):  # type: ignore[no-untyped-def]
+    """As read_derived, of the attribute of the items that the parent's dictionary, in scratch, numbers."""
+    record = view8(source[2], RECORD_WORDS)
+    work = source[0]
+    if _U0 == load_chosen(
+        work + AT_TABLE_2,
+        entries,
+        work + AT_TABLE,
+        record[_ATTRIBUTES],
+        record[_ATTRIBUTE_BYTES],
+        record[_ITEMS],
+    ):
+        return _BAD_COLUMN
+    store_chosen(to, width, last - first, work + AT_RANKS, work + AT_TABLE_2)
+    return _read_misfits(section[0] + _U2, section[1], rows, first, last, to, width, work)
+
+
+@njit
+def _read_misfits(at, end, rows, first, last, to, width, work):  # type: ignore[no-untyped-def]
+    """Overwrite the rows that do not fit; the address behind the misfits, or an error."""
+    if at + _U2 > end:
+        return _BAD_COLUMN
+    misfits = word(at)
     if misfits == _U0:
-        return at + _U1
-    if at + _U2 > np.uint64(words.size):
+        return at + _U2
+    if at + _U4 > end:
         return _BAD_COLUMN
-    at = read_patches(words, at + _U2, misfits, np.uint64(words[at + _U1]), work)
-    if at < ERROR and not _put_misfits(misfits, rows, first, last, to, width, work):
-        return _BAD_COLUMN
-    return at
-
-
-@njit(nogil=True)
-def _put_misfits(misfits, rows, first, last, to, width, work):  # type: ignore[no-untyped-def]
-    """Overwrite rows with the values in scratch; whether all lie among the block's rows."""
-    gaps, values = view2(work + AT_GAPS, ROWS), view8(work + AT_HIGHS, ROWS)
+    at = read_patches(at + _U4, end, misfits, word(at + _U2), work)
+    if at >= ERROR:
+        return at
+    gaps, values = view2(work + AT_GAPS, misfits), view8(work + AT_HIGHS, misfits)
     place = _U0
     for k in range(misfits):
         place += np.uint64(gaps[np.uint64(k)])
         if place >= rows:
-            return False
+            return _BAD_COLUMN
+        # Wraps to far above for rows before the first.
         if place - first < last - first:
             store_one(to, width, place - first, values[np.uint64(k)])
         place += _U1
-    return True
-
-
-@njit(nogil=True)
-def _head(words, last_s):  # type: ignore[no-untyped-def]
-    """Position behind head and base, or an error; head; base."""
-    end = np.uint64(words.size)
-    if end < _U1:
-        return _BAD_COLUMN, _U0, _U0
-    head = np.uint64(words[_U0])
-    if head & _LAST:
-        return _U1, head, last_s
-    if not head & _BASE:
-        return _U1, head, _U0
-    if end < _U1 + _U4:
-        return _BAD_COLUMN, _U0, _U0
-    base = _U0
-    for k in range(4):
-        base |= np.uint64(words[_U1 + np.uint64(k)]) << (np.uint64(k) * _U16)
-    return _U1 + _U4, head, base
-
-
-@njit(nogil=True)
-def _read_delta(words, at, rows, first, last, base, values, table, work, context):  # type: ignore[no-untyped-def]
-    begin = at
-    running = base
-    if last < rows:
-        at = read_stream(words, begin, rows, last, rows, _U64, _U0, table, work, context)
-        if at >= ERROR:
-            return at
-        for i in range(rows - last):
-            running -= table[np.uint64(i)]
-    at = read_stream(words, begin, rows, first, last, _U64, _U0, values, work, context)
-    if at >= ERROR:
-        return at
-    count = last - first
-    for i in range(count):
-        place = count - _U1 - np.uint64(i)
-        delta = np.uint64(values[place])
-        values[place] = running
-        running -= delta
     return at
-
-
-@njit(nogil=True)
-def _read_dictionary(words, at, rows, first, last, base, ranks, table, wanted, work, context):  # type: ignore[no-untyped-def]
-    """Ranks and, if wanted, the sorted values; the position behind them or an error, and the entries."""
-    if at + _U1 > np.uint64(words.size):
-        return _BAD_COLUMN, _U0
-    entries = np.uint64(words[at]) + _U1
-    end = entries if wanted and first < last else _U0
-    at = read_stream(words, at + _U1, entries, _U0, end, _U64, _U0, table, work, context)
-    if at >= ERROR:
-        return at, _U0
-    running = base
-    for i in range(end):
-        running += table[np.uint64(i)]
-        table[np.uint64(i)] = running
-    at = read_stream(words, at, rows, first, last, _U16, _U0, ranks, work, context)
-    if at >= ERROR:
-        return at, _U0
-    highest = np.uint16(0)
-    for i in range(last - first):
-        highest = max(highest, ranks[np.uint64(i)])
-    return (_BAD_COLUMN if first < last and np.uint64(highest) >= entries else at), entries

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.block import HEAD, MAGIC, MAX_ROWS
-from seqvault.vault.codec import CODEC, FRAME, PARENT
+from seqvault.vault.codec import CODEC, DICT, FRAME, FROM_ITEMS, ITEMS, PARENT
 from seqvault.vault.damage import (
     BAD_CALL,
     BAD_COLUMN,
@@ -16,13 +16,32 @@ from seqvault.vault.damage import (
     BAD_MAGIC,
     BAD_SIZE,
     NOT_EXPECTED,
+    NO_DICTIONARY,
     OK,
 )
-from seqvault.vault.kernels.columns import read_derived, read_narrow, read_plain, read_ranks
+from seqvault.vault.kernels.columns import (
+    RECORD_WORDS,
+    read_derived,
+    read_dictionary,
+    read_frame2,
+    read_from_items,
+    read_items,
+    read_plain,
+)
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.outputs import store_chosen, store_default, store_low_bytes, store_narrow
-from seqvault.vault.kernels.streams import AT_RANKS, AT_TABLE, AT_VALUES, ERROR, ROWS, WORK_BYTES
-from seqvault.vault.kernels.views import view2, view4, view8
+from seqvault.vault.kernels.streams import (
+    AT_OTHER,
+    AT_RANKS,
+    AT_TABLE,
+    AT_TABLE_2,
+    AT_VALUES,
+    ERROR,
+    WORK_BYTES,
+    word,
+)
+from seqvault.vault.kernels.views import view4, view8
 
 __all__ = ["MISSING", "block_schema", "decode_rows", "verify_block"]
 
@@ -36,10 +55,12 @@ _U0, _U1, _U2, _U3, _U4, _U7, _U8, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4,
 _LOW32 = np.uint64(0xFFFFFFFF)
 # Fields of the header, in words of eight bytes.
 _HASH, _USER, _START, _FIRST, _LAST, _ROWS, _COLUMNS = (np.uint64(i) for i in range(1, 8))
-_PARENT, _CODEC, _FRAME = np.uint64(PARENT), np.uint64(CODEC), np.uint64(FRAME)
+_PARENT, _CODEC, _FRAME, _DICT = np.uint64(PARENT), np.uint64(CODEC), np.uint64(FRAME), np.uint64(DICT)
+_ITEMS, _FROM_ITEMS, _ANY_ITEMS = np.uint64(ITEMS), np.uint64(FROM_ITEMS), np.uint64(ITEMS | FROM_ITEMS)
+_BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 
 
-@njit(nogil=True)
+@njit
 def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
     """Whether every output column has room for rows row..row+count-1, at an aligned place."""
     if row > _LOW32 or size >> np.uint64(48):
@@ -53,59 +74,99 @@ def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(nogil=True)
+@njit
 def _section(place, size, column):  # type: ignore[no-untyped-def]
-    """The words of a column, none if the block has no such column or its sizes are impossible."""
-    head = view8(place, _HEAD >> _U3)
-    columns = head[_COLUMNS] & _LOW32
+    """Where a column's section begins and ends; an empty one if the block has none, or none that is possible."""
+    columns = view8(place, _HEAD >> _U3)[_COLUMNS] & _LOW32
     sizes = view4(place + _HEAD, columns)
     begin = _HEAD + columns * _U4
     if column >= columns:
-        return view2(place, _U0)
+        return place, place
     for i in range(column):
         begin += np.uint64(sizes[np.uint64(i)])
-    length = np.uint64(sizes[column])
-    if (begin | length) & _U1 or begin + length > size:
-        return view2(place, _U0)
-    return view2(place + begin, length >> _U1)
+    end = begin + np.uint64(sizes[column])
+    if (begin | end) & _U1 or end > size or end - begin < _U2:
+        return place, place
+    return place + begin, place + end
 
 
-@njit(nogil=True)
-def _decode(place, size, first, last, column, to, width, held, work, context):  # type: ignore[no-untyped-def]
-    """One column to an output: a position or an error, and (column whose ranks lie in scratch, its entries)."""
-    head = view8(place, _HEAD >> _U3)
-    rows, last_s, count = head[_ROWS] & _LOW32, head[_LAST], last - first
-    words = _section(place, size, column)
-    if words.size == 0:
-        return np.uint64(ERROR + np.uint64(BAD_COLUMN)), held
-    parent = np.uint64(words[_U0]) >> _PARENT
-    if parent:
-        if held[0] != parent - _U1:
-            entries = read_ranks(_section(place, size, parent - _U1), rows, first, last, work, context)
-            if entries >= ERROR:
-                return entries, held
-            held = (parent - _U1, entries)
-        return read_derived(words, rows, first, last, last_s, held[1], to, width, work, context), held
-    if width <= _U2 and np.uint64(words[_U0]) & _CODEC == _FRAME:
-        narrow = view2(to if width == _U2 else work + AT_VALUES, count)
-        code = read_narrow(words, rows, first, last, narrow, work, context)
-        if width == _U1 and code < ERROR:
-            store_low_bytes(to, narrow)
+@njit
+def _hold(place, size, first, last, column, held, source):  # type: ignore[no-untyped-def]
+    """Ranks and dictionary of a column in scratch: what is held then, or an error."""
+    if held[0] == column:
+        return _U0, held
+    section = _section(place, size, column)
+    if section[0] == section[1] or word(section[0]) >> _PARENT:
+        return _BAD_COLUMN, held
+    rows = view8(place, _HEAD >> _U3)[_ROWS] & _LOW32
+    ranks, table = source[0] + AT_RANKS, source[0] + AT_TABLE
+    at, entries = read_dictionary(section, column, rows, first, last, ranks, table, source)
+    return at, (column, entries, at)
+
+
+@njit
+def _decode(place, size, first, last, column, to, width, held, source):  # type: ignore[no-untyped-def]
+    """One column to an output.
+
+    Args:
+        held: column whose ranks and dictionary lie in scratch, its entries, the address behind them.
+
+    Returns:
+        a code above ERROR for an error; what is held then.
+    """
+    section = _section(place, size, column)
+    if section[0] == section[1]:
+        return _BAD_COLUMN, held
+    block, count, work = view8(place, _HEAD >> _U3), last - first, source[0]
+    rows, last_s, head = block[_ROWS] & _LOW32, block[_LAST], word(section[0])
+    if head & _ANY_ITEMS and source[2] == _U0:
+        return _BAD_COLUMN, held
+    if head >> _PARENT:
+        code, held = _hold(place, size, first, last, (head >> _PARENT) - _U1, held, source)
+        if code >= ERROR:
+            return code, held
+        if head & _FROM_ITEMS:
+            return read_from_items(section, rows, first, last, held[1], to, width, source), held
+        return read_derived(section, column, rows, first, last, last_s, held[1], to, width, source), held
+    if head & _CODEC == _DICT:
+        code, held = _hold(place, size, first, last, column, held, source)
+        if code >= ERROR:
+            return code, held
+        if head & _ITEMS:
+            return read_items(section, held[2], rows, first, last, held[1], to, width, source), held
+        store_chosen(to, width, count, work + AT_RANKS, work + AT_TABLE)
         return code, held
-    values = view8(to if width == _U8 else work + AT_VALUES, count)
-    ranks, table = view2(work + AT_RANKS, ROWS), view8(work + AT_TABLE, ROWS)
-    code, entries = read_plain(words, rows, first, last, last_s, values, ranks, table, work, context)
-    if code >= ERROR:
+    if head & _ANY_ITEMS:
+        return _BAD_COLUMN, held
+    if width <= _U2 and head & _CODEC == _FRAME:
+        code = read_frame2(
+            section, column, rows, first, last, to if width == _U2 else work + AT_VALUES, source
+        )
+        if width == _U1:
+            store_low_bytes(to, count, work + AT_VALUES)
         return code, held
-    if entries:
-        store_chosen(to, width, count, ranks, table)
-        return code, (column, entries)
+    values = to if width == _U8 else work + AT_VALUES
+    # Neither a frame nor differences touch ranks; differences use the second table.
+    code, _entries = read_plain(
+        section, column, rows, first, last, last_s, values, work + AT_OTHER, work + AT_TABLE_2, source
+    )
     if width != _U8:
-        store_narrow(to, width, values)
+        store_narrow(to, width, count, values)
     return code, held
 
 
-@njit("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)", nogil=True, cache=True)
+@njit
+def _source(context, work, identity):  # type: ignore[no-untyped-def]
+    """What columns are decoded with, and whether the dictionary of this id, 0 for none, is there."""
+    record = _U0
+    for k in range(context[_U1]):
+        at = np.uint64(2) + np.uint64(k) * np.uint64(RECORD_WORDS)
+        if context[at] == identity:
+            record = np.uint64(context.ctypes.data) + _U8 * at
+    return (np.uint64(work.ctypes.data), context[_U0], record), identity == _U0 or record != _U0
+
+
+@kernel("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)")
 def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: ignore[no-untyped-def]
     """Whether the block of `size` bytes at data[at] is intact and the one the index lists: OK or a code.
 
@@ -127,13 +188,13 @@ def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: i
     return OK
 
 
-@njit("u8(u1[::1], u8)", nogil=True, cache=True)
+@kernel("u8(u1[::1], u8)")
 def block_schema(data, at):  # type: ignore[no-untyped-def]
     """The schema id of a verified block."""
     return view8(np.uint64(data.ctypes.data) + at, _HEAD >> _U3)[_ROWS] >> _U32
 
 
-@njit("i8(u1[::1], u8, u8, u8, u8, u8[:, ::1], u1[::1], u8, u1[::1], u8[::1])", nogil=True, cache=True)
+@kernel("i8(u1[::1], u8, u8, u8, u8, u8[:, ::1], u1[::1], u8, u1[::1], u8[::1])")
 def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a block's columns into rows row.. of the caller's: OK or a code.
 
@@ -143,7 +204,7 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
             where its row 0 is in `out`, a multiple of the width; its value where it is missing.
         out: memory of the output columns.
         work: (WORK_BYTES,) scratch of this thread.
-        context: zstd's part of it; see scratch.py.
+        context: a decompression context and dictionaries; see scratch.py.
     """
     length = np.uint64(data.size)
     if (at | size) & _U7 or size < _HEAD or at > length or size > length - at:
@@ -159,15 +220,17 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     if first == last:
         return OK
     place = np.uint64(data.ctypes.data) + at
-    scratch = np.uint64(work.ctypes.data)
-    held = (_NO_COLUMN, _U0)
+    source, complete = _source(context, work, head[_COLUMNS] >> _U32)
+    if not complete:
+        return NO_DICTIONARY
+    held = (_NO_COLUMN, _U0, _U0)
     for p in range(wanted.shape[0]):
         column, width = wanted[np.uint64(p), _U0], wanted[np.uint64(p), _U1]
         to = np.uint64(out.ctypes.data) + wanted[np.uint64(p), _U2] + row * width
         if column == _NO_COLUMN:
             store_default(to, width, last - first, wanted[np.uint64(p), _U3])
             continue
-        code, held = _decode(place, size, first, last, column, to, width, held, scratch, context)
+        code, held = _decode(place, size, first, last, column, to, width, held, source)
         if code >= ERROR:
             return np.int64(code - ERROR)
     return OK

@@ -16,6 +16,7 @@ from seqvault.vault.kernels.choose import (
     write_misfits,
     write_section,
 )
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
 
@@ -30,13 +31,13 @@ _SHARED, _EACH = np.uint64(SHARED_ROWS), np.uint64(COLUMN_ROWS)
 _CODEC, _BASE, _BITS, _ENTRIES = (np.uint64(i) for i in range(4))
 
 
-@njit(nogil=True)
+@njit
 def most_bytes(rows, columns):  # type: ignore[no-untyped-def]
     """No block of this size takes more: widths and patches at their worst, in every column."""
     return _HEAD + np.uint64(columns) * (np.uint64(256) + np.uint64(24) * (rows + _U16))
 
 
-@njit(nogil=True)
+@njit
 def _load(address, width, signed, values):  # type: ignore[no-untyped-def]
     """values = integers of a width at an address, modulo 2**64."""
     count = np.uint64(values.size)
@@ -52,7 +53,7 @@ def _load(address, width, signed, values):  # type: ignore[no-untyped-def]
         values[:] = bytes_at(address, count)
 
 
-@njit(nogil=True)
+@njit
 def _load_signed(address, width, values):  # type: ignore[no-untyped-def]
     # Shifting the sign up and back down would need signed shifts: adding and taking off the sign bit does not.
     sign = _U1 << (_U8 * width - _U1)
@@ -61,7 +62,7 @@ def _load_signed(address, width, values):  # type: ignore[no-untyped-def]
         values[np.uint64(i)] = (values[np.uint64(i)] ^ sign) - sign
 
 
-@njit(nogil=True)
+@njit
 def _choose(columns, begin, rows, plan, room, work):  # type: ignore[no-untyped-def]
     """Fill the plan of every column on its own; the column whose dictionary is the widest."""
     parent = _U0
@@ -80,7 +81,7 @@ def _choose(columns, begin, rows, plan, room, work):  # type: ignore[no-untyped-
     return parent
 
 
-@njit(nogil=True)
+@njit
 def _write_column(columns, column, parent, plan, rows, last_s, zstd, words, at, room, work):  # type: ignore[no-untyped-def]
     """Write one column's section; the position behind it."""
     own = _SHARED + _EACH * column
@@ -113,7 +114,7 @@ def _write_column(columns, column, parent, plan, rows, last_s, zstd, words, at, 
     return write_section(codec, base, _U0, times, rows, coded, own + _U1, zstd, words, at, room, work)
 
 
-@njit(nogil=True)
+@njit
 def _encode(user, start, columns, begin, rows, ids, zstd, out, at, plan, room, work):  # type: ignore[no-untyped-def]
     """Write one block at out[at]; its bytes."""
     count = np.uint64(columns.shape[0])
@@ -141,11 +142,7 @@ def _encode(user, start, columns, begin, rows, ids, zstd, out, at, plan, room, w
     return size
 
 
-@njit(
-    "u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], UniTuple(u8, 2), u8, u1[::1], u8[::1], u8, u8[::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], UniTuple(u8, 2), u8, u1[::1], u8[::1], u8, u8[::1])")
 def encode_many(users, starts, bounds, columns, ids, zstd, out, offsets, begin, scratch):  # type: ignore[no-untyped-def]
     """Write the blocks `begin`.. one behind the other to `out`, from offsets[begin] on, as far as it has room.
 

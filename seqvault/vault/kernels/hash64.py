@@ -5,6 +5,7 @@ from numba import njit
 
 from seqvault.schema import Array
 from seqvault.vault.hash64 import FACTOR_1, FACTOR_2, STEP
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.views import view8
 
 __all__ = ["hash64", "hash64_words"]
@@ -21,7 +22,7 @@ def _mix(word):  # type: ignore[no-untyped-def]
     return word ^ (word >> _U29)
 
 
-@njit("u8(u1[::1], u8, u8, u8)", nogil=True, cache=True)
+@kernel("u8(u1[::1], u8, u8, u8)")
 def hash64_words(data, at, size, seed):  # type: ignore[no-untyped-def]
     """Checksum of data[at : at + size], which the caller knows to exist; `at` a multiple of 8."""
     count = size >> np.uint64(3)

@@ -7,8 +7,11 @@ that; numba would widen them to eight, hence the intrinsics.
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from seqvault.vault.kernels.compiled import symbol
+from seqvault.vault.kernels.views import view2
 
 __all__ = ["pack_plane", "unpack_plane"]
 
@@ -31,9 +34,10 @@ def _left(_context: Any, _word: Any, _shift: Any) -> Any:
     return types.uint16(types.uint16, types.uint16), generate
 
 
-@njit("void(u2[::1], u8, u8, u8, u8, u8, u2[::1])", nogil=True, cache=True, error_model="numpy")
-def unpack_plane(words, at, width, lanes, first, last, values):  # type: ignore[no-untyped-def]
-    """values[: last - first] = values first..last-1 of the plane of `width` (1..16) bits at words[at]."""
+@symbol("void(u8, u8, u8, u8, u8, u8)")
+def unpack_plane(source, width, lanes, first, last, to):  # type: ignore[no-untyped-def]
+    """Values first..last-1 of the plane of `width` (1..16) bits at one address, to u2 at another."""
+    words, values = view2(source, width * lanes), view2(to, last - first)
     mask = np.uint16((_U1 << width) - _U1)
     # Where there are no lanes there are no rows either.
     row = first // max(lanes, _U1)
@@ -42,32 +46,32 @@ def unpack_plane(words, at, width, lanes, first, last, values):  # type: ignore[
         end = min(last, (row + _U1) * lanes)
         bit = row * width
         shift = bit & _U15
-        low = at + (bit >> _U4) * lanes + (i - row * lanes)
-        to = i - first
+        low = (bit >> _U4) * lanes + (i - row * lanes)
+        at = i - first
         right, left = np.uint16(shift), np.uint16(_U16 - shift)
         if shift + width <= _U16:
             for j in range(end - i):
-                values[to + np.uint64(j)] = _right(words[low + np.uint64(j)], right) & mask
+                values[at + np.uint64(j)] = _right(words[low + np.uint64(j)], right) & mask
         else:
             high = low + lanes
             for j in range(end - i):
                 below = _right(words[low + np.uint64(j)], right)
-                values[to + np.uint64(j)] = (below | _left(words[high + np.uint64(j)], left)) & mask
+                values[at + np.uint64(j)] = (below | _left(words[high + np.uint64(j)], left)) & mask
         i = end
         row += _U1
 
 
-@njit("void(u2[::1], u8, u8, u2[::1], u8)", nogil=True, cache=True)
-def pack_plane(values, width, lanes, words, at):  # type: ignore[no-untyped-def]
-    """Pack 16 * lanes values of `width` (1..16) bits, cut to them, to the width * lanes words at words[at]."""
+@symbol("void(u8, u8, u8, u8)")
+def pack_plane(source, width, lanes, to):  # type: ignore[no-untyped-def]
+    """Pack 16 * lanes u2 values, cut to `width` (1..16) bits, to width * lanes words."""
+    values, words = view2(source, _U16 * lanes), view2(to, width * lanes)
     mask = np.uint16((_U1 << width) - _U1)
-    for i in range(width * lanes):
-        words[at + np.uint64(i)] = 0
+    words[:] = 0
     for k in range(16):
         row = np.uint64(k)
         bit = row * width
         shift = bit & _U15
-        low = at + (bit >> _U4) * lanes
+        low = (bit >> _U4) * lanes
         left, right = np.uint16(shift), np.uint16(_U16 - shift)
         for j in range(lanes):
             words[low + np.uint64(j)] |= _left(values[row * lanes + np.uint64(j)] & mask, left)

@@ -37,7 +37,7 @@ _AT_BYTES, _AT_FRAME, AT_PLACES, _AT_GAPS, AT_HIGHS = (np.uint64((4 + 8 * i) * _
 PACK_BYTES = 44 * _ROWS
 
 
-@njit(nogil=True)
+@njit
 def count_lengths(values, work):  # type: ignore[no-untyped-def]
     """How many values have each bit length, 0..64, and in scratch how many have more; the widest."""
     counts, over = view8(work + _AT_COUNTS, 65), view8(work + _AT_OVER, 65)
@@ -55,7 +55,7 @@ def count_lengths(values, work):  # type: ignore[no-untyped-def]
     return widest
 
 
-@njit(nogil=True)
+@njit
 def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
     """Estimated bits of `patched` patches of `high` bits among `count` values."""
     if patched == _U0:
@@ -64,7 +64,7 @@ def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
     return _U32 + _U16 * (((patched + _U15) >> _U4) * (gap + high))
 
 
-@njit(nogil=True)
+@njit
 def cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
     """(width, estimated bits) of the cheapest packing, after count_lengths; the narrowest of equals."""
     over = view8(work + _AT_OVER, 65)
@@ -78,7 +78,7 @@ def cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
     return best, least
 
 
-@njit(nogil=True)
+@njit
 def pack_stream(values, zstd, words, at, work):  # type: ignore[no-untyped-def]
     """Write the stream of 1..65536 values; the position behind it.
 
@@ -110,7 +110,7 @@ def pack_stream(values, zstd, words, at, work):  # type: ignore[no-untyped-def]
     return shorter if shorter < behind else _write(values, width, widest, _U0, words, at, work)
 
 
-@njit(nogil=True)
+@njit
 def pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped-def]
     """Write the patches whose places and high parts lie in scratch: head at words[at], lanes at `lanes_at`.
 
@@ -133,7 +133,7 @@ def pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped
     return _pack(highs, high_bits, words, lanes_at, work)
 
 
-@njit(nogil=True)
+@njit
 def find_patches(values, below, work):  # type: ignore[no-untyped-def]
     """Places and high parts of the values above `below` (0..63) bits into scratch; how many there are."""
     places, highs = view8(work + AT_PLACES, _ROWS), view8(work + AT_HIGHS, _ROWS)
@@ -147,7 +147,7 @@ def find_patches(values, below, work):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(nogil=True)
+@njit
 def _write(values, width, widest, frame, words, at, work):  # type: ignore[no-untyped-def]
     """Write a stream of this width, with a byte plane if its frame of `frame` bytes lies in scratch."""
     start = at
@@ -174,7 +174,7 @@ def _write(values, width, widest, frame, words, at, work):  # type: ignore[no-un
     return pack_patches(patched, words, patch_head, at, work) if patched else at
 
 
-@njit(nogil=True)
+@njit
 def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
     """Write the lowest `width` (0..64) bits of values as lanes; the position behind them."""
     count = np.uint64(values.size)
@@ -187,13 +187,13 @@ def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
             plane[np.uint64(i)] = values[np.uint64(i)] >> done
         for i in range(count, _U16 * lanes):
             plane[np.uint64(i)] = 0
-        pack_plane(plane, bits, lanes, words, at)
+        pack_plane(work + _AT_PLANE, bits, lanes, np.uint64(words.ctypes.data) + _U2 * at)
         at += lanes * bits
         done += bits
     return at
 
 
-@njit(nogil=True)
+@njit
 def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count = np.uint64(values.size)
@@ -213,7 +213,7 @@ def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     return best, least
 
 
-@njit(nogil=True)
+@njit
 def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
     """Estimated bits of the byte plane above `cut`; see entropy.byte_bits."""
     counts = view8(work + _AT_COUNTS, 256)
@@ -230,7 +230,7 @@ def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
     return (bits >> _U8) + _SYMBOL_BITS * symbols + _FRAME_BITS
 
 
-@njit(nogil=True)
+@njit
 def _log2(count):  # type: ignore[no-untyped-def]
     exponent = bit_length(count) - _U1
     return (exponent << _U8) + np.uint64(_FRACTION[((count << _U8) >> exponent) - np.uint64(256)])

@@ -1,0 +1,80 @@
+"""How kernels are compiled: each once, for one signature, kept on disk.
+
+numba links whatever a function calls into it and optimises all of it again at every level, so that deep kernels
+take a minute to compile. A function marked `symbol` is compiled by itself and called through its address, as C
+would be; only the thin code between is linked. And numba recompiles a cached function when its own file changed,
+not when a file it takes code or constants from did: here those count as well.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+from numba import njit, types
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
+
+__all__ = ["kernel", "symbol"]
+
+# Nothing in a kernel may raise: where Python's division would, numpy's goes on.
+_OPTIONS = {"error_model": "numpy"}
+_IMPORT = re.compile(r"^from (seqvault[.\w]*) import", re.MULTILINE)
+_alive: list[CFunc] = []
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function for callers in Python and in other kernels; it holds no lock of the interpreter."""
+
+    def compile_for(function: Callable[..., Any]) -> Any:
+        dispatcher = njit(nogil=True, **_OPTIONS)(function)
+        _cache(dispatcher, function)
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+        return dispatcher
+
+    return compile_for
+
+
+def symbol(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function of numbers and addresses for callers in other kernels, which do not link it."""
+
+    def compile_for(function: Callable[..., Any]) -> Any:
+        arguments, result = normalize_signature(signature)
+        compiled = CFunc(function, (arguments, result), locals={}, options={"nopython": True, **_OPTIONS})
+        _cache(compiled, function)
+        compiled.compile()
+        _alive.append(compiled)
+        name = f"{function.__module__}.{function.__qualname__}"
+        llvmlite.binding.add_symbol(name, compiled.address)
+        return types.ExternalFunction(name, result(*arguments))
+
+    return compile_for
+
+
+def _cache(compiled: Any, function: Callable[..., Any]) -> None:
+    """Keep what is compiled on disk, where a folder can be written."""
+    try:
+        compiled.enable_caching()
+    except RuntimeError:
+        return
+    compiled._cache._cache_file._source_stamp = _digest(function.__module__)
+
+
+@lru_cache
+def _digest(module: str) -> str:
+    """A digest of a module's source and of those it imports from this package, theirs included."""
+    seen: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        spec = find_spec(name)
+        if name in seen or spec is None or spec.origin is None:
+            continue
+        seen[name] = Path(spec.origin).read_bytes()
+        waiting += _IMPORT.findall(seen[name].decode())
+    return hashlib.sha256(b"".join(seen[name] for name in sorted(seen))).hexdigest()
