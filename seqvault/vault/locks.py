@@ -63,7 +63,7 @@ class ReadersWriterLock:
     def wait(self) -> None:
         """Return once the exclusive section there is now has ended."""
         with self._mutex:
-            pass
+            assert not self._exclusive, "a read within its own thread's exclusive section would never end"
 
     def drain(self) -> None:
         """Wait for every read that began before; not within `exclusive` or `shared`.
