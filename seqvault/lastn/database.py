@@ -1,8 +1,8 @@
 """Opening RocksDB the way an expert would for this load, and saying its errors in the store's words.
 
-Tuning: ZSTD level 3 in 16 KB blocks at the bottom, LZ4 above it; bloom filters over whole keys and over the
-8-byte user prefix (a scan never leaves its user), index and filters pinned in memory, one LRU cache for
-decompressed blocks. RocksDB verifies its own block checksums on every read that misses the cache."""
+Tuning: ZSTD level 3 in 16 KB blocks, bloom filters over whole keys and over the 8-byte user prefix (a scan
+never leaves its user), index and filters pinned in memory, one LRU cache for decompressed blocks. RocksDB
+verifies its own block checksums on every read that misses the cache."""
 
 import json
 import os
@@ -87,10 +87,9 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     options.set_block_based_table_factory(table)
     options.set_prefix_extractor(SliceTransform.create_fixed_prefix(8))
     options.set_memtable_prefix_bloom_ratio(0.1)
-    # Upper levels are rewritten soon; nearly all bytes lie at the bottom.
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_bottommost_compression_type(DBCompressionType.zstd())
-    options.set_bottommost_compression_options(-14, 3, 0, 0, True)
+    # On every level: a table that a compaction only moves down keeps what it was written with.
+    options.set_compression_type(DBCompressionType.zstd())
+    options.set_compression_options(-14, 3, 0, 0)
     options.set_level_compaction_dynamic_level_bytes(True)
     options.set_write_buffer_size(64 << 20)
     options.set_max_open_files(-1)
@@ -101,7 +100,9 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     options.enable_statistics()
     access = AccessType.read_only(False) if read_only else AccessType.read_write()
     with rocksdb_errors(path):
-        return Database(Rdict(str(path), options, access_type=access), options, path)
+        # Named: otherwise reopening takes the column family as the database describes it, without our cache.
+        rocks = Rdict(str(path), options, column_families={"default": options}, access_type=access)
+        return Database(rocks, options, path)
 
 
 def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool) -> None:
