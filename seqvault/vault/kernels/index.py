@@ -10,6 +10,7 @@ listed by their length, linked through their first word, and given to the next u
 import numpy as np
 from numba import njit
 
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.users import EMPTY, find_user
 
 __all__ = [
@@ -168,7 +169,7 @@ def _replace(state, table, free, records, at, entries, i, end, slot):  # type: i
     return True
 
 
-@njit("u8(u8[::1], u8[::1], u8[::1], u8[::1], u8, u8[:, ::1], u8)", nogil=True, cache=True)
+@kernel("u8(u8[::1], u8[::1], u8[::1], u8[::1], u8, u8[:, ::1], u8)")
 def apply(state, table, free, records, slot, entries, i):  # type: ignore[no-untyped-def]
     """Apply a segment's entries (six words each) from the i-th on.
 
@@ -188,7 +189,7 @@ def apply(state, table, free, records, slot, entries, i):  # type: ignore[no-unt
     return i
 
 
-@njit("i8(u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("i8(u8[::1], u8[::1])")
 def rehash(old, new):  # type: ignore[no-untyped-def]
     """Put the users of an old table who have blocks into a new, free one; returns how many."""
     slots = np.uint64(new.size) // _WIDTH
@@ -202,7 +203,7 @@ def rehash(old, new):  # type: ignore[no-untyped-def]
     return users
 
 
-@njit("void(u8[::1], u8[::1], u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u8[::1], u8[::1])")
 def repack(state, table, old, new):  # type: ignore[no-untyped-def]
     """Copy all runs side by side into a new array of records."""
     used = _U0
@@ -216,7 +217,7 @@ def repack(state, table, old, new):  # type: ignore[no-untyped-def]
     state[USED] = used
 
 
-@njit("void(u8[::1], u8[::1], i8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], i8[::1])")
 def count_found(table, users, bounds):  # type: ignore[no-untyped-def]
     """bounds[i + 1] = blocks of users 0..i."""
     slots = np.uint64(table.size) // _WIDTH
@@ -228,7 +229,7 @@ def count_found(table, users, bounds):  # type: ignore[no-untyped-def]
         bounds[i + _U1] = total
 
 
-@njit("void(u8[::1], u8[::1], u8[::1], u8[:, ::1], u4[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u8[::1], u8[:, ::1], u4[::1])")
 def fill_found(table, records, users, entries, block_slots):  # type: ignore[no-untyped-def]
     """The live blocks of the users, oldest first, as six words of an entry and a slot each."""
     slots = np.uint64(table.size) // _WIDTH
@@ -249,7 +250,7 @@ def fill_found(table, records, users, entries, block_slots):  # type: ignore[no-
             k += _U1
 
 
-@njit("void(u8[::1], u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u8[::1])")
 def live_bytes(table, records, out):  # type: ignore[no-untyped-def]
     """Add the bytes of every live block to out[slot]; slots beyond it are left out."""
     for at in range(_U0, np.uint64(table.size), _WIDTH):
@@ -261,7 +262,7 @@ def live_bytes(table, records, out):  # type: ignore[no-untyped-def]
                     out[slot] += (records[block * _U4 + _U2] & _LOW24) << _U3
 
 
-@njit("void(u8[::1], u8[::1], u1[::1], u8, u8[:, ::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u1[::1], u8, u8[:, ::1])")
 def move(table, records, leaving, slot, entries):  # type: ignore[no-untyped-def]
     """Let live blocks that lie in a slot marked in `leaving` lie where their entries say, in `slot`."""
     slots = np.uint64(table.size) // _WIDTH
@@ -279,7 +280,7 @@ def move(table, records, leaving, slot, entries):  # type: ignore[no-untyped-def
             _put(records, first + k, entries, i, slot)
 
 
-@njit("void(u8[::1], u8[::1], u8[::1], u8[::1], u1[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u8[::1], u8[::1], u1[::1])")
 def drop(state, table, free, records, leaving):  # type: ignore[no-untyped-def]
     """Remove every block that lies in a slot marked in `leaving`."""
     for at in range(_U0, np.uint64(table.size), _WIDTH):

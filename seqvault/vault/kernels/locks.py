@@ -11,6 +11,7 @@
 import numpy as np
 from numba import njit
 
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.memory import add_atomic, load_atomic
 
 __all__ = ["BUSY", "EPOCH", "PINS", "WORDS", "WRITER", "advance", "end", "enter", "leave", "quiet", "seize"]
@@ -53,19 +54,19 @@ def end(lock, parity):  # type: ignore[no-untyped-def]
     add_atomic(lock + _PIN_BYTES + parity * _LINE_BYTES, _LESS)
 
 
-@njit("void(u8, u8)", nogil=True, cache=True)
+@kernel("void(u8, u8)")
 def seize(lock, amount):  # type: ignore[no-untyped-def]
     """Add WRITER: turn new readers away; or add it again: let them in (it wraps)."""
     add_atomic(lock, amount)
 
 
-@njit("u8(u8)", nogil=True, cache=True)
+@kernel("u8(u8)")
 def advance(lock):  # type: ignore[no-untyped-def]
     """Begin the next epoch; the parity of the one before."""
     return add_atomic(lock + _EPOCH_BYTES, _U1) & _U1
 
 
-@njit("b1(u8, u8)", nogil=True, cache=True)
+@kernel("b1(u8, u8)")
 def quiet(word, value):  # type: ignore[no-untyped-def]
     """Whether the word at an address becomes `value` within a few microseconds."""
     spins = 0

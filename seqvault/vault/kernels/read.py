@@ -12,6 +12,7 @@ from numba import njit, types
 
 from seqvault.vault.damage import OK
 from seqvault.vault.kernels import contexts as c
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
 from seqvault.vault.kernels.locks import BUSY, end, enter, leave
 from seqvault.vault.kernels.look import copy_tails, find_users, plan_users
@@ -348,7 +349,7 @@ def _look(task, users, n, end_s, plans):  # type: ignore[no-untyped-def]
     return rows, blocks, copies
 
 
-@njit("i8(u8[::1], u8[::1], u8[::1], i8[::1], u1[::1], i8, i8)", nogil=True, cache=True)
+@kernel("i8(u8[::1], u8[::1], u8[::1], i8[::1], u1[::1], i8, i8)")
 def read(thread, ask, users, offsets, out, n, end_s):  # type: ignore[no-untyped-def]
     """The newest n behaviours of each user, as `ask` says.
 

@@ -10,6 +10,7 @@ through its first word. `layout` is (P, 2): a column's width, and the widths of 
 import numpy as np
 from numba import njit
 
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.memory import memmove
 from seqvault.vault.kernels.users import EMPTY, find_user
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
@@ -214,7 +215,7 @@ def _merge(base, width, kept, order, goal, scratch):  # type: ignore[no-untyped-
         end = goal[k]
 
 
-@njit("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], u8[:, ::1], u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], u8[:, ::1], u8[::1], u8[::1])")
 def add(state, table, free, slabs, layout, users, columns):  # type: ignore[no-untyped-def]
     """Add rows, in arrival order; the table has room for as many new users.
 
@@ -240,7 +241,7 @@ def add(state, table, free, slabs, layout, users, columns):  # type: ignore[no-u
     return _U0
 
 
-@njit("i8(u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("i8(u8[::1], u8[::1])")
 def rehash(old, new):  # type: ignore[no-untyped-def]
     """Put the users of an old table who have a chunk into a new, free one; returns how many."""
     slots = np.uint64(new.size) // _WIDTH
@@ -254,7 +255,7 @@ def rehash(old, new):  # type: ignore[no-untyped-def]
     return users
 
 
-@njit("void(u8[::1], u8[::1], u8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], u8[::1], u8[::1])")
 def drop(state, table, free, users):  # type: ignore[no-untyped-def]
     """Forget these users' rows."""
     slots = np.uint64(table.size) // _WIDTH
@@ -266,7 +267,7 @@ def drop(state, table, free, users):  # type: ignore[no-untyped-def]
             table[at + _U1] = _U0
 
 
-@njit("void(u8[::1], u8[::1], i8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[::1], i8[::1])")
 def count_rows(table, users, bounds):  # type: ignore[no-untyped-def]
     """bounds[i + 1] = rows of users 0..i."""
     slots = np.uint64(table.size) // _WIDTH
@@ -278,7 +279,7 @@ def count_rows(table, users, bounds):  # type: ignore[no-untyped-def]
         bounds[i + _U1] = total
 
 
-@njit("void(u8[::1], u8[:, ::1], u8[::1], i8[::1], u8[::1])", nogil=True, cache=True)
+@kernel("void(u8[::1], u8[:, ::1], u8[::1], i8[::1], u8[::1])")
 def fill_rows(table, layout, users, bounds, columns):  # type: ignore[no-untyped-def]
     """Copy the users' rows one after another into columns at the given addresses."""
     slots = np.uint64(table.size) // _WIDTH
