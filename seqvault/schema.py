@@ -161,17 +161,6 @@ class HistorySchema:
             raise SchemaError(f"unknown columns {unknown}: schema {self.name!r} has {list(self.names)}")
         return tuple(dict.fromkeys(columns))
 
-    def scene_filter(self, scenes: Sequence[int] | None) -> Array | None:
-        """The scenes to keep as an array of the scene column's dtype; None keeps all.
-
-        Raises SchemaError when the schema has no `scene` column or a scene is out of its range.
-        """
-        if scenes is None:
-            return None
-        if "scene" not in self.names:
-            raise SchemaError(f"schema {self.name!r} has no column 'scene': read without scenes")
-        return _as_integers("scenes", np.atleast_1d(np.asarray(scenes, dtype="i8")), self.dtype("scene"))
-
 
 @dataclass(frozen=True)
 class SequenceType:
