@@ -30,7 +30,7 @@ RIVALS: dict[str, tuple[str, dict[str, object]]] = {
 TIERS: dict[str, dict[str, object]] = {
     "packed": {"codec": "packed"},
     "zstd": {"codec": "zstd"},
-    "zstd+dictionary": {"codec": "zstd", "dictionary": True},
+    "zstd+dictionary": {"codec": "zstd+dictionary"},
 }
 BLOCK_ROWS = (256, 1024, 4096, 16_384)
 

@@ -36,6 +36,7 @@ BATCH = 1000
 BATCHES = (1, 100, 1000)
 WRITES_PER_S = 100_000
 READS_PER_S = 500
+COMPACTED_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Writer(threading.Thread):
         while not self.ended.is_set():
             self.store.seal()
             self.store.compact()
-            self.ended.wait(0.2)
+            self.ended.wait(COMPACTED_EVERY_S)
 
 
 def read_walls(store: Any, users: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:

@@ -33,10 +33,7 @@ def load_vault(path: Path, histories: Histories, **options: object) -> None:
     """All histories in blocks, compacted."""
     with open_vault(path, histories.schema, **options) as store:
         store.bulk_load(histories.user_ids, histories.columns)
-        try:
-            store.compact(full=True)
-        except TypeError:
-            store.compact()
+        store.compact(full=True)
 
 
 def load_with_tails(path: Path, histories: Histories, **options: object) -> Any:
