@@ -22,6 +22,17 @@ test: $(STAMPS)/dev
 test-slow: $(STAMPS)/dev
 	$(BIN)/pytest -m slow
 
+# What the store promises, held to it: kills, loss of power, damage, failing devices (under ten minutes).
+crash: $(STAMPS)/dev
+	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash --deselect tests/seqvault/crash/test_format_fuzz.py
+
+crash-nightly: $(STAMPS)/dev
+	SEQVAULT_CRASH=nightly $(BIN)/pytest tests/seqvault/crash
+
+# Malformed files with valid checksums, for a minute.
+fuzz: $(STAMPS)/dev
+	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash/test_format_fuzz.py
+
 check: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,7 +55,7 @@ $(RIVAL): $(wildcard benchmarks/_store/*.cpp benchmarks/_store/*.h)
 
 # docs/store-benchmarks.md, from the results saved in benchmarks/results.
 bench-page: $(STAMPS)/install
-	$(BIN)/python benchmarks/_store/page.py
+	$(BIN)/python benchmarks/_store_page.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:
