@@ -23,13 +23,15 @@ from seqvault.schema import Array, HistorySchema
 from seqvault.vault.codec import (
     DICT,
     Candidate,
-    Ranks,
+    Coded,
+    Source,
     best,
     derived,
+    from_items,
+    numbered,
+    read_coded,
     read_column,
-    read_ranks,
     section,
-    words_of,
 )
 from seqvault.vault.damage import (
     BAD_CALL,
@@ -37,10 +39,12 @@ from seqvault.vault.damage import (
     BAD_HASH,
     BAD_MAGIC,
     BAD_SIZE,
+    NO_DICTIONARY,
     BlockDamage,
 )
+from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.hash64 import hash64
-from seqvault.vault.patched import BytePlanes
+from seqvault.vault.items import words_of
 from seqvault.vault.words import Words
 from seqvault.vault.zstd import PlainPlanes
 
@@ -48,6 +52,7 @@ __all__ = ["MAGIC", "MAX_ROWS", "BlockHeader", "decode_block_plain", "encode_blo
 
 # Ranks and positions inside a block are two bytes.
 MAX_ROWS = 1 << 16
+MAX_COLUMNS = 64
 MAGIC = b"SVB2"
 HEAD = struct.Struct("<4sIQQQqqIIII")
 
@@ -75,14 +80,15 @@ def encode_blocks_plain(
     *,
     schema_id: int | None = None,
     codec: str = "packed",
+    dictionary: Dictionary | None = None,
 ) -> tuple[Array, Array]:
     """Many blocks, one behind the other; see `encode.encode_blocks`, which writes the same bytes."""
-    planes = PlainPlanes() if codec == "zstd" else None
+    writer = _Writer(schema, schema.id if schema_id is None else schema_id, codec == "zstd", dictionary)
     blocks = []
     for k in range(len(users)):
         rows = slice(int(bounds[k]), int(bounds[k + 1]))
         of_block = [columns[name][rows] for name in schema.names]
-        blocks.append(_encode(schema, int(users[k]), int(starts[k]), of_block, schema_id, planes))
+        blocks.append(writer.block(int(users[k]), int(starts[k]), of_block))
     offsets = np.cumsum([0, *map(len, blocks)], dtype="i8")
     return np.frombuffer(b"".join(blocks), "u1").copy(), offsets
 
@@ -111,97 +117,133 @@ def read_header(data: Array, at: int = 0, size: int | None = None) -> BlockHeade
 
 
 def decode_block_plain(
-    schema: HistorySchema, data: Array, at: int, first: int, last: int, names: Sequence[str]
+    schema: HistorySchema,
+    data: Array,
+    at: int,
+    first: int,
+    last: int,
+    names: Sequence[str],
+    dictionaries: Sequence[Dictionary] = (),
 ) -> dict[str, Array]:
     """Rows first..last-1 of the named columns of the block at byte `at`, in their dtypes.
 
     Args:
         schema: the schema the block was written under.
+        dictionaries: those of the store.
 
     Raises:
         BlockDamage: the block fails its checksum, contradicts itself, or lacks these rows or columns.
     """
     header = read_header(data, at)
-    if not 0 < header.rows <= MAX_ROWS:
+    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS:
         raise BlockDamage(BAD_COLUMN)
     if not 0 <= first <= last <= header.rows:
         raise BlockDamage(BAD_CALL)
-    sections = _Sections(data[at : at + header.size], header, first, last)
-    found = {}
-    for name in names:
-        values = sections.values(schema.names.index(name))
-        found[name] = values.astype(schema.dtype(name))
-    return found
+    block = data[at : at + header.size]
+    sections = _Sections(block, header, (header.rows, first, last), _dictionary(header, dictionaries))
+    return {name: sections.values(schema.names.index(name)).astype(schema.dtype(name)) for name in names}
+
+
+def _dictionary(header: BlockHeader, dictionaries: Sequence[Dictionary]) -> Dictionary | None:
+    for dictionary in dictionaries:
+        if dictionary.id == header.dictionary_id:
+            return dictionary
+    if header.dictionary_id:
+        raise BlockDamage(NO_DICTIONARY)
+    return None
 
 
 class _Sections:
-    """The columns of one verified block, rows first..last-1."""
+    """The columns of one verified block, some of its rows."""
 
-    def __init__(self, block: Array, header: BlockHeader, first: int, last: int) -> None:
+    def __init__(
+        self, block: Array, header: BlockHeader, rows: tuple[int, int, int], dictionary: Dictionary | None
+    ) -> None:
         self._block = block
-        self._header = header
-        self._rows = (header.rows, first, last)
-        self._planes = PlainPlanes()
+        self._rows = rows
+        planes = PlainPlanes(dictionary.trained if dictionary else ())
+        items = dictionary.items if dictionary else None
+        self._source = Source(header.last_s, self._coded, planes, items)
         begin = HEAD.size + 4 * header.columns
         if begin > len(block):
             raise BlockDamage(BAD_COLUMN)
         sizes = np.frombuffer(block[HEAD.size : begin].tobytes(), "<u4")
-        self._ends = begin + np.cumsum(sizes, dtype="u8").astype("i8")
+        self._places = begin + np.cumsum(np.concatenate([[0], sizes]), dtype="i8")
 
     def values(self, column: int) -> Array:
-        words = self._words(column)
-        return read_column(words, column, self._rows, self._header.last_s, self._ranks, self._planes)
+        return read_column(self._words(column), column, self._rows, self._source)
 
-    def _ranks(self, column: int, first: int, last: int) -> Ranks:
-        return read_ranks(self._words(column), column, (self._rows[0], first, last), self._planes)
+    def _coded(self, column: int, first: int, last: int) -> Coded:
+        return read_coded(self._words(column), column, (self._rows[0], first, last), self._source)
 
     def _words(self, column: int) -> Words:
-        if column >= len(self._ends):
+        if column >= len(self._places) - 1:
             raise BlockDamage(BAD_COLUMN)
-        begin = HEAD.size + 4 * len(self._ends) if column == 0 else int(self._ends[column - 1])
-        end = int(self._ends[column])
-        if end > len(self._block) or (end - begin) % 2 or begin % 2:
+        begin, end = int(self._places[column]), int(self._places[column + 1])
+        if (begin | end) % 2 or end > len(self._block):
             raise BlockDamage(BAD_COLUMN)
         return Words(np.frombuffer(self._block[begin:end].tobytes(), "<u2"))
 
 
-def _encode(
-    schema: HistorySchema,
-    user: int,
-    start: int,
-    columns: Sequence[Array],
-    schema_id: int | None,
-    planes: BytePlanes | None,
-) -> bytes:
-    times = columns[0]
-    first_s, last_s = int(times[0]), int(times[-1])
-    sections = [
-        section(found, i, last_s, planes).tobytes() for i, found in enumerate(_choose(schema, columns))
-    ]
-    body = struct.pack(f"<{len(sections)}I", *map(len, sections)) + b"".join(sections)
-    body += b"\0" * (-len(body) % 8)
-    schema_id = schema.id if schema_id is None else schema_id
-    seed = MAGIC + struct.pack("<I", HEAD.size + len(body))
-    fields = (user, start, first_s, last_s, len(times), schema_id, len(sections), 0)
-    body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
-    return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body
+class _Writer:
+    """Writes blocks of one schema."""
 
+    def __init__(
+        self, schema: HistorySchema, schema_id: int, compressed: bool, dictionary: Dictionary | None
+    ) -> None:
+        self._hints = [column.codec for column in schema.columns]
+        self._schema_id = schema_id
+        self._dictionary_id = dictionary.id if dictionary else 0
+        trained = dictionary.trained if dictionary else ()
+        self._planes = PlainPlanes(trained) if compressed else None
+        self._items = dictionary.items if dictionary else None
 
-def _choose(schema: HistorySchema, columns: Sequence[Array]) -> list[Candidate]:
-    """The cheapest way for each column: first on its own, then as a function of the widest dictionary's."""
-    values = [words_of(column) for column in columns]
-    signed = [column.dtype.kind == "i" for column in columns]
-    hints = [column.codec for column in schema.columns]
-    found = [best(values[i], signed[i], hints[i], i == 0) for i in range(len(values))]
-    entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
-    parent = int(np.argmax(entries))
-    if not 1 < entries[parent] < len(values[0]):
+    def block(self, user: int, start: int, columns: Sequence[Array]) -> bytes:
+        """The bytes of one block."""
+        times = columns[0]
+        first_s, last_s = int(times[0]), int(times[-1])
+        chosen = self._choose(columns)
+        sections = [section(found, i, last_s, self._planes).tobytes() for i, found in enumerate(chosen)]
+        body = struct.pack(f"<{len(sections)}I", *map(len, sections)) + b"".join(sections)
+        body += b"\0" * (-len(body) % 8)
+        seed = MAGIC + struct.pack("<I", HEAD.size + len(body))
+        fields = (
+            user,
+            start,
+            first_s,
+            last_s,
+            len(times),
+            self._schema_id,
+            len(sections),
+            self._dictionary_id,
+        )
+        body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
+        return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body
+
+    def _choose(self, columns: Sequence[Array]) -> list[Candidate]:
+        """The cheapest way for each column: first on its own, then as a function of one dictionary's ranks."""
+        values = [words_of(column) for column in columns]
+        signed = [column.dtype.kind == "i" for column in columns]
+        found = [best(values[i], signed[i], self._hints[i], i == 0) for i in range(len(values))]
+        entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
+        parent = int(np.argmax(entries))
+        items = self._items
+        if items and entries[items.key]:
+            own = numbered(found[items.key], values[items.key], values[items.attribute], items)
+            if own:
+                parent = items.key
+                found[parent] = own
+        if found[parent].codec != DICT:
+            return found
+        ranks = found[parent].streams[1].astype("i8")
+        for i in range(1, len(found)):
+            if i == parent or self._hints[i] != "auto":
+                continue
+            other = None
+            if items and i == items.attribute and found[parent].tables:
+                other = from_items(found[parent], values[i], parent, items)
+            elif 1 < len(found[parent].streams[0]) < len(ranks):
+                other = derived(values[i], signed[i], parent, ranks, len(found[parent].streams[0]))
+            if other is not None and other.bits < found[i].bits:
+                found[i] = other
         return found
-    ranks = found[parent].streams[1].astype("i8")
-    for i in range(1, len(found)):
-        if i == parent or hints[i] != "auto":
-            continue
-        other = derived(values[i], signed[i], parent, ranks, entries[parent])
-        if other is not None and other.bits < found[i].bits:
-            found[i] = other
-    return found

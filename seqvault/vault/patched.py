@@ -45,6 +45,9 @@ _NONE = np.empty(0, "<u2")
 class BytePlanes(Protocol):
     """Compression of byte planes; `kind` says which stream of a block one is."""
 
+    def trained(self, kind: int) -> bool:
+        """Whether streams of this kind share a dictionary."""
+
     def compress(self, kind: int, plane: bytes) -> bytes:
         """The plane as a zstd frame."""
 
@@ -87,7 +90,7 @@ def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
     packed = _packed(values, width, None)
     if planes is None:
         return packed
-    cut, estimate = _cheapest_cut(values, over, width)
+    cut, estimate = _cheapest_cut(values, over, width, planes.trained(kind))
     if estimate >= bits:
         return packed
     frame = planes.compress(kind, _plane(values, cut).tobytes())
@@ -99,25 +102,26 @@ def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
 
 
 def read_stream(
-    words: Words, count: int, first: int, last: int, kind: int, planes: BytePlanes | None
+    words: Words, count: int, first: int, last: int, kind: int, planes: BytePlanes | None, limit: int = 64
 ) -> Array:
-    """Values first..last-1 of the stream of `count` values at the cursor, which moves behind it."""
+    """Values first..last-1, of at most `limit` bits, of the stream of `count` at the cursor, which moves on."""
     head = words.one()
     width = head & WIDTH
     size = words.one() if head & BYTES else 0
     patch_head = (words.one(), words.one()) if head & PATCHED else None
     below = width + (8 if head & BYTES else 0)
-    if head >> 9 or below > 64:
+    if head >> 9 or below > limit:
         raise BlockDamage(BAD_COLUMN)
     values = unpack_lanes(words.take(lane_words(count, width)), count, width, first, last)
     if head & BYTES:
         frame = words.take((size + 1) // 2).tobytes()[:size]
         if planes is None:
             raise BlockDamage(BAD_COLUMN)
-        plane = np.frombuffer(planes.decompress(kind, frame, count), "u1")[first:last]
-        values |= plane.astype("u8") << np.uint64(width)
+        if first < last:
+            plane = np.frombuffer(planes.decompress(kind, frame, count), "u1")[first:last]
+            values |= plane.astype("u8") << np.uint64(width)
     if patch_head:
-        if below == 64:
+        if below + (patch_head[1] >> 8) > limit:
             raise BlockDamage(BAD_COLUMN)
         at, highs = read_patches(words, patch_head, count, first, last)
         values[at] += highs << np.uint64(below)
@@ -170,13 +174,13 @@ def _plane(values: Array, cut: int) -> Array:
     return (values >> np.uint64(cut)).astype("u1")
 
 
-def _cheapest_cut(values: Array, over: Sequence[int], width: int) -> tuple[int, int]:
+def _cheapest_cut(values: Array, over: Sequence[int], width: int, trained: bool) -> tuple[int, int]:
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count, widest = len(values), len(over) - 1
     best = (0, 1 << 62)
     for cut in range(max(0, width - 8), max(0, min(widest, width) - 6) + 1):
         above = over[cut + 8] if cut + 8 < len(over) else 0
-        bits = 16 + 16 * lane_words(count, cut) + byte_bits(_plane(values, cut))
+        bits = 16 + 16 * lane_words(count, cut) + byte_bits(_plane(values, cut), trained)
         bits += patch_bits(count, above, widest - cut - 8)
         if bits < best[1]:
             best = (cut, bits)

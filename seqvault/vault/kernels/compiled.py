@@ -23,7 +23,7 @@ __all__ = ["kernel", "symbol"]
 
 # Nothing in a kernel may raise: where Python's division would, numpy's goes on.
 _OPTIONS = {"error_model": "numpy"}
-_IMPORT = re.compile(r"^from (seqvault[.\w]*) import", re.MULTILINE)
+_IMPORT = re.compile(r"^from (seqvault[.\w]*) import (\w*)", re.MULTILINE)
 _alive: list[CFunc] = []
 
 
@@ -72,9 +72,19 @@ def _digest(module: str) -> str:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        spec = find_spec(name)
-        if name in seen or spec is None or spec.origin is None:
+        path = _path(name)
+        if name in seen or path is None:
             continue
-        seen[name] = Path(spec.origin).read_bytes()
-        waiting += _IMPORT.findall(seen[name].decode())
+        seen[name] = path.read_bytes()
+        for package, member in _IMPORT.findall(seen[name].decode()):
+            waiting += [package, f"{package}.{member}"]
     return hashlib.sha256(b"".join(seen[name] for name in sorted(seen))).hexdigest()
+
+
+def _path(module: str) -> Path | None:
+    """Where a module's source lies; None for what is no module."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin)

@@ -1,4 +1,4 @@
-"""Output columns: memory at an address, of a width known only when running.
+"""Columns of integers: memory at an address, of a width known only when running.
 
 All else works on u8 or u2; each width has its loop here alone, so that one copy of the decoders is compiled.
 """
@@ -9,7 +9,15 @@ from numba import njit
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
 
-__all__ = ["load_chosen", "store_chosen", "store_default", "store_low_bytes", "store_narrow", "store_one"]
+__all__ = [
+    "load_chosen",
+    "load_column",
+    "store_chosen",
+    "store_default",
+    "store_low_bytes",
+    "store_narrow",
+    "store_one",
+]
 
 _U1, _U2, _U4, _U8 = (np.uint64(i) for i in (1, 2, 4, 8))
 
@@ -53,7 +61,7 @@ def load_chosen(to, count, numbers_at, table_at, width, size):  # type: ignore[n
 
 
 @njit
-def _cut(out, values):  # type: ignore[no-untyped-def]
+def _copy(out, values):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(out.size)):
         out[np.uint64(i)] = values[np.uint64(i)]
 
@@ -63,17 +71,17 @@ def store_narrow(to, width, count, values_at):  # type: ignore[no-untyped-def]
     """Row i = the u8 value i, cut to a width below 8."""
     values = view8(values_at, count)
     if width == _U1:
-        _cut(bytes_at(to, count), values)
+        _copy(bytes_at(to, count), values)
     elif width == _U2:
-        _cut(view2(to, count), values)
+        _copy(view2(to, count), values)
     else:
-        _cut(view4(to, count), values)
+        _copy(view4(to, count), values)
 
 
 @symbol("void(u8, u8, u8)")
 def store_low_bytes(to, count, values_at):  # type: ignore[no-untyped-def]
     """Row i, one byte wide, = the u2 value i."""
-    _cut(bytes_at(to, count), view2(values_at, count))
+    _copy(bytes_at(to, count), view2(values_at, count))
 
 
 @symbol("void(u8, u8, u8, u8)")
@@ -100,3 +108,21 @@ def store_one(to, width, row, value):  # type: ignore[no-untyped-def]
         view4(to + row * _U4, _U1)[0] = value
     else:
         view8(to + row * _U8, _U1)[0] = value
+
+
+@symbol("void(u8, u8, u8, u8, u8)")
+def load_column(source, width, signed, count, to):  # type: ignore[no-untyped-def]
+    """u8 value i = integer i of a column of some width, modulo 2**64."""
+    out = view8(to, count)
+    if width == _U1:
+        _copy(out, bytes_at(source, count))
+    elif width == _U2:
+        _copy(out, view2(source, count))
+    elif width == _U4:
+        _copy(out, view4(source, count))
+    else:
+        out[:] = view8(source, count)
+    if signed and width < _U8:
+        sign = _U1 << (_U8 * width - _U1)
+        for i in range(count):
+            out[np.uint64(i)] = (out[np.uint64(i)] ^ sign) - sign

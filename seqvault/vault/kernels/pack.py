@@ -1,27 +1,19 @@
 """Patched streams, written: the compiled twin of seqvault/vault/patched.py.
 
 Costs are computed in the same integers as there, so both choose the same widths and write the same bytes.
-Values are (N,) u8, `words` the u2 words written to, with room behind `at` for whatever N values can take.
+Streams come and go by address: values are u8, and the caller has room for the worst a stream can take.
 """
 
 import numpy as np
 from numba import njit
 
 from seqvault.vault.entropy import FRACTION, FRAME_BITS, SYMBOL_BITS
+from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import pack_plane
 from seqvault.vault.kernels.views import bit_length, bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_compress2
 
-__all__ = [
-    "AT_HIGHS",
-    "AT_PLACES",
-    "PACK_BYTES",
-    "cheapest_width",
-    "count_lengths",
-    "pack_patches",
-    "pack_stream",
-    "patch_bits",
-]
+__all__ = ["PACK_BYTES", "pack_misfits", "pack_stream", "patch_bits", "stream_bits"]
 
 _U0, _U1, _U2, _U3, _U4, _U6, _U8, _U15, _U16 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 6, 8, 15, 16))
 _U32, _U64, _U255 = (np.uint64(i) for i in (32, 64, 255))
@@ -33,16 +25,15 @@ _HUGE = np.uint64(1 << 62)
 # Scratch memory by use, in bytes from its address; a plane has room for its last lanes.
 _ROWS = 1 << 16
 _AT_COUNTS, _AT_OVER, _AT_PLANE = np.uint64(0), np.uint64(4096), np.uint64(8192)
-_AT_BYTES, _AT_FRAME, AT_PLACES, _AT_GAPS, AT_HIGHS = (np.uint64((4 + 8 * i) * _ROWS) for i in range(5))
+_AT_BYTES, _AT_FRAME, _AT_PLACES, _AT_GAPS, _AT_HIGHS = (np.uint64((4 + 8 * i) * _ROWS) for i in range(5))
 PACK_BYTES = 44 * _ROWS
 
 
 @njit
-def count_lengths(values, work):  # type: ignore[no-untyped-def]
-    """How many values have each bit length, 0..64, and in scratch how many have more; the widest."""
+def _count_lengths(values, work):  # type: ignore[no-untyped-def]
+    """Into scratch how many values have more than each bit length, 0..64; the widest."""
     counts, over = view8(work + _AT_COUNTS, 65), view8(work + _AT_OVER, 65)
-    for k in range(65):
-        counts[k] = 0
+    counts[:] = 0
     for i in range(np.uint64(values.size)):
         counts[bit_length(values[np.uint64(i)])] += _U1
     more, widest = _U0, _U0
@@ -55,7 +46,7 @@ def count_lengths(values, work):  # type: ignore[no-untyped-def]
     return widest
 
 
-@njit
+@njit(inline="always")
 def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
     """Estimated bits of `patched` patches of `high` bits among `count` values."""
     if patched == _U0:
@@ -65,8 +56,8 @@ def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
 
 
 @njit
-def cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
-    """(width, estimated bits) of the cheapest packing, after count_lengths; the narrowest of equals."""
+def _cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
+    """(width, estimated bits) of the cheapest packing, after _count_lengths; the narrowest of equals."""
     over = view8(work + _AT_OVER, 65)
     lanes = (count + _U15) >> _U4
     best, least = _U0, _HUGE
@@ -78,47 +69,39 @@ def cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
     return best, least
 
 
-@njit
-def pack_stream(values, zstd, words, at, work):  # type: ignore[no-untyped-def]
-    """Write the stream of 1..65536 values; the position behind it.
+@symbol("u8(u8, u8, u8)")
+def stream_bits(source, count, work):  # type: ignore[no-untyped-def]
+    """Estimated bits of the cheapest packing of `count` values."""
+    return _cheapest_width(count, _count_lengths(view8(source, count), work), work)[1]
 
-    Args:
-        zstd: address of a compression context; 0 for packed streams only.
-        work: address of PACK_BYTES of scratch.
-    """
+
+@njit
+def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
+    """Write the lowest `width` (0..64) bits of values as lanes at words[at]; the position behind them."""
     count = np.uint64(values.size)
-    widest = count_lengths(values, work)
-    width, bits = cheapest_width(count, widest, work)
-    if zstd == _U0:
-        return _write(values, width, widest, _U0, words, at, work)
-    cut, estimate = _cheapest_cut(values, width, widest, work)
-    behind = _write(values, width, widest, _U0, words, at, work)
-    if estimate >= bits:
-        return behind
-    plane = bytes_at(work + _AT_BYTES, count)
-    for i in range(count):
-        plane[np.uint64(i)] = values[np.uint64(i)] >> cut
-    frame = ZSTD_compress2(zstd, work + _AT_FRAME, np.uint64(4 * _ROWS), work + _AT_BYTES, count)
-    # A frame this long cannot be smaller; an error reads as a huge size.
-    if frame >= min(count, np.uint64(_ROWS)):
-        return behind
-    length = np.uint64(2) + ((count + _U15) >> _U4) * cut + ((frame + _U1) >> _U1)
-    if length >= behind - at:
-        return behind
-    # Patches may still make it the longer one: then it is written over again.
-    shorter = _write(values, cut, widest, frame, words, at, work)
-    return shorter if shorter < behind else _write(values, width, widest, _U0, words, at, work)
+    lanes = (count + _U15) >> _U4
+    plane = view2(work + _AT_PLANE, _U16 * lanes)
+    plane[count:] = 0
+    done = _U0
+    while done < width:
+        bits = min(width - done, _U16)
+        for i in range(count):
+            plane[np.uint64(i)] = values[np.uint64(i)] >> done
+        pack_plane(work + _AT_PLANE, bits, lanes, np.uint64(words.ctypes.data) + _U2 * at)
+        at += lanes * bits
+        done += bits
+    return at
 
 
 @njit
-def pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped-def]
+def _pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped-def]
     """Write the patches whose places and high parts lie in scratch: head at words[at], lanes at `lanes_at`.
 
     Returns:
         the position behind the lanes.
     """
-    places, gaps = view8(work + AT_PLACES, patched), view8(work + _AT_GAPS, patched)
-    highs = view8(work + AT_HIGHS, patched)
+    places, gaps = view8(work + _AT_PLACES, patched), view8(work + _AT_GAPS, patched)
+    highs = view8(work + _AT_HIGHS, patched)
     before, all_gaps, all_highs = _U0, _U0, _U0
     for k in range(patched):
         gap = places[np.uint64(k)] - before
@@ -133,10 +116,26 @@ def pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped
     return _pack(highs, high_bits, words, lanes_at, work)
 
 
+@symbol("u8(u8, u8, u8, u8, u8, u8)")
+def pack_misfits(misfits, places, values, rows, to, work):  # type: ignore[no-untyped-def]
+    """Write the misfits of a column: their count, and places (u8) and values if there are any.
+
+    Returns:
+        the address behind them.
+    """
+    words = view2(to, _U16 * rows + np.uint64(4096))
+    words[_U0] = misfits
+    if misfits == _U0:
+        return to + _U2
+    view8(work + _AT_PLACES, misfits)[:] = view8(places, misfits)
+    view8(work + _AT_HIGHS, misfits)[:] = view8(values, misfits)
+    return to + _U2 * _pack_patches(misfits, words, _U0, _U2, work)
+
+
 @njit
-def find_patches(values, below, work):  # type: ignore[no-untyped-def]
+def _find_patches(values, below, work):  # type: ignore[no-untyped-def]
     """Places and high parts of the values above `below` (0..63) bits into scratch; how many there are."""
-    places, highs = view8(work + AT_PLACES, _ROWS), view8(work + AT_HIGHS, _ROWS)
+    places, highs = view8(work + _AT_PLACES, _ROWS), view8(work + _AT_HIGHS, _ROWS)
     found = _U0
     for i in range(np.uint64(values.size)):
         high = values[np.uint64(i)] >> below
@@ -148,53 +147,54 @@ def find_patches(values, below, work):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _write(values, width, widest, frame, words, at, work):  # type: ignore[no-untyped-def]
-    """Write a stream of this width, with a byte plane if its frame of `frame` bytes lies in scratch."""
-    start = at
-    words[start] = width | (_BYTES if frame else _U0)
-    at += _U1
-    below = width
+def _write(values, width, widest, frame, words, work):  # type: ignore[no-untyped-def]
+    """Write a stream of this width, with a byte plane if its frame of `frame` bytes lies in scratch; its words."""
+    head, at, below = width, _U1, width
     if frame:
+        head |= _BYTES
         words[at] = frame
         at += _U1
         below += _U8
-    patched = find_patches(values, below, work) if widest > below else _U0
+    patched = _find_patches(values, below, work) if widest > below else _U0
     patch_head = at
     if patched:
-        words[start] |= np.uint16(_PATCHED)
+        head |= _PATCHED
         at += _U2
+    words[_U0] = head
     at = _pack(values, width, words, at, work)
     if frame:
-        source = view2(work + _AT_FRAME, (frame + _U1) >> _U1)
         if frame & _U1:
             bytes_at(work + _AT_FRAME, frame + _U1)[frame] = 0
-        for i in range(np.uint64(source.size)):
-            words[at + np.uint64(i)] = source[np.uint64(i)]
-        at += np.uint64(source.size)
-    return pack_patches(patched, words, patch_head, at, work) if patched else at
+        size = (frame + _U1) >> _U1
+        words[at : at + size] = view2(work + _AT_FRAME, size)
+        at += size
+    return _pack_patches(patched, words, patch_head, at, work) if patched else at
 
 
 @njit
-def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
-    """Write the lowest `width` (0..64) bits of values as lanes; the position behind them."""
-    count = np.uint64(values.size)
-    lanes = (count + _U15) >> _U4
-    plane = view2(work + _AT_PLANE, _U16 * lanes)
-    done = _U0
-    while done < width:
-        bits = min(width - done, _U16)
-        for i in range(count):
-            plane[np.uint64(i)] = values[np.uint64(i)] >> done
-        for i in range(count, _U16 * lanes):
-            plane[np.uint64(i)] = 0
-        pack_plane(work + _AT_PLANE, bits, lanes, np.uint64(words.ctypes.data) + _U2 * at)
-        at += lanes * bits
-        done += bits
-    return at
+def _log2(count):  # type: ignore[no-untyped-def]
+    exponent = bit_length(count) - _U1
+    return (exponent << _U8) + np.uint64(_FRACTION[((count << _U8) >> exponent) - np.uint64(256)])
 
 
 @njit
-def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
+def _byte_bits(values, cut, trained, work):  # type: ignore[no-untyped-def]
+    """Estimated bits of the byte plane above `cut`; see entropy.byte_bits."""
+    counts = view8(work + _AT_COUNTS, 256)
+    counts[:] = 0
+    for i in range(np.uint64(values.size)):
+        counts[(values[np.uint64(i)] >> cut) & _U255] += _U1
+    all_of_them = _log2(np.uint64(values.size))
+    bits, symbols = _U0, _U0
+    for k in range(256):
+        if counts[k]:
+            bits += counts[k] * (all_of_them - _log2(counts[k]))
+            symbols += _U1
+    return (bits >> _U8) + (_U0 if trained else _SYMBOL_BITS * symbols) + _FRAME_BITS
+
+
+@njit
+def _cheapest_cut(values, width, widest, trained, work):  # type: ignore[no-untyped-def]
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count = np.uint64(values.size)
     over = view8(work + _AT_OVER, 65)
@@ -204,7 +204,7 @@ def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     behind = max(min(widest, width), _U6) - _U6
     while cut <= behind:
         above = over[cut + _U8] if cut + _U8 <= _U64 else _U0
-        bits = _U16 + _U16 * lanes * cut + _byte_bits(values, cut, work)
+        bits = _U16 + _U16 * lanes * cut + _byte_bits(values, cut, trained, work)
         if above:
             bits += patch_bits(count, above, widest - cut - _U8)
         if bits < least:
@@ -213,24 +213,38 @@ def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     return best, least
 
 
-@njit
-def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
-    """Estimated bits of the byte plane above `cut`; see entropy.byte_bits."""
-    counts = view8(work + _AT_COUNTS, 256)
-    for k in range(256):
-        counts[k] = 0
-    for i in range(np.uint64(values.size)):
-        counts[(values[np.uint64(i)] >> cut) & _U255] += _U1
-    all_of_them = _log2(np.uint64(values.size))
-    bits, symbols = _U0, _U0
-    for k in range(256):
-        if counts[k]:
-            bits += counts[k] * (all_of_them - _log2(counts[k]))
-            symbols += _U1
-    return (bits >> _U8) + _SYMBOL_BITS * symbols + _FRAME_BITS
+@symbol("u8(u8, u8, u8, u8, u8, u8)")
+def pack_stream(source, count, kind, planes, to, work):  # type: ignore[no-untyped-def]
+    """Write the stream of 1..65536 values; the address behind it.
 
-
-@njit
-def _log2(count):  # type: ignore[no-untyped-def]
-    exponent = bit_length(count) - _U1
-    return (exponent << _U8) + np.uint64(_FRACTION[((count << _U8) >> exponent) - np.uint64(256)])
+    Args:
+        source: address of the values.
+        kind: which stream of a block it is.
+        planes: address of a compression context and whether it is trained, two u8 for each kind; 0 for packed
+            streams only.
+        work: address of PACK_BYTES of scratch.
+    """
+    values = view8(source, count)
+    words = view2(to, _U16 * count + np.uint64(4096))
+    widest = _count_lengths(values, work)
+    width, bits = _cheapest_width(count, widest, work)
+    if planes == _U0:
+        return to + _U2 * _write(values, width, widest, _U0, words, work)
+    of_kind = view8(planes + _U16 * kind, 2)
+    cut, estimate = _cheapest_cut(values, width, widest, of_kind[1], work)
+    length = _write(values, width, widest, _U0, words, work)
+    if estimate >= bits:
+        return to + _U2 * length
+    plane = bytes_at(work + _AT_BYTES, count)
+    for i in range(count):
+        plane[np.uint64(i)] = values[np.uint64(i)] >> cut
+    frame = ZSTD_compress2(of_kind[0], work + _AT_FRAME, np.uint64(4 * _ROWS), work + _AT_BYTES, count)
+    # Bytes as they are cost what packing them costs; an error reads as a huge size.
+    if frame >= min(count, np.uint64(_ROWS)):
+        return to + _U2 * length
+    # Patches may make it the longer one: then the other is written again.
+    least = _U2 + ((count + _U15) >> _U4) * cut + ((frame + _U1) >> _U1)
+    if least < length:
+        shorter = _write(values, cut, widest, frame, words, work)
+        length = shorter if shorter < length else _write(values, width, widest, _U0, words, work)
+    return to + _U2 * length
