@@ -82,6 +82,7 @@ class Compactor:
             DamagedDataError: a block fails its checksum; nothing changed.
         """
         with self._turn:
+            self._writer.check_writable()
             for table in self._state.tables:
                 segments = self._segments(table)
                 with self._state.lock.shared():
@@ -96,6 +97,7 @@ class Compactor:
     def merge(self) -> None:
         """Copy all live blocks of each sequence into one segment. Raises as `step`."""
         with self._turn:
+            self._writer.check_writable()
             for table in self._state.tables:
                 segments = self._segments(table)
                 if segments:

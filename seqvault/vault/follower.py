@@ -9,13 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
 from seqvault.schema import HistorySchema
 from seqvault.vault import files
-from seqvault.vault.manifest import Manifest, log_name, read_manifest
+from seqvault.vault.format1 import is_format1, read_format1
+from seqvault.vault.manifest import Manifest, SequenceState, log_name, read_manifest
 from seqvault.vault.options import Options
-from seqvault.vault.recovery import Asked, with_sequences
-from seqvault.vault.replay import LogRead, follow_log, read_log
+from seqvault.vault.record import FOUND
+from seqvault.vault.recovery import DEFAULT_SEQUENCE, Asked, with_sequences
+from seqvault.vault.replay import LogRead, follow_log, read_log, with_defaults
 from seqvault.vault.state import Replayed, State
 
 __all__ = ["Follower"]
@@ -83,6 +87,8 @@ class Follower:
 
     def _refresh(self) -> None:
         began_s = time.monotonic()
+        if self.state.manifest.generation == 0 and is_format1(self._folder):
+            return
         manifest = _named(self._folder)
         known = self.state.manifest
         if manifest.generation != known.generation:
@@ -98,6 +104,8 @@ class Follower:
         """As the writer left it; tried again when the writer replaces files meanwhile."""
         failed: Manifest | None = None
         for _ in range(_TRIES):
+            if is_format1(self._folder):
+                return self._load_format1()
             manifest = _named(self._folder)
             state = State(self._folder, self._options, self._adapted(manifest))
             try:
@@ -110,6 +118,21 @@ class Follower:
                     raise
                 failed = manifest
         raise StoreError(f"{self._folder}: its writer replaced files {_TRIES} times while they were read")
+
+    def _load_format1(self) -> tuple[State, Replayed]:
+        """A store of format 1, all of it in the tails: only a writer converts it."""
+        old = read_format1(self._folder)
+        sequence = SequenceState(DEFAULT_SEQUENCE, None, None, (old.schema,))
+        manifest = Manifest(0, (sequence,), (), 0, old.sequence, 0)
+        state = State(self._folder, self._options, self._adapted(manifest))
+        state.load()
+        table = state.tables[0]
+        for rows in old.portions():
+            columns = with_defaults(rows.columns, table.schema, len(rows.columns["time_s"]))
+            with state.lock.exclusive():
+                table.add(np.repeat(rows.users, np.diff(rows.bounds)), columns)
+        nothing = LogRead(np.empty(0, "u1"), np.empty(0, FOUND), 0, old.sequence, old.torn_bytes)
+        return state, Replayed(old.records, old.sequence, old.torn_bytes, [], nothing)
 
     def _reload(self) -> None:
         """Load everything anew; a read that still has the old state notices and takes the new one."""

@@ -12,25 +12,20 @@ no others."""
 
 import struct
 import zlib
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.format1_codec import HEAD_FORMAT, SLACK_BYTES, ColumnHead, decode, encode
+from seqvault.vault.format1_codec import HEAD_FORMAT, ColumnHead, decode
 
-__all__ = ["MAX_ROWS", "Block", "decode_block", "encode_block", "fingerprint"]
-
-# Positions inside a block are two bytes.
-MAX_ROWS = 1 << 16
+__all__ = ["Block", "decode_block"]
 
 _MAGIC = b"SVB1"
 _HEAD = struct.Struct("<4sIIIQqqQII")
 _CHECKED_FROM = 8
-_COLUMN_FIELDS = 6
+_COLUMN_BYTES = struct.calcsize("<" + HEAD_FORMAT)
 
 
 class Block(NamedTuple):
@@ -46,71 +41,32 @@ class Block(NamedTuple):
     start: int
 
 
-@lru_cache
-def fingerprint(schema: HistorySchema) -> int:
-    """A schema as 32 bits: bytes written under another one are refused."""
-    return zlib.crc32(repr(schema.to_dict()).encode())
+def decode_block(schema: HistorySchema, fingerprint: int, data: bytes, block: Block) -> dict[str, Array]:
+    """Every column of a block.
 
-
-@lru_cache
-def _heads(columns: int) -> struct.Struct:
-    return struct.Struct("<" + HEAD_FORMAT * columns)
-
-
-@lru_cache
-def _plan(schema: HistorySchema, names: tuple[str, ...]) -> tuple[tuple[int, str, np.dtype[np.generic]], ...]:
-    """(place in the schema, name, dtype) of each column to decode."""
-    return tuple((schema.names.index(name), name, schema.dtype(name)) for name in names)
-
-
-def encode_block(schema: HistorySchema, user: int, start: int, columns: Mapping[str, Array]) -> bytes:
-    """The bytes of one block from columns sorted by time, 1 to MAX_ROWS rows."""
-    times = columns["time_s"]
-    heads, parts = [], []
-    for i, name in enumerate(schema.names):
-        head, data = encode(columns[name], times=i == 0)
-        heads.append(head.pack())
-        parts.append(data)
-    body = b"".join(heads + parts)
-    size = -(-(_HEAD.size + len(body) + SLACK_BYTES) // 8) * 8
-    fields = (size, len(times), user, int(times[0]), int(times[-1]), start, fingerprint(schema), len(heads))
-    block = bytearray(size)
-    _HEAD.pack_into(block, 0, _MAGIC, 0, *fields)
-    block[_HEAD.size : _HEAD.size + len(body)] = body
-    struct.pack_into("<I", block, 4, zlib.crc32(memoryview(block)[_CHECKED_FROM:]))
-    return bytes(block)
-
-
-def decode_block(
-    schema: HistorySchema, data: bytes, at: int, block: Block, names: tuple[str, ...], first: int
-) -> list[Array]:
-    """Rows first.. of the named columns of the block that begins at byte `at`; perhaps read-only views.
+    Args:
+        fingerprint: the schema's in the store.
+        data: the block's bytes.
+        block: what the footer says of it.
 
     Raises:
-        DamagedDataError: the checksum fails, or the block is not the one the index expects.
+        DamagedDataError: the checksum fails, or the block is not the one the footer lists.
     """
-    magic, checksum, size, rows, user, first_s, last_s, start, schema_id, count = _HEAD.unpack_from(data, at)
-    found = zlib.crc32(memoryview(data)[at + _CHECKED_FROM : at + block.size])
-    if magic != _MAGIC or found != checksum:
+    magic, checksum, *fields, count = _HEAD.unpack_from(data)
+    expected = [block.size, block.rows, block.user, block.first_s, block.last_s, block.start, fingerprint]
+    if magic != _MAGIC or zlib.crc32(memoryview(data)[_CHECKED_FROM:]) != checksum or fields != expected:
         raise DamagedDataError(
-            f"block of user {block.user} at byte {block.offset} of segment {block.segment}: checksum "
-            f"{found:#010x}, expected {checksum:#010x}; restore the file from backup, other blocks are intact"
+            f"block of user {block.user} at byte {block.offset}: it fails its checksum, or is not the one "
+            "the footer lists; restore the file from backup"
         )
-    expected = (block.size, block.rows, block.user, block.first_s, block.last_s, block.start)
-    if (size, rows, user, first_s, last_s, start) != expected or (schema_id, count) != (
-        fingerprint(schema),
-        len(schema.columns),
-    ):
-        raise DamagedDataError(
-            f"segment {block.segment}, byte {block.offset}: found user {user}, rows {start} + {rows}; not "
-            f"user {block.user}, rows {block.start} + {block.rows}; restore the file from backup"
-        )
-    fields = _heads(count).unpack_from(data, at + _HEAD.size)
-    starts = [at + _HEAD.size + _heads(count).size]
-    for size in fields[_COLUMN_FIELDS - 1 :: _COLUMN_FIELDS]:
-        starts.append(starts[-1] + size)
-    columns = []
-    for i, _, dtype in _plan(schema, names):
-        head = ColumnHead(*fields[i * _COLUMN_FIELDS : (i + 1) * _COLUMN_FIELDS])
-        columns.append(decode(head, data, starts[i], rows, first, last_s, dtype))
+    heads = [
+        ColumnHead(*struct.unpack_from("<" + HEAD_FORMAT, data, _HEAD.size + i * _COLUMN_BYTES))
+        for i in range(count)
+    ]
+    columns: dict[str, Array] = {}
+    at = _HEAD.size + count * _COLUMN_BYTES
+    for column, head in zip(schema.columns, heads, strict=True):
+        dtype = np.dtype(column.dtype)
+        columns[column.name] = decode(head, data, at, block.rows, 0, block.last_s, dtype)
+        at += head.size
     return columns

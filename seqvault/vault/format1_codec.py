@@ -1,26 +1,23 @@
-"""Column codecs: integers in as few bytes as plain numpy can read back quickly.
+"""Format 1's column codecs, to read stores that version 0.1 wrote.
 
 FRAME    every value less the smallest, in the narrowest of 0, 1, 2, 4 bits or 1 to 8 bytes
 DICT     the sorted distinct values as a frame, then each value's rank as a frame
 DELTA    for times, which never fall: differences in 1, 2 or 4 bytes; the few that do not fit, in full, behind
          them with their positions
 
-All are cut to a suffix without decoding what comes before it: the newest rows are what is read. Times are
-summed backwards from the block's last time for that."""
+Times are summed backwards from the block's last time."""
 
-import struct
 from typing import NamedTuple
 
 import numpy as np
 
 from seqvault.schema import Array
 
-__all__ = ["ColumnHead", "decode", "encode"]
+__all__ = ["ColumnHead", "decode"]
 
 FRAME, DICT, DELTA = 0, 1, 2
 HEAD_FORMAT = "BBBxIQI"
 
-_WIDTHS = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64)
 _NARROW = {bits: np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)}
 # What one byte of 1-, 2- or 4-bit values unpacks to, lowest bits first; the values of a byte as one integer,
 # so that unpacking is a single lookup a byte.
@@ -31,9 +28,6 @@ _UNPACKED = {
     .reshape(-1)
     for bits in (1, 2, 4)
 }
-# Widths of 3, 5, 6 and 7 bytes are read as overlapping wider integers: bytes that must follow a column.
-SLACK_BYTES = 3
-_ONE = struct.Struct("<" + HEAD_FORMAT)
 
 
 class ColumnHead(NamedTuple):
@@ -55,31 +49,6 @@ class ColumnHead(NamedTuple):
     base: int
     size: int
 
-    def pack(self) -> bytes:
-        """The head's 20 bytes."""
-        return _ONE.pack(*self)
-
-
-def encode(values: Array, *, times: bool = False) -> tuple[ColumnHead, bytes]:
-    """The smallest form of at least one integer; `times` promises that they never fall."""
-    if times:
-        return _encode_delta(values)
-    wide = values.astype("i8").view("u8") if values.dtype.kind == "i" else values.astype("u8")
-    base = int(values.min()) % (1 << 64)
-    if values.min() >= 0 and _width(int(values.max())) == _width(int(values.max()) - base):
-        # Subtracting would save nothing, and adding again costs every read two passes.
-        base = 0
-    offsets = wide - np.uint64(base)
-    bits = _width(int(offsets.max()))
-    size = _size(len(offsets), bits)
-    if bits >= 8:
-        distinct, ranks = np.unique(offsets, return_inverse=True)
-        rank_bits = _width(len(distinct) - 1)
-        if _size(len(distinct), bits) + _size(len(ranks), rank_bits) < size:
-            data = _pack(distinct, bits) + _pack(ranks.astype("u8"), rank_bits)
-            return ColumnHead(DICT, rank_bits, bits, len(distinct), base, len(data)), data
-    return ColumnHead(FRAME, bits, 0, 0, base, size), _pack(offsets, bits)
-
 
 def decode(
     head: ColumnHead, data: bytes, at: int, rows: int, first: int, last_s: int, dtype: np.dtype[np.generic]
@@ -92,22 +61,6 @@ def decode(
         ranks = _unpack(data, at + _size(head.side_count, head.side_bits), head.bits, first, rows)
         return entries[ranks]
     return _restore(_unpack(data, at, head.bits, first, rows), head.base, dtype)
-
-
-def _encode_delta(values: Array) -> tuple[ColumnHead, bytes]:
-    deltas = np.zeros(len(values), "u8")
-    np.subtract(values[1:].view("u8"), values[:-1].view("u8"), out=deltas[1:])
-    side_bits = max(8, _width(int(deltas.max())))
-    sizes = {}
-    for bits in (8, 16, 32, 64):
-        misfits = int(np.count_nonzero(deltas >> np.uint64(bits))) if bits < 64 else 0
-        sizes[_size(len(deltas), bits) + misfits * (2 + side_bits // 8)] = bits
-    bits = sizes[min(sizes)]
-    positions = np.flatnonzero(deltas >> np.uint64(bits)) if bits < 64 else np.empty(0, "i8")
-    misfits_s = deltas[positions]
-    deltas[positions] = 0
-    data = _pack(deltas, bits) + positions.astype("<u2").tobytes() + _pack(misfits_s, side_bits)
-    return ColumnHead(DELTA, bits, side_bits, len(positions), 0, len(data)), data
 
 
 def _decode_delta(head: ColumnHead, data: bytes, at: int, rows: int, first: int, last_s: int) -> Array:
@@ -126,29 +79,8 @@ def _decode_delta(head: ColumnHead, data: bytes, at: int, rows: int, first: int,
     return np.cumsum(times, out=times)
 
 
-def _width(largest: int) -> int:
-    bits = largest.bit_length()
-    return next(width for width in _WIDTHS if width >= bits)
-
-
 def _size(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
-
-
-def _pack(values: Array, bits: int) -> bytes:
-    """u8 values below 2**bits in `bits` each."""
-    if bits == 0:
-        return b""
-    if bits in _NARROW:
-        return values.astype(_NARROW[bits]).tobytes()
-    if bits > 8:
-        return values.astype("<u8").view("u1").reshape(-1, 8)[:, : bits // 8].tobytes()
-    per_byte = 8 // bits
-    padded = np.zeros(-(-len(values) // per_byte) * per_byte, "u1")
-    padded[: len(values)] = values
-    shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype="u1")
-    packed: Array = np.bitwise_or.reduce(shifted, axis=1)
-    return packed.tobytes()
 
 
 def _unpack(data: bytes, at: int, bits: int, first: int, end: int) -> Array:

@@ -43,7 +43,6 @@ POINTS = (
     "import.begun",
     "import.loaded",
     "import.adopted",
-    "import.dropped",
     "snapshot.linked",
     "snapshot.copied",
     "snapshot.named",

@@ -9,7 +9,9 @@ from pathlib import Path
 from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreLockedError
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault import files
+from seqvault.vault.conversion import convert
 from seqvault.vault.evolution import evolve
+from seqvault.vault.format1 import is_format1
 from seqvault.vault.manifest import (
     NAME,
     Manifest,
@@ -73,6 +75,8 @@ def recover(folder: Path, asked: Asked, options: Options) -> tuple[State, Wal, R
     # Names may be those a killed process never synced: nothing is built on them before.
     files.sync_folder(folder)
     point("recovery.begun")
+    if is_format1(folder):
+        convert(folder, DEFAULT_SEQUENCE, options)
     stored = read_manifest(folder) or _make(folder, asked, options)
     state = State(folder, options, with_sequences(stored, asked))
     try:

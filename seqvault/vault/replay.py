@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from seqvault.errors import DamagedDataError
-from seqvault.schema import Array, HistorySchema
+from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.vault.change import Change
 from seqvault.vault.files import close, open_file, read_at, size_of
 from seqvault.vault.record import DELETE, EXPIRE, MAGIC, ROWS, Records, salt_of
 from seqvault.vault.wal import HEAD_BYTES, log_head
 
-__all__ = ["LogRead", "changes", "follow_log", "read_log"]
+__all__ = ["LogRead", "changes", "follow_log", "read_log", "with_defaults"]
 
 # Rows that are put into the tails at once.
 _ROWS_AT_ONCE = 1 << 18
@@ -140,14 +140,17 @@ def _rows(
     wanted: list[tuple[int, np.dtype[np.generic]]] = [(0, np.dtype("u8"))]
     wanted += [(1 + written.names.index(name), newest.dtype(name)) for name in stored]
     users, *values = records.read(data, group, wanted)
-    by_name = dict(zip(stored, values, strict=True))
-    columns = {
-        column.name: by_name[column.name]
-        if column.name in by_name
-        else np.full(len(users), column.default, column.dtype)
-        for column in newest.columns
+    return users, with_defaults(dict(zip(stored, values, strict=True)), newest, len(users))
+
+
+def with_defaults(stored: Columns, schema: HistorySchema, rows: int) -> dict[str, Array]:
+    """The schema's columns, of those stored or of their defaults."""
+    return {
+        column.name: stored[column.name]
+        if column.name in stored
+        else np.full(rows, column.default, column.dtype)
+        for column in schema.columns
     }
-    return users, columns
 
 
 def _bytes(path: Path, number: int) -> Array:

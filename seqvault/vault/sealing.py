@@ -10,31 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from seqvault.schema import Array, HistorySchema
-from seqvault.select import by_user
-from seqvault.vault.entries import BLOCK, ENTRY
+from seqvault.vault.entries import ENTRY
 from seqvault.vault.rewrite import Blocks
+from seqvault.vault.rows_by_user import Rows, in_time_order
 from seqvault.vault.segment import SegmentWriter
 from seqvault.vault.table import Table
 
-__all__ = ["Rows", "Sizes", "group_rows", "join", "seal_rows", "write_users"]
+__all__ = ["Sizes", "seal_rows", "write_blocks"]
 
 # Rewritten at once: bounds the memory, and is enough for the cost of a call to vanish.
 _ROWS_AT_ONCE = 1 << 19
-
-
-class Rows(NamedTuple):
-    """Behaviours by user: (U,) users sorted, (U+1,) bounds, (N,) columns, each user's sorted by time."""
-
-    users: Array
-    bounds: Array
-    columns: Mapping[str, Array]
-
-    def part(self, start: int, end: int) -> "Rows":
-        """Users start..end-1."""
-        bounds = self.bounds[start : end + 1]
-        rows = slice(int(bounds[0]), int(bounds[-1]))
-        columns = {name: values[rows] for name, values in self.columns.items()}
-        return Rows(self.users[start:end], bounds - bounds[0], columns)
 
 
 class Sizes(NamedTuple):
@@ -42,43 +27,6 @@ class Sizes(NamedTuple):
 
     full: int
     old: int
-
-
-def group_rows(users: Array, columns: Mapping[str, Array]) -> Rows:
-    """(N,) behaviours in arrival order, users mixed, as Rows."""
-    order, distinct, bounds = by_user(users)
-    ordered = {name: values[order] for name, values in columns.items()}
-    return Rows(distinct, bounds, in_time_order(bounds, ordered))
-
-
-def join(older: Rows, newer: Rows) -> Rows:
-    """Rows of both; at equal times those of `older` come first."""
-    if not len(older.users) or not len(newer.users):
-        return newer if len(newer.users) else older
-    users = np.concatenate([np.repeat(rows.users, np.diff(rows.bounds)) for rows in (older, newer)])
-    columns = {name: np.concatenate((values, newer.columns[name])) for name, values in older.columns.items()}
-    return group_rows(users, columns)
-
-
-def in_time_order(bounds: Array, columns: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Each user's rows sorted by time, equal times in the order they have; the same where they are."""
-    times = columns["time_s"]
-    falls = times[1:] < times[:-1]
-    edges = bounds[1:-1]
-    falls[edges[(edges > 0) & (edges < len(times))] - 1] = False
-    if not np.any(falls):
-        return columns
-    place = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    mixed = np.zeros(len(bounds) - 1, bool)
-    mixed[place[np.flatnonzero(falls)]] = True
-    rows = np.flatnonzero(mixed[place])
-    # The last key sorts first; lexsort keeps the order of what is equal.
-    sorted_rows = rows[np.lexsort((times[rows], place[rows]))]
-    ordered = {}
-    for name, values in columns.items():
-        ordered[name] = values.copy()
-        ordered[name][rows] = values[sorted_rows]
-    return ordered
 
 
 def seal_rows(writer: SegmentWriter, table: Table, blocks: Blocks, rows: Rows, sizes: Sizes) -> None:
@@ -91,7 +39,9 @@ def seal_rows(writer: SegmentWriter, table: Table, blocks: Blocks, rows: Rows, s
         bounds, stored = table.index.find(new.users)
         firsts = np.ascontiguousarray(new.columns["time_s"][new.bounds[:-1]])
         kept = blocks.kept(bounds, stored, np.diff(new.bounds), firsts, sizes.full)
-        write_users(writer, table, blocks, _merge_with(new, bounds, stored, kept), sizes)
+        merge = _merge_with(new, bounds, stored, kept)
+        bounds, columns = _merged(table, blocks, merge)
+        write_blocks(writer, table.schema, blocks, new.users, merge.starts, bounds, columns, sizes)
 
 
 class Merge(NamedTuple):
@@ -108,12 +58,6 @@ class Merge(NamedTuple):
     starts: Array
     bounds: Array
     stored: Array
-
-
-def write_users(writer: SegmentWriter, table: Table, blocks: Blocks, merge: Merge, sizes: Sizes) -> None:
-    """Write users' merged rows as new blocks."""
-    bounds, columns = _merged(table, blocks, merge)
-    write_blocks(writer, table.schema, blocks, merge.new.users, merge.starts, bounds, columns, sizes)
 
 
 def write_blocks(
@@ -185,8 +129,3 @@ def _merged(table: Table, blocks: Blocks, merge: Merge) -> tuple[Array, Mapping[
     for name, values in new.columns.items():
         columns[name][places] = values
     return bounds, in_time_order(bounds, columns)
-
-
-def no_blocks(users: int) -> tuple[Array, Array]:
-    """(bounds, BLOCK) of users without stored blocks."""
-    return np.zeros(users + 1, "i8"), np.empty(0, BLOCK)

@@ -20,7 +20,8 @@ from seqvault.vault.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.options import DURABILITIES
 from seqvault.vault.points import point
 from seqvault.vault.record import DELETE, EXPIRE, ROWS, Record
-from seqvault.vault.sealing import Rows, Sizes, group_rows, join, seal_rows
+from seqvault.vault.rows_by_user import Rows, group_rows, join
+from seqvault.vault.sealing import Sizes, seal_rows
 from seqvault.vault.segment import SegmentWriter
 from seqvault.vault.state import Replayed, State
 from seqvault.vault.table import Table, tombstones
