@@ -1,12 +1,14 @@
 """The least a read of the zstd tier can cost: a bare pread, and libzstd over every frame in the bytes."""
 
+import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import llvmlite.binding
 import numpy as np
-from numba import njit, uint64
+from numba import njit, types, uint64
 
 from _store.clock import Took, timed
 from _store.floors import FloorEngine, pread
@@ -14,11 +16,22 @@ from _store.vault import UnavailableError
 
 try:
     from seqvault.vault import block
-    from seqvault.vault.kernels.zstd import ZSTD_decompressDCtx
-    from seqvault.vault.scratch import Scratch
+    from seqvault.vault.damage import BlockDamage
+    from seqvault.vault.kernels.zstd import LIBRARY
     from seqvault.vault.zstd import PlainPlanes
 except ImportError as error:
     raise UnavailableError(f"this SeqVault has no zstd tier: {error}") from error
+
+# ZSTD_d_format = ZSTD_f_zstd1_magicless, as SeqVault writes frames.
+_FORMAT, _MAGICLESS = 1000, 1
+
+# The library SeqVault decompresses with, by the same way: an address, no wrapper.
+llvmlite.binding.add_symbol(
+    "floor_decompress", ctypes.cast(LIBRARY.ZSTD_decompressDCtx, ctypes.c_void_p).value
+)
+decompress = types.ExternalFunction("floor_decompress", types.uint64(*[types.uint64] * 5))
+LIBRARY.ZSTD_createDCtx.restype = ctypes.c_void_p
+LIBRARY.ZSTD_DCtx_setParameter.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
 
 
 @njit(nogil=True)
@@ -32,7 +45,7 @@ def _read_and_decompress(extents, into, frames, context, out):
         done += uint64(extents[i, 2])
     at = out
     for i in range(frames.shape[0]):
-        got = ZSTD_decompressDCtx(context, at, frames[i, 2], into + frames[i, 0], frames[i, 1])
+        got = decompress(context, at, frames[i, 2], into + frames[i, 0], frames[i, 1])
         if got != frames[i, 2]:
             return -2
         at += frames[i, 2]
@@ -51,14 +64,20 @@ class _Recorder(PlainPlanes):
 
 
 def frames_of(schema: Any, data: bytes) -> list[tuple[int, int, int]]:
-    """(place, bytes, content) of every zstd frame in one block."""
+    """(place, bytes, content) of every zstd frame in one block.
+
+    None of a block that needs a trained dictionary: such blocks are short, and leaving them out only lowers
+    the floor.
+    """
     array = np.frombuffer(data, "u1")
     recorder = _Recorder()
     recorder.frames = []
-    with patch.object(block, "PlainPlanes", lambda: recorder):
-        rows = block.read_header(array).rows
-        block.decode_block_plain(schema, array, 0, 0, rows, schema.names)
-    found, at = {}, 0
+    try:
+        with patch.object(block, "PlainPlanes", lambda *_: recorder):
+            block.decode_block_plain(schema, array, 0, 0, block.read_header(array).rows, schema.names)
+    except BlockDamage:
+        return []
+    found = {}
     for frame, count in recorder.frames:
         at = data.find(frame)
         found[at] = (at, len(frame), count)
@@ -71,13 +90,14 @@ class ZstdFloorEngine(FloorEngine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._scratch = Scratch()
+        self._context = np.uint64(LIBRARY.ZSTD_createDCtx())
+        LIBRARY.ZSTD_DCtx_setParameter(int(self._context), _FORMAT, _MAGICLESS)
         self._frames: dict[tuple[int, int], np.ndarray] = {}
 
     def read(self, user: int, n: int) -> Took:
         """See Engine.read."""
         extents, frames = self._planned(user, n), self._framed(user, n)
-        into, out, context = np.uint64(self._at), np.uint64(self._out.ctypes.data), self._scratch.context[0]
+        into, out, context = np.uint64(self._at), np.uint64(self._out.ctypes.data), self._context
         took = timed(lambda: _read_and_decompress(extents, into, frames, context, out))
         if took.rows < 0:
             raise OSError(f"{self.name}: user {user}, error {took.rows}")
