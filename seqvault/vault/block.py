@@ -42,13 +42,21 @@ from seqvault.vault.damage import (
     NO_DICTIONARY,
     BlockDamage,
 )
-from seqvault.vault.dictionary import Dictionary
+from seqvault.vault.dictionary import TRAINED_ROWS, Dictionary
 from seqvault.vault.hash64 import hash64
-from seqvault.vault.items import words_of
+from seqvault.vault.items import ItemTable, words_of
 from seqvault.vault.words import Words
 from seqvault.vault.zstd import PlainPlanes
 
-__all__ = ["MAGIC", "MAX_ROWS", "BlockHeader", "decode_block_plain", "encode_blocks_plain", "read_header"]
+__all__ = [
+    "MAGIC",
+    "MAX_ROWS",
+    "BlockHeader",
+    "decode_block_plain",
+    "encode_blocks_plain",
+    "plan_columns",
+    "read_header",
+]
 
 # Ranks and positions inside a block are two bytes.
 MAX_ROWS = 1 << 16
@@ -161,7 +169,7 @@ class _Sections:
     ) -> None:
         self._block = block
         self._rows = rows
-        planes = PlainPlanes(dictionary.trained if dictionary else ())
+        planes = PlainPlanes(dictionary.trained if dictionary and rows[0] < TRAINED_ROWS else ())
         items = dictionary.items if dictionary else None
         self._source = Source(header.last_s, self._coded, planes, items)
         begin = HEAD.size + 4 * header.columns
@@ -191,19 +199,20 @@ class _Writer:
     def __init__(
         self, schema: HistorySchema, schema_id: int, compressed: bool, dictionary: Dictionary | None
     ) -> None:
-        self._hints = [column.codec for column in schema.columns]
+        self._schema = schema
         self._schema_id = schema_id
         self._dictionary_id = dictionary.id if dictionary else 0
-        trained = dictionary.trained if dictionary else ()
-        self._planes = PlainPlanes(trained) if compressed else None
+        self._planes = PlainPlanes() if compressed else None
+        self._trained_planes = PlainPlanes(dictionary.trained) if compressed and dictionary else self._planes
         self._items = dictionary.items if dictionary else None
 
     def block(self, user: int, start: int, columns: Sequence[Array]) -> bytes:
         """The bytes of one block."""
         times = columns[0]
         first_s, last_s = int(times[0]), int(times[-1])
-        chosen = self._choose(columns)
-        sections = [section(found, i, last_s, self._planes).tobytes() for i, found in enumerate(chosen)]
+        chosen = plan_columns(self._schema, columns, self._items)
+        planes = self._trained_planes if len(times) < TRAINED_ROWS else self._planes
+        sections = [section(found, i, last_s, planes).tobytes() for i, found in enumerate(chosen)]
         body = struct.pack(f"<{len(sections)}I", *map(len, sections)) + b"".join(sections)
         body += b"\0" * (-len(body) % 8)
         seed = MAGIC + struct.pack("<I", HEAD.size + len(body))
@@ -220,30 +229,33 @@ class _Writer:
         body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
         return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body
 
-    def _choose(self, columns: Sequence[Array]) -> list[Candidate]:
-        """The cheapest way for each column: first on its own, then as a function of one dictionary's ranks."""
-        values = [words_of(column) for column in columns]
-        signed = [column.dtype.kind == "i" for column in columns]
-        found = [best(values[i], signed[i], self._hints[i], i == 0) for i in range(len(values))]
-        entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
-        parent = int(np.argmax(entries))
-        items = self._items
-        if items and entries[items.key]:
-            own = numbered(found[items.key], values[items.key], values[items.attribute], items)
-            if own:
-                parent = items.key
-                found[parent] = own
-        if found[parent].codec != DICT:
-            return found
-        ranks = found[parent].streams[1].astype("i8")
-        for i in range(1, len(found)):
-            if i == parent or self._hints[i] != "auto":
-                continue
-            other = None
-            if items and i == items.attribute and found[parent].tables:
-                other = from_items(found[parent], values[i], parent, items)
-            elif 1 < len(found[parent].streams[0]) < len(ranks):
-                other = derived(values[i], signed[i], parent, ranks, len(found[parent].streams[0]))
-            if other is not None and other.bits < found[i].bits:
-                found[i] = other
+
+def plan_columns(
+    schema: HistorySchema, columns: Sequence[Array], items: ItemTable | None = None, follow: bool = True
+) -> list[Candidate]:
+    """The cheapest way for each column of a block: on its own or, to follow, from one dictionary's ranks."""
+    hints = [column.codec for column in schema.columns]
+    values = [words_of(column) for column in columns]
+    signed = [column.dtype.kind == "i" for column in columns]
+    found = [best(values[i], signed[i], hints[i], i == 0) for i in range(len(values))]
+    entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
+    parent = int(np.argmax(entries))
+    if items and entries[items.key]:
+        own = numbered(found[items.key], values[items.key], values[items.attribute], items)
+        if own:
+            parent = items.key
+            found[parent] = own
+    if found[parent].codec != DICT or not follow:
         return found
+    ranks, distinct = found[parent].streams[1].astype("i8"), len(found[parent].streams[0])
+    for i in range(1, len(found)):
+        if i == parent or hints[i] != "auto":
+            continue
+        other = None
+        if items and i == items.attribute and found[parent].tables:
+            other = from_items(found[parent], values[i], parent, items)
+        elif 1 < distinct < len(ranks):
+            other = derived(values[i], signed[i], parent, ranks, distinct)
+        if other is not None and other.bits < found[i].bits:
+            found[i] = other
+    return found

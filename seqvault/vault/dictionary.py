@@ -27,7 +27,10 @@ from seqvault.vault.hash64 import hash64
 from seqvault.vault.items import ItemTable, words_of
 from seqvault.vault.words import Words
 
-__all__ = ["Dictionary"]
+__all__ = ["TRAINED_ROWS", "Dictionary"]
+
+# Blocks of fewer rows are compressed with trained dictionaries: larger ones are no smaller for them.
+TRAINED_ROWS = 1024
 
 _MAGIC, _VERSION = b"SVD1", 1
 _HEAD = struct.Struct("<4sIQQIIIii2s2sQ")

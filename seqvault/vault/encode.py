@@ -47,11 +47,11 @@ class _Contexts:
         own = [_context(dictionary) for dictionary in trained if dictionary] + [_context(b"")]
         weakref.finalize(self, _free, own)
         made = iter(own)
-        # (address, whether trained) of every kind.
-        self.planes = np.array([(own[-1], 0)] * kinds, "u8")
+        # (address, whether trained) of every kind; the same again, with those that have a dictionary.
+        self.planes = np.array([(own[-1], 0)] * (2 * kinds), "u8")
         for kind, dictionary in enumerate(trained[:kinds]):
             if dictionary:
-                self.planes[kind] = next(made), 1
+                self.planes[kinds + kind] = next(made), 1
 
 
 def _context(dictionary: bytes) -> int:
@@ -98,7 +98,7 @@ class _Scratch(threading.local):
     def planes(self, trained: tuple[bytes, ...], columns: int) -> int:
         """Address of the compression contexts of these dictionaries; they are kept until others are asked for."""
         contexts = self._contexts
-        if contexts is None or contexts.trained is not trained or len(contexts.planes) < 2 * columns:
+        if contexts is None or contexts.trained is not trained or len(contexts.planes) != 4 * columns:
             contexts = self._contexts = _Contexts(trained, 2 * columns)
         return contexts.planes.ctypes.data
 

@@ -1,7 +1,8 @@
 """Columns, decoded: the compiled twin of seqvault/vault/codec.py.
 
 A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs besides:
-(address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0).
+(address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0; whether the
+block is small enough for trained dictionaries, 1 or 0).
 """
 
 import numpy as np
@@ -52,7 +53,7 @@ _TRAINED, _TRAINED_AT, _ITEMS, _VALUES, _VALUE_BYTES, _ATTRIBUTES, _ATTRIBUTE_BY
 @njit
 def _trained(source, kind):  # type: ignore[no-untyped-def]
     """Address of the trained dictionary for a kind of stream, 0 for none."""
-    if source[2] == _U0:
+    if source[2] == _U0 or not source[3]:
         return _U0
     record = view8(source[2], RECORD_WORDS)
     return view8(record[_TRAINED_AT], kind + _U1)[kind] if kind < record[_TRAINED] else _U0

@@ -19,6 +19,7 @@ from seqvault.vault.damage import (
     NO_DICTIONARY,
     OK,
 )
+from seqvault.vault.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.columns import (
     RECORD_WORDS,
     read_derived,
@@ -119,7 +120,8 @@ def _decode(place, size, first, last, column, to, width, held, source):  # type:
         return _BAD_COLUMN, held
     block, count, work = view8(place, _HEAD >> _U3), last - first, source[0]
     rows, last_s, head = block[_ROWS] & _LOW32, block[_LAST], word(section[0])
-    if head & _ANY_ITEMS and source[2] == _U0:
+    # Without a dictionary there are no items; an attribute has a parent.
+    if (head & _ANY_ITEMS and source[2] == _U0) or (head & _FROM_ITEMS and not head >> _PARENT):
         return _BAD_COLUMN, held
     if head >> _PARENT:
         code, held = _hold(place, size, first, last, (head >> _PARENT) - _U1, held, source)
@@ -156,14 +158,16 @@ def _decode(place, size, first, last, column, to, width, held, source):  # type:
 
 
 @njit
-def _source(context, work, identity):  # type: ignore[no-untyped-def]
+def _source(context, work, rows, identity):  # type: ignore[no-untyped-def]
     """What columns are decoded with, and whether the dictionary of this id, 0 for none, is there."""
     record = _U0
     for k in range(context[_U1]):
         at = np.uint64(2) + np.uint64(k) * np.uint64(RECORD_WORDS)
         if context[at] == identity:
             record = np.uint64(context.ctypes.data) + _U8 * at
-    return (np.uint64(work.ctypes.data), context[_U0], record), identity == _U0 or record != _U0
+    small = np.uint64(rows < np.uint64(TRAINED_ROWS))
+    source = (np.uint64(work.ctypes.data), context[_U0], record, small)
+    return source, identity == _U0 or record != _U0
 
 
 @kernel("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)")
@@ -220,7 +224,7 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     if first == last:
         return OK
     place = np.uint64(data.ctypes.data) + at
-    source, complete = _source(context, work, head[_COLUMNS] >> _U32)
+    source, complete = _source(context, work, rows, head[_COLUMNS] >> _U32)
     if not complete:
         return NO_DICTIONARY
     held = (_NO_COLUMN, _U0, _U0)

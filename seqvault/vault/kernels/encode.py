@@ -6,6 +6,7 @@ from numba import njit
 from seqvault.schema import CODECS
 from seqvault.vault import codec
 from seqvault.vault.block import HEAD, MAGIC
+from seqvault.vault.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.choose import BASE, BITS, CODEC, COUNT, ENTRIES, PLAN_WORDS, best, derived
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
@@ -156,6 +157,9 @@ def _encode(user, start, columns, begin, rows, ids, out, at, plans, given):  # t
     parent, tables = _choose(columns, begin, rows, plans, given)
     times = row(given[_ROOM], _own(0), rows)
     first_s, last_s = times[_U0], times[rows - _U1]
+    if given[_PLANES] and rows < np.uint64(TRAINED_ROWS):
+        # Behind the contexts of all kinds of streams there are those with trained dictionaries.
+        given = (given[_ROOM], given[_WORK], given[_PLANES] + _U2 * count * _U16, given[_TABLE])
     to = address + _HEAD + _U4 * count
     for c in range(count):
         before = to
