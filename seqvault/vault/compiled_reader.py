@@ -14,7 +14,8 @@ import numpy as np
 from seqvault.query import FIRST_S, NO_LIMIT, Query
 from seqvault.schema import Array, HistorySchema
 from seqvault.store import HistoryBatch
-from seqvault.vault.damage import damage
+from seqvault.vault.damage import NO_DICTIONARY, damage
+from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.index import Index
 from seqvault.vault.kernels import contexts as c
 from seqvault.vault.kernels.decode import MISSING
@@ -39,6 +40,22 @@ class _Choice(NamedTuple):
     ask: Array
     row_bytes: int
     outputs: tuple[tuple[str, np.dtype[np.generic], int], ...]
+
+
+class _Thread:
+    """What one thread reads with; alive as long as any of its reads, for `words` are addresses.
+
+    Args:
+        store: the reader's packed context.
+        scratch: the thread's own.
+    """
+
+    def __init__(self, store: Array, scratch: Scratch) -> None:
+        self._alive = store, scratch
+        self.words = np.zeros(c.THREAD_WORDS, "u8")
+        self.words[c.STORE] = store.ctypes.data
+        self.words[c.WORK], self.words[c.WORK_SIZE] = scratch.work.ctypes.data, scratch.work.size
+        self.words[c.DECODER], self.words[c.DECODER_SIZE] = scratch.context.ctypes.data, scratch.context.size
 
 
 class Reader:
@@ -69,6 +86,7 @@ class Reader:
         self._slots = Slots()
         self._choices: dict[tuple[str, ...], _Choice] = {}
         self._threads = threading.local()
+        self._dictionaries: tuple[Dictionary, ...] = ()
         self._store = np.zeros(c.STORE_WORDS, "u8")
         self._store[c.LOCK] = lock.address
         self._store[c.COLUMNS] = len(schema.columns)
@@ -130,6 +148,12 @@ class Reader:
         self._store[c.SCHEMAS] = len(rows)
         self._store[c.SCHEMA_TABLE] = self._schemas[-1].ctypes.data
 
+    def set_dictionaries(self, dictionaries: Sequence[Dictionary]) -> None:
+        """The dictionaries that blocks may need. In an exclusive section, before the first such block."""
+        self._dictionaries = tuple(dictionaries)
+        # Every thread makes its context anew; reads that have begun keep the one they have.
+        self._threads = threading.local()
+
     def add(self, slot: int, fd: int, path: Path) -> None:
         """Let blocks of an open segment be read. In an exclusive section."""
         self._slots.add(slot, fd, path)
@@ -153,15 +177,15 @@ class Reader:
         whole = isinstance(end_s, int)
         if not (whole and start_s == FIRST_S and scenes is None and actions is None and distinct is None):
             ask, kept = self._ask(choice, query)
-        try:
-            thread = self._threads.words
-        except AttributeError:
-            thread = self._thread()
         rows = min(n * len(users), _GUESS_BYTES // row_bytes)
         offsets = np.empty(len(users) + 1, _I8)
         while True:
+            try:
+                thread = self._threads.own
+            except AttributeError:
+                thread = self._own()
             out = np.empty(rows * row_bytes, _U1)
-            found = read(thread, ask, users, offsets, out, n, end_s if whole else 0)
+            found = read(thread.words, ask, users, offsets, out, n, end_s if whole else 0)
             if found >= 0:
                 break
             rows = self._overcome(found, thread, rows)
@@ -175,14 +199,16 @@ class Reader:
             columns = {name: np.ndarray(found, dtype, out, rows * before) for name, dtype, before in outputs}
         return HistoryBatch(users, offsets, columns)
 
-    def _overcome(self, found: int, thread: Array, rows: int) -> int:
+    def _overcome(self, found: int, thread: "_Thread", rows: int) -> int:
         """Rows to have room for in the next attempt. Raises DamagedDataError for what no attempt changes."""
         if found == c.BUSY:
             self._lock.wait()
             return rows
         if found == c.NO_ROOM:
-            return int(thread[c.REPORT])
-        code, user, slot, offset, size, start, count = thread[c.REPORT :].tolist()
+            return int(thread.words[c.REPORT])
+        code, user, slot, offset, size, start, count = thread.words[c.REPORT : c.CALL].tolist()
+        if code == NO_DICTIONARY and getattr(self._threads, "own", None) is not thread:
+            return rows
         if code == c.NOT_OPEN:
             raise self._slots.closed(slot)
         if code == c.CUT_SHORT:
@@ -190,15 +216,10 @@ class Reader:
         wrong = "was written under an unknown schema" if code == c.UNKNOWN_SCHEMA else damage(code)
         raise self._slots.damaged(slot, offset, user, start, count, wrong)
 
-    def _thread(self) -> Array:
-        """This thread's context."""
-        scratch = Scratch()
-        words = np.zeros(c.THREAD_WORDS, "u8")
-        words[c.STORE] = self._store.ctypes.data
-        words[c.WORK], words[c.WORK_SIZE] = scratch.work.ctypes.data, scratch.work.size
-        words[c.DECODER], words[c.DECODER_SIZE] = scratch.context.ctypes.data, scratch.context.size
-        self._threads.scratch, self._threads.words = scratch, words
-        return words
+    def _own(self) -> "_Thread":
+        """This thread's context, made now."""
+        self._threads.own = own = _Thread(self._store, Scratch(self._dictionaries))
+        return own
 
     def _choose(self, names: tuple[str, ...]) -> _Choice:
         """Pack a choice of columns; choices are few and kept."""

@@ -12,7 +12,7 @@ from numba import njit, types
 
 from seqvault.vault.damage import OK
 from seqvault.vault.kernels import contexts as c
-from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.compiled import kernel, symbol
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
 from seqvault.vault.kernels.locks import BUSY, end, enter, leave
 from seqvault.vault.kernels.look import copy_tails, find_users, plan_users
@@ -121,12 +121,31 @@ def _want_outputs(wanted, task, places):  # type: ignore[no-untyped-def]
         _want(wanted, output, store, places, ask[item], capacity * ask[item + _U2])
 
 
+@symbol("i8(u8, u8, u8, u8)")
+def _decode_at(thread, data, block, wanted):  # type: ignore[no-untyped-def]
+    """decode_rows, its arguments by address: what calls it is compiled without it."""
+    own = view8(thread, c.THREAD_WORDS)
+    work, decoder = bytes_at(own[c.WORK], own[c.WORK_SIZE]), view8(own[c.DECODER], own[c.DECODER_SIZE])
+    call = own[c.CALL :]
+    at, first, last, count, row = call[0], call[1], call[2], call[3], call[6]
+    size = view8(block, c.SLOT)[c.SIZE]
+    outputs = view8(wanted, count * _U4).reshape((count, _U4))
+    out = bytes_at(call[4], call[5])
+    return decode_rows(bytes_at(data, at + size), at, size, first, last, outputs, out, row, work, decoder)
+
+
 @njit
 def _decode(thread, data, at, block, rows, wanted, out, row):  # type: ignore[no-untyped-def]
     """Rows (first, last) of a block's wanted columns into rows row.. of `out`."""
-    work = bytes_at(thread[c.WORK], thread[c.WORK_SIZE])
-    decoder = view8(thread[c.DECODER], thread[c.DECODER_SIZE])
-    return decode_rows(data, at, block[c.SIZE], rows[0], rows[1], wanted, out, row, work, decoder)
+    call = thread[c.CALL :]
+    call[0], call[1], call[2], call[3] = at, rows[0], rows[1], np.uint64(len(wanted))
+    call[4], call[5], call[6] = np.uint64(out.ctypes.data), np.uint64(out.size), row
+    return _decode_at(
+        np.uint64(thread.ctypes.data),
+        np.uint64(data.ctypes.data),
+        np.uint64(block.ctypes.data),
+        np.uint64(wanted.ctypes.data),
+    )
 
 
 @njit

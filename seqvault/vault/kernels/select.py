@@ -35,6 +35,19 @@ def _load(address, width):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _among(codes, value):  # type: ignore[no-untyped-def]
+    """Whether sorted codes hold a value."""
+    low, high = _U0, np.uint64(codes.size)
+    while low < high:
+        middle = (low + high) >> _U1
+        if codes[middle] < value:
+            low = middle + _U1
+        else:
+            high = middle
+    return low < np.uint64(codes.size) and codes[low] == value
+
+
+@njit
 def mark(store, ask, base, rows, keep):  # type: ignore[no-untyped-def]
     """keep[i] = 1 where row i of the columns at `base` passes all filters."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
@@ -53,9 +66,7 @@ def mark(store, ask, base, rows, keep):  # type: ignore[no-untyped-def]
                 keep[i] &= table[values[i]]
         else:
             for i in range(rows):
-                value = _load(address + i * width, width)
-                place = np.searchsorted(codes, value)
-                if place == codes.size or codes[place] != value:
+                if not _among(codes, _load(address + i * width, width)):
                     keep[i] = 0
 
 

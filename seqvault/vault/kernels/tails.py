@@ -31,7 +31,6 @@ _U0, _U1, _U2, _U3, _U4, _U8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8))
 _U32, _LOW32 = np.uint64(32), np.uint64(0xFFFFFFFF)
 _WIDTH = np.uint64(TABLE_WIDTH)
 _LEAST_CAPACITY = np.uint64(8)
-_FEW = 24
 
 
 @njit
@@ -169,17 +168,41 @@ def _place_column(values, width, before, places, chunks):  # type: ignore[no-unt
 
 @njit
 def _ranked(times, count):  # type: ignore[no-untyped-def]
-    """Positions of signed times in stable ascending order."""
-    if count > _FEW:
-        return np.argsort(times, kind="mergesort")
-    order = np.empty(count, np.int64)
+    """Positions of signed times in stable ascending order: runs of 1, 2, 4, ... merged.
+
+    numpy's own sort takes numba five seconds to compile.
+    """
+    order, other = np.empty(count, np.uint64), np.empty(count, np.uint64)
     for i in range(count):
-        k = i
-        while k > 0 and times[order[k - 1]] > times[i]:
-            order[k] = order[k - 1]
-            k -= 1
-        order[k] = i
+        order[i] = i
+    length = _U1
+    while length < count:
+        for begin in range(_U0, count, _U2 * length):
+            middle, end = min(begin + length, count), min(begin + _U2 * length, count)
+            left, right = begin, middle
+            for goal in range(begin, end):
+                if left < middle and (right == end or times[order[left]] <= times[order[right]]):
+                    other[goal] = order[left]
+                    left += _U1
+                else:
+                    other[goal] = order[right]
+                    right += _U1
+        order, other = other, order
+        length *= _U2
     return order
+
+
+@njit
+def _above(times, count, bound):  # type: ignore[no-untyped-def]
+    """How many of the first sorted times are at most the bound."""
+    low, high = _U0, count
+    while low < high:
+        middle = (low + high) >> _U1
+        if times[middle] <= bound:
+            low = middle + _U1
+        else:
+            high = middle
+    return low
 
 
 @njit
@@ -190,10 +213,10 @@ def _order(table, layout, at):  # type: ignore[no-untyped-def]
     table[at + _U3] = _U0
     late = rows - kept
     times = view8(chunk, rows).view(np.int64)
-    order = _ranked(times[kept:rows], np.int64(late))
+    order = _ranked(times[kept:rows], late)
     goal = np.empty(late, np.uint64)
     for k in range(late):
-        goal[k] = np.searchsorted(times[:kept], times[kept + np.uint64(order[k])], side="right")
+        goal[k] = _above(times, kept, times[kept + order[k]])
     scratch = np.empty(late * _U8, np.uint8)
     for column in range(np.uint64(len(layout))):
         width = layout[column, 0]
@@ -206,7 +229,7 @@ def _merge(base, width, kept, order, goal, scratch):  # type: ignore[no-untyped-
     """Move row kept + order[k] of a column before row goal[k] of the first `kept`, for all k at once."""
     late = np.uint64(goal.size)
     for k in range(late):
-        memmove(scratch + k * width, base + (kept + np.uint64(order[k])) * width, width)
+        memmove(scratch + k * width, base + (kept + order[k]) * width, width)
     end = kept
     for i in range(late):
         k = late - _U1 - i
