@@ -91,6 +91,7 @@ def costs(rocks: Rocks | None, made: Path, stream: Path, size: Size) -> list[dic
     rng = np.random.default_rng(SEED)
     if rocks is None:
         rows.append({"measure": "write", "engine": "A", "value": None, "reason": missing()})
+    vault_write(made / "warm-up", stream, 10 * BATCH)
     for turn in range(ROUNDS):
         for engine in rng.permutation(["packed"] + (["A"] if rocks is not None else [])):
             folder = made / f"write-{engine}-{turn}"

@@ -55,13 +55,13 @@ def write_stream(users: np.ndarray, columns: dict[str, np.ndarray], folder: Path
 
 
 def read_stream(folder: Path) -> tuple[Histories, np.ndarray]:
-    """What write_stream wrote, mapped: the columns in order of arrival, and the user of each row."""
+    """What write_stream wrote: the columns in order of arrival, and the user of each row."""
     dtypes = {"time_s": "i8", "category": "u2", "action": "u1", "dwell_s": "u2"}
     rows = (folder / "user").stat().st_size // 8
     dtypes["item_id"] = f"u{(folder / 'item_id').stat().st_size // rows}"
     order = ("time_s", "item_id", "category", "action", "dwell_s")
-    columns = {name: np.memmap(folder / name, dtypes[name], "r") for name in order}
-    return Histories(np.zeros(0, "u8"), np.zeros(1, "i8"), columns), np.memmap(folder / "user", "u8", "r")
+    columns = {name: np.fromfile(folder / name, dtypes[name]) for name in order}
+    return Histories(np.zeros(0, "u8"), np.zeros(1, "i8"), columns), np.fromfile(folder / "user", "u8")
 
 
 def digest(columns: dict[str, np.ndarray]) -> int:
