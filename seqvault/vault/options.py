@@ -1,7 +1,7 @@
 """What a SeqVault can be told when it is opened, checked."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seqvault.errors import StoreError
 
@@ -11,6 +11,15 @@ CODECS = ("packed", "zstd", "zstd+dictionary")
 DURABILITIES = ("sync", "async")
 # Positions inside a block are two bytes.
 _MOST_ROWS = 1 << 16
+
+
+def _plain() -> bool:
+    """Whether numpy alone serves stores: the environment asks for it, or compiled code cannot be trusted."""
+    if os.environ.get("SEQVAULT_PLAIN", "") not in ("", "0"):
+        return True
+    from seqvault.vault.selftest import trusted
+
+    return not trusted()
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Options:
     flush_interval_s: float = 0.005
     flush_rows: int = 1000
     background: bool = True
+    plain: bool = field(default_factory=_plain)
 
     def __post_init__(self) -> None:
         self._one_of("codec", CODECS)
@@ -39,11 +49,6 @@ class Options:
         for name in ("staleness_s", "flush_interval_s"):
             if not getattr(self, name) >= 0:
                 raise StoreError(f"{name}={getattr(self, name)}: expected 0 s or more")
-
-    @property
-    def plain(self) -> bool:
-        """Whether numpy alone serves the store, because the environment asks for it."""
-        return os.environ.get("SEQVAULT_PLAIN", "") not in ("", "0")
 
     def _one_of(self, name: str, allowed: tuple[str, ...]) -> None:
         if getattr(self, name) not in allowed:

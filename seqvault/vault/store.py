@@ -91,10 +91,10 @@ class SeqVault:
             flush_rows=flush_rows,
             background=background,
         )
-        self._path = Path(path)
+        self.path = Path(path)
         asked = Asked(schema, None if sequences is None else tuple(sequences))
         self._access = (
-            ReadOnly(self._path, asked, options) if read_only else Writable(self._path, asked, options)
+            ReadOnly(self.path, asked, options) if read_only else Writable(self.path, asked, options)
         )
         self._closed = False
 
@@ -210,7 +210,7 @@ class SeqVault:
             StoreError: the folder is not empty.
             StoreFullError: no space.
         """
-        snapshot(self._path, Path(folder), self._open().state.records)
+        snapshot(self.path, Path(folder), self._open().state.records)
 
     def read_last(
         self,
@@ -288,12 +288,12 @@ class SeqVault:
         bytes_on_disk, live_bytes, index_bytes and tail_bytes (DRAM), durable_sequence, generation of the
         manifest, replayed_records, torn_bytes (cut off the log at open), plain (1 without compiled code).
         """
-        return stats(self._path, self._open())
+        return stats(self.path, self._open())
 
     def check(self) -> Report:
         """Verify every file and block of the store; says what is damaged, what it means, how to mend it."""
         self._open()
-        return check_store(self._path)
+        return check_store(self.path)
 
     def close(self) -> None:
         """See HistoryStore.close. Tails stay in the log and are replayed at the next open."""
@@ -324,7 +324,7 @@ class SeqVault:
 
     def _table(self, sequence: str | None) -> Table:
         if self._closed:
-            raise StoreClosedError(f"{self._path} is closed: open it again")
+            raise StoreClosedError(f"{self.path} is closed: open it again")
         tables = self._access.current().tables
         if sequence is None:
             return tables[0]
@@ -332,16 +332,16 @@ class SeqVault:
             if table.name == sequence:
                 return table
         raise SchemaError(
-            f"{self._path} has no sequence {sequence!r}: expected one of {[table.name for table in tables]}"
+            f"{self.path} has no sequence {sequence!r}: expected one of {[table.name for table in tables]}"
         )
 
     def _open(self) -> ReadOnly | Writable:
         if self._closed:
-            raise StoreClosedError(f"{self._path} is closed: open it again")
+            raise StoreClosedError(f"{self.path} is closed: open it again")
         return self._access
 
     def _writable(self) -> Writable:
         access = self._open()
         if not isinstance(access, Writable):
-            raise StoreReadOnlyError(f"{self._path} is open read-only: open it with read_only=False")
+            raise StoreReadOnlyError(f"{self.path} is open read-only: open it with read_only=False")
         return access
