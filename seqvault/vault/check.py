@@ -5,7 +5,7 @@ new manifest came meanwhile.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ import numpy as np
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array
 from seqvault.vault.blockcheck import damaged_blocks
+from seqvault.vault.damage import BlockDamage
+from seqvault.vault.dictionary import Dictionary
+from seqvault.vault.files import read_file
+from seqvault.vault.format1 import is_format1, read_format1
 from seqvault.vault.manifest import (
     NAME,
     Manifest,
     SequenceState,
+    dictionary_name,
     log_name,
     read_manifest,
     segment_name,
@@ -34,7 +39,7 @@ __all__ = ["Checked", "Finding", "Report", "check_store"]
 _TRIES = 5
 _DATA = re.compile(r"\w+-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
 
-_SEGMENT = "Segments never change: copy {name} from any snapshot or backup that has it, then check again."
+_SEGMENT = "Such files never change: copy {name} from any snapshot or backup that has it, then check again."
 _SALVAGE = (
     " Without one: `laser-ab store dump {folder} --skip-damaged --out FILE` saves the other users, and "
     "delete_user({user}) gives up this one."
@@ -141,17 +146,34 @@ class _Check:
 
     def run(self) -> Report:
         """The pass."""
-        manifest = self._manifest()
+        manifest = None if self._format1() else self._manifest()
         if manifest is None:
             return self._report
         self._report.generation = manifest.generation
         self._total = len(manifest.files())
+        self._dictionaries = frozenset(id_ for n in manifest.dictionaries for id_ in self._dictionary(n))
         for state in manifest.sequences:
-            self._sequence(state, manifest)
+            self._sequence(state)
         self._logs(manifest)
         self._told(self._total, self._total)
         self._surroundings(manifest)
         return self._report
+
+    def _format1(self) -> bool:
+        """Whether the store is of format 1, which is read as a whole or not at all."""
+        if not self._path.is_dir() or not is_format1(self._path):
+            return False
+        try:
+            for _ in read_format1(self._path).portions():
+                pass
+        except StoreError as error:
+            readable = "nothing: stores of format 1 open as a whole"
+            self._find(NAME, None, str(error), readable, _TOGETHER)
+            return True
+        for file in sorted(self._path.iterdir()):
+            self._intact(file.name, "format 1")
+        self._report.notes.append("the store is of format 1; opening it for writing converts it")
+        return True
 
     def _manifest(self) -> Manifest | None:
         if not self._path.is_dir():
@@ -177,7 +199,22 @@ class _Check:
         self._intact(NAME, f"generation {manifest.generation}")
         return manifest
 
-    def _sequence(self, state: SequenceState, manifest: Manifest) -> None:
+    def _dictionary(self, number: int) -> Iterator[int]:
+        """The id of a dictionary, when it is intact."""
+        self._told(self._done, self._total)
+        name = dictionary_name(number)
+        try:
+            found = Dictionary.from_bytes(read_file(self._path / name))
+        except (FileNotFoundError, StoreError, BlockDamage) as error:
+            readable = "all but the blocks written with it; the store does not open without it"
+            self._find(name, None, f"it does not load: {error}", readable, _SEGMENT.format(name=name))
+            return
+        items = 0 if found.items is None else len(found.items.values)
+        self._intact(name, f"{sum(map(bool, found.trained))} trained dictionaries, {items:,} items")
+        self._done += 1
+        yield found.id
+
+    def _sequence(self, state: SequenceState) -> None:
         """The segments of one sequence: first their footers, which say what is live, then the blocks."""
         opened: list[Segment] = []
         footers: list[Array] = []

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.vault import files
+from seqvault.vault.format1 import is_format1
 from seqvault.vault.manifest import Manifest, log_name, read_manifest, write_manifest
 from seqvault.vault.points import point
 from seqvault.vault.record import Records
@@ -26,6 +27,8 @@ def snapshot(folder: Path, target: Path, records: Records) -> None:
         StoreFullError: no space; what was made is left.
         DamagedDataError: the store is damaged.
     """
+    if is_format1(folder):
+        raise StoreError(f"{folder} is of format 1: open it once for writing, which converts it")
     files.make_folder(target)
     if any(target.iterdir()):
         raise StoreError(f"{target} is not empty: name a folder that is, or does not exist yet")
