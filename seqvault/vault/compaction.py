@@ -81,7 +81,7 @@ class Compactor:
             StoreFullError: no space; nothing changed.
             DamagedDataError: a block fails its checksum; nothing changed.
         """
-        with self._turn:
+        with self._turn, self._writer.noting_failure():
             self._writer.check_writable()
             for table in self._state.tables:
                 segments = self._segments(table)
@@ -96,7 +96,7 @@ class Compactor:
 
     def merge(self) -> None:
         """Copy all live blocks of each sequence into one segment. Raises as `step`."""
-        with self._turn:
+        with self._turn, self._writer.noting_failure():
             self._writer.check_writable()
             for table in self._state.tables:
                 segments = self._segments(table)
@@ -105,7 +105,7 @@ class Compactor:
 
     def full(self) -> None:
         """Write every history anew: full blocks, nothing expired, nothing deleted. Raises as `step`."""
-        with self._turn, self._writer.mutex:
+        with self._turn, self._writer.mutex, self._writer.noting_failure():
             self._writer.seal()
             rewrite_all(self._writer)
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.damage import damage
+from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.encode import encode_blocks
 from seqvault.vault.entries import ENTRY
 from seqvault.vault.kernels import tiers as kernel
 from seqvault.vault.kernels.decode import MISSING
 from seqvault.vault.kernels.rewrite import CANNOT_READ, fetch_blocks, verify_blocks
-from seqvault.vault.rewrite import READ_BYTES, Segments, empty_columns, refuse
+from seqvault.vault.rewrite import READ_BYTES, Segments, chosen, empty_columns, refuse
 from seqvault.vault.scratch import Scratch
 from seqvault.vault.tiers import columns
 
@@ -27,13 +28,20 @@ class CompiledBlocks:
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
+        self._dictionaries: Sequence[Dictionary] = ()
         self._scratch = Scratch()
+
+    def use(self, dictionaries: Sequence[Dictionary]) -> None:
+        """See Blocks.use."""
+        self._dictionaries = dictionaries
+        self._scratch = Scratch(dictionaries)
 
     def encode(
         self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
     ) -> tuple[Array, Array]:
         """See Blocks.encode."""
-        return encode_blocks(schema, users, starts, bounds, columns, codec=self._codec)
+        codec, dictionary = chosen(self._codec, schema, self._dictionaries)
+        return encode_blocks(schema, users, starts, bounds, columns, codec=codec, dictionary=dictionary)
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
         """See Blocks.kept."""

@@ -1,17 +1,24 @@
 """Full compaction: every history written anew, in blocks as large as its age allows, without dead rows."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from seqvault.errors import StoreError
 from seqvault.schema import Array
+from seqvault.vault.dictionaries import write_dictionary
+from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.files import SyncFailedError, remove
-from seqvault.vault.manifest import Manifest
+from seqvault.vault.manifest import Manifest, dictionary_name
+from seqvault.vault.options import DICTIONARY_CODEC
 from seqvault.vault.points import point
 from seqvault.vault.sealing import Sizes, write_blocks
 from seqvault.vault.segment import SegmentWriter
 from seqvault.vault.table import Table
+from seqvault.vault.training import build_dictionary
 from seqvault.vault.writer import Writer
 
 __all__ = ["rewrite_all"]
@@ -29,26 +36,25 @@ def rewrite_all(writer: Writer) -> None:
         DamagedDataError: a block fails its checksum; nothing changed.
     """
     point("compaction.begun")
-    state, manifest = writer.state, writer.state.manifest
-    written: list[SegmentWriter] = []
+    state, before = writer.state, writer.state.manifest
+    paths: list[Path] = []
     slots: list[tuple[Table, list[int], int | None]] = []
+    known = state.dictionaries
     try:
+        made, manifest = _dictionaries(writer, paths)
+        state.use((*known, *made))
         for table in state.tables:
             old = list(table.segments)
-            manifest = _rewrite(writer, table, manifest, written)
+            manifest = _rewrite(writer, table, manifest, paths)
             numbers = manifest.sequences[table.place].segments
             slots.append((table, old, table.open_segment(numbers[0]) if numbers else None))
         point("compaction.copied")
         writer.adopt(manifest)
     except StoreError as error:
-        for table, _, slot in slots:
-            if slot is not None:
-                with state.lock.exclusive():
-                    table.retire([slot])
-                table.close_retired()
+        _undo(writer, slots, known)
         if not isinstance(error, SyncFailedError):
-            for segment in written:
-                remove(segment.path)
+            for path in paths:
+                remove(path)
         raise
     point("compaction.adopted")
     for table, old, slot in slots:
@@ -57,10 +63,51 @@ def rewrite_all(writer: Writer) -> None:
     for table in state.tables:
         for gone in table.close_retired():
             remove(gone.path)
+    state.use(made)
+    for number in before.dictionaries:
+        remove(state.folder / dictionary_name(number))
     point("compaction.dropped")
 
 
-def _rewrite(writer: Writer, table: Table, manifest: Manifest, written: list[SegmentWriter]) -> Manifest:
+def _undo(
+    writer: Writer, slots: list[tuple[Table, list[int], int | None]], known: tuple[Dictionary, ...]
+) -> None:
+    """Forget the new segments and dictionaries."""
+    state = writer.state
+    for table, _, slot in slots:
+        if slot is not None:
+            with state.lock.exclusive():
+                table.retire([slot])
+            table.close_retired()
+    state.use(known)
+
+
+def _dictionaries(writer: Writer, paths: list[Path]) -> tuple[list[Dictionary], Manifest]:
+    """A dictionary of each sequence where the codec wants one, and the manifest that names these alone."""
+    state, manifest = writer.state, writer.state.manifest
+    made: list[Dictionary] = []
+    if state.options.codec == DICTIONARY_CODEC:
+        for table in state.tables:
+            if table.index.rows:
+                number = manifest.next_file
+                made.append(build_dictionary(table.schema, _samples(writer, table), number))
+                paths.append(write_dictionary(state.folder, made[-1]))
+                manifest = replace(manifest, next_file=number + 1)
+    return made, replace(manifest, dictionaries=tuple(dictionary.id for dictionary in made))
+
+
+def _samples(writer: Writer, table: Table) -> Iterator[dict[str, Array]]:
+    """Each user's rows."""
+    for users in _portions(table, table.index.users()):
+        block_bounds, stored = table.index.find(users)
+        ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
+        blocks = writer.state.blocks
+        columns = blocks.fetch(table.segments, table.versions, stored, ends[:-1], int(ends[-1]))
+        for start, end in pairwise(ends[block_bounds].tolist()):
+            yield {name: values[start:end] for name, values in columns.items()}
+
+
+def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:
     """Write one sequence's new segment; the manifest that names it in place of the old ones."""
     users, number = table.index.users(), manifest.next_file
     with SegmentWriter(table.segment_path(number), number) as segment:
@@ -69,7 +116,7 @@ def _rewrite(writer: Writer, table: Table, manifest: Manifest, written: list[Seg
         if segment.empty:
             return manifest.with_sequence(table.place, segments=())
         segment.finish()
-    written.append(segment)
+    paths.append(segment.path)
     return replace(manifest.with_sequence(table.place, segments=(number,)), next_file=number + 1)
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from seqvault.errors import StoreError
 
-__all__ = ["CODECS", "DURABILITIES", "Options"]
+__all__ = ["CODECS", "DICTIONARY_CODEC", "DURABILITIES", "Options"]
 
-CODECS = ("packed", "zstd", "zstd+dictionary")
+DICTIONARY_CODEC = "zstd+dictionary"
+CODECS = ("packed", "zstd", DICTIONARY_CODEC)
 DURABILITIES = ("sync", "async")
 # Positions inside a block are two bytes.
 _MOST_ROWS = 1 << 16

@@ -1,6 +1,6 @@
 """An open store's parts, shared by what reads, writes and maintains it; and loading them from the files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from seqvault.vault.batches import Batches
 from seqvault.vault.change import Change
+from seqvault.vault.dictionaries import read_dictionary
+from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.locks import ReadersWriterLock
 from seqvault.vault.manifest import ClosedLog, Manifest, log_name
 from seqvault.vault.options import Options
@@ -48,6 +50,7 @@ class State:
         manifest: the newest that was read or written.
         tables: its sequences.
         batches: batch ids seen lately.
+        dictionaries: those that blocks may name.
     """
 
     def __init__(self, folder: Path, options: Options, manifest: Manifest) -> None:
@@ -58,6 +61,7 @@ class State:
         self.records: Records = PlainRecords() if options.plain else _compiled_records()
         self.batches = Batches()
         self.tables: list[Table] = []
+        self.dictionaries: tuple[Dictionary, ...] = ()
         self._blocks: Blocks | None = None
 
     @property
@@ -65,6 +69,7 @@ class State:
         """Made when it is first needed: most readers never rewrite."""
         if self._blocks is None:
             self._blocks = self.new_blocks()
+            self._blocks.use(self.dictionaries)
         return self._blocks
 
     def new_blocks(self) -> Blocks:
@@ -72,12 +77,23 @@ class State:
         codec = self.options.codec
         return PlainBlocks(codec) if self.options.plain else _compiled_blocks(codec)
 
+    def use(self, dictionaries: Sequence[Dictionary]) -> None:
+        """Let readers and writers know dictionaries, before the first block that names one is read."""
+        self.dictionaries = tuple(dictionaries)
+        with self.lock.exclusive():
+            for table in self.tables:
+                table.reader.set_dictionaries(self.dictionaries)
+        if self._blocks is not None:
+            self._blocks.use(self.dictionaries)
+
     def load(self) -> None:
         """Open the segments that the manifest lists, and make the indexes. Raises DamagedDataError."""
         for place, sequence in enumerate(self.manifest.sequences):
             table = Table(self.folder, place, sequence, self.lock, self.options)
             self.tables.append(table)
             table.build(sequence.segments)
+        if self.manifest.dictionaries:
+            self.use([read_dictionary(self.folder, number) for number in self.manifest.dictionaries])
 
     def replay(self) -> Replayed:
         """Put what the logs hold into the tables. Raises DamagedDataError."""

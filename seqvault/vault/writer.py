@@ -74,6 +74,9 @@ class Writer:
         if not len(users):
             self.check_writable()
             return True
+        if not users.flags.writeable:
+            # Kernels are compiled for arrays that are; the columns go by their addresses.
+            users = users.copy()
         values = [users, *columns.values()]
         body = self.state.records.encode(values)
         record = Record(ROWS, len(users), len(values), table.place, table.schema.id, batch)
@@ -100,7 +103,7 @@ class Writer:
 
     def flush(self) -> None:
         """Return once everything written is durable. Raises SyncFailedError."""
-        with self._noting_failure():
+        with self.noting_failure():
             self._commit.wait()
 
     def bulk_load(self, table: Table, users: Array, columns: dict[str, Array], batch: int | None) -> bool:
@@ -122,7 +125,7 @@ class Writer:
             StoreFullError: no space; nothing changed.
             DamagedDataError: stored rows that were to be rewritten fail their checksum; nothing changed.
         """
-        with self.mutex, self._noting_failure():
+        with self.mutex, self.noting_failure():
             self.check_writable()
             self._commit.wait()
             if loaded is None and self._wal.written == self.state.manifest.sequence:
@@ -134,7 +137,7 @@ class Writer:
     def adopt(self, manifest: Manifest, written: Sequence[SegmentWriter] = ()) -> None:
         """Replace the manifest, with the mutex held; on a full device no trace of what it names is left."""
         manifest = replace(manifest, generation=self.state.manifest.generation + 1)
-        with self._noting_failure():
+        with self.noting_failure():
             try:
                 write_manifest(self.state.folder, manifest)
             except StoreError as error:
@@ -189,7 +192,7 @@ class Writer:
         *,
         waits: bool,
     ) -> int:
-        with self._noting_failure():
+        with self.noting_failure():
             sequence = self._wal.write(body, record)
         if record.batch is not None:
             self.state.batches.note([record.batch], sequence)
@@ -199,7 +202,7 @@ class Writer:
     def _settle(self, sequence: int, rows: int, *, waits: bool) -> None:
         """What an append does behind the log: wait, or leave it to the flusher; then seal full tails."""
         if waits:
-            with self._noting_failure():
+            with self.noting_failure():
                 self._commit.wait(sequence)
         else:
             self._flusher.note(rows)
@@ -324,7 +327,7 @@ class Writer:
                 remove(new_wal.path)
 
     @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def noting_failure(self) -> Iterator[None]:
         """After a failed sync the store stops writing: what it would build on may not be on the disk."""
         try:
             yield
