@@ -12,9 +12,10 @@ import zstandard
 
 from seqvault.vault.damage import BAD_ZSTD, BlockDamage
 
-__all__ = ["HASH_LOG", "LEVEL", "MIN_MATCH", "PlainPlanes"]
+__all__ = ["HASH_LOG", "LEVEL", "MIN_MATCH", "PLAIN_HEAD", "PlainPlanes"]
 
 LEVEL, MIN_MATCH, HASH_LOG = 1, 7, 6
+PLAIN_HEAD = b"\0"
 
 
 class PlainPlanes:
@@ -53,6 +54,10 @@ class PlainPlanes:
 
     def decompress(self, kind: int, frame: bytes, count: int) -> bytes:
         """The plane again. Raises BlockDamage unless the frame holds `count` bytes."""
+        # No content size, no dictionary's id, no checksum: the header of every frame we write. A frame that
+        # promises gigabytes would have them allocated.
+        if frame[:1] != PLAIN_HEAD:
+            raise BlockDamage(BAD_ZSTD)
         made = self._of_thread("decompressors")
         kind = kind if self.trained(kind) else -1
         if kind not in made:

@@ -13,6 +13,7 @@ from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import unpack_plane
 from seqvault.vault.kernels.views import bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_decompress_usingDDict
+from seqvault.vault.zstd import PLAIN_HEAD
 
 __all__ = [
     "AT_GAPS",
@@ -35,6 +36,8 @@ __all__ = [
 ERROR = np.uint64(1 << 63)
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 _BAD_ZSTD = np.uint64((1 << 63) + BAD_ZSTD)
+
+_PLAIN_HEAD = PLAIN_HEAD[0]
 
 # A thread's scratch memory, by use; room for the largest block.
 ROWS = 1 << 16
@@ -113,6 +116,8 @@ def _apply_patches(patched, count, first, below, values, work):  # type: ignore[
 def _add_bytes(source, size, count, first, shift, values, work, zstd, dictionary):  # type: ignore[no-untyped-def]
     """Add the byte plane in the frame at `source`; whether it decompressed to `count` bytes."""
     to = work + AT_BYTES
+    if size == _U0 or bytes_at(source, 1)[0] != _PLAIN_HEAD:
+        return False
     if ZSTD_decompress_usingDDict(zstd, to, np.uint64(ROWS), source, size, dictionary) != count:
         return False
     plane = bytes_at(to + first, values.size)
