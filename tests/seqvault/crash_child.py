@@ -1,8 +1,8 @@
 """A process killed while it appends. Run as a script it is the nursery: a line of input forks a writer.
 
 Imports, and loading compiled kernels, are paid once; each round costs a fork. The nursery itself never opens
-a LastN store, so that no thread of RocksDB is lost in the fork. A line is JSON [kind, folder, first batch, acks file, seconds to live]; the
-answer is "killed" or what the writer died of.
+a LastN store, so that no thread of RocksDB is lost in the fork. A line is JSON [kind, folder, first batch,
+acks file, seconds to live]; the answer is "killed" or what the writer died of.
 """
 
 import json

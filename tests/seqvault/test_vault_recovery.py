@@ -87,7 +87,7 @@ def test_damage_before_the_last_log_record_is_an_error_not_a_truncation(tmp_path
         damaged = bytearray(whole)
         damaged[at] ^= 0x10
         the_log(tmp_path).write_bytes(damaged)
-        with pytest.raises(DamagedDataError, match="acknowledged|begins with"):
+        with pytest.raises(DamagedDataError, match=r"acknowledged|begins with"):
             SeqVault(tmp_path)
 
 
