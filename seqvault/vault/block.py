@@ -6,8 +6,8 @@
     |      | u32   | u64   | u64  | u64   | i64     | i64    | u32  | u32     | u32     | u32, 0 none| columns
     +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
 
-`hash` is hash64 of bytes 16 to the end, its seed the first 8 bytes; `bytes` is the whole block, a multiple of 8;
-`start` is the rank of the first row in the user's history; `schema` is the id of the schema the block was
+`hash` is hash64 of bytes 16 to the end, its seed the first 8 bytes; `bytes` is the whole block, a multiple of
+8; `start` is the rank of the first row in the user's history; `schema` is the id of the schema the block was
 written under. A u32 size for each column follows, then the columns (codec.py), then zeros.
 
 This module is the numpy twin: kernels/decode.py and kernels/encode.py read and write the same bytes.
@@ -112,7 +112,7 @@ def read_header(data: Array, at: int = 0, size: int | None = None) -> BlockHeade
     """
     if at < 0 or len(data) - at < HEAD.size:
         raise BlockDamage(BAD_SIZE)
-    magic, length, found, *fields = HEAD.unpack_from(data, at)
+    magic, length, found, *fields = HEAD.unpack(data[at : at + HEAD.size].tobytes())
     if magic != MAGIC:
         raise BlockDamage(BAD_MAGIC)
     if length % 8 or length < HEAD.size or length > len(data) - at or size not in (None, length):

@@ -16,8 +16,8 @@ A section is a sequence of two-byte words:
 
 Misfits are rows whose value is another: their count and, if there are any, a head, gaps and values, in full.
 
-A category is mostly a function of its item: stored once an item instead of once a row, it takes a third of the
-space. Of the ways open to a column the one with fewest estimated bits is taken.
+A category is mostly a function of its item: stored once an item instead of once a row, it takes a third of
+the space. Of the ways open to a column the one with fewest estimated bits is taken.
 """
 
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def derived(values: Array, signed: bool, parent: int, ranks: Array, entries: int
 
     Args:
         values: (N,) u8.
-        parent: position of the column whose dictionary has `entries` entries and whose rows have `ranks`, (N,).
+        parent: position of the column whose rows have `ranks`, (N,), in a dictionary of `entries`.
     """
     rows = len(values)
     table = values[_firsts(ranks, entries)]

@@ -1,8 +1,8 @@
 """Dictionaries: what the blocks of a store have in common, kept once in a file beside them.
 
-A dictionary holds trained zstd dictionaries, one for each kind of stream, which make compressed blocks of a few
-hundred rows smaller and faster to read; or a table of the store's items (items.py); or both. A block names the
-dictionary it was written with.
+A dictionary holds trained zstd dictionaries, one for each kind of stream, which make compressed blocks of a
+few hundred rows smaller and faster to read; or a table of the store's items (items.py); or both. A block
+names the dictionary it was written with.
 
      0      4         8      16      24   28       32        36    40          44      46      48      56
     +------+---------+------+-------+----+--------+---------+-----+-----------+-------+-------+-------+- - - -
@@ -10,9 +10,9 @@ dictionary it was written with.
     |      | u32     | u64  | u64   | u32| u32    | u32     | i32 | i32       | 2 + 2 letters | u64   |
     +------+---------+------+-------+----+--------+---------+-----+-----------+-------+-------+-------+- - - -
 
-`hash` is hash64 of bytes 16 to the end. A part is a u32 length and as many bytes: first the trained dictionaries
-by kind; then, if there are items, in parts of up to 65,536 values: the groups' attributes, the groups' sizes,
-and the items as differences within their group, each part a column section (codec.py).
+`hash` is hash64 of bytes 16 to the end. A part is a u32 length and as many bytes: first the trained
+dictionaries by kind; then, if there are items, in parts of up to 65,536 values: the groups' attributes, the
+groups' sizes, and the items as differences within their group, each part a column section (codec.py).
 """
 
 import struct

@@ -40,7 +40,7 @@ LIBRARY.ZSTD_freeCCtx.argtypes = [ctypes.c_void_p]
 
 
 class _Contexts:
-    """Compression contexts of one thread: one for each kind of stream that has a trained dictionary, and one."""
+    """Compression contexts of one thread: one a kind of stream with a dictionary, one for the rest."""
 
     def __init__(self, trained: tuple[bytes, ...], kinds: int) -> None:
         self.trained = trained
@@ -96,7 +96,7 @@ class _Scratch(threading.local):
         return self._rows.ctypes.data, self._pack.ctypes.data
 
     def planes(self, trained: tuple[bytes, ...], columns: int) -> int:
-        """Address of the compression contexts of these dictionaries; they are kept until others are asked for."""
+        """Address of the compression contexts of these dictionaries, kept until others are asked for."""
         contexts = self._contexts
         if contexts is None or contexts.trained is not trained or len(contexts.planes) != 4 * columns:
             contexts = self._contexts = _Contexts(trained, 2 * columns)
@@ -123,7 +123,7 @@ def encode_blocks(
     Args:
         users: (K,) user of each block.
         starts: (K,) rank of its first row in the user's history.
-        bounds: (K+1,) ascending; block k holds rows bounds[k]..bounds[k+1]-1, 1 to 65,536 of them, times sorted.
+        bounds: (K+1,) ascending; block k holds rows bounds[k]..bounds[k+1]-1, 1 to 65,536, times sorted.
         columns: every column of the schema, (N,) each, in its dtype.
         schema_id: id to name in the blocks; None for the schema's own.
         codec: "packed", or "zstd" for compressed byte planes where they are smaller.

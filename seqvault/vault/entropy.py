@@ -25,4 +25,5 @@ def byte_bits(plane: Array, trained: bool) -> int:
 def _log2(counts: Array) -> Array:
     """256 log2 of 1..65536, from the highest nine bits."""
     exponent = np.frexp(counts)[1].astype("i8") - 1
-    return 256 * exponent + FRACTION[(counts.astype("i8") << 8 >> exponent) - 256]
+    log2: Array = 256 * exponent + FRACTION[(counts.astype("i8") << 8 >> exponent) - 256]
+    return log2

@@ -1,8 +1,8 @@
 """A store's items, numbered: by their attribute, such as the category, then by id.
 
-A block that names items by number spends a third less on them: those one user likes lie close together; and the
-attribute follows from the number. An order by popularity within the category gains another 2% of the column, but
-the table, sorted in fewer places, would take that much more.
+A block that names items by number spends a third less on them: those one user likes lie close together; and
+the attribute follows from the number. An order by popularity within the category gains another 2% of the
+column, but the table, sorted in fewer places, would take that much more.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """Bit packing that reads back at the speed of copying: sixteen rows over parallel lanes.
 
 `count` values of `width` bits are laid out in lanes = ceil(count / 16) columns and 16 rows, row after row, so
-value i stands in row i // lanes, lane i % lanes. A lane is a string of 16 * width bits in u2 words, and word k of
-all lanes lies side by side:
+value i stands in row i // lanes, lane i % lanes. A lane is a string of 16 * width bits in u2 words, and word
+k of all lanes lies side by side:
 
              lane 0     lane 1     lane 2    ...
     word 0  +----------+----------+----------+
@@ -10,10 +10,10 @@ all lanes lies side by side:
     word 1  +----------+----------+----------+
             | row 1, 2 | ...
 
-Unpacking a row is one shift and mask of consecutive words, the same for all lanes: it vectorises for any width,
-and any range of rows is read without the others. Widths above 16 are cut into planes of 16 bits, lowest first.
-Size: 2 * width * lanes bytes. This is the numpy twin of kernels/lanes.py. Source of the layout's idea: FastLanes
-(Afroozeh and Boncz, VLDB 2023).
+Unpacking a row is one shift and mask of consecutive words, the same for all lanes: it vectorises for any
+width, and any range of rows is read without the others. Widths above 16 are cut into planes of 16 bits,
+lowest first. Size: 2 * width * lanes bytes. This is the numpy twin of kernels/lanes.py. Source of the
+layout's idea: FastLanes (Afroozeh and Boncz, VLDB 2023).
 """
 
 import numpy as np

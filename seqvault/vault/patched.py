@@ -1,4 +1,5 @@
-"""A patched stream: values in as many bits as most of them need; the few above it stand behind, with positions.
+"""A patched stream: values in as many bits as most of them need; the few above it stand behind, with
+positions.
 
 Words of two bytes:
 
@@ -104,7 +105,7 @@ def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
 def read_stream(
     words: Words, count: int, first: int, last: int, kind: int, planes: BytePlanes | None, limit: int = 64
 ) -> Array:
-    """Values first..last-1, of at most `limit` bits, of the stream of `count` at the cursor, which moves on."""
+    """Values first..last-1, of at most `limit` bits, of the stream of `count` at the cursor; it moves on."""
     head = words.one()
     width = head & WIDTH
     size = words.one() if head & BYTES else 0
@@ -129,7 +130,7 @@ def read_stream(
 
 
 def pack_patches(at: Array, highs: Array) -> tuple[Array, Array]:
-    """The two head words and the lanes of patches: ascending positions (X,) i8, 1 to 65,535 of them, and u8."""
+    """The two head words and the lanes of 1 to 65,535 patches: ascending positions (X,) i8, values u8."""
     gaps = (np.diff(at, prepend=-1) - 1).astype("u8")
     gap, high = int(gaps.max()).bit_length(), int(highs.max()).bit_length()
     head = np.array([len(at), gap | high << 8], "<u2")

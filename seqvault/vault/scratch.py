@@ -1,4 +1,4 @@
-"""What one thread needs to decode blocks in kernels: scratch memory, a decompression context, dictionaries."""
+"""What a thread needs to decode blocks in kernels: scratch memory, a decompression context, dictionaries."""
 
 import ctypes
 import weakref

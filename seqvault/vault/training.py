@@ -35,8 +35,8 @@ def build_dictionary(
         samples: rows, each sample in the order of one user's time; for the item table all the store has.
         number: id of the dictionary, 1 or more.
         trained: whether to train zstd dictionaries.
-        items: whether to number items. They are the column with the largest dictionary of its values, if there
-            is another column that mostly follows from it.
+        items: whether to number items. They are the column with the largest dictionary of its values, if
+            another column mostly follows from it.
     """
     counter: _Counter | None = None
     pieces: list[list[Array]] = []
@@ -146,7 +146,7 @@ def _dictionary(planes: Sequence[bytes]) -> bytes:
     if len(planes) < _LEAST_PLANES:
         return b""
     try:
-        trained: bytes = zstandard.train_dictionary(_TRAINED_BYTES, planes, level=1).as_bytes()
+        trained: bytes = zstandard.train_dictionary(_TRAINED_BYTES, [*planes], level=1).as_bytes()
     except zstandard.ZstdError:
         # Too few or too uniform samples: such planes do without.
         return b""

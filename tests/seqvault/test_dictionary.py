@@ -24,7 +24,7 @@ ITEMS = 20_000
 
 
 def behaviours(rows: int, seed: int) -> dict[str, np.ndarray]:
-    """One user's rows: items of favourite categories, ids at random, the catalogue the same for every seed."""
+    """One user's rows: neighbours of a few items, ids at random; the same catalogue for every seed."""
     catalogue = np.random.default_rng(99)
     ids = catalogue.integers(0, 1 << 63, ITEMS, dtype="u8")
     category_of = catalogue.integers(0, 200, ITEMS).astype("u2")
@@ -85,7 +85,7 @@ def test_blocks_with_a_dictionary_are_smaller_and_read_the_same(
     columns = behaviours(rows, 1000)
     bounds = np.array([0, rows])
     plain, _ = encode(SHOP, columns, bounds, codec)
-    blocks, offsets = encode(SHOP, columns, bounds, codec, dictionary=dictionary)
+    blocks, _ = encode(SHOP, columns, bounds, codec, dictionary=dictionary)
     twin, _ = encode_blocks_plain(
         SHOP, np.array([5]), np.array([40]), bounds, columns, codec=codec, dictionary=dictionary
     )

@@ -1,7 +1,7 @@
 """Choosing a column's codec: the compiled twin of the choosing half of seqvault/vault/codec.py.
 
-A plan is what will be written of a column: PLAN_WORDS u8 at an address. `room` is the address of rows of scratch
-(room.py), `work` that of the scratch of pack.py.
+A plan is what will be written of a column: PLAN_WORDS u8 at an address. `room` is the address of rows of
+scratch (room.py), `work` that of the scratch of pack.py.
 """
 
 import numpy as np
@@ -46,7 +46,7 @@ def base_bits(base):  # type: ignore[no-untyped-def]
 
 @symbol("u8(u8, u8, u8, u8, u8, u8)")
 def sort(keys_at, places_at, other_keys_at, other_places_at, count, bits):  # type: ignore[no-untyped-def]
-    """Sort keys of at most `bits` bits, stably, and their places with them; 1 if the result is in the others."""
+    """Sort keys of at most `bits` bits and their places with them; 1 if the result is in the others."""
     keys, places = view8(keys_at, count), view8(places_at, count)
     other_keys, other_places = view8(other_keys_at, count), view8(other_places_at, count)
     starts = np.empty(256, np.uint64)
@@ -135,7 +135,7 @@ def best(values_at, rows, flip, hint, first, stream, plan_at, room, work):  # ty
         flip: the sign bit when they stand for signed integers, else 0.
         hint: the column's, as its place in CODECS.
         first: whether it is the column of times.
-        stream: row of scratch to hold the codec's stream, or a dictionary's gaps, and in the next row its ranks.
+        stream: row of scratch to hold the codec's stream, or a dictionary's gaps, and its ranks in the next.
     """
     values, plan = view8(values_at, rows), view8(plan_at, PLAN_WORDS)
     offsets, other = row(room, stream, rows), row(room, stream + _U1, rows)

@@ -1,8 +1,8 @@
 """Columns, decoded: the compiled twin of seqvault/vault/codec.py.
 
-A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs besides:
-(address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0; whether the
-block is small enough for trained dictionaries, 1 or 0).
+A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs
+besides: (address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0;
+whether the block is small enough for trained dictionaries, 1 or 0).
 """
 
 import numpy as np
@@ -42,8 +42,8 @@ _BASE, _CODEC, _LAST, _PARENT = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAS
 _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
 _TABLES = np.uint64(ITEMS | FROM_ITEMS)
 _U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
-# A dictionary as kernels see it: id; trained dictionaries and their addresses; items, and addresses and widths
-# of their values and of their attributes' values.
+# A dictionary as kernels see it: id; trained dictionaries and their addresses; items, and addresses and
+# widths of their values and of their attributes' values.
 RECORD_WORDS = 8
 _TRAINED, _TRAINED_AT, _ITEMS, _VALUES, _VALUE_BYTES, _ATTRIBUTES, _ATTRIBUTE_BYTES = (
     np.uint64(i) for i in range(1, 8)
@@ -199,7 +199,7 @@ def read_items(section, at, rows, first, last, entries, to, width, source):  # t
     """As read_derived, of a column whose dictionary, in scratch, numbers the store's items."""
     record = view8(source[2], RECORD_WORDS)
     work = source[0]
-    if _U0 == load_chosen(
+    if not load_chosen(
         work + AT_TABLE_2, entries, work + AT_TABLE, record[_VALUES], record[_VALUE_BYTES], record[_ITEMS]
     ):
         return _BAD_COLUMN
@@ -212,7 +212,7 @@ def read_from_items(section, rows, first, last, entries, to, width, source):  # 
     """As read_derived, of the attribute of the items that the parent's dictionary, in scratch, numbers."""
     record = view8(source[2], RECORD_WORDS)
     work = source[0]
-    if _U0 == load_chosen(
+    if not load_chosen(
         work + AT_TABLE_2,
         entries,
         work + AT_TABLE,

@@ -1,9 +1,9 @@
 """How kernels are compiled: each once, for one signature, kept on disk.
 
-numba links whatever a function calls into it and optimises all of it again at every level, so that deep kernels
-take a minute to compile. A function marked `symbol` is compiled by itself and called through its address, as C
-would be; only the thin code between is linked. And numba recompiles a cached function when its own file changed,
-not when a file it takes code or constants from did: here those count as well.
+numba links whatever a function calls into it and optimises all of it again at every level, so that deep
+kernels take a minute to compile. A function marked `symbol` is compiled by itself and called through its
+address, as C would be; only the thin code between is linked. And numba recompiles a cached function when its
+own file changed, not when a file it takes code or constants from did: here those count as well.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from numba.core.sigutils import normalize_signature
 __all__ = ["kernel", "symbol"]
 
 # Nothing in a kernel may raise: where Python's division would, numpy's goes on.
-_OPTIONS = {"error_model": "numpy"}
+_OPTIONS = {"nopython": True, "error_model": "numpy"}
 _IMPORT = re.compile(r"^from (seqvault[.\w]*) import (\w*)", re.MULTILINE)
 _alive: list[CFunc] = []
 
@@ -31,7 +31,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for callers in Python and in other kernels; it holds no lock of the interpreter."""
 
     def compile_for(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(nogil=True, **_OPTIONS)(function)
+        dispatcher = njit(nogil=True, error_model="numpy")(function)
         _cache(dispatcher, function)
         dispatcher.compile(signature)
         dispatcher.disable_compile()
@@ -44,8 +44,8 @@ def symbol(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function of numbers and addresses for callers in other kernels, which do not link it."""
 
     def compile_for(function: Callable[..., Any]) -> Any:
-        arguments, result = normalize_signature(signature)
-        compiled = CFunc(function, (arguments, result), locals={}, options={"nopython": True, **_OPTIONS})
+        arguments, result = normalize_signature(signature)  # type: ignore[no-untyped-call]
+        compiled = CFunc(function, (arguments, result), locals={}, options=_OPTIONS)
         _cache(compiled, function)
         compiled.compile()
         _alive.append(compiled)

@@ -1,7 +1,7 @@
 """Blocks, verified and decoded: the compiled twin of seqvault/vault/block.py.
 
-`verify_block` once a block, then `decode_rows` as often as rows or columns are wanted. Neither reads or writes
-a byte outside what it was given, whatever the block holds.
+`verify_block` once a block, then `decode_rows` as often as rows or columns are wanted. Neither reads or
+writes a byte outside what it was given, whatever the block holds.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from seqvault.vault.damage import (
     BAD_HASH,
     BAD_MAGIC,
     BAD_SIZE,
-    NOT_EXPECTED,
     NO_DICTIONARY,
+    NOT_EXPECTED,
     OK,
 )
 from seqvault.vault.dictionary import TRAINED_ROWS
@@ -77,7 +77,7 @@ def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
 
 @njit
 def _section(place, size, column):  # type: ignore[no-untyped-def]
-    """Where a column's section begins and ends; an empty one if the block has none, or none that is possible."""
+    """Where a column's section begins and ends; an empty one if there is none, or none that is possible."""
     columns = view8(place, _HEAD >> _U3)[_COLUMNS] & _LOW32
     sizes = view4(place + _HEAD, columns)
     begin = _HEAD + columns * _U4
@@ -204,8 +204,8 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
 
     Args:
         data, at, size: the block, verified; `at`, `size` and the address multiples of 8.
-        wanted: (P, 4) of each output column: its position in the block's schema or MISSING; its width in bytes;
-            where its row 0 is in `out`, a multiple of the width; its value where it is missing.
+        wanted: (P, 4) of each output column: its position in the block's schema or MISSING; its width in
+            bytes; where its row 0 is in `out`, a multiple of the width; its value where it is missing.
         out: memory of the output columns.
         work: (WORK_BYTES,) scratch of this thread.
         context: a decompression context and dictionaries; see scratch.py.

@@ -35,7 +35,7 @@ _BASE, _LAST, _PARENT = np.uint64(codec.BASE), np.uint64(codec.LAST), np.uint64(
 _ITEMS, _FROM_ITEMS = np.uint64(codec.ITEMS), np.uint64(codec.FROM_ITEMS)
 _U0, _U1, _U2, _U3, _U4, _U7, _U8, _U16, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8, 16, 32))
 _SHARED, _EACH, _SIGN = np.uint64(SHARED_ROWS), np.uint64(COLUMN_ROWS), np.uint64(1 << 63)
-# Addresses the encoder is given: rows of scratch, pack's scratch, compression contexts, item table (0 for none).
+# Addresses the encoder is given: rows of scratch, pack's scratch, compression contexts, item table or 0.
 _ROOM, _WORK, _PLANES, _TABLE = range(4)
 # A column's description: address, bytes of a value, whether signed, hint as its place in CODECS.
 _ADDRESS, _WIDTH, _SIGNED, _HINT = range(4)
@@ -55,7 +55,7 @@ def _own(column):  # type: ignore[no-untyped-def]
 
 @njit
 def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
-    """Plan every column on its own, and the items'; the parent of others, its tables, and whether there is one."""
+    """Plan every column on its own, and the items by number; the parent of others and its tables."""
     room, work, parent = given[_ROOM], given[_WORK], _U0
     for c in range(np.uint64(columns.shape[0])):
         column, width = np.uint64(c), columns[np.uint64(c), _WIDTH]
@@ -178,7 +178,7 @@ def _encode(user, start, columns, begin, rows, ids, out, at, plans, given):  # t
 
 @kernel("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], UniTuple(u8, 2), u1[::1], u8[::1], u8, UniTuple(u8, 4))")
 def encode_many(users, starts, bounds, columns, ids, out, offsets, begin, given):  # type: ignore[no-untyped-def]
-    """Write the blocks `begin`.. one behind the other to `out`, from offsets[begin] on, as far as it has room.
+    """Write the blocks `begin`.. one behind the other, from offsets[begin] on, as far as `out` has room.
 
     Args:
         bounds: (K+1,) rows of each block.

@@ -74,7 +74,7 @@ def _look_up(gaps, base, attributes, table_at, room):  # type: ignore[no-untyped
 
 @njit
 def _renumber(entries, known, room):  # type: ignore[no-untyped-def]
-    """Sort the known numbers: gaps into scratch, each item's new rank in place of its number; the lowest number."""
+    """Sort the known numbers: gaps and each item's new rank, in place of its number; the lowest number."""
     numbers, of_items = row(room, NUMBERS, entries), row(room, GROUPS, entries)
     keys, places = row(room, KEYS, known), row(room, PLACES, known)
     found, highest = _U0, _U0
@@ -142,7 +142,7 @@ def numbered(values_at, attributes_at, rows, stream, plan_at, table_at, room, wo
 
 @symbol("void(u8, u8, u8, u8, u8)")
 def from_items(values_at, rows, ranks_at, plan_at, room):  # type: ignore[no-untyped-def]
-    """Plan the attributes' column as that of the items, after `numbered`; bits are huge if too few rows fit."""
+    """Plan a column as the items' attribute, after `numbered`; its bits are huge if too few rows fit."""
     values, ranks, plan = view8(values_at, rows), view8(ranks_at, rows), view8(plan_at, PLAN_WORDS)
     attributes = row(room, ITEM_ATTRIBUTES, rows)
     places, misfits = row(room, MISFIT_PLACES, rows), row(room, MISFITS, rows)

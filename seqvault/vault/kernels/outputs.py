@@ -44,7 +44,7 @@ def store_chosen(to, width, count, ranks_at, table_at):  # type: ignore[no-untyp
 
 @symbol("u8(u8, u8, u8, u8, u8, u8)")
 def load_chosen(to, count, numbers_at, table_at, width, size):  # type: ignore[no-untyped-def]
-    """u8 value i = table[numbers[i]], u8 numbers into a table of `size` integers; 1 if all lie in it, else 0."""
+    """u8 value i = table[u8 number i], the table of `size` integers; 1 if all lie in it, else 0."""
     numbers, out = view8(numbers_at, count), view8(to, count)
     for i in range(count):
         if numbers[np.uint64(i)] >= size:

@@ -148,7 +148,7 @@ def _find_patches(values, below, work):  # type: ignore[no-untyped-def]
 
 @njit
 def _write(values, width, widest, frame, words, work):  # type: ignore[no-untyped-def]
-    """Write a stream of this width, with a byte plane if its frame of `frame` bytes lies in scratch; its words."""
+    """Write a stream of this width, with the byte plane in scratch if `frame` is not 0; its words."""
     head, at, below = width, _U1, width
     if frame:
         head |= _BYTES

@@ -1,8 +1,8 @@
 """Patched streams, decoded: the compiled twin of seqvault/vault/patched.py.
 
-A stream lies at an address, `end` behind the section that holds it: every length is checked against that before
-it is used. What comes back is the address behind the stream, or an error: a code above ERROR. Values go straight
-to the caller's memory, u8 or u2: sums wrap in both.
+A stream lies at an address, `end` behind the section that holds it: every length is checked against that
+before it is used. What comes back is the address behind the stream, or an error: a code above ERROR. Values
+go straight to the caller's memory, u8 or u2: sums wrap in both.
 """
 
 import numpy as np
@@ -152,9 +152,9 @@ def _read_stream(at, end, count, first, last, limit, base, values, work, zstd, d
         return _BAD_COLUMN
     _unpack(at, width, lanes, first, last, base, values, work)
     at += packed
-    if head & _BYTES and first < last:
-        if not _add_bytes(at, frame, count, first, width, values, work, zstd, dictionary):
-            return _BAD_ZSTD
+    wanted = head & _BYTES and first < last
+    if wanted and not _add_bytes(at, frame, count, first, width, values, work, zstd, dictionary):
+        return _BAD_ZSTD
     at += padded
     if head & _PATCHED:
         if below + (patch_head >> _U8) > limit:

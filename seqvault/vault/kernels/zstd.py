@@ -1,8 +1,8 @@
 """libzstd inside kernels: the functions of the library that the `zstandard` package carries.
 
-Its `_cffi` extension exports libzstd whole (`backend_c` hides it). Each address is registered with LLVM under a
-name of ours, so compiled code calls it without a wrapper and cached code finds it in the next process. Pointers
-and sizes pass as u8.
+Its `_cffi` extension exports libzstd whole (`backend_c` hides it). Each address is registered with LLVM under
+a name of ours, so compiled code calls it without a wrapper and cached code finds it in the next process.
+Pointers and sizes pass as u8.
 """
 
 import ctypes
