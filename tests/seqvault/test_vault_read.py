@@ -107,6 +107,19 @@ def test_long_histories_are_read_whole_and_in_part(tmp_path: Path, plain: bool) 
     store.close()
 
 
+@BOTH
+@pytest.mark.parametrize("tail", [0, 3, 12])
+def test_cap_counts_behaviours_behind_the_bound_too(tmp_path: Path, plain: bool, tail: int) -> None:
+    store = Sealed(tmp_path / "a.seg", plain=plain)
+    store.load(*numbered([1] * (20 - tail), list(range(20 - tail))), block_rows=3)
+    store.add(*numbered([1] * tail, list(range(20 - tail, 20))))
+    store.reader.cap = 10
+    for before_s in range(22):
+        found = store.read_last([1], 4, before_s=before_s).columns["time_s"]
+        assert found.tolist() == [time_s for time_s in range(10, 20) if time_s < before_s][-4:]
+    store.close()
+
+
 def test_users_may_come_in_any_form_an_array_has(tmp_path: Path) -> None:
     store = Sealed(tmp_path / "a.seg")
     store.add(*numbered([0, 1, 2, 3, 4], [1, 2, 3, 4, 5]))

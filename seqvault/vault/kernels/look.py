@@ -113,7 +113,7 @@ def _choose_tail(store, plan, n):  # type: ignore[no-untyped-def]
     taken = min(n, end - begin) if begin < end else _U0
     plan[c.TAIL_FROM] = end - taken
     plan[c.TAIL_TAKEN] = taken
-    plan[c.LEFT] = n - taken if begin == _U0 else _U0
+    plan[c.LEFT] = n - taken
     plan[c.CAP_LEFT] = store[c.CAP] - min(rows, store[c.CAP])
 
 
