@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, bar, main
-from _store.clock import one_core
+from _store.clock import own_core
 from _store.engines import ALL, WrongOutputError, draw_requests
 from _store.generator import Histories, draw
 from _store.ratios import by_round
@@ -98,8 +98,9 @@ def measure(quick: bool) -> Measured:
         return [{"engine": "c++", "value": None, "reason": reason}], []
     histories = draw(150 if quick else 800, SEED)
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, one_core(), ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         rocks = running.enter_context(Rocks())
+        running.enter_context(own_core(rocks.process_id))
         for layout in LAYOUTS:
             path = Path(folder) / layout
             start = time.perf_counter()

@@ -4,7 +4,8 @@
 
 Every request goes to every engine, in an order drawn anew for each; users are drawn by length; five rounds of
 the same requests after one that is dropped. Before that, outputs are compared with what was stored. RocksDB
-is timed inside its own process; SeqVault is charged the whole Python call. CPU is the reading thread's.
+is timed inside its own process, on a core of its own; SeqVault is charged the whole Python call. CPU is the
+reading thread's.
 
     warm    page cache; RocksDB's block cache 8 MB for 19.7 million behaviours (data many times DRAM)
     cached  the same reads with 2 GB of block cache: everything decompressed in DRAM (engines A*, B*, C*)
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, bar, main
-from _store.clock import one_core, summary
+from _store.clock import own_core, summary
 from _store.engines import ALL, Engine, RocksEngine, VaultEngine, draw_requests, interleaved, verify
 from _store.floors import FloorEngine
 from _store.generator import Histories, draw, statistics
@@ -251,9 +252,11 @@ def measure(quick: bool) -> Measured:
     size = Size(150, 60, 30) if quick else Size(2000, 400, 200)
     histories = draw(size.users, SEED)
     rows: list[dict[str, Any]] = [{"data": "synthetic", **statistics(histories)}]
-    with tempfile.TemporaryDirectory() as folder, one_core() as cores, ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        rocks = running.enter_context(Rocks()) if missing() is None else None
+        cores = running.enter_context(own_core(rocks.process_id if rocks else None))
         stores = Stores(Path(folder), histories, rows)
-        stores.load(running.enter_context(Rocks()) if missing() is None else None)
+        stores.load(rocks)
         with ExitStack() as open_now:
             rows += regime("warm", *stores.warm(open_now), stores, size)
         with ExitStack() as open_now:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, main
-from _store.clock import one_core
+from _store.clock import own_core
 from _store.engines import ALL, RocksEngine, draw_requests, interleaved
 from _store.generator import Histories, draw
 from _store.rocks import COLD, TUNED, Rocks, missing, write_source
@@ -75,8 +75,9 @@ def measure(quick: bool) -> Measured:
         return [{"engine": "A, C", "value": None, "reason": reason}], []
     histories = draw(60 if quick else 500, SEED)
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as made_in, one_core(), ExitStack() as running:
+    with tempfile.TemporaryDirectory() as made_in, ExitStack() as running:
         made, rocks = Path(made_in), running.enter_context(Rocks())
+        running.enter_context(own_core(rocks.process_id))
         source = write_source(histories, made / "source")
         for layout in "AC":
             sizes = {

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, bar, main
-from _store.clock import one_core, summary
+from _store.clock import own_core, summary
 from _store.engines import ALL, Engine, RocksEngine, VaultEngine, interleaved, verify
 from _store.generator import Histories, draw
 from _store.memory import index_growth, open_growth
@@ -99,11 +99,9 @@ def measure(quick: bool) -> Measured:
     rows: list[dict[str, Any]] = []
     scales = (1_000, 10_000, 100_000) if quick else (1_000, 10_000, 100_000, 1_000_000)
     with ExitStack() as running:
-        rocks = None
-        running.enter_context(one_core())
-        if missing() is None:
-            rocks = running.enter_context(Rocks())
-        else:
+        rocks = running.enter_context(Rocks()) if missing() is None else None
+        running.enter_context(own_core(rocks.process_id if rocks else None))
+        if rocks is None:
             rows.append({"engine": "A, C", "value": None, "reason": missing()})
         for users in scales:
             with tempfile.TemporaryDirectory() as folder, noting(rows, engine="packed", users=users):

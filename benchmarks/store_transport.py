@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from _result import Measured, main
-from _store.clock import one_core
+from _store.clock import own_core
 from _store.generator import Histories, draw
 from _store.ratios import ratio
 
@@ -120,7 +120,7 @@ def measure(quick: bool) -> Measured:
     rng = np.random.default_rng(SEED)
     weights = histories.lengths / histories.rows
     rows: list[dict[str, Any]] = []
-    with one_core():
+    with own_core():
         for n in LENGTHS:
             asked: list[Request] = []
             for i in rng.choice(users, requests, p=weights):

@@ -38,13 +38,17 @@ def resident_bytes() -> int:
 
 
 @contextmanager
-def one_core() -> Iterator[set[int]]:
-    """Bind this process and its children to one core, the last; gives the cores there were.
+def own_core(child: int | None = None) -> Iterator[set[int]]:
+    """Bind this process to the last core, and a child to the one before; gives the cores there were.
 
-    All engines then share one core's caches; otherwise the child would keep another core's to itself.
+    Each side then has one core's caches to itself, as it would have in service, and shares them among its own
+    engines only. On a machine of one core they share that.
     """
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
+    last, *others = sorted(before, reverse=True)
+    os.sched_setaffinity(0, {last})
+    if child is not None:
+        os.sched_setaffinity(child, {others[0] if others else last})
     try:
         yield before
     finally:
