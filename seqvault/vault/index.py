@@ -16,6 +16,8 @@ from seqvault.vault.kernels.users import EMPTY, slots_for
 __all__ = ["Index"]
 
 _FEW_RECORDS = 64
+# Kernels are compiled for arrays that may be written, though they do not write these.
+_PLAIN = ["C", "W"]
 
 
 class Index:
@@ -82,7 +84,7 @@ class Index:
 
     def find(self, users: Array) -> tuple[Array, Array]:
         """The live blocks of (U,) users: bounds (U+1,) i8, and BLOCK records, each user's oldest first."""
-        users = np.ascontiguousarray(users, "u8")
+        users = np.require(users, "u8", _PLAIN)
         bounds = np.zeros(len(users) + 1, "i8")
         kernel.count_found(self.table, users, bounds)
         words, slots = np.empty((int(bounds[-1]), 6), "u8"), np.empty(int(bounds[-1]), "u4")
@@ -187,7 +189,7 @@ def _longer(records: Array, words: int) -> Array:
 
 
 def _words(entries: Array) -> Array:
-    return np.ascontiguousarray(entries, ENTRY).view("u8").reshape(-1, 6)
+    return np.require(entries, ENTRY, _PLAIN).view("u8").reshape(-1, 6)
 
 
 def _marked(slots: Sequence[int]) -> Array:

@@ -46,9 +46,12 @@ class Tails:
         """Add (N,) behaviours in arrival order, users mixed.
 
         Args:
-            users: u8, contiguous.
+            users: u8.
             columns: every column of the schema, contiguous, in its dtype, (N,): nothing is checked here.
         """
+        if not users.flags.carray:
+            # Kernels are compiled for arrays that may be written, though this one is not.
+            users = users.copy()
         addresses = self._addresses
         for i, name in enumerate(self._dtypes):
             addresses[i] = address_of(columns[name])
@@ -81,7 +84,7 @@ class Tails:
 
     def drop_users(self, users: Array) -> None:
         """Forget the behaviours of (U,) users."""
-        kernel.drop(self._state, self._table, self._free, np.ascontiguousarray(users, "u8"))
+        kernel.drop(self._state, self._table, self._free, np.require(users, "u8", ["C", "W"]))
 
     def clear(self) -> None:
         """Forget everything; the memory is kept for what comes."""

@@ -88,6 +88,15 @@ def test_entry_replaces_the_blocks_from_its_rank_on() -> None:
     assert index.end_rank(7) == 11
 
 
+def test_read_only_entries_and_users_are_taken() -> None:
+    index, found, users = Index(), entries([(7, 0, 4)]), np.array([7], "u8")
+    found.flags.writeable = users.flags.writeable = False
+    index.build([(0, found)])
+    index.apply(1, found)
+    index.move([1], 2, found)
+    assert index.find(users)[1]["slot"].tolist() == [2]
+
+
 def test_tombstone_deletes_a_user_and_a_later_entry_begins_anew() -> None:
     index = Index()
     index.apply(0, entries([(7, 0, 4), (7, 4, 4), (8, 0, 1)]))

@@ -92,13 +92,15 @@ def test_cleared_tails_use_their_memory_again() -> None:
     assert sizes[0] == sizes[1] == sizes[2]
 
 
-def test_read_only_columns_are_taken() -> None:
+def test_read_only_rows_are_taken() -> None:
     tails = Tails(BEHAVIOURS)
     users, columns = rows(BEHAVIOURS, [(3, 5), (3, 4)], 0)
-    for values in columns.values():
+    for values in (users, *columns.values()):
         values.flags.writeable = False
     tails.add(users, columns)
     found = tails.rows_of(3)
     assert found is not None
     assert found["item_id"].tolist() == [1, 0]
     assert tails.rows_of(4) is None
+    tails.drop_users(users)
+    assert tails.rows == 0
