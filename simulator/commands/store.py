@@ -123,7 +123,9 @@ def dump(
 
 def snapshot(
     path: Folder,
-    out: Annotated[Path, typer.Argument(metavar="COPY", help="A new folder; on the same file system it takes no space.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="COPY", help="A new folder; on the same file system it takes no space.")
+    ],
 ) -> None:
     """Copy a store as it is now, in moments: files that never change become hard links."""
     with _opened(path) as store:
@@ -135,9 +137,7 @@ def snapshot(
 
 def compact(
     path: Folder,
-    full: Annotated[
-        bool, typer.Option("--full", help="Rewrite everything: smallest, and deletes are final.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Rewrite everything; deletes are final.")] = False,
     now_s: Annotated[
         int | None,
         typer.Option("--now", metavar="SECONDS", help="The time by which ttl_s expires behaviours."),

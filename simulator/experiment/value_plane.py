@@ -27,8 +27,8 @@ MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what mod
 # Requests between two ingests; reads are bounded in time, so it changes no result. Between two, a run that is
 # asked to end does: 64 requests are about a second of scoring.
 _INGEST_ROWS = 64
-# A compaction in a thread of its own would share the processor with whichever reads it happened to meet; without
-# it the append after which it is due does it, at the same request in every run.
+# A compaction in a thread of its own would share the processor with whichever reads it happened to meet;
+# without it the append after which it is due does it, at the same request in every run.
 _STORE_OPTIONS: dict[str, dict[str, object]] = {"seqvault": {"background": False}}
 
 
