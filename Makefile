@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 RUNS ?= runs
 BENCHMARKS := $(wildcard benchmarks/*.py)
+RIVAL := benchmarks/_store/build/rocks
 
-.PHONY: demo dash test test-slow check bench clean
+.PHONY: demo dash test test-slow check bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/install
@@ -21,6 +22,17 @@ test: $(STAMPS)/dev
 test-slow: $(STAMPS)/dev
 	$(BIN)/pytest -m slow
 
+# What the store promises, held to it: kills, loss of power, damage, failing devices (under ten minutes).
+crash: $(STAMPS)/dev
+	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash --deselect tests/seqvault/crash/test_format_fuzz.py
+
+crash-nightly: $(STAMPS)/dev
+	SEQVAULT_CRASH=nightly $(BIN)/pytest tests/seqvault/crash
+
+# Malformed files with valid checksums, for a minute.
+fuzz: $(STAMPS)/dev
+	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash/test_format_fuzz.py
+
 check: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +44,18 @@ bench: $(STAMPS)/install
 	@set -e; for script in $(filter-out benchmarks/_%,$(BENCHMARKS)); do \
 		echo "== $$script"; $(BIN)/python $$script --quick; \
 	done
+
+# RocksDB in C++, the rival of the store's benchmarks; without it their rows about it say so.
+bench-deps: $(RIVAL)
+
+$(RIVAL): $(wildcard benchmarks/_store/*.cpp benchmarks/_store/*.h)
+	@test -e /usr/include/rocksdb/db.h || $$(test $$(id -u) = 0 || echo sudo) apt-get install -y librocksdb-dev g++
+	@mkdir -p $(@D)
+	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/_store/rocks.cpp -lrocksdb
+
+# docs/store-benchmarks.md, from the results saved in benchmarks/results.
+bench-page: $(STAMPS)/install
+	$(BIN)/python benchmarks/_store_page.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:

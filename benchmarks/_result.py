@@ -12,14 +12,19 @@ Measured = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
 def bar(
-    name: str, value: float, bar: float, stretch: float | None = None, better: str = "higher"
+    name: str, value: float | None, bar: float, stretch: float | None = None, better: str = "higher"
 ) -> dict[str, Any]:
-    """One bar: what was measured against what was wanted; `better` is "higher" or "lower"."""
+    """One bar: what was measured against what was wanted; `better` is "higher" or "lower".
+
+    A value of None was not measured; a row says why.
+    """
     return {"name": name, "value": value, "bar": bar, "stretch": stretch, "better": better}
 
 
 def falls_short(entry: dict[str, Any]) -> bool:
-    """Whether a bar is missed."""
+    """Whether a bar is missed; one that was not measured is."""
+    if entry["value"] is None:
+        return True
     higher: bool = entry["value"] < entry["bar"]
     lower: bool = entry["value"] > entry["bar"]
     return higher if entry["better"] == "higher" else lower
@@ -65,5 +70,8 @@ def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> 
     for row in rows:
         print("  ".join(f"{key}={value}" for key, value in row.items()))
     for entry in bars:
+        if entry["value"] is None:
+            print(f"{entry['name']}: not measured, bar {entry['bar']:.4g}")
+            continue
         verdict = "falls short" if falls_short(entry) else "met"
         print(f"{entry['name']}: {entry['value']:.4g}, bar {entry['bar']:.4g}: {verdict}")

@@ -9,7 +9,7 @@ from seqvault.errors import (
     StoreLockedError,
     StoreReadOnlyError,
 )
-from seqvault.schema import BEHAVIOURS, Column, HistorySchema
+from seqvault.schema import BEHAVIOURS, Column, HistorySchema, SequenceType
 from seqvault.store import Columns, HistoryBatch, HistoryStore, ReadTime, open_store, store_kinds
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "HistoryStore",
     "ReadTime",
     "SchemaError",
+    "SequenceType",
     "StoreClosedError",
     "StoreError",
     "StoreFullError",

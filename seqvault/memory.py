@@ -1,7 +1,7 @@
 """Histories in a dict: the smallest store, and the oracle the durable ones are tested against."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -9,45 +9,60 @@ from typing import Self
 
 import numpy as np
 
-from seqvault.errors import StoreClosedError, StoreReadOnlyError
-from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
-from seqvault.select import Rows, bounds_s, by_user, check_n, check_users, clip_s, in_order, newest, within
+from seqvault.errors import SchemaError, StoreClosedError, StoreReadOnlyError
+from seqvault.query import FIRST_S, Query
+from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
+from seqvault.select import by_user, in_order, matching
 from seqvault.store import HistoryBatch, ReadTime
 
 __all__ = ["MemoryStore"]
 
 
 class MemoryStore:
-    """A HistoryStore that forgets everything at close; durable only as long as the process lives."""
+    """A HistoryStore that forgets everything at close; durable only as long as the process lives.
+
+    It keeps sequences, caps and floors as SeqVault does, at once instead of at its next compaction.
+
+    Args:
+        path: ignored; nothing is kept there.
+        schema: of the only sequence, where `sequences` names none.
+        sequences: what it holds for each user; the first is the default of every method.
+    """
 
     def __init__(
-        self, path: Path | None = None, *, schema: HistorySchema = BEHAVIOURS, read_only: bool = False
+        self,
+        path: Path | None = None,
+        *,
+        schema: HistorySchema | None = BEHAVIOURS,
+        read_only: bool = False,
+        sequences: Sequence[SequenceType] | None = None,
     ) -> None:
-        self.schema = schema
+        kinds = sequences or (SequenceType("behaviours", BEHAVIOURS if schema is None else schema),)
+        self._tables = {kind.name: _Table(kind) for kind in kinds}
+        self.schema = kinds[0].schema
+        self._default = kinds[0].name
         self._read_only = read_only
         self._closed = False
-        self._histories: dict[int, dict[str, Array]] = {}
 
-    def append(self, user_ids: object, columns: Columns) -> None:
+    def append(self, user_ids: object, columns: Columns, *, sequence: str | None = None) -> None:
         """See HistoryStore.append."""
-        self._check_open()
-        if self._read_only:
-            raise StoreReadOnlyError(
-                "append to a memory store opened read-only: open it with read_only=False"
-            )
-        users, checked = self.schema.check(user_ids, columns)
-        order, distinct, bounds = by_user(users)
-        rows = {name: values[order] for name, values in checked.items()}
-        for user, (start, end) in zip(distinct.tolist(), pairwise(bounds.tolist()), strict=True):
-            new = {name: values[start:end] for name, values in rows.items()}
-            old = self._histories.get(user)
-            if old is not None:
-                new = {name: np.concatenate((old[name], values)) for name, values in new.items()}
-            self._histories[user] = in_order(new)
+        table = self._table(sequence, writing=True)
+        users, checked = table.schema.check(user_ids, columns)
+        table.add(users, checked)
 
-    def bulk_load(self, user_ids: object, columns: Columns) -> None:
+    def bulk_load(self, user_ids: object, columns: Columns, *, sequence: str | None = None) -> None:
         """See HistoryStore.bulk_load."""
-        self.append(user_ids, columns)
+        self.append(user_ids, columns, sequence=sequence)
+
+    def delete_user(self, user_id: int) -> None:
+        """Forget a user's histories; later appends begin new ones."""
+        self._table(None, writing=True)
+        for table in self._tables.values():
+            table.histories.pop(user_id, None)
+
+    def expire(self, before_s: int, *, sequence: str | None = None) -> None:
+        """Forget, for good, every behaviour with time_s < before_s, also of appends to come."""
+        self._table(sequence, writing=True).expire(before_s)
 
     def read_last(
         self,
@@ -57,28 +72,31 @@ class MemoryStore:
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
         """See HistoryStore.read_last."""
-        users = check_users(user_ids)
-        n, keep = check_n(n), self.schema.scene_filter(scenes)
-        bounds = bounds_s(before_s, len(users))
-        return self._read(users, columns, lambda i, history: newest(history, n, bounds[i], keep))
+        table = self._table(sequence)
+        query = Query.last(table.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        return table.read(query)
 
     def read_range(
         self,
         user_ids: object,
-        start_s: int,
-        end_s: int,
+        start_s: float,
+        end_s: float,
         *,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
-        keep = self.schema.scene_filter(scenes)
-        start_s, end_s = clip_s(start_s), clip_s(end_s)
-        return self._read(
-            check_users(user_ids), columns, lambda i, history: within(history, start_s, end_s, keep)
-        )
+        table = self._table(sequence)
+        query = Query.between(table.schema, user_ids, start_s, end_s, columns, scenes, actions, distinct)
+        return table.read(query)
 
     def timed_read_last(
         self,
@@ -88,28 +106,34 @@ class MemoryStore:
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. There is no binding: the store's own time is the call's."""
         start = time.perf_counter()
-        batch = self.read_last(user_ids, n, before_s=before_s, columns=columns, scenes=scenes)
+        table = self._table(sequence)
+        query = Query.last(table.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        batch = table.read(query)
         call_s = time.perf_counter() - start
         return batch, ReadTime(call_s, call_s)
 
     def stats(self) -> dict[str, int | float]:
-        """users, behaviours, bytes_in_memory, and bytes_on_disk = 0."""
+        """users, behaviours, bytes_in_memory, and bytes_on_disk = 0; of all sequences together."""
         self._check_open()
-        behaviours = sum(len(history["time_s"]) for history in self._histories.values())
+        tables = self._tables.values()
+        rows = [(table.rows(), table.schema.row_bytes) for table in tables]
         return {
-            "users": len(self._histories),
-            "behaviours": behaviours,
+            "users": len(set().union(*(table.histories for table in tables))),
+            "behaviours": sum(count for count, _ in rows),
             "bytes_on_disk": 0,
-            "bytes_in_memory": behaviours * self.schema.row_bytes,
+            "bytes_in_memory": sum(count * size for count, size in rows),
         }
 
     def close(self) -> None:
         """Forget every history."""
         self._closed = True
-        self._histories.clear()
+        self._tables.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -122,24 +146,67 @@ class MemoryStore:
     ) -> None:
         self.close()
 
-    def _read(
-        self,
-        users: Array,
-        columns: Sequence[str] | None,
-        rows_of: Callable[[int, Columns], Rows],
-    ) -> HistoryBatch:
+    def _table(self, sequence: str | None, *, writing: bool = False) -> "_Table":
         self._check_open()
-        names = self.schema.chosen(columns)
-        parts: list[Columns | None] = []
-        for i, user in enumerate(users.tolist()):
-            history = self._histories.get(user)
-            if history is None:
-                parts.append(None)
-                continue
-            rows = rows_of(i, history)
-            parts.append({name: history[name][rows] for name in names})
-        return HistoryBatch.gather(self.schema, users, names, parts)
+        if writing and self._read_only:
+            raise StoreReadOnlyError("the memory store is open read-only: open it with read_only=False")
+        name = self._default if sequence is None else sequence
+        if name not in self._tables:
+            raise SchemaError(f"sequence {name!r}: the store has {', '.join(self._tables)}")
+        return self._tables[name]
 
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError("the memory store is closed: open another")
+
+
+class _Table:
+    """The histories of one sequence, each in order, without what is expired or beyond the cap."""
+
+    def __init__(self, kind: SequenceType) -> None:
+        self.schema = kind.schema
+        self.histories: dict[int, dict[str, Array]] = {}
+        self._cap, self._floor_s = kind.cap, FIRST_S
+
+    def rows(self) -> int:
+        """Behaviours of all users."""
+        return sum(len(history["time_s"]) for history in self.histories.values())
+
+    def add(self, users: Array, columns: Columns) -> None:
+        """Merge rows (N,) into their users' histories."""
+        order, distinct, bounds = by_user(users)
+        rows = {name: values[order] for name, values in columns.items()}
+        for user, (start, end) in zip(distinct.tolist(), pairwise(bounds.tolist()), strict=True):
+            new = {name: values[start:end] for name, values in rows.items()}
+            old = self.histories.get(user)
+            if old is not None:
+                new = {name: np.concatenate((old[name], values)) for name, values in new.items()}
+            self._keep(user, in_order(new))
+
+    def expire(self, before_s: int) -> None:
+        """Raise the floor."""
+        self._floor_s = max(self._floor_s, before_s)
+        for user, history in list(self.histories.items()):
+            self._keep(user, history)
+
+    def read(self, query: Query) -> HistoryBatch:
+        """What a query asks for."""
+        parts: list[Columns | None] = []
+        for i, user in enumerate(query.users.tolist()):
+            history = self.histories.get(user)
+            if history is None:
+                parts.append(None)
+                continue
+            rows = matching(history, query, i)
+            parts.append({name: history[name][rows] for name in query.names})
+        return HistoryBatch.gather(self.schema, query.users, query.names, parts)
+
+    def _keep(self, user: int, history: dict[str, Array]) -> None:
+        rows = len(history["time_s"])
+        first = int(np.searchsorted(history["time_s"], self._floor_s, "left"))
+        if self._cap is not None:
+            first = max(first, rows - self._cap)
+        if first == rows:
+            self.histories.pop(user, None)
+        else:
+            self.histories[user] = {name: values[first:] for name, values in history.items()}

@@ -15,11 +15,18 @@ from typing import Protocol, Self, cast, runtime_checkable
 import numpy as np
 
 from seqvault.errors import StoreError
+from seqvault.query import NO_BOUND_S
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
 
-__all__ = ["Columns", "HistoryBatch", "HistoryStore", "ReadTime", "open_store", "store_kinds"]
-
-NO_BOUND_S = int(np.iinfo("i8").max)
+__all__ = [
+    "NO_BOUND_S",
+    "Columns",
+    "HistoryBatch",
+    "HistoryStore",
+    "ReadTime",
+    "open_store",
+    "store_kinds",
+]
 
 _BUILT_IN = {
     "lastn": "seqvault.lastn:LastNStore",
@@ -91,10 +98,18 @@ class ReadTime:
 class HistoryStore(Protocol):
     """Stores behaviour histories by user. Every kind behaves the same; they differ in cost and durability.
 
-    Reading methods share their arguments: `user_ids` (U,) may repeat and may be unknown (an empty history);
-    `columns` names the columns to return (None: all); `scenes` keeps only these scenes. They raise
-    SchemaError for unknown columns, DamagedDataError for bytes that fail their checksum, StoreClosedError
-    after close().
+    Reading methods share their arguments, and apply them in this order:
+
+    - `user_ids` (U,) may repeat and may be unknown (an empty history).
+    - A bound in time; `scenes` and `actions`: only behaviours whose scene, whose action is one of these.
+    - `distinct` names a column; of its equal values only the newest behaviour is left. Bounds and filters
+      come first: `distinct="item_id", actions=[CLICK]` is each item's last click.
+    - `n` counts what is left.
+    - `columns` names the columns to return (None: all); a filter's column need not be among them.
+    - `sequence` names the sequence to read where a store holds several; None is its first.
+
+    They raise SchemaError for columns that the schema lacks and values that a column cannot hold,
+    DamagedDataError for bytes that fail their checksum, StoreClosedError after close().
     """
 
     @property
@@ -102,12 +117,15 @@ class HistoryStore(Protocol):
         """The schema the store was made with."""
         ...
 
-    def append(self, user_ids: object, columns: Columns) -> None:
+    def append(self, user_ids: object, columns: Columns) -> bool | None:
         """Add behaviours; all of them are durable when it returns, or none is kept.
 
         Args:
             user_ids: (N,) the user of each row; users may be mixed.
             columns: every schema column, (N,), rows in arrival order. Times may be older than stored ones.
+
+        Returns:
+            False where the store knows that it has these very rows already (see SeqVault.append).
 
         Raises:
             SchemaError: the columns do not fit the schema.
@@ -127,25 +145,31 @@ class HistoryStore(Protocol):
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
-        """Each user's newest n behaviours with time_s < before_s; scenes are chosen before n is counted.
+        """Each user's newest n behaviours with time_s < before_s.
 
         Args:
             n: at most so many behaviours a user, >= 0.
-            before_s: seconds, one for all or (U,); None for no bound.
+            before_s: seconds, one for all or (U,); None, or 2**63 - 1, for no bound.
         """
         ...
 
     def read_range(
         self,
         user_ids: object,
-        start_s: int,
-        end_s: int,
+        start_s: float,
+        end_s: float,
         *,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
-        """Each user's behaviours with start_s <= time_s < end_s."""
+        """Each user's behaviours with start_s <= time_s < end_s; an end of 2**63 - 1 is no bound."""
         ...
 
     def timed_read_last(
@@ -156,6 +180,9 @@ class HistoryStore(Protocol):
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> tuple[HistoryBatch, ReadTime]:
         """read_last, and what it cost. docs/storage.md says what each store's own_s covers."""
         ...

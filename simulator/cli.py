@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator.commands import store
 from simulator.commands.config import check, init, schema
 from simulator.commands.dash import dash
 from simulator.commands.doctor import doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
     **_STYLE,
 )
 import_app = typer.Typer(help="Real logs as traffic.", **_STYLE)
+store_app = typer.Typer(help="SeqVault folders: verify, measure, read out, copy, tidy.", **_STYLE)
 config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
 
 
@@ -55,8 +57,10 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 _add(app, demo, run, sweep, report, compare, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, kuairand)
+_add(store_app, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)
 app.add_typer(config_app, name="config")
 app.add_typer(import_app, name="import")
+app.add_typer(store_app, name="store")
 
 
 def main() -> None:

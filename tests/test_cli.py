@@ -32,6 +32,7 @@ COMMANDS = [
     "doctor",
     "config",
     "import",
+    "store",
 ]
 
 
@@ -433,7 +434,7 @@ def test_profile_never_writes_over_another(tmp_path: Path) -> None:
 def test_doctor_tells_the_same_in_both_forms() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     checks = json.loads(result.stdout)["checks"]
-    names = ["python", "packages", "device", "disk", "rocksdb", "zstd", "profile"]
+    names = ["python", "packages", "device", "disk", "rocksdb", "seqvault", "zstd", "profile"]
     assert [check["name"] for check in checks] == names
     assert result.exit_code == int(any(check["status"] == "failed" for check in checks))
     assert all(check["advice"] for check in checks if check["status"] == "failed")

@@ -14,17 +14,18 @@ Source: LASER, arXiv:2602.11562 (the store before SeqVault).
 
 import struct
 import time
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 from rocksdict import ReadOptions, WriteBatch
 
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_scan
+from seqvault.lastn.choice import bound_s, chosen, filters
 from seqvault.lastn.database import Database
+from seqvault.query import FIRST_S, NO_BOUND_S, Query
 from seqvault.rows import row_dtype
 from seqvault.schema import Array, HistorySchema
-from seqvault.select import newest
-from seqvault.store import NO_BOUND_S
 
 __all__ = ["BehaviourLayout"]
 
@@ -32,6 +33,8 @@ _PREFIX = struct.Struct(">QQ")
 _SIGN = 1 << 63
 _ALL = (1 << 64) - 1
 _KEY_BYTES = 24
+# Rows of the first step of a scan that cannot know how many it needs; each further step takes twice as many.
+_FIRST_STEP, _LONGEST_STEP = 512, 1 << 16
 
 
 class BehaviourLayout:
@@ -60,20 +63,9 @@ class BehaviourLayout:
             for i in range(len(rows)):
                 batch.put(key_bytes[i * 24 : i * 24 + 24], rest_bytes[i * size : i * size + size])
 
-    def last(
-        self, users: list[int], n: int, bounds_s: list[int], scenes: Array | None, meter: Meter
-    ) -> list[Array]:
-        """Each user's newest n rows before its bound, oldest first."""
-        return [
-            self._scan(user, n, bound, None, scenes, meter)
-            for user, bound in zip(users, bounds_s, strict=True)
-        ]
-
-    def between(
-        self, users: list[int], start_s: int, end_s: int, scenes: Array | None, meter: Meter
-    ) -> list[Array]:
-        """Each user's rows with start_s <= time_s < end_s."""
-        return [self._scan(user, None, end_s, start_s, scenes, meter) for user in users]
+    def read(self, query: Query, meter: Meter) -> list[Array]:
+        """The rows that a query wants of each user, oldest first."""
+        return [self._scan(user, query, i, meter) for i, user in enumerate(query.users.tolist())]
 
     def calibrate(self) -> BindingCost:
         """The binding's share of a scanned row, measured on the first user stored."""
@@ -92,40 +84,34 @@ class BehaviourLayout:
                 users, last = users + 1, key[:8]
         return users, behaviours
 
-    def _scan(
-        self, user: int, n: int | None, end_s: int, start_s: int | None, scenes: Array | None, meter: Meter
-    ) -> Array:
-        """Newest n rows of one user with time < end_s, down to start_s; None is no limit."""
-        if n == 0 or (start_s is not None and start_s >= end_s):
-            return np.empty(0, self._rows)
+    def _scan(self, user: int, query: Query, i: int, meter: Meter) -> Array:
+        """The wanted rows of one user: ever further back, until enough of them are found."""
+        end_s = bound_s(query, i)
         # Behaviours before the bound begin at the newest time below it.
         newest_s = end_s if end_s == NO_BOUND_S else end_s - 1
-        if newest_s < -_SIGN:
+        if query.n == 0 or query.start_s >= end_s or newest_s < -_SIGN:
             return np.empty(0, self._rows)
         begin = time.perf_counter()
         items = self._database.items(_PREFIX.pack(user, _ALL - (newest_s + _SIGN)), self._options)
         meter.native(begin, 0)
-        parts: list[Array] = []
-        found, take = 0, n if n is not None and scenes is None else 512
+        counts = not filters(query) and query.start_s == FIRST_S
+        found, take = np.empty(0, self._rows), min(query.n, _LONGEST_STEP) if counts else _FIRST_STEP
         while True:
-            begin = time.perf_counter()
-            run = list(islice(items, take))
-            meter.native(begin, len(run))
-            meter.rows += len(run)
-            rows = self._decode(b"".join([key for key, _ in run]), b"".join([value for _, value in run]))
-            done = len(run) < take
-            if start_s is not None:
-                first = int(np.searchsorted(rows["time_s"], start_s, "left"))
-                done, rows = done or first > 0, rows[first:]
-            if scenes is not None:
-                rows = rows[newest(rows, len(rows), NO_BOUND_S, scenes)]
-            parts.append(rows)
-            found += len(rows)
-            if done or (n is not None and found >= n):
-                break
-            take = min(take * 2, 8192)
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts[::-1])
-        return rows if n is None else rows[max(0, len(rows) - n) :]
+            rows = self._step(items, take, meter)
+            found = np.concatenate((rows, found)) if len(found) else rows
+            wanted = chosen(found, query, i)
+            begins_before = len(rows) and int(rows["time_s"][0]) < query.start_s
+            if len(rows) < take or begins_before or len(wanted) >= query.n:
+                return wanted
+            take *= 2
+
+    def _step(self, items: Iterator[tuple[bytes, bytes]], take: int, meter: Meter) -> Array:
+        """The next rows of a scan, oldest first; fewer than `take` at its end."""
+        begin = time.perf_counter()
+        run = list(islice(items, take))
+        meter.native(begin, len(run))
+        meter.rows += len(run)
+        return self._decode(b"".join([key for key, _ in run]), b"".join([value for _, value in run]))
 
     def _decode(self, keys: bytes, values: bytes) -> Array:
         """Rows, oldest first, from keys and values joined newest first."""

@@ -6,6 +6,9 @@ the wall clock, and the binding's share, a constant a call and a constant a row 
 is measured once on the store's own data, hot:
 
 - Get and MultiGet: wall time less RocksDB's own `db.get.micros` / `db.multiget.micros` for the same calls.
+  Where values differ in length there is a constant a byte too: what is seen of it beyond RocksDB's clock, and
+  within that clock one copy into new memory, which the binding asks for and a native client's pinned read
+  does without.
 - Scans: one item of the binding's iterator, less one `next` of RocksDB, where a `next` is the bare iterator
   step less a call into the binding that does nothing (`valid`).
 
@@ -35,30 +38,33 @@ CALLS = 40
 
 @dataclass(frozen=True)
 class BindingCost:
-    """Seconds the binding adds to each native call, and to each value or row it hands over."""
+    """Seconds the binding adds to each native call, to each value or row it hands over, and to each byte."""
 
     call_s: float
     item_s: float
+    byte_s: float = 0.0
 
 
 @dataclass
 class Meter:
-    """Adds up one read: seconds in native calls, their number, items handed over, and rows in these."""
+    """Adds up one read: seconds in native calls, their number, items and bytes handed over, rows decoded."""
 
     native_s: float = 0.0
     calls: int = 0
     items: int = 0
+    bytes: int = 0
     rows: int = 0
 
-    def native(self, start_s: float, items: int) -> None:
-        """Book a native call that began at `start_s` and handed over `items`."""
+    def native(self, start_s: float, items: int, size: int = 0) -> None:
+        """Book a native call that began at `start_s` and handed over `items` of `size` bytes together."""
         self.native_s += time.perf_counter() - start_s
         self.calls += 1
         self.items += items
+        self.bytes += size
 
     def own_s(self, cost: BindingCost, decode_row_s: float) -> float:
         """RocksDB's time and the decoding, without the binding; never below the decoding alone."""
-        binding_s = self.calls * cost.call_s + self.items * cost.item_s
+        binding_s = self.calls * cost.call_s + self.items * cost.item_s + self.bytes * cost.byte_s
         return max(0.0, self.native_s - binding_s) + self.rows * decode_row_s
 
 
@@ -69,27 +75,54 @@ def rocksdb_read_s(database: Database) -> float:
     return sum(int(total) for total in sums) * 1e-6
 
 
-def calibrate_gets(database: Database, keys: list[bytes]) -> BindingCost:
-    """The binding's cost of a MultiGet, from one key and from many (at least two are needed)."""
+def calibrate_gets(database: Database, keys: list[bytes], sizes: list[int] | None = None) -> BindingCost:
+    """The binding's cost of a MultiGet, from one key and from many (at least two are needed).
+
+    Args:
+        sizes: bytes of each key's value, ascending, where they differ; None takes them as alike.
+    """
     if len(keys) < 2:
         return BindingCost(0.0, 0.0)
+    if sizes is None:
+        one, many = _overhead_s(database, keys[:1]), _overhead_s(database, keys)
+        item_s = max(0.0, (many - one) / (len(keys) - 1))
+        return BindingCost(max(0.0, one - item_s), item_s)
+    short, long = _overhead_s(database, keys[:1]), _overhead_s(database, keys[-1:])
+    beyond_s = max(0.0, (long - short) / max(1, sizes[-1] - sizes[0]))
+    byte_s = beyond_s + _copy_s(sizes[0], sizes[-1])
+    few = keys[: max(2, len(keys) // 4)]
+    one = short - sizes[0] * beyond_s
+    several = _overhead_s(database, few) - sum(sizes[: len(few)]) * beyond_s
+    item_s = max(0.0, (several - one) / (len(few) - 1))
+    return BindingCost(max(0.0, one - item_s), item_s, byte_s)
 
-    def overhead_s(chosen: list[bytes]) -> float:
+
+def _copy_s(short: int, long: int) -> float:
+    """Seconds a byte of a copy into memory just asked for, between two sizes."""
+    value = memoryview(bytes(long))
+
+    def copy(size: int) -> Callable[[], None]:
+        def fresh() -> None:
+            bytes(value[:size])
+
+        return fresh
+
+    return max(0.0, (_best_s(copy(long)) - _best_s(copy(short))) / max(1, long - short))
+
+
+def _overhead_s(database: Database, chosen: list[bytes]) -> float:
+    """Least seconds of one MultiGet of these keys beyond what RocksDB says it took."""
+    for _ in range(CALLS):
+        database.multi_get(chosen)
+    best = float("inf")
+    for _ in range(ROUNDS):
+        before = rocksdb_read_s(database)
+        start = time.perf_counter()
         for _ in range(CALLS):
             database.multi_get(chosen)
-        best = float("inf")
-        for _ in range(ROUNDS):
-            before = rocksdb_read_s(database)
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                database.multi_get(chosen)
-            wall_s = time.perf_counter() - start
-            best = min(best, (wall_s - (rocksdb_read_s(database) - before)) / CALLS)
-        return max(0.0, best)
-
-    one, many = overhead_s(keys[:1]), overhead_s(keys)
-    item_s = max(0.0, (many - one) / (len(keys) - 1))
-    return BindingCost(max(0.0, one - item_s), item_s)
+        wall_s = time.perf_counter() - start
+        best = min(best, (wall_s - (rocksdb_read_s(database) - before)) / CALLS)
+    return max(0.0, best)
 
 
 def calibrate_scan(database: Database, start_key: bytes, options: ReadOptions, rows: int) -> BindingCost:

@@ -14,7 +14,6 @@ right behind the newest chunk and mostly shares its disk block."""
 
 import struct
 import time
-from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple, cast
 
@@ -23,10 +22,11 @@ from rocksdict import WriteBatch
 
 from seqvault.errors import DamagedDataError
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_gets
+from seqvault.lastn.choice import bound_s, chosen, filters
 from seqvault.lastn.database import Database
+from seqvault.query import FIRST_S, NO_BOUND_S, NO_LIMIT, Query
 from seqvault.rows import row_dtype, sorted_rows
 from seqvault.schema import Array, HistorySchema
-from seqvault.select import newest, within
 
 __all__ = ["ChunkLayout"]
 
@@ -39,10 +39,6 @@ class _Head(NamedTuple):
     rows: int
     last_s: int
     first_s: Array  # (chunks,) i8
-
-
-# First and one past the last chunk to fetch, and the rows to keep of what they hold.
-_Plan = tuple[int, int, Callable[[Array], Array]]
 
 
 class ChunkLayout:
@@ -73,32 +69,24 @@ class ChunkLayout:
             ends = np.array([count, times[-1]], "<i8")
             batch.put(_KEY.pack(user, _HEAD), np.concatenate((ends, kept, times[::CHUNK_ROWS])).tobytes())
 
-    def last(
-        self, users: list[int], n: int, bounds_s: list[int], scenes: Array | None, meter: Meter
-    ) -> list[Array]:
-        """Each user's newest n rows before its bound, oldest first."""
+    def read(self, query: Query, meter: Meter) -> list[Array]:
+        """The rows that a query wants of each user, oldest first."""
+        users = query.users.tolist()
         heads = self._heads(users, meter)
-        if scenes is not None:
+        if filters(query) and query.n != NO_LIMIT:
+            # How far back n lies is not known before the rows are.
             return [
-                self._last_of_scenes(user, head, n, bound, scenes, meter)
-                for user, head, bound in zip(users, heads, bounds_s, strict=True)
+                self._filtered(user, head, query, i, meter)
+                for i, (user, head) in enumerate(zip(users, heads, strict=True))
             ]
-        plans = [_plan_last(head, n, bound) for head, bound in zip(heads, bounds_s, strict=True)]
-        return self._read(users, plans, meter)
-
-    def between(
-        self, users: list[int], start_s: int, end_s: int, scenes: Array | None, meter: Meter
-    ) -> list[Array]:
-        """Each user's rows with start_s <= time_s < end_s."""
-        plans: list[_Plan] = []
-        for head in self._heads(users, meter):
-            if head is None:
-                plans.append((0, 0, lambda rows: rows))
-                continue
-            start = max(0, int(np.searchsorted(head.first_s, start_s, "left")) - 1)
-            end = int(np.searchsorted(head.first_s, end_s, "left"))
-            plans.append((start, end, lambda rows: rows[within(rows, start_s, end_s, scenes)]))
-        return self._read(users, plans, meter)
+        spans = [
+            (user, *_span(head, query, i)) for i, (user, head) in enumerate(zip(users, heads, strict=True))
+        ]
+        fetched = self._fetch(spans, meter)
+        wanted = [chosen(rows, query, i) for i, rows in enumerate(fetched)]
+        # A filter looks at every row; without one a client copies what it returns.
+        meter.rows += sum(map(len, fetched if filters(query) else wanted))
+        return wanted
 
     def calibrate(self) -> BindingCost:
         """The binding's share of this layout's native calls, measured on the first chunks stored."""
@@ -113,24 +101,18 @@ class ChunkLayout:
                 behaviours += int.from_bytes(value[:8], "little")
         return users, behaviours
 
-    def _read(self, users: list[int], plans: list[_Plan], meter: Meter) -> list[Array]:
-        spans = [(user, start, end) for user, (start, end, _) in zip(users, plans, strict=True)]
-        fetched = self._fetch(spans, meter)
-        return [trim(rows) for (_, _, trim), rows in zip(plans, fetched, strict=True)]
-
-    def _last_of_scenes(
-        self, user: int, head: _Head | None, n: int, bound_s: int, scenes: Array, meter: Meter
-    ) -> Array:
-        """Fetch ever longer runs of newest chunks until they hold n behaviours of the scenes."""
-        if head is None or n == 0:
+    def _filtered(self, user: int, head: _Head | None, query: Query, i: int, meter: Meter) -> Array:
+        """Fetch ever longer runs of newest chunks until they hold n behaviours that pass the filters."""
+        first, end = _span(head, query._replace(n=NO_LIMIT), i)
+        if query.n == 0 or first == end:
             return np.empty(0, self._rows)
-        end = int(np.searchsorted(head.first_s, bound_s, "left"))
-        take = n // CHUNK_ROWS + 2
+        take = min(query.n // CHUNK_ROWS + 2, end - first)
         while True:
-            start = max(0, end - take)
+            start = max(first, end - take)
             (rows,) = self._fetch([(user, start, end)], meter)
-            found = rows[newest(rows, n, bound_s, scenes)]
-            if len(found) == n or start == 0:
+            meter.rows += len(rows)
+            found = chosen(rows, query, i)
+            if len(found) == query.n or start == first:
                 return found
             take *= 2
 
@@ -167,7 +149,6 @@ class ChunkLayout:
                     f"{self._database.path}: chunks {start}..{end - 1} of user {user} are missing or cut "
                     f"({error}): restore the store from backup"
                 ) from error
-            meter.rows += len(rows)
             fetched.append(rows)
         return fetched
 
@@ -181,15 +162,18 @@ class ChunkLayout:
         return max(0, int(np.searchsorted(head.first_s, earliest_s, "right")) - 1)
 
 
-def _plan_last(head: _Head | None, n: int, bound_s: int) -> _Plan:
-    """Which chunks hold the newest n before the bound, and the rows of theirs to keep."""
-    if head is None or n == 0:
-        return 0, 0, lambda rows: rows
-    if bound_s > head.last_s:
-        first_row = max(0, head.rows - n)
-        skip = first_row % CHUNK_ROWS
-        return first_row // CHUNK_ROWS, len(head.first_s), lambda rows: rows[skip:]
-    # The newest chunk with a row before the bound holds at least one such row; the others in full.
-    end = int(np.searchsorted(head.first_s, bound_s, "left"))
-    start = max(0, (end - 1) * CHUNK_ROWS + 1 - n) // CHUNK_ROWS
-    return start, end, lambda rows: rows[newest(rows, n, bound_s, None)]
+def _span(head: _Head | None, query: Query, i: int) -> tuple[int, int]:
+    """First and one past the last chunk that hold what a query wants of its i-th user, filters apart."""
+    end_s = bound_s(query, i)
+    if head is None or query.n == 0 or query.start_s >= end_s:
+        return 0, 0
+    chunks = len(head.first_s)
+    if end_s > head.last_s or end_s == NO_BOUND_S:
+        # The newest n rows, counted exactly: only the last chunk may be unfilled.
+        end, counted = chunks, max(0, head.rows - query.n) // CHUNK_ROWS
+    else:
+        # The newest chunk with a row before the bound holds at least one such row; the others in full.
+        end = int(np.searchsorted(head.first_s, end_s, "left"))
+        counted = max(0, (end - 1) * CHUNK_ROWS + 1 - query.n) // CHUNK_ROWS
+    in_time = 0 if query.start_s == FIRST_S else int(np.searchsorted(head.first_s, query.start_s, "left")) - 1
+    return min(end, max(counted, in_time, 0)), end

@@ -87,6 +87,7 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     options.set_block_based_table_factory(table)
     options.set_prefix_extractor(SliceTransform.create_fixed_prefix(8))
     options.set_memtable_prefix_bloom_ratio(0.1)
+    # On every level: a table that a compaction only moves down keeps what it was written with.
     options.set_compression_type(DBCompressionType.zstd())
     options.set_compression_options(-14, 3, 0, 0)
     options.set_level_compaction_dynamic_level_bytes(True)
@@ -99,7 +100,9 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     options.enable_statistics()
     access = AccessType.read_only(False) if read_only else AccessType.read_write()
     with rocksdb_errors(path):
-        return Database(Rdict(str(path), options, access_type=access), options, path)
+        # Named: otherwise reopening takes the column family as the database describes it, without our cache.
+        rocks = Rdict(str(path), options, column_families={"default": options}, access_type=access)
+        return Database(rocks, options, path)
 
 
 def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool) -> None:
@@ -128,7 +131,8 @@ def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool)
     try:
         found = json.loads(file.read_text())
         same_layout = (found["store"], found["format"], found["layout"]) == ("lastn", FORMAT, layout)
-        same_schema = found["schema"] == mine["schema"]
+        # Not the descriptions: those of an earlier version lack what columns have learnt to say since.
+        same_schema = HistorySchema.from_dict(found["schema"]) == schema
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(
             f"{file} is not a store description ({error}): restore it from backup"

@@ -1,7 +1,7 @@
 """LastNStore: short-history serving as it was before SeqVault, on RocksDB.
 
-Start reading here; `chunks.py` and `behaviours.py` hold the two layouts, `charge.py` says what a read is
-charged."""
+Start reading here; `chunks.py`, `behaviours.py` and `blobs.py` hold the layouts, `charge.py` says what a read
+is charged."""
 
 import threading
 import time
@@ -15,12 +15,14 @@ from rocksdict import WriteBatch, WriteOptions
 
 from seqvault.errors import StoreClosedError, StoreError, StoreReadOnlyError
 from seqvault.lastn.behaviours import BehaviourLayout
+from seqvault.lastn.blobs import BlobLayout
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_decoding
 from seqvault.lastn.chunks import ChunkLayout
-from seqvault.lastn.database import describe, open_database, rocksdb_errors
+from seqvault.lastn.database import Database, describe, open_database, rocksdb_errors
+from seqvault.query import Query, only_sequence
 from seqvault.rows import pack_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
-from seqvault.select import bounds_s, by_user, check_n, check_users, clip_s
+from seqvault.select import by_user
 from seqvault.store import HistoryBatch, ReadTime
 
 __all__ = ["LastNStore"]
@@ -32,17 +34,18 @@ BULK_ROWS = 200_000
 class _Layout(Protocol):
     def write(self, batch: WriteBatch, users: list[int], histories: list[Array]) -> None: ...
 
-    def last(
-        self, users: list[int], n: int, bounds_s: list[int], scenes: Array | None, meter: Meter
-    ) -> list[Array]: ...
-
-    def between(
-        self, users: list[int], start_s: int, end_s: int, scenes: Array | None, meter: Meter
-    ) -> list[Array]: ...
+    def read(self, query: Query, meter: Meter) -> list[Array]: ...
 
     def calibrate(self) -> BindingCost: ...
 
     def counts(self) -> tuple[int, int]: ...
+
+
+_LAYOUTS: dict[str, Callable[[Database, HistorySchema], _Layout]] = {
+    "chunks": ChunkLayout,
+    "behaviours": BehaviourLayout,
+    "blobs": BlobLayout,
+}
 
 
 class LastNStore:
@@ -50,7 +53,8 @@ class LastNStore:
 
     Args:
         path: folder; the database lies in `path/rocksdb`.
-        layout: "chunks" (256 behaviours a key, the strong layout) or "behaviours" (one key a behaviour).
+        layout: "chunks" (256 behaviours a key, the strong layout), "behaviours" (one key a behaviour) or
+            "blobs" (a user's whole history under one key).
         block_cache_bytes: memory RocksDB may use for decompressed blocks.
 
     Raises:
@@ -67,8 +71,8 @@ class LastNStore:
         layout: str = "chunks",
         block_cache_bytes: int = 64 << 20,
     ) -> None:
-        if layout not in ("chunks", "behaviours"):
-            raise StoreError(f"layout {layout!r}: expected 'chunks' or 'behaviours'")
+        if layout not in _LAYOUTS:
+            raise StoreError(f"layout {layout!r}: expected 'chunks', 'behaviours' or 'blobs'")
         self.schema = schema
         self._path = Path(path)
         self._read_only = read_only
@@ -79,11 +83,9 @@ class LastNStore:
             self._path / "rocksdb",
             block_cache_bytes=block_cache_bytes,
             read_only=read_only,
-            point_lookups=layout == "chunks",
+            point_lookups=layout != "behaviours",
         )
-        self._layout: _Layout = (ChunkLayout if layout == "chunks" else BehaviourLayout)(
-            self._database, schema
-        )
+        self._layout = _LAYOUTS[layout](self._database, schema)
         self._binding: BindingCost | None = None
         self._decode_row_s = 0.0
 
@@ -123,28 +125,31 @@ class LastNStore:
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
         """See HistoryStore.read_last."""
-        return self._read_last(user_ids, n, before_s, columns, scenes, Meter())
+        only_sequence(sequence)
+        query = Query.last(self.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        return self._read(query, Meter())
 
     def read_range(
         self,
         user_ids: object,
-        start_s: int,
-        end_s: int,
+        start_s: float,
+        end_s: float,
         *,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
-        keep = self.schema.scene_filter(scenes)
-        start_s, end_s = clip_s(start_s), clip_s(end_s)
-        meter = Meter()
-        return self._batch(
-            check_users(user_ids),
-            columns,
-            lambda users: self._layout.between(users, start_s, end_s, keep, meter),
-        )
+        only_sequence(sequence)
+        query = Query.between(self.schema, user_ids, start_s, end_s, columns, scenes, actions, distinct)
+        return self._read(query, Meter())
 
     def timed_read_last(
         self,
@@ -154,6 +159,9 @@ class LastNStore:
         before_s: object = None,
         columns: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        actions: Sequence[int] | None = None,
+        distinct: str | None = None,
+        sequence: str | None = None,
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. own_s: RocksDB and the decoding, not the Python binding."""
         if self._binding is None:
@@ -163,7 +171,9 @@ class LastNStore:
                 self._decode_row_s = calibrate_decoding(self.schema)
         meter = Meter()
         start = time.perf_counter()
-        batch = self._read_last(user_ids, n, before_s, columns, scenes, meter)
+        only_sequence(sequence)
+        query = Query.last(self.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        batch = self._read(query, meter)
         call_s = time.perf_counter() - start
         return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding, self._decode_row_s)))
 
@@ -181,6 +191,7 @@ class LastNStore:
         if self._binding is not None:
             stats["binding_call_s"] = self._binding.call_s
             stats["binding_item_s"] = self._binding.item_s
+            stats["binding_byte_s"] = self._binding.byte_s
             stats["decode_row_s"] = self._decode_row_s
         return stats
 
@@ -212,38 +223,18 @@ class LastNStore:
         self._layout.write(batch, distinct.tolist(), np.split(rows, bounds[1:-1]))
         self._database.rocks.write(batch, options)
 
-    def _read_last(
-        self,
-        user_ids: object,
-        n: int,
-        before_s: object,
-        columns: Sequence[str] | None,
-        scenes: Sequence[int] | None,
-        meter: Meter,
-    ) -> HistoryBatch:
-        users = check_users(user_ids)
-        n, keep = check_n(n), self.schema.scene_filter(scenes)
-        bounds = bounds_s(before_s, len(users))
-        return self._batch(users, columns, lambda ids: self._layout.last(ids, n, bounds, keep, meter))
-
-    def _batch(
-        self,
-        users: Array,
-        columns: Sequence[str] | None,
-        read: Callable[[list[int]], list[Array]],
-    ) -> HistoryBatch:
-        names = self.schema.chosen(columns)
+    def _read(self, query: Query, meter: Meter) -> HistoryBatch:
         with self._lock, rocksdb_errors(self._path):
             self._check_open()
-            parts = read(users.tolist()) if len(users) else []
+            parts = self._layout.read(query, meter) if len(query.users) else []
         offsets = np.zeros(len(parts) + 1, "i8")
         np.cumsum([len(part) for part in parts], out=offsets[1:])
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
         if rows is None:
-            flat = {name: np.empty(0, self.schema.dtype(name)) for name in names}
+            flat = {name: np.empty(0, self.schema.dtype(name)) for name in query.names}
         else:
-            flat = unpack_rows(rows, names)
-        return HistoryBatch(users, offsets, flat)
+            flat = unpack_rows(rows, query.names)
+        return HistoryBatch(query.users, offsets, flat)
 
     def _check_open(self) -> None:
         if self._closed:

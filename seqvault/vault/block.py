@@ -1,116 +1,261 @@
 """A block: up to 65,536 of one user's behaviours, column by column, checksummed as a whole.
 
-     0      4      8       12     16     24        32       40      48        52        56
-    +------+------+-------+------+------+---------+--------+-------+---------+---------+- - - - - - - - - -
-    | SVB1 | crc  | bytes | rows | user | first_s | last_s | start | schema  | columns | heads  | columns
-    |      | u32  | u32   | u32  | u64  | i64     | i64    | u64   | u32     | u32     | 20 each| | zeros
-    +------+------+-------+------+------+---------+--------+-------+---------+---------+- - - - - - - - - -
+     0      4       8       16     24      32        40       48     52        56        60           64
+    +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
+    | SVB2 | bytes | hash  | user | start | first_s | last_s | rows | schema  | columns | dictionary | sizes,
+    |      | u32   | u64   | u64  | u64   | i64     | i64    | u32  | u32     | u32     | u32, 0 none| columns
+    +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
 
-`crc` is the CRC-32 of every byte behind it; `bytes` is the whole block, a multiple of 8; `start` is the
-rank of the first row in the user's history. Lengths in the heads let a read decode the columns it wants and
-no others."""
+`hash` is hash64 of bytes 16 to the end, its seed the first 8 bytes; `bytes` is the whole block, a multiple of
+8; `start` is the rank of the first row in the user's history; `schema` is the id of the schema the block was
+written under. A u32 size for each column follows, then the columns (codec.py), then zeros.
+
+This module is the numpy twin: kernels/decode.py and kernels/encode.py read and write the same bytes.
+"""
 
 import struct
-import zlib
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.codec import HEAD_FORMAT, SLACK_BYTES, ColumnHead, decode, encode
+from seqvault.vault.codec import (
+    DICT,
+    Candidate,
+    Coded,
+    Source,
+    best,
+    derived,
+    from_items,
+    numbered,
+    read_coded,
+    read_column,
+    section,
+)
+from seqvault.vault.damage import (
+    BAD_CALL,
+    BAD_COLUMN,
+    BAD_HASH,
+    BAD_MAGIC,
+    BAD_SIZE,
+    NO_DICTIONARY,
+    BlockDamage,
+)
+from seqvault.vault.dictionary import TRAINED_ROWS, Dictionary
+from seqvault.vault.hash64 import hash64
+from seqvault.vault.items import ItemTable, words_of
+from seqvault.vault.words import Words
+from seqvault.vault.zstd import PlainPlanes
 
-__all__ = ["MAX_ROWS", "Block", "decode_block", "encode_block", "fingerprint"]
+__all__ = [
+    "MAGIC",
+    "MAX_ROWS",
+    "BlockHeader",
+    "decode_block_plain",
+    "encode_blocks_plain",
+    "plan_columns",
+    "read_header",
+]
 
-# Positions inside a block are two bytes.
+# Ranks and positions inside a block are two bytes.
 MAX_ROWS = 1 << 16
-
-_MAGIC = b"SVB1"
-_HEAD = struct.Struct("<4sIIIQqqQII")
-_CHECKED_FROM = 8
-_COLUMN_FIELDS = 6
+MAX_COLUMNS = 64
+MAGIC = b"SVB2"
+HEAD = struct.Struct("<4sIQQQqqIIII")
 
 
-class Block(NamedTuple):
-    """Where a block lies, and what a read must know before it fetches it: an entry of the index."""
+class BlockHeader(NamedTuple):
+    """What a block says of itself, in the order of its header."""
 
-    segment: int
-    offset: int
     size: int
-    rows: int
     user: int
+    start: int
     first_s: int
     last_s: int
-    start: int
+    rows: int
+    schema_id: int
+    columns: int
+    dictionary_id: int
 
 
-@lru_cache
-def fingerprint(schema: HistorySchema) -> int:
-    """A schema as 32 bits: bytes written under another one are refused."""
-    return zlib.crc32(repr(schema.to_dict()).encode())
+def encode_blocks_plain(
+    schema: HistorySchema,
+    users: Array,
+    starts: Array,
+    bounds: Array,
+    columns: Mapping[str, Array],
+    *,
+    schema_id: int | None = None,
+    codec: str = "packed",
+    dictionary: Dictionary | None = None,
+) -> tuple[Array, Array]:
+    """Many blocks, one behind the other; see `encode.encode_blocks`, which writes the same bytes."""
+    writer = _Writer(schema, schema.id if schema_id is None else schema_id, codec == "zstd", dictionary)
+    blocks = []
+    for k in range(len(users)):
+        rows = slice(int(bounds[k]), int(bounds[k + 1]))
+        of_block = [columns[name][rows] for name in schema.names]
+        blocks.append(writer.block(int(users[k]), int(starts[k]), of_block))
+    offsets = np.cumsum([0, *map(len, blocks)], dtype="i8")
+    return np.frombuffer(b"".join(blocks), "u1").copy(), offsets
 
 
-@lru_cache
-def _heads(columns: int) -> struct.Struct:
-    return struct.Struct("<" + HEAD_FORMAT * columns)
+def read_header(data: Array, at: int = 0, size: int | None = None) -> BlockHeader:
+    """The header of the block at byte `at`, after its checksum was verified.
 
-
-@lru_cache
-def _plan(schema: HistorySchema, names: tuple[str, ...]) -> tuple[tuple[int, str, np.dtype[np.generic]], ...]:
-    """(place in the schema, name, dtype) of each column to decode."""
-    return tuple((schema.names.index(name), name, schema.dtype(name)) for name in names)
-
-
-def encode_block(schema: HistorySchema, user: int, start: int, columns: Mapping[str, Array]) -> bytes:
-    """The bytes of one block from columns sorted by time, 1 to MAX_ROWS rows."""
-    times = columns["time_s"]
-    heads, parts = [], []
-    for i, name in enumerate(schema.names):
-        head, data = encode(columns[name], times=i == 0)
-        heads.append(head.pack())
-        parts.append(data)
-    body = b"".join(heads + parts)
-    size = -(-(_HEAD.size + len(body) + SLACK_BYTES) // 8) * 8
-    fields = (size, len(times), user, int(times[0]), int(times[-1]), start, fingerprint(schema), len(heads))
-    block = bytearray(size)
-    _HEAD.pack_into(block, 0, _MAGIC, 0, *fields)
-    block[_HEAD.size : _HEAD.size + len(body)] = body
-    struct.pack_into("<I", block, 4, zlib.crc32(memoryview(block)[_CHECKED_FROM:]))
-    return bytes(block)
-
-
-def decode_block(
-    schema: HistorySchema, data: bytes, at: int, block: Block, names: tuple[str, ...], first: int
-) -> list[Array]:
-    """Rows first.. of the named columns of the block that begins at byte `at`; perhaps read-only views.
+    Args:
+        size: bytes the block must have; None for what it says.
 
     Raises:
-        DamagedDataError: the checksum fails, or the block is not the one the index expects.
+        BlockDamage: it is no intact block.
     """
-    magic, checksum, size, rows, user, first_s, last_s, start, schema_id, count = _HEAD.unpack_from(data, at)
-    found = zlib.crc32(memoryview(data)[at + _CHECKED_FROM : at + block.size])
-    if magic != _MAGIC or found != checksum:
-        raise DamagedDataError(
-            f"block of user {block.user} at byte {block.offset} of segment {block.segment}: checksum "
-            f"{found:#010x}, expected {checksum:#010x}; restore the file from backup, other blocks are intact"
+    if at < 0 or len(data) - at < HEAD.size:
+        raise BlockDamage(BAD_SIZE)
+    magic, length, found, *fields = HEAD.unpack(data[at : at + HEAD.size].tobytes())
+    if magic != MAGIC:
+        raise BlockDamage(BAD_MAGIC)
+    if length % 8 or length < HEAD.size or length > len(data) - at or size not in (None, length):
+        raise BlockDamage(BAD_SIZE)
+    seed = int.from_bytes(bytes(data[at : at + 8]), "little")
+    if hash64(data[at + 16 : at + length], seed) != found:
+        raise BlockDamage(BAD_HASH)
+    user, start, first_s, last_s, rows, schema_id, columns, dictionary_id = fields
+    return BlockHeader(length, user, start, first_s, last_s, rows, schema_id, columns, dictionary_id)
+
+
+def decode_block_plain(
+    schema: HistorySchema,
+    data: Array,
+    at: int,
+    first: int,
+    last: int,
+    names: Sequence[str],
+    dictionaries: Sequence[Dictionary] = (),
+) -> dict[str, Array]:
+    """Rows first..last-1 of the named columns of the block at byte `at`, in their dtypes.
+
+    Args:
+        schema: the schema the block was written under.
+        dictionaries: those of the store.
+
+    Raises:
+        BlockDamage: the block fails its checksum, contradicts itself, or lacks these rows or columns.
+    """
+    header = read_header(data, at)
+    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS:
+        raise BlockDamage(BAD_COLUMN)
+    if not 0 <= first <= last <= header.rows:
+        raise BlockDamage(BAD_CALL)
+    block = data[at : at + header.size]
+    sections = _Sections(block, header, (header.rows, first, last), _dictionary(header, dictionaries))
+    return {name: sections.values(schema.names.index(name)).astype(schema.dtype(name)) for name in names}
+
+
+def _dictionary(header: BlockHeader, dictionaries: Sequence[Dictionary]) -> Dictionary | None:
+    for dictionary in dictionaries:
+        if dictionary.id == header.dictionary_id:
+            return dictionary
+    if header.dictionary_id:
+        raise BlockDamage(NO_DICTIONARY)
+    return None
+
+
+class _Sections:
+    """The columns of one verified block, some of its rows."""
+
+    def __init__(
+        self, block: Array, header: BlockHeader, rows: tuple[int, int, int], dictionary: Dictionary | None
+    ) -> None:
+        self._block = block
+        self._rows = rows
+        planes = PlainPlanes(dictionary.trained if dictionary and rows[0] < TRAINED_ROWS else ())
+        items = dictionary.items if dictionary else None
+        self._source = Source(header.last_s, self._coded, planes, items)
+        begin = HEAD.size + 4 * header.columns
+        if begin > len(block):
+            raise BlockDamage(BAD_COLUMN)
+        sizes = np.frombuffer(block[HEAD.size : begin].tobytes(), "<u4")
+        self._places = begin + np.cumsum(np.concatenate([[0], sizes]), dtype="i8")
+
+    def values(self, column: int) -> Array:
+        return read_column(self._words(column), column, self._rows, self._source)
+
+    def _coded(self, column: int, first: int, last: int) -> Coded:
+        return read_coded(self._words(column), column, (self._rows[0], first, last), self._source)
+
+    def _words(self, column: int) -> Words:
+        if column >= len(self._places) - 1:
+            raise BlockDamage(BAD_COLUMN)
+        begin, end = int(self._places[column]), int(self._places[column + 1])
+        if (begin | end) % 2 or end > len(self._block):
+            raise BlockDamage(BAD_COLUMN)
+        return Words(np.frombuffer(self._block[begin:end].tobytes(), "<u2"))
+
+
+class _Writer:
+    """Writes blocks of one schema."""
+
+    def __init__(
+        self, schema: HistorySchema, schema_id: int, compressed: bool, dictionary: Dictionary | None
+    ) -> None:
+        self._schema = schema
+        self._schema_id = schema_id
+        self._dictionary_id = dictionary.id if dictionary else 0
+        self._planes = PlainPlanes() if compressed else None
+        self._trained_planes = PlainPlanes(dictionary.trained) if compressed and dictionary else self._planes
+        self._items = dictionary.items if dictionary else None
+
+    def block(self, user: int, start: int, columns: Sequence[Array]) -> bytes:
+        """The bytes of one block."""
+        times = columns[0]
+        first_s, last_s = int(times[0]), int(times[-1])
+        chosen = plan_columns(self._schema, columns, self._items)
+        planes = self._trained_planes if len(times) < TRAINED_ROWS else self._planes
+        sections = [section(found, i, last_s, planes).tobytes() for i, found in enumerate(chosen)]
+        body = struct.pack(f"<{len(sections)}I", *map(len, sections)) + b"".join(sections)
+        body += b"\0" * (-len(body) % 8)
+        seed = MAGIC + struct.pack("<I", HEAD.size + len(body))
+        fields = (
+            user,
+            start,
+            first_s,
+            last_s,
+            len(times),
+            self._schema_id,
+            len(sections),
+            self._dictionary_id,
         )
-    expected = (block.size, block.rows, block.user, block.first_s, block.last_s, block.start)
-    if (size, rows, user, first_s, last_s, start) != expected or (schema_id, count) != (
-        fingerprint(schema),
-        len(schema.columns),
-    ):
-        raise DamagedDataError(
-            f"segment {block.segment}, byte {block.offset}: found user {user}, rows {start} + {rows}; not "
-            f"user {block.user}, rows {block.start} + {block.rows}; restore the file from backup"
-        )
-    fields = _heads(count).unpack_from(data, at + _HEAD.size)
-    starts = [at + _HEAD.size + _heads(count).size]
-    for size in fields[_COLUMN_FIELDS - 1 :: _COLUMN_FIELDS]:
-        starts.append(starts[-1] + size)
-    columns = []
-    for i, _, dtype in _plan(schema, names):
-        head = ColumnHead(*fields[i * _COLUMN_FIELDS : (i + 1) * _COLUMN_FIELDS])
-        columns.append(decode(head, data, starts[i], rows, first, last_s, dtype))
-    return columns
+        body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
+        return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body
+
+
+def plan_columns(
+    schema: HistorySchema, columns: Sequence[Array], items: ItemTable | None = None, follow: bool = True
+) -> list[Candidate]:
+    """The cheapest way for each column of a block: on its own or, to follow, from one dictionary's ranks."""
+    hints = [column.codec for column in schema.columns]
+    values = [words_of(column) for column in columns]
+    signed = [column.dtype.kind == "i" for column in columns]
+    found = [best(values[i], signed[i], hints[i], i == 0) for i in range(len(values))]
+    entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
+    parent = int(np.argmax(entries))
+    if items and entries[items.key]:
+        own = numbered(found[items.key], values[items.key], values[items.attribute], items)
+        if own:
+            parent = items.key
+            found[parent] = own
+    if found[parent].codec != DICT or not follow:
+        return found
+    ranks, distinct = found[parent].streams[1].astype("i8"), len(found[parent].streams[0])
+    for i in range(1, len(found)):
+        if i == parent or hints[i] != "auto":
+            continue
+        other = None
+        if items and i == items.attribute and found[parent].tables:
+            other = from_items(found[parent], values[i], parent, items)
+        elif 1 < distinct < len(ranks):
+            other = derived(values[i], signed[i], parent, ranks, distinct)
+        if other is not None and other.bits < found[i].bits:
+            found[i] = other
+    return found

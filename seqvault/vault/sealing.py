@@ -1,62 +1,131 @@
-"""Sealing: behaviours of the tail, and of a bulk load, become blocks of a new segment.
+"""Sealing: behaviours of the tails, and of a bulk load, become blocks of a new segment.
 
-A user's last block is filled up before a new one begins, and late behaviours are merged into the blocks
-they belong to, so that blocks stay full and never overlap in time. The blocks this replaces stay behind as
-dead bytes until compaction copies the live ones together."""
+New behaviours of a user are written with the blocks that tiers.py says to rewrite: small ones, and those that
+a late behaviour falls into, so that blocks fill up and never overlap in time. The blocks this replaces stay
+behind as dead bytes until compaction leaves them out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.block import decode_block, encode_block
-from seqvault.vault.reader import HistoryReader
+from seqvault.vault.entries import ENTRY
+from seqvault.vault.rewrite import Blocks
+from seqvault.vault.rows_by_user import Rows, in_time_order
 from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.table import Table
 
-__all__ = ["copy_live", "seal_user"]
+__all__ = ["Sizes", "seal_rows", "write_blocks"]
+
+# Rewritten at once: bounds the memory, and is enough for the cost of a call to vanish.
+_ROWS_AT_ONCE = 1 << 19
 
 
-def seal_user(
-    writer: SegmentWriter,
-    reader: HistoryReader,
-    schema: HistorySchema,
-    user: int,
-    new: Mapping[str, Array],
-    block_rows: int,
-) -> None:
-    """Write one user's new behaviours, sorted by time, with the stored rows that share their blocks.
+class Sizes(NamedTuple):
+    """Rows of a full block, and of one older than the newest full one."""
 
-    Raises DamagedDataError when those stored rows fail their checksum.
+    full: int
+    old: int
+
+
+def seal_rows(writer: SegmentWriter, table: Table, blocks: Blocks, rows: Rows, sizes: Sizes) -> None:
+    """Write new behaviours, with the stored ones that share their blocks.
+
+    Raises:
+        DamagedDataError: those stored ones fail their checksum.
     """
-    blocks = reader.blocks(user)
-    kept = len(blocks)
-    if kept and blocks[-1].rows < block_rows:
-        kept -= 1
-    while kept and blocks[kept - 1].last_s > new["time_s"][0]:
-        kept -= 1
-    start = blocks[kept - 1].start + blocks[kept - 1].rows if kept else 0
-    if kept < len(blocks):
-        old = reader.columns(blocks[kept:], schema.names)
-        new = {name: np.concatenate((old[name], new[name])) for name in schema.names}
-        times = new["time_s"]
-        if np.any(times[1:] < times[:-1]):
-            order = np.argsort(times, kind="stable")
-            new = {name: values[order] for name, values in new.items()}
-    times = new["time_s"]
-    for i in range(0, len(times), block_rows):
-        columns = {name: values[i : i + block_rows] for name, values in new.items()}
-        data = encode_block(schema, user, start + i, columns)
-        rows = len(columns["time_s"])
-        writer.add(data, user, rows, int(times[i]), int(times[i + rows - 1]), start + i)
+    for new in _portions(rows):
+        bounds, stored = table.index.find(new.users)
+        firsts = np.ascontiguousarray(new.columns["time_s"][new.bounds[:-1]])
+        kept = blocks.kept(bounds, stored, np.diff(new.bounds), firsts, sizes.full)
+        merge = _merge_with(new, bounds, stored, kept)
+        bounds, columns = _merged(table, blocks, merge)
+        write_blocks(writer, table.schema, blocks, new.users, merge.starts, bounds, columns, sizes)
 
 
-def copy_live(writer: SegmentWriter, reader: HistoryReader, schema: HistorySchema) -> None:
-    """Copy every live block, verified, users in order. Raises DamagedDataError for one that fails."""
-    for block in reader.live_blocks():
-        data = reader.segments[block.segment].read(block.offset, block.size)
-        if decode_block(schema, data, 0, block, ("time_s",), 0)[0][0] != block.first_s:
-            raise DamagedDataError(
-                f"block of user {block.user} in segment {block.segment}: its times contradict its head"
-            )
-        writer.add(data, block.user, block.rows, block.first_s, block.last_s, block.start)
+class Merge(NamedTuple):
+    """What becomes the end of some users' histories: stored blocks, then new behaviours among them.
+
+    Args:
+        new: the new behaviours; users without any have equal bounds.
+        starts: (U,) u8 rank of the first row written.
+        bounds: (U+1,) i8 each user's stored blocks.
+        stored: (K,) BLOCK.
+    """
+
+    new: Rows
+    starts: Array
+    bounds: Array
+    stored: Array
+
+
+def write_blocks(
+    writer: SegmentWriter,
+    schema: HistorySchema,
+    blocks: Blocks,
+    users: Array,
+    starts: Array,
+    bounds: Array,
+    columns: Mapping[str, Array],
+    sizes: Sizes,
+) -> None:
+    """Cut each user's rows into blocks, encode and write them."""
+    places, rows = blocks.cut(np.diff(bounds), sizes.full, sizes.old)
+    if not len(places):
+        return
+    edges = np.concatenate(([0], np.cumsum(rows)))
+    entries = np.zeros(len(places), ENTRY)
+    entries["user"] = users[places]
+    entries["start"] = starts[places] + (edges[:-1] - bounds[:-1][places]).astype("u8")
+    entries["first_s"] = columns["time_s"][edges[:-1]]
+    entries["last_s"] = columns["time_s"][edges[1:] - 1]
+    entries["rows"] = rows
+    data, offsets = blocks.encode(
+        schema, np.ascontiguousarray(entries["user"]), np.ascontiguousarray(entries["start"]), edges, columns
+    )
+    entries["offset"], entries["size"] = offsets[:-1], np.diff(offsets)
+    writer.add(data, entries)
+
+
+def _portions(rows: Rows) -> Iterator[Rows]:
+    """Some users at a time."""
+    start = 0
+    while start < len(rows.users):
+        end = int(np.searchsorted(rows.bounds, rows.bounds[start] + _ROWS_AT_ONCE))
+        end = min(max(end, start + 1), len(rows.users))
+        yield rows.part(start, end)
+        start = end
+
+
+def _merge_with(new: Rows, bounds: Array, stored: Array, kept: Array) -> Merge:
+    """Leave out the blocks that stay, and find each user's first rank behind them."""
+    counts = np.diff(bounds)
+    starts = np.zeros(len(new.users), "u8")
+    # Behind the last block that stays; in place of the first where none does.
+    after = kept > 0
+    last = bounds[:-1][after] + kept[after] - 1
+    starts[after] = stored["start"][last] + stored["rows"][last]
+    replaced = ~after & (counts > 0)
+    starts[replaced] = stored["start"][bounds[:-1][replaced]]
+    rank = np.arange(len(stored)) - np.repeat(bounds[:-1], counts)
+    rewritten = stored[rank >= np.repeat(kept, counts)]
+    return Merge(new, starts, np.concatenate(([0], np.cumsum(counts - kept))), rewritten)
+
+
+def _merged(table: Table, blocks: Blocks, merge: Merge) -> tuple[Array, Mapping[str, Array]]:
+    """(bounds, columns) of stored and new rows together."""
+    new, stored = merge.new, merge.stored
+    if not len(stored):
+        return new.bounds, new.columns
+    ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
+    old_bounds = ends[merge.bounds]
+    bounds = old_bounds + new.bounds
+    owner = np.repeat(np.arange(len(new.users)), np.diff(merge.bounds))
+    columns = blocks.fetch(
+        table.segments, table.versions, stored, ends[:-1] + new.bounds[:-1][owner], int(bounds[-1])
+    )
+    places = np.arange(int(new.bounds[-1])) + np.repeat(old_bounds[1:], np.diff(new.bounds))
+    for name, values in new.columns.items():
+        columns[name][places] = values
+    return bounds, in_time_order(bounds, columns)

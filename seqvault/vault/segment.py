@@ -1,90 +1,121 @@
 """Segments: immutable files of blocks, with a footer from which the index is rebuilt.
 
-    +----------------+---------+---------+- - -+--------------------------+---------------------------------+
-    | SVSG, format,  | block   | block   |     | footer: one 48-byte      | footer offset u64, entries u64, |
-    | schema, zero   |         |         |     | entry a block            | CRC-32 of both, SVSF            |
-    +----------------+---------+---------+- - -+--------------------------+---------------------------------+
-      16 bytes                                                              24 bytes
+    +--------------------------+-------+- - -+-------+--------------------+-------------------------------+
+    | SVSG, format u32         | block |     | block | footer: 48 bytes   | footer place u64, entries u64 |
+    | number u64, 0, hash u64  |       |     |       | an entry           | hash u64, SVSF, zero          |
+    +--------------------------+-------+- - -+-------+--------------------+-------------------------------+
+      32 bytes                   multiples of 8 bytes                       32 bytes
 
-One user's blocks of a segment lie side by side, so that a history is read in few pieces.
+`number` is the file's own: a segment under another's name is refused. The footer's hash covers its entries,
+seeded with their place and count. One user's blocks of a segment lie side by side, so that a history is read
+in few pieces.
 """
 
-import os
 import struct
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from seqvault.errors import DamagedDataError, SchemaError, StoreError
-from seqvault.schema import HistorySchema
-from seqvault.vault.block import Block, fingerprint
-from seqvault.vault.files import make_file, read_at, rename, sync, sync_folder, write_at
-
-__all__ = ["Segment", "SegmentWriter", "segment_path"]
-
-_FORMAT = 1
-_HEAD = struct.Struct("<4sIIxxxx")
-_TAIL = struct.Struct("<QQI4s")
-_ENTRY = np.dtype(
-    [
-        ("user", "<u8"),
-        ("start", "<u8"),
-        ("first_s", "<i8"),
-        ("last_s", "<i8"),
-        ("offset", "<u8"),
-        ("size", "<u4"),
-        ("rows", "<u4"),
-    ]
+from seqvault.errors import DamagedDataError, StoreError
+from seqvault.schema import Array
+from seqvault.vault.entries import ENTRY
+from seqvault.vault.files import (
+    SyncFailedError,
+    close,
+    make_file,
+    open_file,
+    read_at,
+    remove,
+    rename,
+    size_of,
+    sync,
+    sync_folder,
+    write_at,
 )
+from seqvault.vault.hash64 import hash64
+from seqvault.vault.points import point
+
+__all__ = ["HEAD_BYTES", "Segment", "SegmentWriter"]
+
+_FORMAT = 2
+_HEAD = struct.Struct("<4sIQQQ")
+_TAIL = struct.Struct("<QQQ4s4x")
+HEAD_BYTES = _HEAD.size
+# Written at once: large enough that the calls cost nothing, small enough to stay in the cache.
 _BUFFER_BYTES = 1 << 20
 
 
-def segment_path(folder: Path, number: int) -> Path:
-    """The file of a segment."""
-    return folder / f"segment-{number:08d}.seg"
+def _head(number: int) -> bytes:
+    fields = struct.pack("<4sIQQ", b"SVSG", _FORMAT, number, 0)
+    return fields + struct.pack("<Q", hash64(fields))
 
 
 class SegmentWriter:
-    """Writes a new segment, which has its name only once `finish` made it durable; else it is removed."""
+    """Writes a new segment, which has its name only once `finish` made it durable; else it is removed.
 
-    def __init__(self, folder: Path, number: int, schema: HistorySchema) -> None:
-        self._path = segment_path(folder, number)
-        self._draft = self._path.with_suffix(".new")
-        self._number = number
+    Args:
+        path: its name when it is finished.
+        number: its number, written into it.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path = path
+        self._draft = path.with_suffix(".new")
         self._fd = make_file(self._draft)
-        self._buffer = bytearray(_HEAD.pack(b"SVSG", _FORMAT, fingerprint(schema)))
+        point("segment.made")
+        self._buffer: list[Array | bytes] = [_head(number)]
+        self._buffered = HEAD_BYTES
         self._flushed = 0
+        self._entries: list[Array] = []
         self._finished = False
-        self.blocks: list[Block] = []
 
-    def add(self, data: bytes, user: int, rows: int, first_s: int, last_s: int, start: int) -> None:
-        """Put an encoded block behind the others."""
-        offset = self._flushed + len(self._buffer)
-        self.blocks.append(Block(self._number, offset, len(data), rows, user, first_s, last_s, start))
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_BYTES:
+    @property
+    def size(self) -> int:
+        """Bytes so far, footer aside."""
+        return self._flushed + self._buffered
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._entries
+
+    def add(self, data: Array, entries: Array) -> None:
+        """Put encoded blocks behind the others.
+
+        Args:
+            data: (N,) u1, the blocks; not changed before `finish`.
+            entries: ENTRY of each, offsets counted from the beginning of `data`; entries without rows
+                (tombstones) as well.
+        """
+        placed = entries.copy()
+        placed["offset"] += np.where(entries["rows"] > 0, self.size, 0).astype("u8")
+        self._entries.append(placed)
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _BUFFER_BYTES:
             self._flush()
 
-    def finish(self) -> None:
-        """Footer, sync, name, sync of the name.
+    def finish(self) -> Array:
+        """Footer, sync, name, sync of the name. Returns the entries as the footer has them.
 
-        Raises StoreFullError with nothing kept, SyncFailedError when durability is unknown.
+        Raises:
+            StoreFullError: no space; nothing was kept.
+            SyncFailedError: whether it is durable is unknown.
         """
-        footer_at = self._flushed + len(self._buffer)
-        entries = np.array(
-            [(b.user, b.start, b.first_s, b.last_s, b.offset, b.size, b.rows) for b in self.blocks], _ENTRY
-        ).tobytes()
-        place = struct.pack("<QQ", footer_at, len(self.blocks))
-        checksum = zlib.crc32(place, zlib.crc32(entries))
-        self._buffer += entries + place + struct.pack("<I4s", checksum, b"SVSF")
+        entries = np.concatenate(self._entries) if self._entries else np.empty(0, ENTRY)
+        self._buffer += [entries.tobytes(), _footer(self.size, entries)]
         self._flush()
+        point("segment.written")
         sync(self._fd, self._draft)
-        rename(self._draft, self._path)
+        point("segment.synced")
+        rename(self._draft, self.path)
         self._finished = True
-        sync_folder(self._path.parent)
+        point("segment.renamed")
+        sync_folder(self.path.parent)
+        point("segment.named")
+        return entries
 
     def __enter__(self) -> Self:
         return self
@@ -95,68 +126,88 @@ class SegmentWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
-        if not self._finished:
-            self._draft.unlink(missing_ok=True)
+        close(self._fd)
+        # After a failed sync the draft may have its name already: the next open sorts that out.
+        if not self._finished and not isinstance(error, SyncFailedError):
+            remove(self._draft)
 
     def _flush(self) -> None:
-        write_at(self._fd, bytes(self._buffer), self._flushed, self._draft)
-        self._flushed += len(self._buffer)
-        self._buffer = bytearray()
+        for part in self._buffer:
+            data = memoryview(part) if isinstance(part, bytes) else part.data
+            write_at(self._fd, data, self._flushed, self._draft)
+            self._flushed += len(data)
+        self._buffer, self._buffered = [], 0
+        point("segment.writing")
 
 
 class Segment:
-    """An open segment: reads bytes, and lists its blocks for the index."""
+    """An open segment: reads bytes, and lists its blocks for the index.
 
-    def __init__(self, folder: Path, number: int, schema: HistorySchema) -> None:
-        self.path = segment_path(folder, number)
+    Raises:
+        DamagedDataError: it does not open, or is no segment of this number.
+    """
+
+    def __init__(self, path: Path, number: int, *, direct: bool = False) -> None:
+        self.path = path
         self.number = number
+        self.fd = _open(path)
         try:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise DamagedDataError(
-                f"{self.path} does not open ({error}): the manifest lists it; restore it"
-            ) from error
-        try:
-            self.size = os.fstat(self._fd).st_size
-            self._check_head(schema)
+            self.size = size_of(self.fd)
+            found = self.read(0, HEAD_BYTES)
+            if found != _head(number):
+                raise DamagedDataError(
+                    f"{path} begins with {found[:16]!r}: expected segment {number} of format {_FORMAT}; "
+                    "restore it from backup"
+                )
         except StoreError:
-            os.close(self._fd)
+            close(self.fd)
             raise
+        # A second descriptor past the page cache, for blocks alone.
+        self.block_fd = open_file(path, direct=True) if direct else self.fd
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file, unverified."""
-        return read_at(self._fd, size, offset, self.path)
+        return read_at(self.fd, size, offset, self.path)
 
-    def blocks(self) -> list[Block]:
-        """Every block by file position. Raises DamagedDataError when the footer fails its checksum."""
-        if self.size < _HEAD.size + _TAIL.size:
-            raise DamagedDataError(f"{self.path} has {self.size} bytes: too few for a segment; restore it")
-        tail = self.read(self.size - _TAIL.size, _TAIL.size)
-        offset, count, checksum, magic = _TAIL.unpack(tail)
+    def entries(self) -> Array:
+        """(K,) ENTRY of the footer. Raises DamagedDataError when it fails its checksum."""
         end = self.size - _TAIL.size
-        if magic != b"SVSF" or offset + count * _ENTRY.itemsize != end:
-            raise DamagedDataError(f"{self.path}: its footer is damaged; restore the file from backup")
-        entries = self.read(offset, end - offset)
-        found = zlib.crc32(tail[:16], zlib.crc32(entries))
-        if found != checksum:
+        if end < HEAD_BYTES:
+            raise DamagedDataError(f"{self.path} has {self.size} bytes: too few for a segment; restore it")
+        place, count, checksum, magic = _TAIL.unpack(self.read(end, _TAIL.size))
+        if magic != b"SVSF" or place < HEAD_BYTES or place + count * ENTRY.itemsize != end:
             raise DamagedDataError(
-                f"{self.path}: footer checksum {found:#010x}, not {checksum:#010x}; restore it from backup"
+                f"{self.path}, byte {end}: its footer is damaged; restore the file from backup"
             )
-        return [
-            Block(self.number, offset, size, rows, user, first_s, last_s, start)
-            for user, start, first_s, last_s, offset, size, rows in np.frombuffer(entries, _ENTRY).tolist()
-        ]
+        data = self.read(place, end - place)
+        if _checksum(place, count, data) != checksum:
+            raise DamagedDataError(
+                f"{self.path}, byte {place}: its footer fails its checksum; restore the file from backup"
+            )
+        entries = np.frombuffer(data, ENTRY).copy()
+        ends = entries["offset"] + entries["size"]
+        blocks = entries["rows"] > 0
+        if np.any(ends[blocks] > place) or np.any(entries["offset"][blocks] < HEAD_BYTES):
+            raise DamagedDataError(f"{self.path}: its footer names blocks outside of the file; restore it")
+        return entries
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        if self.block_fd != self.fd:
+            close(self.block_fd)
+        close(self.fd)
 
-    def _check_head(self, schema: HistorySchema) -> None:
-        magic, version, schema_id = _HEAD.unpack(self.read(0, _HEAD.size))
-        if magic != b"SVSG" or version != _FORMAT:
-            raise DamagedDataError(
-                f"{self.path} begins with {magic!r} {version}: not a segment of this version"
-            )
-        if schema_id != fingerprint(schema):
-            raise SchemaError(f"{self.path} was written under another schema than {schema.name!r}")
+
+def _open(path: Path) -> int:
+    try:
+        return open_file(path)
+    except FileNotFoundError as error:
+        raise DamagedDataError(f"{path} is missing: the manifest lists it; restore it from backup") from error
+
+
+def _footer(place: int, entries: Array) -> bytes:
+    return _TAIL.pack(place, len(entries), _checksum(place, len(entries), entries.tobytes()), b"SVSF")
+
+
+def _checksum(place: int, count: int, data: bytes) -> int:
+    return hash64(data, hash64(struct.pack("<QQ", place, count)))

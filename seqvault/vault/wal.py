@@ -1,217 +1,198 @@
-"""The write-ahead log: one record an append, durable before the append returns.
+"""The write-ahead log: one record a change, durable before the change is acknowledged.
 
-    file    | SVWL, format u32, schema u32, zero u32 |  records ...
-    record  | SVR1 | payload bytes u32 | crc u32 | sequence u64 | users N x u64 | rows N x packed record |
+    +-----------------------------------------+----------+----------+- - -+----------------------+
+    | SVWL, format u32, number u64, 0 u64,    | record   | record   |     | zeros, reserved for  |
+    | hash u64                                |          |          |     | records to come      |
+    +-----------------------------------------+----------+----------+- - -+----------------------+
+      32 bytes                                  record.py draws one
 
-`crc` is the CRC-32 of the length, the sequence number and the payload. Sequence numbers grow by one. A
-record that fails is the crash's torn end when nothing valid follows it, and is cut off; with a valid record
-behind it, it is damage to acknowledged data, and opening says so instead of forgetting it."""
+Records carry sequence numbers that grow by one; those that change nothing (batch ids, marks) repeat the last.
+Space is reserved ahead, so that a record's sync has no new length to write."""
 
-import os
 import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreFullError
-from seqvault.rows import row_dtype
-from seqvault.schema import Array, HistorySchema
-from seqvault.vault.block import fingerprint
-from seqvault.vault.files import SyncFailedError, make_file, read_at, sync, sync_folder, write_at
+from seqvault.errors import StoreError, StoreFullError
+from seqvault.schema import Array
+from seqvault.vault.files import (
+    SyncFailedError,
+    allocate,
+    close,
+    cut,
+    make_file,
+    open_file,
+    remove,
+    size_of,
+    sync,
+    sync_folder,
+    write_at,
+)
+from seqvault.vault.hash64 import hash64
+from seqvault.vault.manifest import log_name
+from seqvault.vault.points import point
+from seqvault.vault.record import BATCHES, MARK, MAX_BYTES, MAX_ROWS, Record, Records, salt_of
 
-__all__ = ["Replay", "Wal", "wal_path"]
+__all__ = ["HEAD_BYTES", "Wal", "log_head"]
 
-_FORMAT = 1
-_FILE = struct.Struct("<4sIII")
-_RECORD = struct.Struct("<4sIIQ")
-_MAGIC = b"SVR1"
-MAX_PAYLOAD_BYTES = 1 << 31
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What a log held when it was opened.
-
-    Args:
-        user_ids, rows: (N,) every behaviour of its valid records, in arrival order.
-        records: how many records those were.
-        sequence: number of the last one; everything up to it is durable.
-        end: where they end in the file.
-        torn_bytes: bytes behind that, from a write that never finished.
-    """
-
-    user_ids: Array
-    rows: Array
-    records: int
-    sequence: int
-    end: int
-    torn_bytes: int
+_FORMAT = 2
+HEAD_BYTES = 32
+# Reserved ahead: as much as the log has, between these.
+_LEAST_BYTES, _MOST_BYTES = 1 << 17, 1 << 24
 
 
-def wal_path(folder: Path, number: int) -> Path:
-    """The file of a log."""
-    return folder / f"wal-{number:08d}.log"
+def log_head(number: int) -> bytes:
+    """The first bytes of a log."""
+    fields = struct.pack("<4sIQQ", b"SVWL", _FORMAT, number, 0)
+    return fields + struct.pack("<Q", hash64(fields))
 
 
 class Wal:
-    """The log open for appending."""
+    """The live log, open for appending; its methods are called by one thread at a time, but for `sync`.
 
-    def __init__(self, path: Path, fd: int, sequence: int, end: int) -> None:
+    Attributes:
+        number: the log's.
+        end: byte behind the last record.
+        written: sequence number of the last change written.
+        durable: sequence number of the last change known durable.
+    """
+
+    def __init__(
+        self, path: Path, number: int, fd: int, records: Records, *, sequence: int, end: int
+    ) -> None:
         self.path = path
-        self.sequence = sequence
+        self.number = number
         self.end = end
+        self.written = sequence
+        self.durable = sequence
         self._fd = fd
+        self._records = records
+        self._salt = salt_of(number)
+        self._reserved = size_of(fd)
+        self._reserves = True
+        self._marked = end
 
     @classmethod
-    def create(cls, folder: Path, number: int, schema: HistorySchema, sequence: int) -> "Wal":
-        """A new log, durable in its folder, whose first record follows `sequence`."""
-        path = wal_path(folder, number)
+    def create(
+        cls, folder: Path, number: int, records: Records, sequence: int, batches: Sequence[int] = ()
+    ) -> "Wal":
+        """A new log, durable in its folder, whose first change follows `sequence`.
+
+        Args:
+            batches: batch ids that writers may still repeat.
+
+        Raises:
+            StoreFullError: no space; nothing was kept.
+            SyncFailedError: whether it is durable is unknown; nobody names it yet.
+        """
+        path = folder / log_name(number)
         fd = make_file(path)
+        point("log.made")
         try:
-            write_at(fd, _FILE.pack(b"SVWL", _FORMAT, fingerprint(schema), 0), 0, path)
+            write_at(fd, log_head(number), 0, path)
+            wal = cls(path, number, fd, records, sequence=sequence, end=HEAD_BYTES)
+            if batches:
+                wal._note(BATCHES, np.array(batches, "u8"))
+            point("log.written")
             sync(fd, path)
+            point("log.synced")
             sync_folder(folder)
+            point("log.named")
         except StoreError:
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            raise
-        return cls(path, fd, sequence, _FILE.size)
-
-    @classmethod
-    def reopen(cls, path: Path, replay: Replay) -> "Wal":
-        """The log as replayed, its torn end cut off."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        wal = cls(path, fd, replay.sequence, replay.end)
-        try:
-            if replay.torn_bytes:
-                os.ftruncate(fd, replay.end)
-            # Also without a torn end: the last record may have been read from a page that never got to the
-            # disk.
-            sync(fd, path)
-        except StoreError:
-            os.close(fd)
+            close(fd)
+            remove(path)
             raise
         return wal
 
-    def append(self, user_ids: Array, rows: Array) -> None:
-        """Add one record and sync it.
+    @classmethod
+    def reopen(cls, path: Path, number: int, records: Records, *, sequence: int, end: int) -> "Wal":
+        """The log as replayed, nothing but zeros behind `end`."""
+        fd = open_file(path, write=True)
+        try:
+            # The last record may have been read from a page that never got to the disk.
+            sync(fd, path)
+        except StoreError:
+            close(fd)
+            raise
+        return cls(path, number, fd, records, sequence=sequence, end=end)
+
+    def write(self, body: tuple[Array, int], record: Record) -> int:
+        """Put one change behind the others; durable after the next sync. Returns its sequence number.
+
+        Args:
+            body: what `Records.encode` made of its columns.
 
         Raises:
-            StoreFullError: no space; the log is as before and can be appended to.
-            SyncFailedError: whether the record is durable shows when the log is opened again.
+            StoreFullError: no space; the log is as before and can be written to.
+            SyncFailedError: it cannot be written to any more.
         """
-        payload = user_ids.astype("<u8", copy=False).tobytes() + rows.tobytes()
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            raise StoreError(f"{len(rows)} behaviours in one append: use bulk_load, or append in parts")
-        checked = struct.pack("<IQ", len(payload), self.sequence + 1)
-        checksum = zlib.crc32(payload, zlib.crc32(checked))
-        head = _RECORD.pack(_MAGIC, len(payload), checksum, self.sequence + 1)
+        self._put(body, record, self.written + 1)
+        self.written += 1
+        return self.written
+
+    def sync(self) -> None:
+        """Make what was written durable; the caller knows what that was. Raises SyncFailedError."""
+        sync(self._fd, self.path)
+
+    def close(self) -> None:
+        """Close the file, giving back what was reserved.
+
+        The mark says how far the log was durable: it tells damage to the last change from a torn write.
+        """
         try:
-            write_at(self._fd, head + payload, self.end, self.path)
+            if self.durable == self.written and self.end != self._marked:
+                self._note(MARK, np.array([self.durable], "u8"))
+            cut(self._fd, self.end, self.path)
+        except StoreError:
+            pass
+        finally:
+            close(self._fd)
+
+    def abandon(self) -> None:
+        """Close the file and leave it as it is."""
+        close(self._fd)
+
+    def _note(self, kind: int, values: Array) -> None:
+        """A record that changes nothing."""
+        self._put(self._records.encode([values]), Record(kind, len(values), 1), self.written)
+
+    def _put(self, body: tuple[Array, int], record: Record, sequence: int) -> None:
+        data, size = body
+        if size > MAX_BYTES or record.rows > MAX_ROWS:
+            raise StoreError(f"{record.rows} behaviours in one append: use bulk_load, or append in parts")
+        self._records.finish(data, size, record.head(sequence, self.durable), self._salt)
+        self._reserve(self.end + size)
+        point("wal.writing")
+        try:
+            write_at(self._fd, data[:size].data, self.end, self.path)
         except StoreError as error:
             self._cut_back(error)
             raise
-        sync(self._fd, self.path)
-        self.sequence += 1
-        self.end += len(head) + len(payload)
+        point("wal.written")
+        self.end += size
 
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+    def _reserve(self, end: int) -> None:
+        if end <= self._reserved or not self._reserves:
+            return
+        more = max(end - self._reserved, min(max(self.end, _LEAST_BYTES), _MOST_BYTES))
+        try:
+            self._reserves = allocate(self._fd, self._reserved, more, self.path)
+            self._reserved += more
+        except StoreFullError:
+            # There may be room for this record alone; the write will tell.
+            self._reserved = end
+        except StoreError as error:
+            raise SyncFailedError(f"{error}; the store is read-only until reopened") from error
 
     def _cut_back(self, error: StoreError) -> None:
         try:
-            os.ftruncate(self._fd, self.end)
-        except OSError as cut:
+            cut(self._fd, self.end, self.path)
+            self._reserved = self.end
+        except StoreError as failed:
             raise SyncFailedError(
-                f"{self.path}: cannot undo a failed write ({cut}); the store is read-only until reopened"
+                f"{self.path}: cannot undo a failed write ({failed}); the store is read-only until reopened"
             ) from error
         if not isinstance(error, StoreFullError):
             raise SyncFailedError(f"{error}; the store is read-only until reopened") from error
-
-
-def replay(path: Path, schema: HistorySchema, sequence: int) -> Replay:
-    """Read a log whose records follow number `sequence`.
-
-    Raises:
-        DamagedDataError: the file is missing, no log, or damaged before its last record.
-        SchemaError: it was written under another schema.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise DamagedDataError(
-            f"{path} does not open ({error}): the manifest names it; restore it"
-        ) from error
-    try:
-        data = read_at(fd, os.fstat(fd).st_size, 0, path)
-    finally:
-        os.close(fd)
-    _check_file(path, data, schema)
-    at, records, users, rows = _FILE.size, 0, [], []
-    kind = row_dtype(schema)
-    for payload, end in _records(data, at, sequence + 1, 8 + kind.itemsize):
-        count = len(payload) // (8 + kind.itemsize)
-        users.append(np.frombuffer(payload, "<u8", count))
-        rows.append(np.frombuffer(payload, kind, count, 8 * count))
-        records, at = records + 1, end
-    if any(_follows(data, at, sequence + records, 8 + kind.itemsize)):
-        raise DamagedDataError(
-            f"{path}: the record at byte {at} (number {sequence + records + 1}) is damaged and valid "
-            "ones follow it; restore the file from backup"
-        )
-    return Replay(
-        np.concatenate(users) if users else np.empty(0, "u8"),
-        np.concatenate(rows) if rows else np.empty(0, kind),
-        records,
-        sequence + records,
-        at,
-        len(data) - at,
-    )
-
-
-def _check_file(path: Path, data: bytes, schema: HistorySchema) -> None:
-    if len(data) < _FILE.size or data[:4] != b"SVWL":
-        raise DamagedDataError(f"{path} begins with {data[:4]!r}: expected a log; restore it from backup")
-    _, version, schema_id, zero = _FILE.unpack_from(data)
-    if version != _FORMAT or zero:
-        raise DamagedDataError(
-            f"{path} has format {version}: expected {_FORMAT}; was it made by another version?"
-        )
-    if schema_id != fingerprint(schema):
-        raise SchemaError(f"{path} was written under another schema than {schema.name!r}")
-
-
-def _records(data: bytes, at: int, sequence: int, unit: int) -> Iterator[tuple[memoryview, int]]:
-    """(payload, end) of the valid records from `at` on, up to the first that fails."""
-    while (payload := _record(data, at, sequence, unit)) is not None:
-        at += _RECORD.size + len(payload)
-        yield payload, at
-        sequence += 1
-
-
-def _record(data: bytes, at: int, sequence: int | None, unit: int) -> memoryview | None:
-    """The payload of a valid record at `at`, of this number if one is given."""
-    if at + _RECORD.size > len(data):
-        return None
-    magic, size, checksum, number = _RECORD.unpack_from(data, at)
-    end = at + _RECORD.size + size
-    if magic != _MAGIC or end > len(data) or size % unit or (sequence is not None and number != sequence):
-        return None
-    payload = memoryview(data)[at + _RECORD.size : end]
-    if zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", size, number))) != checksum:
-        return None
-    return payload
-
-
-def _follows(data: bytes, at: int, sequence: int, unit: int) -> Iterator[bool]:
-    """True for every valid record of a later number behind the failed one at `at`."""
-    place = data.find(_MAGIC, at + 1)
-    while place >= 0:
-        if _record(data, place, None, unit) is not None:
-            number = _RECORD.unpack_from(data, place)[3]
-            yield number > sequence
-        place = data.find(_MAGIC, place + 1)

@@ -66,6 +66,7 @@ def _checks(directory: Path) -> list[tuple[str, Callable[[], Check]]]:
         ("device", _device),
         ("disk", lambda: _disk(directory)),
         ("rocksdb", _rocksdb),
+        ("seqvault", _seqvault),
         ("zstd", _zstd),
         ("profile", _profile),
     ]
@@ -123,22 +124,32 @@ def _disk(directory: Path) -> Check:
 
 
 def _rocksdb() -> Check:
+    if not _keeps_a_behaviour("lastn"):
+        return Check("rocksdb", "failed", "a behaviour written was not read back", "Install rocksdict again.")
+    return Check("rocksdb", "ok", "wrote a behaviour and read it back")
+
+
+def _seqvault() -> Check:
+    from seqvault.vault.options import Options
+
+    if not _keeps_a_behaviour("seqvault"):
+        return Check("seqvault", "failed", "a behaviour written was not read back", "Install numba again.")
+    if Options().plain:
+        advice = "Reads are slower and return the same; unset SEQVAULT_PLAIN for the compiled kernels."
+        return Check("seqvault", "note", "wrote a behaviour and read it back, in plain numpy", advice)
+    return Check("seqvault", "ok", "wrote a behaviour and read it back, by compiled kernels")
+
+
+def _keeps_a_behaviour(kind: str) -> bool:
     import numpy as np
 
     from seqvault.schema import BEHAVIOURS
     from seqvault.store import open_store
 
     rows = {column.name: np.array([1], dtype=column.dtype) for column in BEHAVIOURS.columns}
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_store("lastn", Path(folder) / "store")
-        try:
-            store.append(np.array([1], dtype="u8"), rows)
-            read = store.read_last(np.array([1], dtype="u8"), 1)
-        finally:
-            store.close()
-    if int(read.offsets[-1]) != 1:
-        return Check("rocksdb", "failed", "a behaviour written was not read back", "Install rocksdict again.")
-    return Check("rocksdb", "ok", "wrote a behaviour and read it back")
+    with tempfile.TemporaryDirectory() as folder, open_store(kind, Path(folder) / "store") as store:
+        store.append(np.array([1], dtype="u8"), rows)
+        return int(store.read_last(np.array([1], dtype="u8"), 1).offsets[-1]) == 1
 
 
 def _zstd() -> Check:

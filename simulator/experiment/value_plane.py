@@ -28,6 +28,9 @@ MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what mod
 # run that is asked to end does: 64 requests are about a second of scoring. Live, in the quick world, a synced
 # append for every request took 2.3 ms each (LastN), longer than reading and scoring; for many 0.7 ms.
 _INGEST_ROWS = 64
+# A compaction in a thread of its own would share the processor with whichever reads it happened to meet;
+# without it the append after which it is due does it, at the same request in every run.
+_STORE_OPTIONS: dict[str, dict[str, object]] = {"seqvault": {"background": False}}
 
 
 class ArmStore:
@@ -107,7 +110,8 @@ def open_arm_store(prepared: Prepared, name: str, folder: Path, first: int = 0) 
         StoreError: the store cannot be opened, or the disk is full.
     """
     arm = prepared.config.arms[name]
-    with open_store(arm.store, folder, **arm.store_options) as store:
+    options = {**_STORE_OPTIONS.get(arm.store, {}), **arm.store_options}
+    with open_store(arm.store, folder, **options) as store:
         yield ArmStore(prepared, store, first)
 
 

@@ -79,10 +79,13 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, resumable:
             size = file.tell()
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
+        # Also where `write` itself gave up: no half a file stays.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise from_os_error(path, error, resumable=resumable) from error
+        if isinstance(error, OSError):
+            raise from_os_error(path, error, resumable=resumable) from error
+        raise
     return size
 
 

@@ -1,8 +1,8 @@
 """A process killed while it appends. Run as a script it is the nursery: a line of input forks a writer.
 
-Imports are paid once; each round costs a fork. The nursery itself never opens a store, so that no thread of
-RocksDB is lost in the fork. A line is JSON [kind, folder, first batch, acks file, seconds to live]; the
-answer is "killed" or what the writer died of.
+Imports, and loading compiled kernels, are paid once; each round costs a fork. The nursery itself never opens
+a LastN store, so that no thread of RocksDB is lost in the fork. A line is JSON [kind, folder, first batch,
+acks file, seconds to live]; the answer is "killed" or what the writer died of.
 """
 
 import json
@@ -11,12 +11,13 @@ import select
 import signal
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from histories import open_kind
 
-import seqvault.lastn
-import seqvault.vault  # noqa: F401
+import seqvault.lastn  # noqa: F401
+from seqvault.vault import SeqVault
 
 USERS = 6
 ROWS = 7
@@ -49,6 +50,9 @@ def write(kind: str, folder: str, first: int, acks: str) -> None:
 
 
 def main() -> None:
+    with TemporaryDirectory() as folder, SeqVault(folder, background=False) as store:
+        store.append(*batch(0))
+        store.seal()
     for line in sys.stdin:
         kind, folder, first, acks, live_s = json.loads(line)
         died, dies = os.pipe()

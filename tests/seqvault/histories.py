@@ -10,6 +10,7 @@ from seqvault import HistoryBatch, HistoryStore, open_store
 DURABLE: dict[str, tuple[str, dict[str, object]]] = {
     "lastn-chunks": ("lastn", {"layout": "chunks"}),
     "lastn-behaviours": ("lastn", {"layout": "behaviours"}),
+    "lastn-blobs": ("lastn", {"layout": "blobs"}),
     "seqvault": ("seqvault", {}),
     "seqvault-small": ("seqvault", {"block_rows": 8, "seal_rows": 40}),
 }

@@ -1,5 +1,6 @@
 """What every store kind promises, checked against the dict oracle."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +227,7 @@ def test_unknown_kind_layout_and_option_are_named(tmp_path: Path) -> None:
         open_store("seqvault.nowhere:Store", tmp_path)
     with pytest.raises(StoreError, match="colour"):
         open_store("seqvault", tmp_path, colour="red")
-    with pytest.raises(StoreError, match="expected 'chunks' or 'behaviours'"):
+    with pytest.raises(StoreError, match="expected 'chunks', 'behaviours' or 'blobs'"):
         open_store("lastn", tmp_path, layout="blob")
     open_store("lastn", tmp_path / "lastn").close()
     with pytest.raises(StoreError, match="layout 'chunks'"):
@@ -240,14 +241,15 @@ def test_dotted_path_opens_a_store(tmp_path: Path) -> None:
 
 
 def test_own_time_is_within_the_call_and_grows_with_n(kind: str, tmp_path: Path) -> None:
-    rows = 6_000
+    rows = 20_000
     with open_kind(kind, tmp_path) as store:
         store.bulk_load(*numbered([1] * rows, list(range(rows))))
         batch, _ = store.timed_read_last([1], 5)
         assert batch.columns["item_id"].tolist() == list(range(rows - 5, rows))
-        medians = []
-        for n in (50, rows):
-            times = [store.timed_read_last([1], n)[1] for _ in range(15)]
-            assert all(0 < t.own_s <= t.call_s for t in times)
-            medians.append(float(np.median([t.own_s for t in times])))
-        assert medians[1] > medians[0]
+        # The least of each: a busy machine only ever adds.
+        least = dict.fromkeys((50, rows), float("inf"))
+        for _, n in product(range(15), least):
+            spent = store.timed_read_last([1], n)[1]
+            assert 0 < spent.own_s <= spent.call_s
+            least[n] = min(least[n], spent.own_s)
+        assert least[rows] > least[50]

@@ -61,7 +61,7 @@ def kill_rounds(kind: str, folder: Path, nursery: subprocess.Popen[str], rounds:
 
 
 @pytest.mark.parametrize(
-    ("kind", "most_s"), [("seqvault-small", 0.05), ("lastn-chunks", 0.1)], ids=["seqvault", "lastn"]
+    ("kind", "most_s"), [("seqvault-small", 0.1), ("lastn-chunks", 0.1)], ids=["seqvault", "lastn"]
 )
 def test_no_acknowledged_append_is_lost_in_100_kills(
     kind: str, most_s: float, tmp_path: Path, nursery: subprocess.Popen[str]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from seqvault.vault.codec import DELTA, DICT, FRAME, SLACK_BYTES, decode, encode
+from seqvault.vault.format1_codec import DELTA, DICT, FRAME, SLACK_BYTES, decode, encode
 
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 

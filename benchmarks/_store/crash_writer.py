@@ -1,0 +1,30 @@
+"""A writer that dies: appends a stream of behaviours to a new SeqVault, flushes, and kills itself.
+
+    python crash_writer.py STORE STREAM ROWS
+
+Run by store_writes.py, which then opens what is left.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _store.rocks import read_stream
+from _store.vault import open_vault, stream_batches
+
+
+def main(store_path: Path, stream: Path, rows: int) -> None:
+    """Append, flush, die without closing anything."""
+    histories, users = read_stream(stream)
+    store = open_vault(store_path, histories.schema, durability="async")
+    for ids, columns in stream_batches(users[:rows], histories.columns, 10_000):
+        store.append(ids, columns)
+    store.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

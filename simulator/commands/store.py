@@ -1,0 +1,195 @@
+"""`laser-ab store`: verify, look at, measure, copy and tidy a SeqVault folder.
+
+All but `compact` only read, and work while another process writes to the store.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from simulator.commands.options import Json, Quiet, named
+
+if TYPE_CHECKING:
+    from seqvault.vault.store import SeqVault
+    from simulator.commands.store_dump import Dumped, Form
+
+Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a SeqVault store.")]
+SequenceName = Annotated[
+    str | None, typer.Option("--sequence", metavar="NAME", help="One of several sequences; else the first.")
+]
+
+
+def check(path: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Read and verify every file; exit 1 where something is damaged.
+
+    Says which file and block, what can still be read, and how to mend it.
+    """
+    from seqvault.vault.check import check_store
+    from simulator.commands.output import print_json, progress
+    from simulator.commands.store_report import check_lines
+
+    with progress(quiet) as told:
+        report = check_store(path, lambda done, total: told.stage("files", done, total))
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print("\n".join(check_lines(report)))
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def stats(path: Folder, as_json: Json = False) -> None:
+    """Counts and sizes: users, behaviours, bytes on disk and in memory."""
+    from simulator.commands.output import print_json
+    from simulator.commands.store_report import stats_lines
+
+    with _opened(path) as store:
+        found, sequences = store.stats(), store.sequences
+    if as_json:
+        print_json({"store": str(path), "sequences": [kind.name for kind in sequences], **found})
+    else:
+        print("\n".join(stats_lines(sequences, found)))
+
+
+def bench(
+    path: Folder,
+    sequence: SequenceName = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the users to read.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time this store's reads here: newest 200, 1,000, 10,000 and whole histories, warm, one thread."""
+    from seqvault.vault.bench import measure_reads
+    from simulator.commands.output import print_json, progress
+    from simulator.commands.store_report import print_figures
+
+    with progress(quiet) as told, _opened(path) as store:
+        figures = measure_reads(
+            store, sequence=sequence, seed=seed, told=lambda done, total: told.stage("sizes", done, total)
+        )
+    if as_json:
+        print_json({"store": str(path), "reads": [vars(one) for one in figures]})
+    elif figures:
+        print_figures(figures)
+    else:
+        print("The store is empty: there is nothing to read.")
+
+
+def dump(
+    path: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write there; else to stdout.", callback=named),
+    ] = None,
+    form: Annotated[
+        Literal["parquet", "csv", "jsonl"] | None,
+        typer.Option("--format", help="By the ending of --out if not given, or jsonl."),
+    ] = None,
+    users: Annotated[
+        list[int] | None, typer.Option("--user", metavar="ID", min=0, help="Only this user. Repeatable.")
+    ] = None,
+    sequence: SequenceName = None,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option("--skip-damaged", help="Leave out users whose bytes are damaged; name them, exit 1."),
+    ] = False,
+) -> None:
+    """Write histories as a table: one row a behaviour, users ascending, oldest first."""
+    from simulator.commands.store_dump import dump as write
+    from simulator.commands.store_dump import form_of
+
+    chosen = form or form_of(out)
+    _refuse_out(path, out, chosen)
+    with _opened(path) as store:
+        ids = sorted(set(users)) if users else store.users(sequence).tolist()
+        found: list[Dumped] = []
+
+        def put(file: IO[bytes]) -> None:
+            found.append(write(store, ids, chosen, file, sequence=sequence, skip_damaged=skip_damaged))
+
+        if out is None:
+            put(sys.stdout.buffer)
+        else:
+            from simulator.results.files import write_new
+
+            write_new(out, put)
+    _tell(found[0], out)
+
+
+def snapshot(
+    path: Folder,
+    out: Annotated[
+        Path, typer.Argument(metavar="COPY", help="A new folder; on the same file system it takes no space.")
+    ],
+) -> None:
+    """Copy a store as it is now, in moments: files that never change become hard links."""
+    with _opened(path) as store:
+        store.snapshot(out)
+    print(f"Store: {out}")
+    print("On the same disk its files are links to the store's. A copy elsewhere makes it a backup:")
+    print(f"  cp -r {quote(str(out))} ELSEWHERE")
+
+
+def compact(
+    path: Folder,
+    full: Annotated[bool, typer.Option("--full", help="Rewrite everything; deletes are final.")] = False,
+    now_s: Annotated[
+        int | None,
+        typer.Option("--now", metavar="SECONDS", help="The time by which ttl_s expires behaviours."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Merge blocks; drop what is dead, expired or beyond a cap. The store must have no other writer."""
+    from simulator.commands.output import print_json
+
+    with _opened(path, read_only=False) as store:
+        before = store.stats()["bytes_on_disk"]
+        store.compact(now_s=now_s, full=full)
+        after = store.stats()["bytes_on_disk"]
+    if as_json:
+        print_json({"store": str(path), "bytes_before": before, "bytes_after": after})
+    else:
+        print(f"{before:,.0f} bytes before, {after:,.0f} after")
+
+
+@contextmanager
+def _opened(path: Path, *, read_only: bool = True) -> "Iterator[SeqVault]":
+    """The store as it is now: what a writer adds meanwhile is not followed."""
+    from seqvault.vault.store import SeqVault
+
+    if not read_only:
+        # Opening for writing would make a store where there is none.
+        SeqVault(path, schema=None, read_only=True).close()
+    with SeqVault(path, schema=None, read_only=read_only, staleness_s=float("inf")) as store:
+        yield store
+
+
+def _refuse_out(path: Path, out: Path | None, form: "Form") -> None:
+    from simulator.results.read import results_around
+
+    if out is None:
+        if form == "parquet":
+            raise typer.BadParameter(
+                "parquet is no text; say where to write it with --out FILE", param_hint="--format"
+            )
+        return
+    around = path.resolve() if out.resolve().is_relative_to(path.resolve()) else results_around(out)
+    if around is not None:
+        raise typer.BadParameter(
+            f"found {out} inside {around}; expected a file outside of it", param_hint="--out"
+        )
+
+
+def _tell(done: "Dumped", out: Path | None) -> None:
+    print(
+        f"{done.behaviours:,} behaviours of {done.users:,} users{f': {out}' if out else ''}", file=sys.stderr
+    )
+    for user, why in done.damaged.items():
+        print(f"left out user {user}: {why}", file=sys.stderr)
+    if done.damaged:
+        raise typer.Exit(1)

@@ -1,0 +1,47 @@
+"""Readers beside a writer that is killed again and again: bounded staleness, never a wrong read."""
+
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board import make_board
+from counts import FOLLOWED_KILLS
+from killed_writer import KillRounds
+from nursery import Nursery
+from vaults import MEMORY, open_vault
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("staleness_s", [0.0, 0.1])
+def test_readers_follow_a_killed_writer_within_the_staleness(staleness_s: float, nursery: Nursery) -> None:
+    rng = np.random.default_rng(3)
+    options = {"background": True, "seal_rows": 200}
+    with (
+        tempfile.TemporaryDirectory(prefix="followed-", dir=MEMORY) as folder,
+        Nursery() as readers,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        board = Path(folder) / "board"
+        counts = make_board(board)
+        with open_vault(Path(folder) / "vault", **options):
+            pass
+        rounds = KillRounds(Path(folder), nursery, options)
+        follower = pool.submit(
+            readers.value,
+            "followers:follow",
+            folder=str(Path(folder) / "vault"),
+            board=str(board),
+            staleness_s=staleness_s,
+            options={},
+        )
+        try:
+            while not counts[1, 0] and not follower.done():
+                time.sleep(0.01)
+            for turn in range(FOLLOWED_KILLS.now):
+                rounds.round(float(rng.uniform(0.1, 0.4)), maintain=turn % 2 == 0, board=str(board))
+        finally:
+            counts[0, 0] = 1
+        assert follower.result()["reads"] > 10 * FOLLOWED_KILLS.now

@@ -1,0 +1,34 @@
+"""Each of the first I/O calls fails once, for good, or does half: a typed error, and never a wrong read."""
+
+from collections import Counter
+
+import pytest
+from counts import FAULTY_CALLS
+from faulty_io import FAULTS
+from nursery import Nurseries, Nursery
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def calls(nursery: Nursery) -> int:
+    return int(nursery.value("fault_workload:calls", steps=STEPS))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("fault", "lasting"), [*((fault, False) for fault in FAULTS), ("EIO", True)])
+def test_a_failing_call_is_a_typed_error_and_nothing_is_wrong(
+    fault: str, lasting: bool, calls: int, nurseries: Nurseries
+) -> None:
+    count = min(FAULTY_CALLS.now, calls)
+    # The first calls in the full run; in the share they are spread over the workload.
+    step = max(1, calls // count) if count < FAULTY_CALLS.full else 1
+    runs = [
+        {"at": at, "fault": fault, "steps": STEPS, "lasting": lasting, "options": {}}
+        for at in range(0, count * step, step)
+    ]
+    errors: Counter[str] = Counter()
+    for found in nurseries.values("fault_workload:fail_at", runs):
+        errors.update(found)
+    if fault == "EIO":
+        assert {"StoreReadOnlyError", "SyncFailedError"} & set(errors), errors

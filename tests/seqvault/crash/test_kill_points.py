@@ -1,0 +1,96 @@
+"""kill -9 at every named kill point: nothing acknowledged is lost, what was under way is whole or absent."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from counts import KILLS_A_POINT
+from killed_writer import KillRounds
+from nursery import Nursery
+from point_workload import FORMAT_1, VARIANTS
+from streams import ALL, Survivors, standard_streams
+from vaults import MEMORY, open_vault
+
+from seqvault import open_store
+from seqvault.vault.points import POINTS
+
+
+@pytest.fixture(scope="module")
+def counts(nursery: Nursery) -> dict[str, list[tuple[str, int]]]:
+    """Point -> (variant, how often that variant passes it), the variants that do not pass it left out."""
+    found: dict[str, list[tuple[str, int]]] = {point: [] for point in POINTS}
+    for variant in VARIANTS:
+        if variant == "threads":
+            continue
+        with tempfile.TemporaryDirectory(prefix="points-", dir=MEMORY) as folder:
+            passed = nursery.value(
+                "point_workload:passed",
+                variant=variant,
+                folder=f"{folder}/vault",
+                firsts={stream.number: 0 for stream in standard_streams()},
+                acks=f"{folder}/acks",
+            )
+        for point, count in passed.items():
+            found[point].append((variant, count))
+    return found
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_the_point_loses_nothing(
+    point: str, counts: dict[str, list[tuple[str, int]]], nursery: Nursery
+) -> None:
+    assert counts[point], f"no workload passes the kill point {point}"
+    rng = np.random.default_rng(list(POINTS).index(point))
+    for turn in range(KILLS_A_POINT.now):
+        variant, passes = counts[point][turn % len(counts[point])]
+        first_middle_last = (1, passes, (passes + 1) // 2)
+        count = first_middle_last[turn] if turn < 3 else int(rng.integers(1, passes + 1))
+        with tempfile.TemporaryDirectory(prefix="points-", dir=MEMORY) as folder:
+            kill(nursery, Path(folder), variant, point, count)
+
+
+def kill(nursery: Nursery, folder: Path, variant: str, point: str, count: int) -> None:
+    rounds = KillRounds(folder, nursery, {})
+    acks = folder / "acks"
+    for turn in range(2):
+        # The second time the store is not new; it may not come as far as to the same count.
+        ended = nursery.run(
+            "point_workload:die",
+            10.0,
+            variant=variant,
+            folder=str(folder / "vault"),
+            firsts={number: known.operations for number, known in rounds.survivors.items()},
+            acks=str(acks),
+            point=point,
+            count=count if turn == 0 else 1,
+        )
+        assert turn == 1 or ended["end"] == "killed by SIGKILL", f"{variant}: {ended}"
+        assert ended["end"] in ("killed by SIGKILL", "returned"), f"{variant}: {ended}"
+        if variant == "import":
+            check_import(folder / "format-1")
+        else:
+            rounds.compare(acks)
+            check_snapshots(folder)
+        acks.unlink(missing_ok=True)
+
+
+def check_snapshots(folder: Path) -> None:
+    """A snapshot that has its name opens, and holds a state of each stream."""
+    for snapshot in folder.glob("snapshot-*"):
+        if (snapshot / "MANIFEST").exists():
+            with open_vault(snapshot, read_only=True) as store:
+                for stream in standard_streams():
+                    Survivors(stream).settle(store, 0, 1_000)
+            shutil.rmtree(snapshot)
+
+
+def check_import(old: Path) -> None:
+    """Every behaviour of the format 1 store is there, whether it was converted or not."""
+    contents = np.load(FORMAT_1.parent / "contents.npz")
+    with open_store("seqvault", old, read_only=True) as store:
+        found = store.read_last(contents["user_ids"], ALL)
+    np.testing.assert_array_equal(found.offsets, contents["offsets"])
+    for name, values in found.columns.items():
+        np.testing.assert_array_equal(values, contents[name], err_msg=name)

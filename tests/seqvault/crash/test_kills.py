@@ -1,0 +1,34 @@
+"""kill -9 at random moments: nothing acknowledged is lost, torn, reordered, or back from a delete."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from counts import KILLS
+from killed_writer import KillRounds
+from nursery import Nursery
+from vaults import MEMORY
+
+STORES = {
+    "packed": {},
+    "background": {"background": True, "seal_rows": 150},
+    "zstd": {"codec": "zstd", "block_rows": 64},
+    "whole tails": {"seal_rows": 1_000_000},
+}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("on_device", [False, True], ids=["memory", "device"])
+def test_kills_at_random_moments_lose_nothing(
+    kind: str, on_device: bool, nursery: Nursery, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as memory:
+        rounds = KillRounds(tmp_path if on_device else Path(memory), nursery, STORES[kind])
+        for turn in range(-(-KILLS.now // (2 * len(STORES)))):
+            # Most live long enough to write, some die while the store recovers.
+            live_s = float(rng.uniform(0.0, 0.02) if turn % 4 == 3 else rng.uniform(0.05, 0.2))
+            rounds.round(live_s, maintain=turn % 2 == 1)
+    assert rounds.acknowledged > 0

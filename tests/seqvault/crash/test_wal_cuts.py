@@ -1,0 +1,18 @@
+"""The log cut at every byte of its last three records holds the exact prefix, and is written on."""
+
+import pytest
+from counts import SCALE
+from nursery import Nursery
+from wal_cuts import DAMAGES, STREAMS
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("stream", range(len(STREAMS)))
+def test_log_cut_at_every_byte_of_its_last_records_gives_the_exact_prefix(
+    stream: int, damage: str, nursery: Nursery
+) -> None:
+    failures = nursery.value(
+        "wal_cuts:cut_everywhere", stream_index=stream, damage=damage, step=37 if SCALE == "share" else 1
+    )
+    assert not failures, f"{len(failures)} cuts:\n" + "\n".join(failures[:5])

@@ -1,0 +1,78 @@
+"""What LastN adds to the contract of stores: its settings last, its layouts agree, its charge is bounded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from histories import behaviours, numbered, same
+
+from seqvault import SchemaError, open_store
+from seqvault.lastn import LastNStore
+
+LAYOUTS = ("behaviours", "blobs", "chunks")
+CACHE_BYTES = 3 << 20
+
+
+def opened(path: Path, layout: str, **more: object) -> LastNStore:
+    store = open_store("lastn", path, layout=layout, block_cache_bytes=CACHE_BYTES, **more)  # type: ignore[arg-type]
+    assert isinstance(store, LastNStore)
+    return store
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_reopened_store_keeps_the_block_cache_it_is_given(tmp_path: Path, read_only: bool) -> None:
+    with opened(tmp_path, "chunks") as store:
+        store.append(*behaviours(1, 50))
+    with opened(tmp_path, "chunks", read_only=read_only) as store:
+        capacity = store._database.rocks.property_int_value("rocksdb.block-cache-capacity")
+    assert capacity == CACHE_BYTES
+
+
+def test_layouts_return_the_same_rows_for_every_question(tmp_path: Path) -> None:
+    user_ids, columns = behaviours(2, 3000, users=3)
+    stores = [opened(tmp_path / layout, layout) for layout in LAYOUTS]
+    for store in stores:
+        store.bulk_load(user_ids, columns)
+    times = columns["time_s"]
+    questions: list[dict[str, object]] = [
+        {},
+        {"before_s": int(np.median(times))},
+        {"actions": [1]},
+        {"distinct": "category", "scenes": [0], "before_s": int(times.max())},
+    ]
+    for n in (0, 1, 255, 256, 257, 10_000):
+        for question in questions:
+            found = [store.read_last([0, 1, 2, 9], n, **question) for store in stores]  # type: ignore[arg-type]
+            for other in found[1:]:
+                same(other, found[0])
+    ranges = [store.read_range([0, 9], times.min(), np.median(times), distinct="item_id") for store in stores]
+    for other in ranges[1:]:
+        same(other, ranges[0])
+    for store in stores:
+        store.close()
+
+
+def test_store_described_before_columns_had_hints_opens(tmp_path: Path) -> None:
+    opened(tmp_path, "chunks").close()
+    file = tmp_path / "store.json"
+    described = json.loads(file.read_text())
+    for column in described["schema"]["columns"]:
+        del column["codec"], column["default"]
+    file.write_text(json.dumps(described))
+    opened(tmp_path, "chunks").close()
+    described["schema"]["columns"][1]["dtype"] = "u4"
+    file.write_text(json.dumps(described))
+    with pytest.raises(SchemaError, match="was made with schema"):
+        opened(tmp_path, "chunks")
+
+
+def test_charge_of_a_blob_leaves_out_what_its_bytes_cost_python(tmp_path: Path) -> None:
+    rows = 60_000
+    with opened(tmp_path, "blobs") as store:
+        store.bulk_load(*numbered([1] * rows + [2] * 10, [*range(rows), *range(10)]))
+        store.timed_read_last([1], 10)
+        # Both ends of a megabyte copied twice, at any memory's speed.
+        assert 1e-11 < store.stats()["binding_byte_s"] < 1e-8
+        spent = [store.timed_read_last([1], 10)[1] for _ in range(9)]
+        assert all(took.own_s < took.call_s for took in spent)

@@ -1,0 +1,50 @@
+"""Compiled code that errs is noticed before it serves a store, and numpy serves instead."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqvault.vault import SeqVault, encode, selftest
+from seqvault.vault.compiled_records import CompiledRecords
+from seqvault.vault.kernels import decode
+
+
+def test_kernels_agree_with_their_twins_here() -> None:
+    assert selftest.trusted()
+    assert selftest.encoder_trusted()
+
+
+def test_wrong_reads_are_noticed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(decode, "decode_rows", lambda *arguments: 0)  # says it decoded, and did not
+    assert not selftest.trusted.__wrapped__()
+    assert "numpy serves instead" in caplog.text
+
+
+def test_wrong_records_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = CompiledRecords.read
+    monkeypatch.setattr(CompiledRecords, "read", lambda *a: [np.roll(c, 1) for c in read(*a)])
+    assert not selftest.trusted.__wrapped__()
+
+
+def test_wrong_encoding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = encode.encode_blocks
+
+    def wrong(*arguments: object, **more: object):  # type: ignore[no-untyped-def]
+        data, offsets = right(*arguments, **more)  # type: ignore[arg-type]
+        data[-9] ^= 1
+        return data, offsets
+
+    monkeypatch.setattr(encode, "encode_blocks", wrong)
+    assert not selftest.encoder_trusted.__wrapped__()
+
+
+def test_store_without_numba_is_served_by_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "seqvault.vault.compiled_records", None)  # importing it now fails
+    monkeypatch.setattr(selftest, "trusted", selftest.trusted.__wrapped__)
+    with SeqVault(tmp_path) as store:
+        assert store.stats()["plain"] == 1
+        store.append([1], {c.name: [7] for c in store.schema.columns})
+        store.seal()
+        assert store.read_last([1], 1).columns["item_id"].tolist() == [7]
