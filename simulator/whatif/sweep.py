@@ -11,13 +11,14 @@ from typing import Any
 
 from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.inputs import CONFIG
 from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by
+from simulator.experiment.readiness import check_ready
+from simulator.experiment.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.run import (
     RUNS,
     Judge,
     Tee,
-    check_ready,
     make_plan,
     manifest,
     scorecard,
