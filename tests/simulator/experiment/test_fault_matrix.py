@@ -49,6 +49,7 @@ def test_an_absent_gpu_is_refused_before_any_work(
     command: str, device: str, needed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("simulator.experiment.prepare.make_world", None)  # the first thing to be worked on
     arguments = settings(f"experiment.device={device}")
     told = call(command, *arguments, "--out", tmp_path / "out", code=1)
     assert f"device '{device}' is absent: found 0 GPUs here, expected at least {needed}" in told
