@@ -1,10 +1,13 @@
 """`laser-ab import kuairand` as a user meets it."""
 
 import json
+import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kuairand_files import LOG_NAME, log_lines, write_kuairand
+import pytest
+from kuairand_files import LOG_HEADER, LOG_NAME, VIDEO_NAME, log_lines, write_kuairand
 from typer.testing import CliRunner
 
 from simulator.cli import app
@@ -34,11 +37,101 @@ def test_json_is_one_document(tmp_path: Path) -> None:
     assert document["rows"]["kept"] == document["sizes"]["impressions"]
 
 
-def test_damage_is_a_failure_in_one_line(tmp_path: Path) -> None:
-    write_kuairand(tmp_path / "in", log_lines(), header="user;video")
+def field(line: str, name: str, value: str) -> str:
+    fields = line.split(",")
+    fields[LOG_HEADER.split(",").index(name)] = value
+    return ",".join(fields)
+
+
+def rows(change: Callable[[str], str]) -> Callable[[Path], None]:
+    """Every row of the log changed alike."""
+    return lambda folder: rewrite(folder, [LOG_HEADER, *map(change, log_lines())])
+
+
+def rewrite(folder: Path, lines: list[str]) -> None:
+    (folder / LOG_NAME).write_text("\n".join(lines) + "\n")
+
+
+def without_a_column(folder: Path) -> None:
+    rewrite(folder, [",".join(line.split(",")[:-1]) for line in [LOG_HEADER, *log_lines()]])
+
+
+def truncated_gzip(folder: Path) -> None:
+    path = write_kuairand(folder, compress=True)
+    path.write_bytes(path.read_bytes()[:20_000])
+    for name in (LOG_NAME, VIDEO_NAME):
+        (folder / name).unlink()
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another delimiter": (
+        lambda folder: rewrite(folder, [line.replace(",", ";") for line in [LOG_HEADER, *log_lines()]]),
+        f"{LOG_NAME}, line 1: fields are separated by semicolons, expected commas",
+    ),
+    "a missing column": (without_a_column, f"{LOG_NAME}, line 1: no column tab"),
+    "seconds": (
+        rows(lambda line: field(line, "time_ms", line.split(",")[4][:-3])),
+        f"{LOG_NAME}, line 2: time_ms is 1650816000, which looks like seconds, expected Unix time in milli",
+    ),
+    "a truncated gzip": (truncated_gzip, f"{LOG_NAME}.gz: gzip data ends or breaks after line "),
+    "an empty file": (lambda folder: (folder / LOG_NAME).write_bytes(b""), f"{LOG_NAME} is empty"),
+    "empty features": (lambda folder: (folder / VIDEO_NAME).write_bytes(b""), f"{VIDEO_NAME} is empty"),
+    "a header alone": (lambda folder: rewrite(folder, [LOG_HEADER]), f"{LOG_NAME}, line 2: found no rows"),
+    "no log": (
+        lambda folder: (folder / LOG_NAME).unlink(),
+        "has no exposure log (log_*.csv or log_*",
+    ),
+    "no features": (lambda folder: (folder / VIDEO_NAME).unlink(), "has no video features"),
+    "a binary file": (
+        lambda folder: (folder / LOG_NAME).write_bytes(bytes(range(256)) * 100),
+        f"{LOG_NAME}, line 1: not UTF-8 text, expected a CSV header",
+    ),
+    "a binary block": (
+        lambda folder: (folder / LOG_NAME).write_bytes(
+            "\n".join([LOG_HEADER, *log_lines()[:9], ""]).encode() + bytes(range(256)) * 100
+        ),
+        f"{LOG_NAME}, line 11: byte 0x00, which is no text, expected CSV",
+    ),
+    "many cut rows": (
+        lambda folder: rewrite(folder, [LOG_HEADER, *(line[:20] for line in log_lines())]),
+        f"{LOG_NAME}, line 2: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", REFUSED)
+def test_a_damaged_file_is_refused_by_name_and_line_and_leaves_nothing(
+    damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make, says = REFUSED[damage]
+    write_kuairand(tmp_path / "in")
+    make(tmp_path / "in")
     result = call("import", "kuairand", tmp_path / "in", "--out", tmp_path / "log", code=1)
-    assert "line 1" in result.stderr
-    assert "Traceback" not in result.output
+    assert says in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert "Traceback" not in capfd.readouterr().err  # what pyarrow's own threads may say
+
+
+def test_a_cut_row_is_reported_by_name_and_line(tmp_path: Path) -> None:
+    lines = log_lines()
+    write_kuairand(tmp_path / "in", [*lines[:40], lines[40][:20], *lines[41:]])
+    output = call("import", "kuairand", tmp_path / "in", "--out", tmp_path / "log").output
+    assert f"left out 1: too few or too many fields (a cut row) (first: {LOG_NAME}:42)" in output
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    write_kuairand(tmp_path / "in")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # the kernel's limit on a file's size
+    try:
+        result = call("import", "kuairand", tmp_path / "in", "--out", tmp_path / "log", code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_an_existing_folder_is_a_failure(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor
 from laser.batch import RankingBatch
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
+from laser.out_of_memory import memory_told
+
+_LESS = "Score fewer requests at a time or shorter histories, or use another device."
 
 
 class DeviceError(ValueError):
@@ -30,9 +33,13 @@ def resolve_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if kind != "cuda" or (":" in name and not number.isdecimal()):
         raise DeviceError(f'device is {name!r}, expected "auto", "cpu", "cuda" or "cuda:N".')
-    if int(number or 0) >= present:
-        raise DeviceError(f'device {name!r} is absent, this machine has {present} GPUs. Use "cpu" or "auto".')
-    return torch.device("cuda", int(number or 0))
+    needed = int(number or 0) + 1
+    if present < needed:
+        raise DeviceError(
+            f"device {name!r} is absent: found {present} GPUs here, expected at least {needed}. "
+            'Use "cpu" or "auto" (experiment.device in an experiment file).'
+        )
+    return torch.device("cuda", needed - 1)
 
 
 class Scorer:
@@ -47,7 +54,8 @@ class Scorer:
         if threads < 1:
             raise ValueError(f"threads is {threads}, expected 1 or more. Pass the CPU threads to score with.")
         self.device = device if isinstance(device, torch.device) else resolve_device(device)
-        self.model = model.to(self.device).eval()
+        with memory_told(self.device, "moving the model there", "Free some of it, or use another device."):
+            self.model = model.to(self.device).eval()
         torch.set_num_threads(threads)
         keep_freed_memory()
 
@@ -56,15 +64,20 @@ class Scorer:
 
         Raises:
             ValueError: an id is beyond what the model was built for.
+            DeviceMemoryError: the device is out of memory.
         """
         check_ids(batch, self.model.config)
         if batch.requests == 0:
             return np.zeros((0, batch.candidates), np.float32)
-        with torch.inference_mode():
+        with memory_told(self.device, _work(batch), _LESS), torch.inference_mode():
             moved = batch if self.device.type == "cpu" else batch.to(self.device)
             logits: Tensor = self.model(moved)
             scores: NDArray[np.float32] = logits.cpu().numpy()
         return scores
+
+
+def _work(batch: RankingBatch) -> str:
+    return f"scoring {batch.requests} x {batch.candidates} candidates, histories of up to {batch.longest}"
 
 
 def check_ids(batch: RankingBatch, config: ModelConfig) -> None:

@@ -21,6 +21,7 @@ from laser.batch import RankingBatch
 from laser.examples import ExampleSet
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
+from laser.out_of_memory import memory_told
 from laser.scoring.runtime import resolve_device
 from laser.training.state import Keeper, pack, restore
 
@@ -93,11 +94,26 @@ def train(
     Raises:
         ValueError: no examples, or an id beyond what the model is built for.
         DeviceError: the device is absent.
+        DeviceMemoryError: the device is out of memory.
     """
     check_examples(examples, config)
     device = resolve_device(train.device)
     torch.set_num_threads(train.threads)
     keep_freed_memory()
+    work = f"training on {train.batch} requests at a time, histories of up to {train.history}"
+    with memory_told(device, work, "Train on smaller batches or shorter histories, or use another device."):
+        return _fit(config, train, examples, seed, device, progress, keeper)
+
+
+def _fit(
+    config: ModelConfig,
+    train: TrainConfig,
+    examples: ExampleSet,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> RankingModel:
     steps = -(-len(examples) // train.batch) * train.epochs
     model = _start(config, examples, seed).to(device).train()
     optimiser, schedule = _optimiser(model, train, steps)

@@ -168,4 +168,6 @@ def rocksdb_errors(path: Path) -> Iterator[None]:
             raise StoreReadOnlyError(f"{path} is open read-only: open it with read_only=False") from error
         if "Corruption" in text:
             raise DamagedDataError(f"{path}: {text}; restore it from backup") from error
-        raise StoreError(f"{path}: RocksDB says {text!r}") from error
+        raise StoreError(
+            f"{path}: RocksDB says {text!r}; check the device, then open the store again"
+        ) from error

@@ -3,6 +3,7 @@
 Start reading here; `chunks.py`, `behaviours.py` and `blobs.py` hold the layouts, `charge.py` says what a read
 is charged."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -212,7 +213,9 @@ class LastNStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        # After a failed write RocksDB cannot close in peace either, and says less about why.
+        with contextlib.suppress(*(() if error is None else (StoreError,))):
+            self.close()
 
     def _write(self, users: Array, columns: dict[str, Array], options: WriteOptions) -> None:
         order, distinct, bounds = by_user(users)

@@ -55,7 +55,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         command = getattr(error, "command", None)
         if command is None:
-            return "\ninterrupted", INTERRUPTED
+            return "\ninterrupted: there is nothing to continue. The same command begins anew.", INTERRUPTED
         return f"\ninterrupted: what was computed is kept. Continue it:\n  {command}", INTERRUPTED
     if isinstance(error, ConfigError):
         return str(error), USAGE

@@ -19,9 +19,10 @@ def kuairand(
 ) -> None:
     """Import KuaiRand's published exposure log (CC BY-SA 4.0)."""
     from simulator.commands.output import print_json, progress
+    from simulator.experiment.interrupts import sigterm_as_ctrl_c
     from simulator.traffic.kuairand.importer import import_kuairand
 
-    with progress(quiet) as told:
+    with sigterm_as_ctrl_c(), progress(quiet) as told:
         manifest = import_kuairand(directory, out, told.stage)
     if as_json:
         print_json({"log": str(out), **manifest})

@@ -30,9 +30,10 @@ def profile(
     if out.exists():
         raise ValueError(f"{out}: found a file there, expected none. Choose another one with --out.")
     resolved = load_config(config or DEMO, overrides or [], seed)
+    from simulator.experiment.interrupts import sigterm_as_ctrl_c
     from simulator.experiment.profiling import make_profile  # after the checks, which should answer at once
 
-    with progress(quiet) as told:
+    with sigterm_as_ctrl_c(), progress(quiet) as told:
         path = make_profile(resolved, out, quick=quick, progress=told)
     if as_json:
         print_json({"profile": str(path)})

@@ -21,10 +21,11 @@ def train(
     from simulator.results.run_folder import free_folder
 
     resolved = load_config(config, overrides or [], seed)
+    from simulator.experiment.interrupts import sigterm_as_ctrl_c
     from simulator.experiment.training import train_models  # after the checks, which should answer at once
 
     folder = free_folder(out or Path("runs") / f"{resolved.experiment.name}-models")
-    with progress(quiet) as told:
+    with sigterm_as_ctrl_c(), progress(quiet) as told:
         trained = train_models(resolved, folder, jobs=jobs, progress=told)
     models = [
         {

@@ -17,6 +17,7 @@ PACKAGES = (
     "laser-ab",
     "torch",
     "numpy",
+    "scipy",
     "simpy",
     "rocksdict",
     "zstandard",

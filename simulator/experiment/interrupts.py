@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM: the first lets the work end at its next checkpoint, the second ends it at once.
 
 Long work calls `check` wherever it could be taken up again. Only the command line installs the signal
-handlers, with `stops_at_checkpoints`; a program that calls the library keeps its own.
+handlers, with `stops_at_checkpoints`, or `sigterm_as_ctrl_c` for work without checkpoints; a program that
+calls the library keeps its own.
 """
 
 from __future__ import annotations
@@ -91,6 +92,20 @@ def stops_at_checkpoints() -> Iterator[None]:
         for number, old in heard.items():
             signal.signal(number, old)
         _asked.value = False
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """For work without checkpoints: SIGTERM, too, removes what is half done. Only in the main thread."""
+    heard = threading.current_thread() is threading.main_thread()
+    if not heard or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

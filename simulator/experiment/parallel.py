@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from simulator.experiment import interrupts
@@ -21,6 +22,10 @@ Result = TypeVar("Result")
 
 _PARENT_CHECK_S = 1.0
 _LOOK_S = 0.2  # how often the parent looks whether it was asked to end
+
+
+class WorkerError(ValueError):
+    """A worker process ended without a word."""
 
 
 def run_tasks(
@@ -41,6 +46,7 @@ def run_tasks(
     Raises:
         ValueError: jobs is below 1.
         Exception: what a task raised; the others are stopped.
+        WorkerError: a process was killed.
         Interrupted: that was asked for; every task under way has ended at a checkpoint.
     """
     if jobs < 1:
@@ -81,10 +87,15 @@ def _in_pool(
             if finished:
                 progress.stage(stage, len(futures) - len(pending), len(futures))
         return [future.result() for future in futures]
-    except BaseException:
+    except BaseException as error:
         # Not terminate: workers are deaf to SIGTERM, as a batch system may send it to all processes.
         for worker in list((pool._processes or {}).values()):
             worker.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerError(
+                f"A worker process of stage {stage} was killed, expected it to end its task. Most often the "
+                f"system is out of memory then: free some, or use fewer than {jobs} --jobs."
+            ) from error
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -23,6 +23,7 @@ from simulator.experiment.environment import commit, versions
 from simulator.experiment.live import ArmCalls
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.progress import Progress, Silent
+from simulator.experiment.readiness import check_parts
 from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder
 from simulator.experiment.value_plane import ArmModels, open_arm_store, trained_models, untrained_models
 from simulator.serving.measure import measure_scoring, measure_store, measure_transport, this_machine
@@ -53,8 +54,10 @@ def make_profile(
         progress: told after each stage.
 
     Raises:
-        ValueError: the configuration cannot be measured (no user has a history that long).
+        ValueError: the configuration cannot be measured (no user has a history that long), or a part of it
+            is not there, see `check_parts`.
     """
+    check_parts(config)
     prepared = prepare(config)
     candidates = prepared.requests.candidates.shape[1]
     around = (candidates,) if quick else (max(1, candidates // 2), candidates, 2 * candidates)

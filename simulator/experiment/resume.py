@@ -1,44 +1,33 @@
 """Whether an interrupted folder may be continued: only what began it may end it.
 
-A run's tables are a function of its file, its inputs and the program. `fingerprint` goes into the manifest
-when a folder is made; `check_unchanged` compares it with what is there now.
+A run's tables are a function of its file, its inputs (`inputs.py`) and the program. The manifest keeps their
+digests from when a folder was made; `check_unchanged` compares them with what is there now.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from laser.scoring.runtime import resolve_device
+from laser.out_of_memory import DeviceMemoryError
 from simulator.experiment.checkpoints import digest_of
-from simulator.experiment.config import ExperimentConfig, load_config, to_toml
-from simulator.experiment.environment import versions
+from simulator.experiment.config import ExperimentConfig, load_config
+from simulator.experiment.inputs import CONFIG, changes, device_changes
 from simulator.experiment.interrupts import Interrupted
 from simulator.results.read import Folder
 
-CONFIG = "experiment.toml"
+_LESS_MEMORY = (
+    "--set arms.NAME.training.batch=N (while training), --set arms.NAME.max_batch=N (while scoring live), "
+    "--set arms.NAME.history=N, or another experiment.device"
+)
 WORK = "work"  # checkpoints and stores: what a finished run no longer needs
-# Another release of these may round differently, or mean something else by the same file.
-PACKAGES = ("laser-ab", "torch", "numpy")
 
 
 class ResumeError(ValueError):
     """A folder that cannot be continued: found, expected, what to do."""
-
-
-def fingerprint(config: ExperimentConfig) -> dict[str, Any]:
-    """What a resumed run must find unchanged.
-
-    Returns:
-        `files`: SHA-256 by path, of the resolved experiment file and of what it names; `device`.
-    """
-    files = {CONFIG: hashlib.sha256(to_toml(config).encode()).hexdigest()}
-    return {"files": files | _digests(config), "device": str(resolve_device(config.experiment.device))}
 
 
 def check_unchanged(folder: Folder) -> ExperimentConfig:
@@ -53,7 +42,8 @@ def check_unchanged(folder: Folder) -> ExperimentConfig:
     kind = folder.manifest["kind"]
     if folder.status == "running":
         raise ResumeError(
-            f"{folder.path}: found a {kind} that is still running, expected an interrupted one. Let it end."
+            f"{folder.path}: found a {kind} that is still running, expected an interrupted one. "
+            "Let it end, or stop it."
         )
     began = folder.manifest.get("inputs")
     if not began or not folder.has(CONFIG):
@@ -62,9 +52,10 @@ def check_unchanged(folder: Folder) -> ExperimentConfig:
             f"beside it. Start it again: laser-ab {kind} CONFIG --out DIR."
         )
     _check_config(folder, began["files"][CONFIG])
+    _refuse(folder, changes(folder.manifest))
     # The folder's file is resolved: today's environment must not change yesterday's run.
     config = load_config(folder.path / CONFIG, environment={})
-    _check_inputs(folder, began, config)
+    _refuse(folder, device_changes(folder.manifest, config))
     return config
 
 
@@ -82,16 +73,13 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
         raise Interrupted(command) from error
     except Exception as error:
         error.add_note(f"When what stopped it is gone, continue it: {command}")
+        if isinstance(error, DeviceMemoryError):
+            # Smaller batches are another experiment: in other batches training ends with other weights.
+            error.add_note(
+                "If the work is too large for the device, start it again with less at a time: "
+                f"laser-ab {kind} {quote(str(folder / CONFIG))} {_LESS_MEMORY}"
+            )
         raise
-
-
-def _digests(config: ExperimentConfig) -> dict[str, str]:
-    """Of the files that an experiment reads besides its own."""
-    paths = [Path(arm.checkpoint) for arm in config.arms.values() if arm.checkpoint is not None]
-    if config.experiment.service_times == "profile":
-        paths.append(config.experiment.profile_path)
-    # A missing one is refused where it is read, which says more about it.
-    return {str(path): digest_of(path) if path.is_file() else "missing" for path in paths}
 
 
 def _check_config(folder: Folder, expected: str) -> None:
@@ -111,30 +99,12 @@ def _check_config(folder: Folder, expected: str) -> None:
     )
 
 
-def _check_inputs(folder: Folder, began: dict[str, Any], config: ExperimentConfig) -> None:
-    now: dict[str, Any] = {"device": str(resolve_device(config.experiment.device))}
-    before: dict[str, Any] = {"device": began["device"]}
-    current, recorded = versions(), folder.manifest.get("versions") or {}
-    for name in PACKAGES:
-        now[name], before[name] = current.get(name), recorded.get(name)
-    current_files = _digests(config)
-    for path, expected in began["files"].items():
-        if path != CONFIG:
-            before[path], now[path] = _short(expected), _short(current_files[path])
-    changed = [
-        f"  {name}: {before[name]} when it began, {found} now"
-        for name, found in now.items()
-        if found != before[name]
-    ]
+def _refuse(folder: Folder, changed: list[str]) -> None:
     if changed:
         raise ResumeError(
             f"{folder.path}: found other inputs than the {folder.manifest['kind']} began with, expected the "
             "same:\n" + "\n".join(changed) + f"\nBring them back, or start it again: {_again(folder)}."
         )
-
-
-def _short(digest: str) -> str:
-    return digest if digest == "missing" else f"SHA-256 {digest[:12]}"
 
 
 def _again(folder: Folder) -> str:

@@ -6,42 +6,31 @@ world -> models -> each arm: timing plane, store, scores -> market worlds -> tab
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from laser.models import build_model
-from laser.scoring.runtime import resolve_device
-from seqvault.store import open_store
 from simulator.experiment import interrupts
 from simulator.experiment.arms import ArmResult, ArmTask, serve_arm
 from simulator.experiment.checkpoints import read, write
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.environment import commit, hardware, versions
+from simulator.experiment.inputs import CONFIG, fingerprint
 from simulator.experiment.judge import Judge, Plan, machine_in_words, scorecard, scorecard_extra
 from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.profiling import calibrate
 from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by, fingerprint
+from simulator.experiment.readiness import check_ready
+from simulator.experiment.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.timing import make_clock
-from simulator.experiment.training import (
-    ModelSpec,
-    TrainedModel,
-    arm_ladder,
-    needed_models,
-    sized,
-    train_models,
-)
+from simulator.experiment.training import ModelSpec, TrainedModel, train_models
 from simulator.experiment.worlds import world_notes
 from simulator.results.files import write_text
 from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
-from simulator.serving.profile import ServiceProfile, from_json, load, to_json
-from simulator.world.protocol import Sizes
+from simulator.serving.profile import ServiceProfile, from_json, to_json
 
 RUNS = Path("runs")
-_SMALLEST = Sizes(categories=1, ads=1, scenes=1, actions=1)  # enough to see that a model can be built
 
 
 def run_experiment(
@@ -143,34 +132,6 @@ class Tee:
         """See `Progress`."""
         self._progress.stage(name, done, total)
         self._writer.stage(name, done, total)
-
-
-def check_ready(config: ExperimentConfig) -> ServiceProfile | None:
-    """Find out, before any work, what would end the experiment later; the profile, None for live times.
-
-    Raises:
-        DeviceError: the device is absent.
-        StoreError: a store cannot be opened with its options.
-        ValueError: a model cannot be built with its options.
-        ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
-    """
-    resolve_device(config.experiment.device)
-    for spec in needed_models(config):
-        build_model(sized(_SMALLEST, spec), config.training_seed)  # it is built with these options
-    for arm in config.arms.values():
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            open_store(arm.store, Path(folder), **arm.store_options),
-        ):
-            pass  # it opens with these options
-    if config.experiment.service_times == "live":
-        return None
-    profile = load(config.experiment.profile_path)
-    for name in config.arm_names:
-        profile.store_grid(config.arms[name].store_key)
-        for step in arm_ladder(config, name)[:-1]:
-            profile.score_grid(step.model or "")
-    return profile
 
 
 def make_plan(

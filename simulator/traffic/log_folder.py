@@ -68,8 +68,7 @@ def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mappi
         OSError: the disk is full or the place not writable.
     """
     out = out.absolute()
-    if out.exists():
-        raise TraceError(f"{out}: found something there, expected nothing. Choose another --out.")
+    check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
@@ -84,10 +83,24 @@ def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mappi
         (beside / names.MANIFEST).write_text(json_text(whole), encoding="utf-8")
         for path in beside.iterdir():
             _sync(path)
-        beside.rename(out)
+        try:
+            beside.rename(out)
+        except OSError:
+            check_free(out)  # another import may have been faster
+            raise
         _sync(out.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_free(out: Path) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        TraceError: something is there.
+    """
+    if out.exists():
+        raise TraceError(f"{out}: found something there, expected nothing. Choose another --out.")
 
 
 def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:

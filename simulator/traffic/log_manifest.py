@@ -61,6 +61,15 @@ def file_entry(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def table_paths(folder: Path) -> list[Path]:
+    """Every file that a run reads of a log folder, its manifest first.
+
+    Raises:
+        TraceError: no finished log folder.
+    """
+    return [folder / name for name in (MANIFEST, *read_manifest(folder)["files"])]
+
+
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Compare every file of the folder with what the manifest says of it.
 

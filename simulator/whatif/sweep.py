@@ -11,10 +11,12 @@ from typing import Any
 
 from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.inputs import CONFIG
 from simulator.experiment.judge import Judge, scorecard, scorecard_extra
 from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by
-from simulator.experiment.run import RUNS, Tee, check_ready, make_plan, manifest, serve_arms
+from simulator.experiment.readiness import check_ready
+from simulator.experiment.resume import WORK, check_unchanged, continued_by
+from simulator.experiment.run import RUNS, Tee, make_plan, manifest, serve_arms
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder

@@ -1,1 +1,1 @@
-"""Compiled kernels. Importing one of these modules imports numba; each has a plain numpy twin one level up."""
+"""Compiled kernels, each with a plain numpy twin one level up. Importing one imports numba."""

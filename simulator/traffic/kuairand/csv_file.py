@@ -1,11 +1,13 @@
 """One CSV file, plain or gzip, column by column; damage is refused or reported with file and line.
 
 Rows with too few or too many fields are left out and their lines kept. What makes the whole file doubtful
-is a `TraceError`: a truncated gzip, another delimiter, a missing column, text where numbers belong.
+is a `TraceError`: a truncated gzip, another delimiter, a missing column, text where numbers belong, bytes
+that are no text.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import re
@@ -13,6 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +68,11 @@ def read_csv(
     """
     header = _header(path)
     names = [name.strip().strip('"') for name in header.split(",")]
+    twice = next((name for name in types if names.count(name) > 1), None)
+    if twice is not None:
+        raise TraceError(
+            f"{path}, line 1: column {twice} comes twice, expected it once. Use the published file."
+        )
     missing = [name for name in types if name not in names and name not in optional]
     if missing:
         raise TraceError(_no_columns(path, names, missing))
@@ -77,10 +85,8 @@ def read_csv(
 
     try:
         with path.open("rb") as raw:
-            source = pa.PythonFile(raw, mode="r")
-            stream = pa.CompressedInputStream(source, "gzip") if path.suffix == ".gz" else source
             reader = pa.csv.open_csv(
-                stream,
+                pa.PythonFile(_Text(path, raw), mode="r"),
                 # One thread: only then does pyarrow know the number of a line.
                 read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
                 parse_options=pa.csv.ParseOptions(
@@ -100,6 +106,55 @@ def read_csv(
     except (pa.ArrowException, OSError) as problem:
         raise TraceError(_explain(path, names, problem)) from problem
     return CsvColumns(path, table, tuple(sorted(cut)))
+
+
+class _Text:
+    """A file's bytes as pyarrow asks for them: unpacked, and refused where they are no text.
+
+    pyarrow itself would leave out a row of foreign bytes, or end with neither a line nor a file.
+    """
+
+    def __init__(self, path: Path, raw: IO[bytes]) -> None:
+        self.closed = False
+        self._path = path
+        self._file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._lines = 0  # whole ones so far
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; none at the end.
+
+        Raises:
+            TraceError: damaged gzip data, or bytes that are no UTF-8 text.
+        """
+        try:
+            data = self._file.read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+            raise TraceError(
+                f"{self._path}: gzip data ends or breaks after line {_whole_lines(self._path)} ({problem}), "
+                "expected a whole file. Download the file again."
+            ) from problem
+        wrong = [(data.index(b"\0"), 0)] if b"\0" in data else []
+        try:
+            self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as problem:
+            kept = len(problem.object) - len(data)  # of the read before: a character that was cut
+            wrong.append((problem.start - kept, problem.object[problem.start]))
+        if wrong:
+            self._refuse(data, *min(wrong))
+        self._lines += data.count(b"\n")
+        return data
+
+    def _refuse(self, data: bytes, at: int, byte: int) -> None:
+        line = self._lines + data[: max(at, 0)].count(b"\n") + 1
+        raise TraceError(
+            f"{self._path}, line {line}: byte {byte:#04x}, which is no text, expected CSV in UTF-8. "
+            "Download the file again."
+        )
+
+    def close(self) -> None:
+        """Nothing: whoever opened the file closes it."""
+        self.closed = True
 
 
 def sha256(path: Path) -> str:
@@ -129,12 +184,19 @@ def _header(path: Path) -> str:
         ) from problem
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as problem:
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
         raise TraceError(
             f"{path}, line 1: not UTF-8 text, expected a CSV header. Unpack archives other than .gz."
-        ) from problem
+        )
     if not text:
         raise TraceError(f"{path} is empty, expected a CSV file with a header. Download the file again.")
+    if "\r" in text:
+        raise TraceError(
+            f"{path}, line 1: found a carriage return, expected line feeds between lines. "
+            "Use the published file, or write it anew with line feeds."
+        )
     if "," not in text:
         found = next((word for mark, word in _DELIMITERS.items() if mark in text), None)
         if found is not None:
@@ -155,17 +217,14 @@ def _no_columns(path: Path, names: list[str], missing: list[str]) -> str:
 def _explain(path: Path, names: list[str], problem: Exception) -> str:
     """pyarrow's finding in this project's words, with the line."""
     text = str(problem)
-    if path.suffix == ".gz" and ("compressed" in text or "inflate" in text):
-        return (
-            f"{path}: gzip data ends or breaks after line {_whole_lines(path)}, expected a whole file. "
-            "Download the file again."
-        )
     place = re.search(r"In CSV column #(\d+): (?:Row #(\d+): )?(.*)", text)
     if place is None:
         return f"{path} cannot be read as CSV ({text}). Use the published file."
     line = f", line {place[2]}" if place[2] else ""
     column = names[int(place[1])] if int(place[1]) < len(names) else f"number {int(place[1]) + 1}"
-    return f"{path}{line}: column {column}: {place[3]}. Correct the line or download the file again."
+    value = re.search(r"invalid value ('.*')", place[3])
+    found = f"found {value[1]}, expected a whole number" if value else place[3]
+    return f"{path}{line}: column {column}: {found}. Correct the line or download the file again."
 
 
 def _whole_lines(path: Path) -> int:

@@ -164,6 +164,10 @@ def read_exposures(
                 told("read", before + position, total)
 
         found = read_csv(path, _TYPES, quoted=False, told=moved)
+        if len(found.table) == 0 and not found.cut_lines:
+            raise TraceError(
+                f"{path}, line 2: found no rows after the header, expected some. Download the file again."
+            )
         parts.append(_checked(found, reading))
         done += path.stat().st_size
     if told is not None:

@@ -16,9 +16,8 @@ from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.kuairand.convert import ADVERTISERS, CANDIDATES, FEATURE_DELAY_S, convert, local_date
 from simulator.traffic.kuairand.exposures import Reading, find_files, read_exposures, read_videos
 from simulator.traffic.kuairand.fit import PRIOR_SD, fit_response
-from simulator.traffic.log_folder import write_log
+from simulator.traffic.log_folder import check_free, write_log
 from simulator.traffic.real_log import RealLog
-from simulator.traffic.trace import TraceError
 from simulator.world.fitted import FEATURES
 
 Told = Callable[[str, int, int], None]
@@ -57,8 +56,7 @@ def import_kuairand(folder: Path, out: Path, told: Told | None = None) -> dict[s
             something at `out`.
         OSError: the disk is full or the place not writable.
     """
-    if out.exists():  # before the work
-        raise TraceError(f"{out}: found something there, expected nothing. Choose another --out.")
+    check_free(out)  # before the work
     tell = told or (lambda stage, done, total: None)
     reading = Reading()
     logs, features = find_files(folder)

@@ -12,15 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_runs import EXAMPLES, ROOT, SMALL, small, table_bytes
+from small_runs import GRID, ROOT, settings, whole
 
-from simulator.experiment.run import run_experiment
 from simulator.results.read import read_run, read_sweep
-from simulator.whatif.sweep import run_sweep
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("often.py"))]
-SETTINGS = [str(EXAMPLES / "demo.toml"), *(part for pair in SMALL for part in ("--set", pair))]
-GRID = "0.5:4.5:2"
 # The tests' own settings must not reach the program.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("LASER_AB_")}
 ENVIRONMENT["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -38,7 +34,7 @@ def command(kind: str, out: Path, jobs: int = 1) -> list[str]:
     if out.exists():
         return [kind, "--resume", str(out), "--jobs", str(jobs)]
     grid = ["--budget", GRID] if kind == "sweep" else []
-    return [kind, *SETTINGS, *grid, "--out", str(out), "--jobs", str(jobs)]
+    return [kind, *settings(), *grid, "--out", str(out), "--jobs", str(jobs)]
 
 
 def hear_ctrl_c() -> None:
@@ -90,12 +86,11 @@ def kill_after(moment_s: float, kind: str, out: Path, jobs: int) -> None:
 
 
 def finish(kind: str, out: Path, jobs: int = 1) -> dict[str, bytes]:
-    """Begin or continue, to the end; the tables."""
+    """Begin or continue, to the end; what it promises to be the same."""
     with started(command(kind, out, jobs), out.parent) as process:
         _, told = process.communicate(timeout=250)
     assert process.returncode == 0, told
-    assert not (out / "work").exists()
-    return table_bytes(out)
+    return whole(out)
 
 
 def check_nobody_works_in(folder: Path) -> None:
@@ -117,35 +112,25 @@ def processes_in(folder: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def run_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return table_bytes(run_experiment(small(), tmp_path_factory.mktemp("whole") / "run"))
-
-
-@pytest.fixture(scope="module")
-def sweep_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return table_bytes(run_sweep(small(), GRID, tmp_path_factory.mktemp("whole") / "sweep"))
-
-
 def test_a_run_killed_twice_takes_its_workers_along_and_ends_with_the_same_bytes(
-    run_tables: dict[str, bytes], tmp_path: Path
+    undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     kill_when(TRAINING, "run", tmp_path / "run", jobs=2)
     assert read_run(tmp_path / "run").status == "interrupted"
     check_nobody_works_in(tmp_path)
     kill_when(SCORING, "run", tmp_path / "run")
-    assert finish("run", tmp_path / "run") == run_tables
+    assert finish("run", tmp_path / "run") == undisturbed
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_twice_ends_with_the_same_bytes(
-    sweep_tables: dict[str, bytes], tmp_path: Path
+    undisturbed_sweep: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "sweep"
     kill_when(SCORING, "sweep", out)
     kill_when(CELLS, "sweep", out)
     assert read_sweep(out).status == "interrupted"
-    assert finish("sweep", out) == sweep_tables
+    assert finish("sweep", out) == undisturbed_sweep
 
 
 def test_ctrl_c_and_sigterm_end_at_a_checkpoint_and_say_how_to_continue(tmp_path: Path) -> None:
@@ -167,7 +152,7 @@ def test_ctrl_c_and_sigterm_end_at_a_checkpoint_and_say_how_to_continue(tmp_path
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("kind", ["run", "sweep"])
 def test_kills_at_ten_random_moments(
-    kind: str, jobs: int, run_tables: dict[str, bytes], sweep_tables: dict[str, bytes], tmp_path: Path
+    kind: str, jobs: int, undisturbed: dict[str, bytes], undisturbed_sweep: dict[str, bytes], tmp_path: Path
 ) -> None:
     begun_s = time.monotonic()
     finish(kind, tmp_path / "whole", jobs)
@@ -178,4 +163,4 @@ def test_kills_at_ten_random_moments(
         out.parent.mkdir()
         for _ in range(2):
             kill_after(moments.uniform(0.0, 0.9 * whole_s), kind, out, jobs)
-        assert finish(kind, out, jobs) == (run_tables if kind == "run" else sweep_tables)
+        assert finish(kind, out, jobs) == (undisturbed if kind == "run" else undisturbed_sweep)

@@ -1,74 +1,24 @@
 """A run or sweep that was interrupted, whenever and however, ends as if nothing had happened."""
 
-import dataclasses
 import errno
+import importlib
 import json
-import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from small_runs import small, table_bytes
+from small_runs import EXAMPLES, GRID, asked_after, call, interrupted_run, small, whole
 
-from simulator.experiment import checkpoints, interrupts, resume
-from simulator.experiment.config import ExperimentConfig
+from simulator.experiment import inputs, interrupts
 from simulator.experiment.interrupts import Interrupted
 from simulator.experiment.live import ArmCalls
-from simulator.experiment.resume import ResumeError
 from simulator.experiment.run import resume_experiment, run_experiment
-from simulator.results.errors import ResultsError
 from simulator.results.read import read_run, read_sweep
 from simulator.results.run_folder import RunWriter
 from simulator.serving.profile import load
 from simulator.whatif.sweep import resume_sweep, run_sweep
-
-GRID = "0.5:4.5:2"
-
-
-class Countdown:
-    """A flag that is set from the n-th look at it on."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
-@contextmanager
-def asked_after(looks: int) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interrupts, "_flag", Countdown(looks))
-        yield
-
-
-def interrupted_run(out: Path, looks: int, config: ExperimentConfig | None = None) -> Path:
-    with asked_after(looks), pytest.raises(Interrupted) as told:
-        run_experiment(config or small(), out)
-    assert told.value.command == f"laser-ab run --resume {out}"
-    assert read_run(out).status == "interrupted"
-    return out
-
-
-def whole(folder: Path) -> dict[str, bytes]:
-    """Everything a finished folder promises to be the same."""
-    assert not (folder / "work").exists()
-    assert not list(folder.rglob(".*"))
-    cards = {path.name: path.read_bytes() for path in folder.glob("scorecard.json")}
-    return table_bytes(folder) | cards
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return whole(run_experiment(small(), tmp_path_factory.mktemp("undisturbed") / "run"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed_sweep(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return whole(run_sweep(small(), GRID, tmp_path_factory.mktemp("undisturbed") / "sweep"))
 
 
 def test_a_run_interrupted_again_and_again_ends_with_the_same_bytes(
@@ -127,74 +77,6 @@ def test_cells_that_were_written_are_not_computed_again(
     assert whole(tmp_path / "sweep") == undisturbed_sweep
 
 
-def test_damaged_checkpoints_cost_work_and_change_nothing(
-    undisturbed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    out = interrupted_run(tmp_path / "run", 148)
-    kept = [path for path in (out / "work").rglob("*") if path.is_file() and path.suffix != ".toml"]
-    kept += (out / "models").glob("*.ckpt")
-    assert {path.suffix for path in kept} >= {".train", ".trained", ".ckpt"}
-    assert any(path.name.startswith("scores-") for path in kept)
-    for index, path in enumerate(kept):
-        content = path.read_bytes()
-        middle = len(content) // 2
-        cut = content[:middle]
-        path.write_bytes(cut if index % 2 else cut + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-    assert whole(resume_experiment(out)) == undisturbed
-    assert "It is ignored, and its work done again." in caplog.text
-
-
-def test_a_disk_that_fills_up_anywhere_fails_the_run_and_resumes(
-    undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
-    real = os.fsync
-    out = tmp_path / "run"
-    for writes in (30, 120, 60):
-        left = [writes]
-
-        def full(handle: int, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            real(handle)
-
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises((ResultsError, OSError), match=r"full disk|No space") as error:
-            resume_experiment(out) if out.exists() else run_experiment(small(), out)
-        assert f"laser-ab run --resume {out}" in error.value.__notes__[0]
-        assert read_run(out).status in ("interrupted", "failed")
-    monkeypatch.setattr(os, "fsync", real)
-    assert whole(resume_experiment(out)) == undisturbed
-
-
-@pytest.fixture
-def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 600 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError:
-        pytest.skip("no mount command")
-    if done.returncode != 0:
-        pytest.skip("mounting is not permitted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_disk_too_small_for_the_checkpoints_is_told_and_a_larger_one_continues(
-    undisturbed: dict[str, bytes], little_disk: Path
-) -> None:
-    with pytest.raises((ValueError, OSError)) as error:
-        run_experiment(small(), little_disk / "run")
-    assert "--resume" in error.value.__notes__[0]
-    assert read_run(little_disk / "run").status in ("interrupted", "failed")
-    subprocess.run(["mount", "-o", "remount,size=200m", str(little_disk)], check=True)
-    assert whole(resume_experiment(little_disk / "run")) == undisturbed
-
-
 def test_a_run_killed_while_it_cleaned_up_is_only_finished(
     undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,18 +102,22 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_a_run_that_another_process_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = interrupted_run(tmp_path / "run", 2)
-    with RunWriter.reopen(out):
-        with pytest.raises(ResumeError, match="still running"):
-            resume_experiment(out)
-        # Also where it took the folder between our look at the status and our lock.
-        found = read_run(out)
-        monkeypatch.setattr(
-            "simulator.experiment.run.read_run", lambda _: dataclasses.replace(found, status="interrupted")
-        )
-        with pytest.raises(ResultsError, match="locked by a running process"):
-            resume_experiment(out)
+# ---- what it began with ------------------------------------------------------------------------------
+
+
+def refused(kind: str, out: Path, code: int = 1) -> str:
+    """The command line's answer to `--resume`, which leaves the folder as it is."""
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    told = call(kind, "--resume", out, code=code)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    return told
+
+
+def begun(kind: str, out: Path, *arguments: object) -> Path:
+    """A run or sweep of the command line that was interrupted as soon as it had its folder."""
+    with asked_after(2):
+        call(kind, *arguments, "--out", out, code=130)
+    return out
 
 
 def test_an_edited_file_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -239,16 +125,14 @@ def test_an_edited_file_is_refused_with_the_difference(tmp_path: Path) -> None:
     path = out / "experiment.toml"
     original = path.read_text()
     path.write_text(original.replace("load = 0.3", "load = 0.7"))
-    with pytest.raises(ResumeError) as error:
-        resume_experiment(out)
-    assert "-load = 0.3" in str(error.value)
-    assert "+load = 0.7" in str(error.value)
-    assert f"cp {out / 'work' / 'experiment.toml'} {path}" in str(error.value)
-    assert f"laser-ab run {path} --out DIR" in str(error.value)
-    assert read_run(out).status == "interrupted"
+    told = refused("run", out)
+    assert "-load = 0.3" in told
+    assert "+load = 0.7" in told
+    assert f"cp {out / 'work' / 'experiment.toml'} {path}" in told
+    assert f"laser-ab run {path} --out DIR" in told
     path.write_text(original)
-    with asked_after(2), pytest.raises(Interrupted):
-        resume_experiment(out)
+    with asked_after(2):
+        call("run", "--resume", out, code=130)
 
 
 def test_a_changed_profile_is_refused(tmp_path: Path) -> None:
@@ -257,31 +141,129 @@ def test_a_changed_profile_is_refused(tmp_path: Path) -> None:
     profile.write_text(shipped)
     out = interrupted_run(tmp_path / "run", 2, small(f"experiment.profile={profile}"))
     profile.write_text(shipped + " ")
-    with pytest.raises(ResumeError, match=rf"{profile}: SHA-256 \w+ when it began, SHA-256 \w+ now"):
-        resume_experiment(out)
+    assert re.search(rf"{profile}: SHA-256 \w+ when it began, SHA-256 \w+ now", refused("run", out))
     profile.unlink()
-    with pytest.raises(ResumeError, match=rf"{profile}: SHA-256 \w+ when it began, missing now"):
-        resume_experiment(out)
+    assert re.search(rf"{profile}: SHA-256 \w+ when it began, missing now", refused("run", out))
 
 
-@pytest.mark.parametrize("package", ["laser-ab", "torch", "numpy"])
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_a_changed_or_missing_file_of_the_log_is_refused(
+    kind: str, kuairand_log: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    shutil.copytree(kuairand_log, log)
+    out = begun(kind, tmp_path / kind, EXAMPLES / "kuairand.toml", "--set", f"traffic.log={log}")
+    files = sorted(log.iterdir())
+    assert len(files) == 6
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        told = refused(kind, out)
+        assert re.search(rf"{path}: SHA-256 \w+ when it began, SHA-256 \w+ now", told)
+        assert told.count("when it began") == 1
+        path.unlink()
+        assert re.search(rf"{path}: SHA-256 \w+ when it began, missing now", refused(kind, out))
+        path.write_bytes(content)
+    log.rename(tmp_path / "elsewhere")
+    told = refused(kind, out)
+    assert all(f"{path}: SHA-256" in told for path in files)
+    assert "Bring them back, or start it again" in told
+    (tmp_path / "elsewhere").rename(log)
+    with asked_after(2):
+        call(kind, "--resume", out, code=130)
+
+
+def test_a_log_that_changed_since_its_import_is_refused_before_a_run_begins(
+    kuairand_log: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    shutil.copytree(kuairand_log, log)
+    (log / "requests.parquet").write_bytes(b"PAR1")
+    command = ["run", EXAMPLES / "kuairand.toml", "--set", f"traffic.log={log}", "--out", tmp_path / "run"]
+    assert "is not the file that was imported (it has changed). Import the log anew." in call(
+        *command, code=1
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("package", ["laser-ab", "torch", "numpy", "scipy", "numba", "simpy", "pyarrow"])
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     out = interrupted_run(tmp_path / "run", 2)
-    now = resume.versions() | {package: "99.0"}
-    monkeypatch.setattr(resume, "versions", lambda: now)
-    with pytest.raises(ResumeError, match=rf"{package}: .* when it began, 99\.0 now"):
-        resume_experiment(out)
+    now = inputs.versions() | {package: "99.0"}
+    monkeypatch.setattr(inputs, "versions", lambda: now)
+    told = refused("run", out)
+    assert re.search(rf"{package}: \d\S* when it began, 99\.0 now", told)
+    assert told.count("when it began") == 1
+
+
+def test_other_code_of_ours_is_refused(tmp_path: Path) -> None:
+    out = interrupted_run(tmp_path / "run", 2)
+    manifest = read_run(out).manifest
+    assert set(manifest["inputs"]["code"]) == {"laser", "seqvault", "simulator"}
+    for package in manifest["inputs"]["code"]:
+        other = json.loads(json.dumps(manifest))
+        other["inputs"]["code"][package] = "0" * 64
+        (out / "manifest.json").write_text(json.dumps(other))
+        told = refused("run", out)
+        assert re.search(rf"code of {package}: SHA-256 0{{12}} when it began, SHA-256 \w+ now", told)
+        assert told.count("when it began") == 1
+
+
+def test_edited_code_of_an_arms_own_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "path" / "my_rankers"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "mine.py").write_text("from laser.models.din import Din as Mine\n")
+    monkeypatch.syspath_prepend(package.parent)
+    config = small("arms.treatment.model=my_rankers.mine:Mine", "experiment.service_times=live")
+    out = interrupted_run(tmp_path / "run", 2, config)
+    (package / "mine.py").write_text("from laser.models.base import Base as Mine\n")
+    assert re.search(r"code of my_rankers: SHA-256 \w+ when it began, SHA-256 \w+ now", refused("run", out))
+    shutil.rmtree(package)
+    monkeypatch.delitem(sys.modules, "my_rankers")
+    importlib.invalidate_caches()
+    assert re.search(r"code of my_rankers: SHA-256 \w+ when it began, missing now", refused("run", out))
+
+
+def test_code_is_told_by_names_and_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "told_by_contents"
+    package.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("sub/b.py", "2")):
+        shutil.rmtree(package)
+        (package / name).parent.mkdir(parents=True)
+        (package / name).write_text(text)
+        (package / "notes.txt").write_text(name)
+        importlib.invalidate_caches()
+        seen.append(inputs.code_digest("told_by_contents"))
+    assert len(set(seen)) == 4
+    (package / "notes.txt").unlink()
+    assert inputs.code_digest("told_by_contents") == seen[-1]
+    (tmp_path / "told_by_itself.py").write_text("1")
+    assert inputs.code_digest("told_by_itself") not in (*seen, "missing")
+
+
+def test_a_live_run_is_not_continued_on_another_machine(tmp_path: Path) -> None:
+    for times, says in (("live", "cpu: another when it began"), ("profile", "")):
+        out = interrupted_run(tmp_path / times, 2, small(f"experiment.service_times={times}"))
+        manifest = read_run(out).manifest
+        hardware = {**manifest["hardware"], "cpu": "another"}
+        (out / "manifest.json").write_text(json.dumps({**manifest, "hardware": hardware}))
+        with asked_after(2):
+            assert says in call("run", "--resume", out, code=1 if says else 130)
 
 
 def test_another_schema_or_no_record_is_refused(tmp_path: Path) -> None:
     out = interrupted_run(tmp_path / "run", 2)
     manifest = read_run(out).manifest
     (out / "manifest.json").write_text(json.dumps({**manifest, "inputs": None}))
-    with pytest.raises(ResumeError, match="no record of its inputs"):
-        resume_experiment(out)
+    assert "no record of its inputs" in refused("run", out)
     (out / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
-    with pytest.raises(ResultsError, match="schema version 99"):
-        resume_experiment(out)
+    assert "schema version 99" in refused("run", out)
+
+
+# ---- live arms ---------------------------------------------------------------------------------------
 
 
 def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginning(tmp_path: Path) -> None:
