@@ -1,1 +1,1 @@
-"""Compiled kernels. Importing one of these modules imports numba; each has a plain numpy twin one level up."""
+"""Compiled kernels. Importing one of these modules imports numba; each has a plain twin one level up."""
