@@ -28,6 +28,7 @@ from seqvault.vault.words import Words
 __all__ = [
     "BYTES",
     "PATCHED",
+    "PATCH_COST",
     "BytePlanes",
     "cheapest_width",
     "over_counts",
@@ -40,6 +41,9 @@ __all__ = [
 
 WIDTH, BYTES, PATCHED = 0x7F, 0x80, 0x100
 _PATCH_HEAD_BITS = 32
+# What a patch costs beyond its bits: decoded one by one they take as long as thirty packed values. Eight bits
+# more make blocks 2% larger and a full read a quarter faster.
+PATCH_COST = 8
 _NONE = np.empty(0, "<u2")
 
 
@@ -70,7 +74,7 @@ def patch_bits(count: int, patched: int, high: int) -> int:
         return 0
     # The widest of random gaps is a few times the mean one.
     gap = min(16, (count // patched).bit_length() + 3)
-    return _PATCH_HEAD_BITS + 16 * lane_words(patched, gap + high)
+    return _PATCH_HEAD_BITS + PATCH_COST * patched + 16 * lane_words(patched, gap + high)
 
 
 def cheapest_width(count: int, over: Sequence[int]) -> tuple[int, int]:

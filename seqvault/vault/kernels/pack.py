@@ -12,6 +12,7 @@ from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import pack_plane
 from seqvault.vault.kernels.views import bit_length, bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_compress2
+from seqvault.vault.patched import PATCH_COST
 
 __all__ = ["PACK_BYTES", "pack_misfits", "pack_stream", "patch_bits", "stream_bits"]
 
@@ -20,6 +21,7 @@ _U32, _U64, _U255 = (np.uint64(i) for i in (32, 64, 255))
 _BYTES, _PATCHED = np.uint64(0x80), np.uint64(0x100)
 _SYMBOL_BITS, _FRAME_BITS = np.uint64(SYMBOL_BITS), np.uint64(FRAME_BITS)
 _FRACTION = FRACTION
+_PATCH_COST = np.uint64(PATCH_COST)
 _HUGE = np.uint64(1 << 62)
 
 # Scratch memory by use, in bytes from its address; a plane has room for its last lanes.
@@ -52,7 +54,7 @@ def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
     if patched == _U0:
         return _U0
     gap = min(_U16, bit_length(count // patched) + _U3)
-    return _U32 + _U16 * (((patched + _U15) >> _U4) * (gap + high))
+    return _U32 + _PATCH_COST * patched + _U16 * (((patched + _U15) >> _U4) * (gap + high))
 
 
 @njit

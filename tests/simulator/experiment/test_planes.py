@@ -77,6 +77,22 @@ def test_a_live_store_holds_of_each_requests_user_what_that_request_may_see_and_
         assert arm_store.store.stats()["behaviours"] == len(behaviours.time_s)
 
 
+def test_stores_of_arms_never_compact_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, opened = prepare(small()), []
+
+    def open_store(kind: str, path: Path, **options: object) -> MemoryStore:
+        opened.append((kind, options))
+        return MemoryStore(path)
+
+    monkeypatch.setattr(value_plane, "open_store", open_store)
+    for name in ("control", "treatment"):
+        with value_plane.open_arm_store(prepared, name, tmp_path / name):
+            pass
+    assert opened == [("lastn", {}), ("seqvault", {"background": False})]
+
+
 def test_models_learn_from_the_training_log_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     latest: list[float] = []
     real = training.train
