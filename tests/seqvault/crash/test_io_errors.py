@@ -7,7 +7,7 @@ from counts import FAULTY_CALLS
 from faulty_io import FAULTS
 from nursery import Nurseries, Nursery
 
-STEPS = 60
+STEPS = 36
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def check_snapshots(folder: Path) -> None:
 
 def check_import(old: Path) -> None:
     """Every behaviour of the format 1 store is there, whether it was converted or not."""
-    contents = np.load(FORMAT_1.parent / "contents.npz")
+    contents = np.load(FORMAT_1.parent / "behaviours.npz")
     with open_store("seqvault", old, read_only=True) as store:
         found = store.read_last(contents["user_ids"], ALL)
     np.testing.assert_array_equal(found.offsets, contents["offsets"])
