@@ -23,7 +23,7 @@ class Counts(NamedTuple):
 KILLS = Counts(4, 200, 5_000)
 KILLS_A_POINT = Counts(1, 3, 50)
 POWER_LOSSES = Counts(20, 500, 20_000)
-BIT_FLIPS = Counts(200, 10_000, 1_000_000)
+BIT_FLIPS = Counts(120, 10_000, 1_000_000)
 FULL_DEVICES = Counts(4, 50, 1_000)
 FAULTY_CALLS = Counts(6, 300, 3_000)
 MODEL_OPERATIONS = Counts(1_000, 100_000, 10_000_000)
