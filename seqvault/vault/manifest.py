@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seqvault.errors import DamagedDataError, SchemaError, StoreError
+from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault.files import read_file, replace_file
 from seqvault.vault.hash64 import hash64
@@ -151,15 +151,15 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
         )
     try:
         return Manifest(
-            found["generation"],
+            _count(found["generation"]),
             tuple(_sequence(described) for described in found["sequences"]),
-            tuple(ClosedLog(**described) for described in found["closed_logs"]),
-            found["log"],
-            found["sequence"],
-            found["next_file"],
-            tuple(found["dictionaries"]),
+            tuple(ClosedLog(_count(log["number"]), _count(log["end"])) for log in found["closed_logs"]),
+            _count(found["log"]),
+            _count(found["sequence"]),
+            _count(found["next_file"]),
+            tuple(map(_count, found["dictionaries"])),
         )
-    except (KeyError, TypeError, SchemaError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedDataError(f"{path} is no manifest ({error!r}); restore it from backup") from error
 
 
@@ -168,8 +168,12 @@ def manifest_fields(path: Path, data: bytes) -> dict[str, Any]:
     body, _, checksum = data.partition(b"\n")
     if checksum != b"%016x\n" % hash64(body):
         raise DamagedDataError(f"{path}: its checksum does not match; restore it from backup")
-    fields = json.loads(body)
-    assert isinstance(fields, dict)
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise DamagedDataError(f"{path} is no manifest ({error}); restore it from backup") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("format"), int):
+        raise DamagedDataError(f"{path} is no manifest: it names no format; restore it from backup")
     return fields
 
 
@@ -189,11 +193,25 @@ def _described(manifest: Manifest) -> dict[str, Any]:
 
 
 def _sequence(described: Mapping[str, Any]) -> SequenceState:
-    return SequenceState(
+    versions = tuple(HistorySchema.from_dict(version) for version in described["versions"])
+    if not versions:
+        raise ValueError("a sequence without a schema")
+    cap, ttl_s, floor_s = described["cap"], described["ttl_s"], described["floor_s"]
+    if type(floor_s) is not int or not NO_FLOOR_S <= floor_s < -NO_FLOOR_S:
+        raise ValueError(f"floor_s={floor_s!r}")
+    # Its checks are a sequence's: the name is part of file names.
+    kind = SequenceType(
         described["name"],
-        described["cap"],
-        described["ttl_s"],
-        tuple(HistorySchema.from_dict(version) for version in described["versions"]),
-        tuple(described["segments"]),
-        described["floor_s"],
+        versions[-1],
+        None if cap is None else _count(cap),
+        None if ttl_s is None else _count(ttl_s),
     )
+    segments = tuple(map(_count, described["segments"]))
+    return SequenceState(kind.name, kind.cap, kind.ttl_s, versions, segments, floor_s)
+
+
+def _count(value: object) -> int:
+    """A number of the manifest. Raises ValueError for anything else, however it was signed."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} where a number is expected")
+    return value

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqvault.vault import SeqVault, encode, selftest
+from seqvault.vault import SeqVault, encode, selftest, state
 from seqvault.vault.compiled_records import CompiledRecords
 from seqvault.vault.kernels import decode
+from seqvault.vault.rewrite import PlainBlocks
 
 
 def test_kernels_agree_with_their_twins_here() -> None:
@@ -48,3 +49,14 @@ def test_store_without_numba_is_served_by_numpy(tmp_path: Path, monkeypatch: pyt
         store.append([1], {c.name: [7] for c in store.schema.columns})
         store.seal()
         assert store.read_last([1], 1).columns["item_id"].tolist() == [7]
+
+
+def test_store_whose_encoder_errs_encodes_with_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "encoder_trusted", lambda: False)
+    with SeqVault(tmp_path, background=False) as store:
+        for time_s in (1, 2):
+            store.append([1], {c.name: [time_s] for c in store.schema.columns})
+            store.seal()
+        store.compact(full=True)
+        assert isinstance(store._access.state.blocks, PlainBlocks)
+        assert store.read_last([1], 9).columns["item_id"].tolist() == [1, 2]

@@ -1,8 +1,10 @@
 """How much of the harness runs: a share in `make test`, all in `make crash`, long in `make crash-nightly`."""
 
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
+Case = TypeVar("Case")
 SCALE = os.environ.get("SEQVAULT_CRASH", "share")
 
 
@@ -18,12 +20,17 @@ class Counts(NamedTuple):
         return int(getattr(self, SCALE))
 
 
-KILLS = Counts(8, 200, 5_000)
+KILLS = Counts(4, 200, 5_000)
 KILLS_A_POINT = Counts(1, 3, 50)
-POWER_LOSSES = Counts(40, 500, 20_000)
-BIT_FLIPS = Counts(300, 10_000, 1_000_000)
-FULL_DEVICES = Counts(6, 50, 1_000)
-FAULTY_CALLS = Counts(15, 300, 3_000)
-MODEL_OPERATIONS = Counts(2_000, 100_000, 10_000_000)
-FOLLOWED_KILLS = Counts(3, 30, 500)
-FUZZ_SECONDS = Counts(2, 60, 3_600)
+POWER_LOSSES = Counts(20, 500, 20_000)
+BIT_FLIPS = Counts(120, 10_000, 1_000_000)
+FULL_DEVICES = Counts(4, 50, 1_000)
+FAULTY_CALLS = Counts(6, 300, 3_000)
+MODEL_OPERATIONS = Counts(1_000, 100_000, 10_000_000)
+FOLLOWED_KILLS = Counts(2, 30, 500)
+FUZZ_SECONDS = Counts(3, 60, 3_600)
+
+
+def some(cases: Sequence[Case], every: int) -> Sequence[Case]:
+    """All cases, in the share every so many-th."""
+    return cases[::every] if SCALE == "share" else cases

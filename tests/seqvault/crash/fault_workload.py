@@ -192,7 +192,7 @@ def _on(device: FaultyIO, steps: int, options: dict[str, Any]) -> Ledger:
             run(ledger, steps)
         if ledger.store is not None:
             ledger.close()
-        run(ledger, 30, seed=1, first=10_000)
+        run(ledger, 9, seed=1, first=10_000)
         ledger.close()
         return ledger
     finally:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from board import make_board
-from counts import FOLLOWED_KILLS
+from counts import FOLLOWED_KILLS, some
 from killed_writer import KillRounds
 from nursery import Nursery
 from vaults import MEMORY, open_vault
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("staleness_s", [0.0, 0.1])
+@pytest.mark.parametrize("staleness_s", some([0.1, 0.0], 2))
 def test_readers_follow_a_killed_writer_within_the_staleness(staleness_s: float, nursery: Nursery) -> None:
     rng = np.random.default_rng(3)
     options = {"background": True, "seal_rows": 200}

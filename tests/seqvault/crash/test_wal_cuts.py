@@ -1,14 +1,14 @@
 """The log cut at every byte of its last three records holds the exact prefix, and is written on."""
 
 import pytest
-from counts import SCALE
+from counts import SCALE, some
 from nursery import Nursery
 from wal_cuts import DAMAGES, STREAMS
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("stream", range(len(STREAMS)))
+@pytest.mark.parametrize("stream", some(range(len(STREAMS)), 3))
 def test_log_cut_at_every_byte_of_its_last_records_gives_the_exact_prefix(
     stream: int, damage: str, nursery: Nursery
 ) -> None:
