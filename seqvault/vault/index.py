@@ -5,7 +5,7 @@ calls but those that look belong into an exclusive section of the lock that the 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ __all__ = ["Index"]
 
 _FEW_RECORDS = 64
 # Kernels are compiled for arrays that may be written, though they do not write these.
-_PLAIN: tuple[Literal["C"], Literal["W"]] = ("C", "W")
+_PLAIN: Final = ("C", "W")
 
 
 class Index:

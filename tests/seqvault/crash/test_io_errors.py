@@ -25,7 +25,7 @@ def test_a_failing_call_is_a_typed_error_and_nothing_is_wrong(
     step = max(1, calls // count) if count < FAULTY_CALLS.full else 1
     runs = [
         {"at": at, "fault": fault, "steps": STEPS, "lasting": lasting, "options": {}}
-        for at in range(0, count * step, step)
+        for at in range(0, count * step, step * 3 if lasting else step)
     ]
     errors: Counter[str] = Counter()
     for found in nurseries.values("fault_workload:fail_at", runs):
