@@ -372,7 +372,7 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
 
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert "12.5 ms" in printed
-    assert "+1% to +3%" in printed
+    assert "+1 to +3%" in printed
     assert "+1.7%" in printed
     assert len(json.loads(printed_by(lambda: show(tmp_path / "sweep", as_json=True)))["rows"]) == 4
 
@@ -399,7 +399,7 @@ def test_several_treatments_are_swept_in_tables_of_80_columns(
         writer.finish()
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert set(arms) <= {line.rstrip() for line in printed.splitlines()}
-    assert printed.count("−45% to +175%") == 4
+    assert printed.count("−45 to +175%") == 4
     assert "…" not in printed
 
 
