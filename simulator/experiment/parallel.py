@@ -82,6 +82,9 @@ def _in_pool(
                 stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)  # each ends at its own checkpoint
                 interrupts.check()
+            # The pool itself may overlook the end of the worker it started last until another's task ends.
+            if any(worker.exitcode for worker in list((pool._processes or {}).values())):
+                raise BrokenProcessPool("a worker has ended")
             for future in finished:
                 future.result()
             if finished:

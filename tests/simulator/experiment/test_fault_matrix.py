@@ -120,9 +120,9 @@ def test_a_sweep_out_of_gpu_memory_is_continued(undisturbed_sweep: dict[str, byt
     assert whole(out) == undisturbed_sweep
 
 
-def killed_or_busy(task: int) -> None:
+def killed_or_busy(killed: bool) -> None:
     """What the system does to the largest process; the other one would work for a minute."""
-    if task == 0:
+    if killed:
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Event().wait(60.0)
 
@@ -130,7 +130,7 @@ def killed_or_busy(task: int) -> None:
 def test_a_killed_worker_ends_the_others_and_is_told() -> None:
     begun_s = time.monotonic()
     with pytest.raises(WorkerError, match=r"stage serve was killed.*out of memory.*fewer than 2 --jobs"):
-        run_tasks(killed_or_busy, [0, 1], 2, Silent(), "serve")
+        run_tasks(killed_or_busy, [False, True], 2, Silent(), "serve")
     assert time.monotonic() - begun_s < 40.0
 
 
