@@ -20,7 +20,8 @@ def main(store_path: Path, stream: Path, rows: int) -> None:
     """Append, flush, die without closing anything."""
     histories, users = read_stream(stream)
     store = open_vault(store_path, histories.schema, durability="async")
-    for ids, columns in stream_batches(users[:rows], histories.columns, 10_000):
+    written = {name: values[:rows] for name, values in histories.columns.items()}
+    for ids, columns in stream_batches(users[:rows], written, 10_000):
         store.append(ids, columns)
     store.flush()
     os.kill(os.getpid(), signal.SIGKILL)
