@@ -183,7 +183,9 @@ def _cheapest_cut(values: Array, over: Sequence[int], width: int, trained: bool)
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count, widest = len(values), len(over) - 1
     best = (0, 1 << 62)
-    for cut in range(max(0, width - 8), max(0, min(widest, width) - 6) + 1):
+    # A plane ends within the 64 bits of a value, within the 16 of a rank.
+    highest = min(max(0, min(widest, width) - 6), 8 if widest <= 16 else 56)
+    for cut in range(max(0, width - 8), highest + 1):
         above = over[cut + 8] if cut + 8 < len(over) else 0
         bits = 16 + 16 * lane_words(count, cut) + byte_bits(_plane(values, cut), trained)
         bits += patch_bits(count, above, widest - cut - 8)

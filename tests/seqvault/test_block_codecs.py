@@ -124,3 +124,16 @@ def test_a_category_costs_nothing_where_items_tell_it() -> None:
 @given(st.binary(max_size=100), st.integers(0, 2**64 - 1))
 def test_hashes_are_equal_compiled_and_plain(data: bytes, seed: int) -> None:
     assert hash64(data, seed) == compiled_hash64(data, seed)
+
+
+@pytest.mark.parametrize("bits", [15, 16, 31, 57, 62, 63, 64])
+def test_a_byte_plane_never_reaches_beyond_the_values(bits: int) -> None:
+    """Values skewed in their highest bits, so that a plane as high as possible pays."""
+    schema = HistorySchema("wide", 1, (Column("time_s", "i8"), Column("c", "u8", codec="frame")))
+    for power in (2, 4, 8):
+        shares = np.random.default_rng([bits, power]).random(700) ** power
+        shares[0] = 0.0  # so that the frame's base is 0
+        columns = {"time_s": np.arange(700), "c": (shares * ((1 << bits) - 2048 * (bits > 53))).astype("u8")}
+        blocks, _ = encode(schema, columns, np.array([0, 700]), "zstd")
+        for read in (decode, decode_block_plain):
+            assert np.array_equal(read(schema, blocks, 0, 0, 700, ("c",), ())["c"], columns["c"]), power

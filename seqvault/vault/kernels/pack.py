@@ -203,7 +203,8 @@ def _cheapest_cut(values, width, widest, trained, work):  # type: ignore[no-unty
     lanes = (count + _U15) >> _U4
     best, least = _U0, _HUGE
     cut = max(width, _U8) - _U8
-    behind = max(min(widest, width), _U6) - _U6
+    # A plane ends within the 64 bits of a value, within the 16 of a rank.
+    behind = min(max(min(widest, width), _U6) - _U6, _U8 if widest <= _U16 else _U64 - _U8)
     while cut <= behind:
         above = over[cut + _U8] if cut + _U8 <= _U64 else _U0
         bits = _U16 + _U16 * lanes * cut + _byte_bits(values, cut, trained, work)

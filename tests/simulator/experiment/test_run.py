@@ -162,7 +162,7 @@ def test_a_users_split_is_reproducible_from_the_tables(demo: Run) -> None:
 def test_the_scorecard_names_the_bottleneck_that_the_service_times_make(demo: Run, tmp_path: Path) -> None:
     profile = load(small().experiment.profile_path)
     seqvault = small().arms["treatment"].store_key
-    reads = {h: tuple(50 * s for s in samples) for h, samples in profile.store[seqvault].items()}
+    reads = {h: tuple(2000 * s for s in samples) for h, samples in profile.store[seqvault].items()}
     save(replace(profile, store={**profile.store, seqvault: reads}), tmp_path / "slow.json")
     slow = read_run(run_experiment(small(f"experiment.profile={tmp_path / 'slow.json'}"), tmp_path / "run"))
 
