@@ -82,6 +82,8 @@ class RankingModel(nn.Module):
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {}
+    #: Memory grows with the square of the history, so training takes it in smaller chunks.
+    SELF_ATTENTION: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, attended: int) -> None:
         """Build the shared parts.
@@ -107,6 +109,19 @@ class RankingModel(nn.Module):
 
         Returns:
             (B, C, attended), or None if the model reads no history.
+        """
+        return None
+
+    def auxiliary_loss(self, clicks: Tensor, shown: Tensor) -> Tensor | None:
+        """What training minimises beside the click loss of the last batch, summed over its candidates.
+
+        Called once after each `forward` in training mode; the sum and not the mean, so that chunks add up.
+
+        Args:
+            clicks: (B, C) float32, the labels. shown: (B, C) bool, the candidates that exist.
+
+        Returns:
+            A scalar, or None for a model that has no other loss.
         """
         return None
 

@@ -29,6 +29,8 @@ Progress = Callable[[int, int, float], None]
 # On a CPU a batch goes through in chunks of at most this many behaviours, gradients added up, so that memory
 # does not grow with history x batch. Smaller chunks only cost time: 16,384 took LASER a third longer.
 CHUNK_BEHAVIOURS = 131_072
+# From this history length on, the scores of a self-attention outweigh its tokens.
+SQUARE_AT = 64
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _accumulate(
     model: RankingModel, examples: ExampleSet, rows: NDArray[np.int64], length: int, device: torch.device
 ) -> float:
     """Add the gradients of one batch's mean loss, chunk by chunk, and return that loss."""
-    chunk = len(rows) if device.type == "cuda" else max(CHUNK_BEHAVIOURS // max(length, 1), 1)
+    chunk = _chunk(model, len(rows), length, device)
     shown = max(int(examples.shown[rows].sum()), 1)
     total = 0.0
     for start in range(0, len(rows), chunk):
@@ -187,11 +189,21 @@ def _accumulate(
     return total
 
 
+def _chunk(model: RankingModel, requests: int, length: int, device: torch.device) -> int:
+    """Requests that go through together: as many as fit the memory that CHUNK_BEHAVIOURS stands for."""
+    if device.type == "cuda":
+        return requests
+    weight = length * max(length // SQUARE_AT, 1) if model.SELF_ATTENTION else length
+    return max(CHUNK_BEHAVIOURS // max(weight, 1), 1)
+
+
 def _summed_loss(model: RankingModel, batch: RankingBatch, label: NDArray[np.uint8]) -> Tensor:
-    """Binary cross-entropy summed over the candidates that exist."""
+    """Binary cross-entropy summed over the candidates that exist, and the model's own losses beside it."""
     logits: Tensor = model(batch)
     clicks = torch.from_numpy(label.astype(np.float32)).to(logits.device)
+    shown = torch.isfinite(logits)
+    beside = model.auxiliary_loss(clicks, shown)
     if not batch.full:
-        shown = torch.isfinite(logits)
         logits, clicks = logits[shown], clicks[shown]
-    return functional.binary_cross_entropy_with_logits(logits, clicks, reduction="sum")
+    loss = functional.binary_cross_entropy_with_logits(logits, clicks, reduction="sum")
+    return loss if beside is None else loss + beside
