@@ -13,47 +13,59 @@ import torch
 from torch import Tensor
 
 
-def masked_softmax(scores: Tensor, real: Tensor | None) -> Tensor:
+def masked_softmax(scores: Tensor, real: Tensor | None, sink: Tensor | None = None) -> Tensor:
     """Softmax over the last dimension among real entries; all zero where there are none.
 
     Args:
-        scores: (..., L).
+        scores: (..., A, L).
         real: broadcastable to scores, False where padded; None if nothing is.
+        sink: (A,), the score of one more entry that reads nothing. With it weights sum to less than 1, and how
+            much is read grows with the number of behaviours that match; without it a softmax forgets that number.
     """
-    if real is None:
-        return scores.softmax(dim=-1)
-    weights = scores.masked_fill(~real, -1e30).softmax(dim=-1)
-    return weights * real
+    if real is not None:
+        scores = scores.masked_fill(~real, -1e30)
+    if sink is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        nothing = sink.unsqueeze(1).expand(*scores.shape[:-1], 1)
+        weights = torch.cat([scores, nothing], dim=-1).softmax(dim=-1)[..., :-1]
+    return weights if real is None else weights * real
 
 
-def read_absorbed(query: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
+def read_absorbed(query: Tensor, history: Tensor, real: Tensor | None, sink: Tensor | None = None) -> Tensor:
     """sum_j p_j x_j with p = softmax(query . x): mapped queries over raw behaviours.
 
     Args:
         query: (B, C, A, E), the candidates' queries with the key map (and the scale) absorbed.
         history: (B, L, E).
         real: (B, L) bool, None if nothing is padded.
+        sink: see `masked_softmax`.
 
     Returns:
         (B, C, A, E); the value map belongs behind it. Zero for an empty history.
     """
     requests, candidates, heads, width = query.shape
     scores = torch.bmm(query.reshape(requests, -1, width), history.transpose(1, 2))
-    weights = masked_softmax(scores, None if real is None else real.unsqueeze(1))
-    return torch.bmm(weights, history).view(requests, candidates, heads, width)
+    scores = scores.view(requests, candidates, heads, -1)
+    weights = masked_softmax(scores, None if real is None else real[:, None, None, :], sink)
+    read = torch.bmm(weights.view(requests, candidates * heads, -1), history)
+    return read.view(requests, candidates, heads, width)
 
 
-def read_with_keys(query: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
+def read_with_keys(
+    query: Tensor, keys: Tensor, values: Tensor, real: Tensor | None, sink: Tensor | None = None
+) -> Tensor:
     """The same attention as published: sum_j softmax(q . k)_j v_j.
 
     Args:
         query: (B, C, A, K), scaled.
         keys: (B, L, A, K); values: (B, L, A, V).
         real: (B, L) bool, None if nothing is padded.
+        sink: see `masked_softmax`.
 
     Returns:
         (B, C, A, V); zero for an empty history.
     """
     scores = torch.einsum("bcak,blak->bcal", query, keys)
-    weights = masked_softmax(scores, None if real is None else real[:, None, None, :])
+    weights = masked_softmax(scores, None if real is None else real[:, None, None, :], sink)
     return torch.einsum("bcal,blav->bcav", weights, values)

@@ -15,6 +15,7 @@ from laser.attention.candidates import heads_of, joined, visible
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.target import recognise
 from laser.models.tokens import CandidateToken, Positions
 
 _TIME_BUCKETS = 128
@@ -26,7 +27,7 @@ class Hstu(RankingModel):
 
     variant: "research" (SiLU on U, V, Q, K; bias table of position and time) or "production" (SiLU on U only,
         scores over sqrt(K), absolute positions, output projection on [U ; AV ; U * LN(AV)]).
-    layers, heads: of the units; time_gap: embed ages; query_init: see `TargetQuery`, first layer.
+    layers, heads: of the units; time_gap: embed ages; query_init, score_bias: query and key maps begin as `recognise` says, scores at this bias.
     positions: newest positions with a bias (research) or an embedding (production) of their own.
     normaliser: attention weights are divided by the sequence's own "length", or by a fixed number.
     """
@@ -39,7 +40,9 @@ class Hstu(RankingModel):
         "positions": 256,
         "normaliser": "length",
         "query_init": 2.0,
+        "score_bias": -6.0,
     }
+    RECOGNISES = ("category.", "layers.")
     SELF_ATTENTION = True
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,8 +58,8 @@ class Hstu(RankingModel):
         self.positions = Positions(0 if self.research else chosen["positions"], seen)
         bias = chosen["positions"] if self.research else 0
         self.layers = nn.ModuleList(
-            Unit(seen, chosen["heads"], bias, chosen["query_init"] if i == 0 else 0.0)
-            for i in range(chosen["layers"])
+            Unit(seen, config.width, chosen["heads"], bias, chosen["query_init"], chosen["score_bias"])
+            for _ in range(chosen["layers"])
         )
         self.norm = nn.LayerNorm(seen)
 
@@ -101,7 +104,9 @@ class Unit(nn.Module):
         bias: positions of the relative bias; 0 makes this the production form.
     """
 
-    def __init__(self, width: int, heads: int, bias: int, query_init: float) -> None:
+    def __init__(
+        self, width: int, about: int, heads: int, bias: int, query_init: float, score_bias: float
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
@@ -112,10 +117,13 @@ class Unit(nn.Module):
         self.of_position = nn.Parameter(torch.randn(bias + 1) * 0.02) if bias else None
         self.of_time = nn.Parameter(torch.randn(_TIME_BUCKETS) * 0.02) if bias else None
         self.out = nn.Linear(width if bias else 3 * width, width)
+        # Scores begin low, so that what does not match weighs about nothing: SiLU has no softmax to say so.
+        self.bias = nn.Parameter(torch.full((heads,), float(score_bias)))
         if query_init:
+            query, key = (nn.Linear(width, width, bias=False) for _ in range(2))
+            recognise(query, key, heads, about, query_init)
             with torch.no_grad():
-                for part in (2, 3):  # Q, K
-                    self.project.weight[part * width : (part + 1) * width] += query_init * torch.eye(width)
+                self.project.weight[2 * width :] = torch.cat([query.weight, key.weight])
 
     def forward(self, x: Tensor, weights: Tensor, apart: tuple[Tensor, Tensor] | None) -> Tensor:
         """(B, N, E) tokens; weights (B, 1, N, N) are 1 / n where seen and 0 elsewhere."""
@@ -128,7 +136,7 @@ class Unit(nn.Module):
             u = nn.functional.silu(u)
             scale = (k.shape[2] // self.heads) ** -0.5
         v, q, k = (heads_of(part, self.heads) for part in (v, q, k))
-        scores = torch.matmul(q, k.transpose(2, 3)) * scale
+        scores = torch.matmul(q, k.transpose(2, 3)) * scale + self.bias.view(1, -1, 1, 1)
         if apart is not None and self.of_position is not None and self.of_time is not None:
             place = self.of_position[apart[0].clamp(max=len(self.of_position) - 1)]
             scores = scores + (place + self.of_time[apart[1]]).unsqueeze(1)

@@ -28,7 +28,7 @@ class Sim(RankingModel):
         recent: behaviours the short-term branch reads; 0 leaves it out.
         search_loss: weight of the soft search's own click loss.
         time_gap: embed the behaviours' ages.
-        query_init: the query map starts as query_init I + noise on the category's dimensions.
+        query_init, sink: see `TargetQuery`.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
@@ -39,6 +39,7 @@ class Sim(RankingModel):
         "search_loss": 1.0,
         "time_gap": True,
         "query_init": 6.0,
+        "sink": 5.0,
     }
 
     def __init__(self, config: ModelConfig) -> None:
@@ -50,8 +51,12 @@ class Sim(RankingModel):
         super().__init__(config, attended=branches * (heads * seen + 1))
         self.search, self.found, self.recent = chosen["search"], chosen["found"], chosen["recent"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.exact = TargetQuery(config.width, seen, heads, chosen["query_init"])
-        self.short = TargetQuery(config.width, seen, heads, chosen["query_init"]) if self.recent else None
+        self.exact = TargetQuery(config.width, seen, heads, chosen["query_init"], chosen["sink"])
+        self.short = (
+            TargetQuery(config.width, seen, heads, chosen["query_init"], chosen["sink"])
+            if self.recent
+            else None
+        )
         self.search_loss = chosen["search_loss"] if self.search == "soft" else 0.0
         if self.search == "soft":
             self.of_target = nn.Parameter(
@@ -86,7 +91,7 @@ class Sim(RankingModel):
 
     def _read(self, unit: TargetQuery, target: Tensor, found: Tensor, kept: Tensor) -> Tensor:
         scores = torch.einsum("bcae,bcke->bcak", unit(target), found)
-        weights = masked_softmax(scores, kept.unsqueeze(2))
+        weights = masked_softmax(scores, kept.unsqueeze(2), unit.sink)
         read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
         # A softmax forgets how many behaviours there were, which is half of what a search finds.
         return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)

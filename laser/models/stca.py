@@ -15,6 +15,7 @@ from laser.attention.swiglu import SwiGlu
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.target import recognise
 from laser.models.tokens import CandidateToken
 
 
@@ -32,9 +33,10 @@ class Stca(RankingModel):
         shared_ffn: one SwiGLU over the history for all layers instead of one each.
         fusion: later queries from all earlier reads; false: from the last read only.
         time_gap: embed the behaviours' ages. query_init: the maps begin at it times I.
-        identity: SwiGLU nets begin as about the identity.
+        identity: SwiGLU nets begin as about the identity. sink: see `masked_softmax`; null leaves it out.
     """
 
+    RECOGNISES = ("category.", "first.", "of_history.", "reads.")
     OPTIONS: ClassVar[dict[str, Any]] = {
         "layers": 2,
         "heads": 2,
@@ -45,6 +47,7 @@ class Stca(RankingModel):
         "time_gap": True,
         "query_init": 2.0,
         "identity": True,
+        "sink": 12.0,
     }
 
     def __init__(self, config: ModelConfig) -> None:
@@ -64,15 +67,20 @@ class Stca(RankingModel):
             Normed(SwiGlu(seen, ratio, constant=constant), seen) for _ in range(feeds)
         )
         self.first = Normed(SwiGlu(seen, ratio, constant=constant), seen)
-        self.reads = nn.ModuleList(Read(seen, chosen["heads"], chosen["query_init"]) for _ in range(layers))
+        self.reads = nn.ModuleList(
+            Read(seen, config.width, chosen["heads"], chosen["query_init"], chosen["sink"])
+            for _ in range(layers)
+        )
         self.fuse = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(((i + 1) if self.fusion else 1) * seen + seen, seen, bias=False),
-                Normed(SwiGlu(seen, ratio), seen),
+                _mix((i + 1 if self.fusion else 1) + 1, seen, chosen["identity"]),
+                Normed(SwiGlu(seen, ratio, constant=constant), seen),
             )
             for i in range(layers - 1)
         )
-        self.last = nn.Sequential(nn.Linear((layers + 1) * seen, seen, bias=False), SwiGlu(seen, ratio))
+        self.last = nn.Sequential(
+            _mix(layers + 1, seen, chosen["identity"]), SwiGlu(seen, ratio, constant=constant)
+        )
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, E), z of each candidate."""
@@ -114,15 +122,18 @@ class Normed(nn.Module):
 class Read(nn.Module):
     """Multi-head target attention of (B, C, E) queries over a (B, L, E) history, in either order."""
 
-    def __init__(self, width: int, heads: int, query_init: float) -> None:
+    def __init__(self, width: int, about: int, heads: int, query_init: float, sink: float | None) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
-        with torch.no_grad():
-            for part in (self.query, self.key):
-                part.weight += query_init * torch.eye(width)
+        self.sink = None if sink is None else nn.Parameter(torch.full((heads,), float(sink)))
+        if query_init:
+            recognise(self.query, self.key, heads, about, query_init)
+            with torch.no_grad():
+                # The first value of every head begins as the behaviour's constant: how much was read.
+                self.value.weight.view(heads, -1, width)[:, 0] = torch.eye(width)[about]
 
     def forward(self, query: Tensor, history: Tensor, real: Tensor, absorbed: bool) -> Tensor:
         """(B, C, E)."""
@@ -130,11 +141,11 @@ class Read(nn.Module):
         q = q * q.shape[3] ** -0.5
         if absorbed:
             key, value = (f.weight.view(self.heads, -1, f.in_features) for f in (self.key, self.value))
-            read = read_absorbed(torch.einsum("bcak,ake->bcae", q, key), history, real)
+            read = read_absorbed(torch.einsum("bcak,ake->bcae", q, key), history, real, self.sink)
             read = torch.einsum("bcae,ave->bcav", read, value)
         else:
             keys, values = (_split(f(history), self.heads) for f in (self.key, self.value))
-            read = read_with_keys(q, keys, values, real)
+            read = read_with_keys(q, keys, values, real, self.sink)
         out: Tensor = self.out(read.flatten(2))
         return out
 
@@ -142,3 +153,12 @@ class Read(nn.Module):
 def _split(x: Tensor, heads: int) -> Tensor:
     """(B, N, A K) to (B, N, A, K)."""
     return x.view(*x.shape[:2], heads, -1)
+
+
+def _mix(parts: int, width: int, identity: bool) -> nn.Linear:
+    """W_C and W_Z: parts side by side to one vector; `identity` begins near their sum."""
+    mix = nn.Linear(parts * width, width, bias=False)
+    if identity:
+        with torch.no_grad():
+            mix.weight += torch.eye(width).repeat(1, parts)
+    return mix

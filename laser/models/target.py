@@ -11,12 +11,37 @@ class TargetQuery(nn.Module):
 
     M_a stands for W_Q W_K^T / sqrt(d). It starts as `init` I + noise, so that a candidate recognises its own
     category from the first step: found to matter more than the architecture (docs/models.md).
+
+    `sink`, where not None, is the score at which each head's entry that reads nothing begins (see
+    `laser.attention.shared.masked_softmax`).
     """
 
-    def __init__(self, width: int, seen: int, heads: int, init: float, noise: float = 0.05) -> None:
+    def __init__(self, width: int, seen: int, heads: int, init: float, sink: float | None = None) -> None:
         super().__init__()
+        noise = 0.05
+        self.sink = None if sink is None else nn.Parameter(torch.full((heads,), float(sink)))
         self.map = nn.Parameter(init * torch.eye(width, seen) + noise * torch.randn(heads, width, seen))
 
     def forward(self, target: Tensor) -> Tensor:
         """(B, C, A, E)."""
         return torch.einsum("bcd,ade->bcae", target, self.map)
+
+
+def recognise(query: nn.Linear, key: nn.Linear, heads: int, about: int, init: float) -> None:
+    """Let every head of a pair of maps begin by recognising what a token is about.
+
+    The category's dimensions, turned at random into the head's, times `init` in both maps; what kind of
+    behaviour it was enters as noise at first.
+
+    Args:
+        query, key: maps of (E, E), heads side by side in their outputs.
+        about: D, the token's first dimensions, which are the category's.
+    """
+    inner = query.out_features // heads
+    for head in range(heads):
+        turned = torch.linalg.qr(torch.randn(max(inner, about), max(inner, about))).Q[:inner, :about]
+        rows = slice(head * inner, (head + 1) * inner)
+        for part in (query, key):
+            with torch.no_grad():
+                part.weight[rows] *= 0.1
+                part.weight[rows, :about] = init * (about / min(inner, about)) ** 0.25 * turned

@@ -27,10 +27,16 @@ class Twin(RankingModel):
         found: behaviours the search hands on (100 of 10,000 in the paper).
         heads: of both stages; the search walks them in turn.
         time_gap: age as a cross feature.
-        query_init: see `TargetQuery`.
+        query_init, sink: see `TargetQuery`.
     """
 
-    OPTIONS: ClassVar[dict[str, Any]] = {"found": 100, "heads": 4, "time_gap": True, "query_init": 6.0}
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "found": 100,
+        "heads": 4,
+        "time_gap": True,
+        "query_init": 6.0,
+        "sink": 5.0,
+    }
 
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
@@ -38,7 +44,7 @@ class Twin(RankingModel):
         super().__init__(config, attended=heads * seen + 1)
         self.found: int = chosen["found"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.query = TargetQuery(config.width, config.width, heads, chosen["query_init"])
+        self.query = TargetQuery(config.width, config.width, heads, chosen["query_init"], chosen["sink"])
         features = 2 if chosen["time_gap"] else 1
         self.compress = nn.Parameter(torch.randn(features, KIND_WIDTH) * 0.1)  # w^c
         self.beta = nn.Parameter(torch.ones(heads, features))
@@ -57,7 +63,7 @@ class Twin(RankingModel):
         chosen = cross.gather(2, at).view(len(places), features, *places.shape[1:])
         scores = torch.einsum("bcad,bckd->bcak", self.query(target), inherent)
         scores = scores + torch.einsum("aj,bjck->bcak", self.beta, chosen)
-        weights = masked_softmax(scores, kept.unsqueeze(2))
+        weights = masked_softmax(scores, kept.unsqueeze(2), self.query.sink)
         read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
         return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)
 

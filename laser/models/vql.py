@@ -31,6 +31,7 @@ class Vql(RankingModel):
     query_init: see `TargetQuery`.
     """
 
+    RECOGNISES = ("category.", "key", "query", "codes")
     OPTIONS: ClassVar[dict[str, Any]] = {
         "groups": 2,
         "heads": 1,
@@ -65,12 +66,15 @@ class Vql(RankingModel):
         rates = (0.6931 / lives).log()
         self.log_rate = nn.Parameter(rates) if chosen["temporal"] else None
         self.out = nn.Linear(groups * heads * seen, seen)
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self._error: tuple[Tensor, Tensor] | None = None
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, E + G): what was read, and the log of each group's kernel mass."""
         keys, values, kernel = self._user_side(batch)
         query = torch.einsum("bce,gaek->bcgak", self.candidate(target), self.query) * keys.shape[3] ** -0.5
+        if self.training and not bool(self.started):
+            self._start_codes(keys.detach(), kernel > 0)
         code = nearest(keys.detach(), self.codes.detach())
         if self.training or not self.cached:
             groups = torch.arange(len(self.codes), device=code.device).view(1, -1, 1)
@@ -82,6 +86,17 @@ class Vql(RankingModel):
             read = read_cached(query, self.codes, *cache(values, code, kernel, self.codes.shape[1]))
         mass = kernel.sum(dim=2).log1p().unsqueeze(1).expand(-1, batch.candidates, -1)
         return torch.cat([self.out(read.flatten(2)), mass], dim=2)
+
+    def _start_codes(self, keys: Tensor, real: Tensor) -> None:
+        """Codes begin as keys of the first batch, evenly taken: random codes are near no key and stay unused."""
+        groups, count, width = self.codes.shape
+        with torch.no_grad():
+            for group in range(groups):
+                seen = keys[:, group][real[:, group]].unique(dim=0)
+                if len(seen):
+                    rows = torch.linspace(0, len(seen) - 1, count, device=seen.device).long()
+                    self.codes[group] = seen[rows]
+            self.started.fill_(True)
 
     def _user_side(self, batch: RankingBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Keys (B, G, L, K), values (B, G, A, L, E) and kernel (B, G, L) of the histories."""

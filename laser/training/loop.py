@@ -132,10 +132,10 @@ def _start(config: ModelConfig, examples: ExampleSet, seed: int) -> RankingModel
 def _optimiser(
     model: RankingModel, train: TrainConfig, steps: int
 ) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
-    table = [model.category.weight]
-    others = [weights for weights in model.parameters() if weights is not model.category.weight]
+    recognising: list[Any] = [w for name, w in model.named_parameters() if name.startswith(model.RECOGNISES)]
+    others = [w for name, w in model.named_parameters() if not name.startswith(model.RECOGNISES)]
     rates = [train.learning_rate, train.learning_rate * train.table_rate]
-    groups: list[dict[str, Any]] = [{"params": others}, {"params": table}]
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": recognising}]
     optimiser = torch.optim.Adam(groups)
     # The schedule wants at least one step on either side of its peak.
     return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
