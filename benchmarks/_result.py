@@ -25,16 +25,26 @@ def falls_short(entry: dict[str, Any]) -> bool:
     return higher if entry["better"] == "higher" else lower
 
 
-def main(name: str, description: str | None, seed: int, measure: Callable[[bool], Measured]) -> None:
-    """Parse the command line, measure, print; `measure(quick)` returns rows and bars."""
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The command line that every benchmark has; one may add to it."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="smaller, for a first look")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--out", type=Path, help="write the result to this file")
-    args = parser.parse_args()
-    rows, bars = measure(args.quick)
+    return parser
+
+
+def main(name: str, description: str | None, seed: int, measure: Callable[[bool], Measured]) -> None:
+    """Parse the command line, measure, print; `measure(quick)` returns rows and bars."""
+    args = options(description).parse_args()
+    show(name, seed, args, measure(args.quick))
+
+
+def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> None:
+    """Write and print a result, as the command line asks."""
+    rows, bars = measured
     result = {
         "benchmark": name,
         "quick": args.quick,

@@ -1,122 +1,86 @@
-"""A live experiment with the models on a device: what it costs there, and that it scores as the CPU does.
+"""The `quick` world's experiment with live service times, on a GPU where there is one.
 
-    python benchmarks/gpu_live.py [--quick] [--json] [--out FILE]
+    python benchmarks/gpu_live.py [--run DIR] [--quick] [--json] [--out FILE]
 
-Runs the design of examples/demo.toml with live service times, on the first GPU if there is one, else on the
-CPU (the row says which). Store reads, transport and scoring are real calls; each request's scores are then
-computed again on the CPU and compared in probability.
+20,000 users, 100,000 requests: LastN + DIN-50 against SeqVault + LASER-1000. Store reads, transport and
+scoring are real calls; the device is the first GPU, else the CPU (a row says which). `--quick` is
+a small world.
+
+`--run DIR` keeps the run folder. SIGINT (`timeout -s INT 540 python ...`) ends the work at a checkpoint, and
+the same command continues it: a model is trained on from its last step, an arm that was being served is
+served again. Exit status 130 says that there is more to do.
 """
 
-import shutil
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from _result import Measured, bar, main
+from _live_device import device_rows
+from _live_phases import Phases
+from _live_rows import experiment_rows
+from _result import Measured, bar, options, show
 
-from laser.checkpoint import load
 from laser.scoring.device import gpu_name
-from laser.scoring.runtime import Scorer
-from simulator.experiment.config import load_config
-from simulator.experiment.prepare import Prepared, prepare
-from simulator.experiment.run import run_experiment
-from simulator.experiment.training import arm_specs
-from simulator.experiment.value_plane import MODEL_COLUMNS, open_arm_store, ranking_batch
-from simulator.results.read import Run, read_run
+from simulator.experiment.config import ExperimentConfig, load_config
+from simulator.experiment.interrupts import Interrupted, stops_at_checkpoints
+from simulator.experiment.prepare import prepare
+from simulator.experiment.run import resume_experiment, run_experiment
+from simulator.results.read import read_run
 
-ROOT = Path(__file__).resolve().parents[1]
+DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.toml"
 SEED = 7
-COMPARED = 256
+SMALL = ["traffic.preset=demo", "traffic.world.users=600", "traffic.world.requests=3000"]
 
 
-def live_run(quick: bool, out: Path) -> tuple[Run, Prepared, float]:
-    """Run the experiment; the folder, its inputs and the seconds it took."""
-    size = ["traffic.world.users=600", "traffic.world.requests=2000"] if quick else []
-    settings = ["experiment.service_times=live", "experiment.device=auto", *size]
-    config = load_config(ROOT / "examples" / "demo.toml", settings, environment={})
+def configured(quick: bool) -> ExperimentConfig:
+    """The demo's design in the quick world, live."""
+    settings = ["experiment.name=gpu-live", "experiment.service_times=live", "experiment.device=auto"]
+    return load_config(DEMO, [*settings, *(SMALL if quick else ["traffic.preset=quick"])], environment={})
+
+
+def measure(config: ExperimentConfig, folder: Path) -> Measured:
+    """Run the experiment, or what is left of it, and look at what it left.
+
+    Raises:
+        Interrupted: that was asked for; the same call continues.
+    """
+    phases = Phases(folder.with_name(f"{folder.name}.phases.json"), config.arm_names)
+    with phases.running():
+        if (folder / "manifest.json").exists():
+            resume_experiment(folder, jobs=1, progress=phases)
+        else:
+            run_experiment(config, folder, jobs=1, progress=phases)
+    prepared = prepare(config)
+    run = read_run(folder)
+    rows: list[dict[str, Any]] = [{"device": gpu_name() or "cpu", "requests": len(prepared.requests)}]
     start_s = time.perf_counter()
-    folder = run_experiment(config, out)
-    return read_run(folder), prepare(config), time.perf_counter() - start_s
-
-
-def stage_rows(run: Run) -> list[dict[str, Any]]:
-    """Latency of every stage of each arm, over the requests that reached it, ms."""
-    served = run.table("served").to_pandas()
-    rows = []
-    for arm, part in served.groupby("arm", observed=True):
-        stages = {
-            "store": part.store_end_ms - part.store_start_ms,
-            "transport": part.transport_end_ms - part.transport_start_ms,
-            "scorer queue": part.score_start_ms - part.transport_end_ms,
-            "scoring": part.score_end_ms - part.score_start_ms,
-            "whole": part.latency_ms,
-        }
-        for stage, ms in stages.items():
-            values = ms.dropna().to_numpy()
-            p50, p99 = np.quantile(values, (0.5, 0.99)) if len(values) else (np.nan, np.nan)
-            rows.append({"arm": arm, "stage": stage, "n": len(values), "p50_ms": p50, "p99_ms": p99})
-    return rows
-
-
-def work_rows(run: Run, took_s: float) -> list[dict[str, Any]]:
-    """Requests a second of live work, and the share of it that scoring takes."""
-    rows = []
-    for arm, notes in run.manifest["arm_notes"].items():
-        store_s = notes["store_own_s"] + notes["store_binding_s"]
-        busy_s = store_s + notes["transport_s"] + notes["score_s"]
-        served = run.table("served").to_pandas()
-        requests = int((served.arm == arm).sum())
-        rows.append(
-            {
-                "arm": arm,
-                "requests": requests,
-                "requests_per_busy_s": requests / busy_s,
-                "scoring_share": notes["score_s"] / busy_s,
-                "store_share": store_s / busy_s,
-                "binding_share_of_store": notes["binding_share"],
-            }
-        )
-    rows.append({"whole_run_s": took_s, "device": gpu_name() or "cpu"})
-    return rows
-
-
-def largest_difference(run: Run, prepared: Prepared, folder: Path) -> float:
-    """Largest difference in probability between the device and the CPU: treatment, full history."""
-    name = prepared.config.arm_names[1]
-    spec = arm_specs(prepared.config, name)[0]
-    path = run.path / "models" / f"{spec.key}.ckpt"
-    scorers = [Scorer(load(path)[0], device) for device in ("auto", "cpu")]
-    rows = np.linspace(0, len(prepared.requests) - 1, COMPARED).astype(np.int64)
-    worst = 0.0
-    with open_arm_store(prepared, name, folder) as store:
-        store.ingest(int(prepared.readable_before_s.max()))
-        for row in rows:
-            history = store.store.read_last(
-                prepared.requests.user_id[row : row + 1],
-                spec.history,
-                before_s=int(prepared.readable_before_s[row]),
-                columns=MODEL_COLUMNS,
-            )
-            batch = ranking_batch(prepared, np.array([row]), history)
-            one, other = (1 / (1 + np.exp(-scorer.score(batch).astype(float))) for scorer in scorers)
-            worst = max(worst, float(np.abs(one - other).max()))
-    return worst
-
-
-def measure(quick: bool) -> Measured:
-    """Run, and compare."""
-    folder = Path(tempfile.mkdtemp(prefix="laser-ab-gpu-"))
-    try:
-        run, prepared, took_s = live_run(quick, folder / "run")
-        rows = [*work_rows(run, took_s), *stage_rows(run)]
-        rows.append({"missed_share": run.scorecard["arm_values"]["treatment"]["missed_share"]["value"]})
-        worst = largest_difference(run, prepared, folder / "store")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    worst, by_arm = device_rows(run, prepared)
+    rows += [*experiment_rows(run, by_arm), *phases.rows()]
+    rows.append({"phase": "comparison, afterwards", "wall_s": time.perf_counter() - start_s})
     return rows, [bar("largest |p(device) - p(CPU)|", worst, 1e-3, better="lower")]
 
 
+def command() -> int:
+    """Parse, measure, print; 130 where there is more to do."""
+    parser = options(__doc__)
+    parser.add_argument("--run", type=Path, help="the run folder: made, or continued (else a temporary one)")
+    args = parser.parse_args()
+    with ExitStack() as stack:
+        folder = args.run
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="laser-ab-gpu-"))) / "run"
+        stack.enter_context(stops_at_checkpoints())
+        try:
+            measured = measure(configured(args.quick), folder)
+        except Interrupted:
+            print("Interrupted; the same command continues it, if --run named a folder.", file=sys.stderr)
+            return 130
+    show("gpu_live", SEED, args, measured)
+    return 0
+
+
 if __name__ == "__main__":
-    main("gpu_live", __doc__, SEED, measure)
+    sys.exit(command())

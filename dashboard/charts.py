@@ -8,8 +8,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from dashboard.palette import BUDGET, CONTROL, GOOD_TO_BAD, NEUTRAL, TREATMENT, TRUTH, arm_colours
+from dashboard.palette import (
+    BUDGET,
+    CONTROL,
+    GOOD_TO_BAD,
+    NEUTRAL,
+    PART_COLOURS,
+    TREATMENT,
+    TRUTH,
+    arm_colours,
+)
 from simulator.results import numbers
+from simulator.results.bottleneck import PARTS
 from simulator.results.scorecard import Effect
 
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
@@ -182,6 +192,56 @@ def ladder(steps: pd.DataFrame) -> alt.Chart:
         .properties(height=alt.Step(46))
     )
     return chart
+
+
+def busy(rows: pd.DataFrame) -> alt.Chart:
+    """How busy each arm's servers are, by the work they do; full width is always."""
+    colour = _part_colour(rows)
+    axis = alt.Axis(format="~%", tickCount=5, gridColor=NEUTRAL, gridOpacity=0.25)
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(height=20)
+        .encode(
+            y=alt.Y("server:N", sort=None, title=None, axis=alt.Axis(minExtent=140, labelLimit=220)),
+            x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=axis, title="Share of the time busy"),
+            color=colour,
+            tooltip=["server:N", "part:N", alt.Tooltip("share:Q", format=".1%", title="of the time")],
+        )
+        .properties(height=alt.Step(34))
+    )
+    return chart
+
+
+def p99_parts(rows: pd.DataFrame) -> alt.Chart:
+    """What the time of each arm's requests about the P99 is spent on."""
+    axis = alt.Axis(format="~%", grid=False, tickCount=5)  # a grid would show through the paler parts
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(height=30)
+        .encode(
+            y=alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(minExtent=80)),
+            x=alt.X(
+                "share:Q",
+                stack="zero",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=axis,
+                title="Share of P99 latency",
+            ),
+            order=alt.Order("order:Q"),
+            color=_part_colour(rows),
+            tooltip=["arm:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(height=alt.Step(68))
+    )
+    return chart
+
+
+def _part_colour(rows: pd.DataFrame) -> alt.Color:
+    """The colours of the parts that are there; the same part has the same colour in every chart."""
+    found = set(rows["part"])
+    pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in found]
+    scale = alt.Scale(domain=[name for name, _ in pairs], range=[colour for _, colour in pairs])
+    return alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=3))
 
 
 def curve(

@@ -13,6 +13,8 @@ TRUTH = "#B07CE0"
 BUDGET = "#E5484D"
 NEUTRAL = "#8B919A"
 GOOD_TO_BAD = ("#2BA88C", "#8DB84A", "#E3B23C", "#E07B39", "#B5494E")  # ladder steps, best first
+# What a request's time is spent on, by `simulator.results.bottleneck.PARTS`; waiting is paler than its work.
+PART_COLOURS = ("#2BA88C80", "#2BA88C", "#D16BA5", "#7A86E080", "#7A86E0")
 _MORE_ARMS = (TREATMENT, "#2BA88C", "#D16BA5", "#A3A33A", "#7A86E0")
 
 

@@ -67,9 +67,11 @@ def _draw(tile: Tile) -> None:
     elif tile.lift is None:
         delta, colour, arrow = "", "gray", "off"
     else:
-        delta = f"{numbers.lift(tile.lift)} vs control"
+        printed = numbers.lift(tile.lift)
+        delta = f"{printed} vs control"
         colour = verdict_colour(tile.ci, tile.higher_is_better)
-        arrow = "up" if tile.lift > 0 else "down" if tile.lift < 0 else "off"
+        # By what is read: a lift that prints as 0.0% points nowhere.
+        arrow = {"+": "up", numbers.MINUS: "down"}.get(printed[0], "off")
     st.metric(tile.label, tile.value, delta or None, delta_color=colour, delta_arrow=arrow)  # type: ignore[arg-type]
     st.caption("  \n".join(tile.lines))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, states, tiles
+from dashboard import charts, limits, states, tiles
 from dashboard.folders import chosen_run
 from simulator.results import numbers, report
 from simulator.results.read import Run
@@ -60,6 +60,7 @@ def page() -> None:
     tiles.row([tiles.effect_tile(by_metric[name]) for name in TILES if name in by_metric])
     lift_charts(shown)
     table(card, shown)
+    limits.section(run, card)
     about(run, card)
 
 
@@ -190,7 +191,7 @@ def about(run: Run, card: dict[str, Any]) -> None:
     """What the numbers rest on: service times, budget, machine, arms."""
     st.subheader("What these numbers are")
     known = {key: run.manifest.get(key) for key in ("service_times", "profile_machine", "budget_ms")}
-    for line in report.notes({**known, **card}):
+    for line in report.notes({**known, **card}, servers=False):  # the page has a section for those
         st.write(line)
     st.caption(
         f"Control is “{control_name(card)}”. Seed {run.manifest.get('seed', numbers.MISSING)}, commit "

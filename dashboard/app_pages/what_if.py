@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, states, tiles
+from dashboard import charts, limits, states, tiles
 from dashboard.folders import chosen_sweep
 from simulator.results import numbers
 from simulator.results.read import Sweep, read_sweep
+from simulator.results.report import service_times
 from simulator.results.scorecard import control_name
 
 MONEY = ("revenue_per_request", "advv_per_request", "ctr")
@@ -68,13 +69,17 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     else:
         chosen = next(iter(names.values()))
         st.write(f"Latency budget (ms): {chosen:g}, the only one of this sweep.")
-    st.caption("Every point is a whole simulated run at that budget; nothing is interpolated.")
+    st.caption(
+        "Every point is a whole simulated run at that budget; nothing is interpolated. "
+        + service_times(sweep.manifest)
+    )
     treatment = _pick_treatment(arms)
     cell = table[table["budget_ms"] == chosen]
     level = numbers.level_name(card.get("level"))
     for metrics in (MONEY, SERVING):  # three a row: five truncate their values on a laptop
         tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
     _curve(table, arms[0], treatment, chosen)
+    limits.section(sweep, sweep.cell(int(cell["cell"].iloc[0])) or {}, f", at {numbers.ms(chosen)}")
 
 
 def _pick_treatment(arms: list[str]) -> str:

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulator.commands.options import Jobs, Json, Out, Overrides, Quiet, Seed
+
+if TYPE_CHECKING:
+    from simulator.results.read import Sweep
 
 
 def sweep(
@@ -90,7 +93,8 @@ def show(folder: Path, as_json: bool) -> None:
     """Print a sweep: one line a budget and treatment, or the whole table as JSON."""
     from simulator.results.read import read_sweep
 
-    rows = read_sweep(folder).table("sweep").to_pylist()
+    found = read_sweep(folder)
+    rows = found.table("sweep").to_pylist()
     if as_json:
         from simulator.commands.output import print_json
 
@@ -109,9 +113,24 @@ def show(folder: Path, as_json: bool) -> None:
         console.print(_table(cells, arm))
     print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
     print("full history. A dash: not enough data.")
+    for line in _limits(found):
+        console.print(line, markup=False)
     print(f"\nSweep folder: {folder}")
     print("Next:")
     print(f"  laser-ab dash {quote(str(folder))}    the what-if page")
+
+
+def _limits(sweep: "Sweep") -> list[str]:
+    """Whose service times these are, and each arm's bottleneck at the budget next to the experiment's own."""
+    from simulator.results.bottleneck import sentences, serving_of
+    from simulator.results.numbers import ms
+    from simulator.results.report import service_times
+
+    cards = [card for card in map(sweep.cell, sweep.cells) if card is not None]
+    own_ms = sweep.manifest.get("budget_ms") or cards[len(cards) // 2]["budget_ms"]
+    card = min(cards, key=lambda card: abs(card["budget_ms"] - own_ms))
+    lines = [f"At {ms(card['budget_ms'])}, {sentences(arm, load)}" for arm, load in serving_of(card).items()]
+    return [service_times(sweep.manifest), *lines]
 
 
 def _table(cells: Mapping[tuple[float, str, str], Mapping[str, Any]], arm: str) -> Any:
@@ -140,5 +159,5 @@ def _lift(row: Mapping[str, Any]) -> tuple[str, str]:
     from simulator.results.numbers import MISSING, percent
 
     low, high = (percent(row.get(end), signed=True, digits=0) for end in ("ci_low", "ci_high"))
-    interval = MISSING if MISSING in (low, high) else f"{low} to {high}"
+    interval = MISSING if MISSING in (low, high) else f"{low.removesuffix('%')} to {high}"
     return interval, percent(row.get("true_value"), signed=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.transport import pack, unpack
+from simulator.experiment import interrupts
 from simulator.experiment.prepare import Prepared
 from simulator.experiment.timing import Clock, serving_arm
 from simulator.experiment.training import ModelSpec, TrainedModel
@@ -36,8 +37,9 @@ class ArmCalls:
 
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
         """Bring the store up to the request's moment (not charged), then read (charged)."""
+        interrupts.check()  # what was measured is lost then: measured times cannot be replayed
         before_s = int(self._prepared.readable_before_s[request])
-        self._store.ingest(before_s)
+        self._store.ingest_for(request)
         return self._store.store.timed_read_last(
             self._prepared.requests.user_id[request : request + 1],
             history,

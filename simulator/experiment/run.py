@@ -7,52 +7,33 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from laser.models import build_model
 from laser.scoring.runtime import resolve_device
 from seqvault.store import open_store
-from simulator.analysis.aggregate import aggregate_users
-from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.experiment import interrupts
-from simulator.experiment.arms import ArmResult, ArmTask, calibrated, serve_arm
-from simulator.experiment.assignment import assign
+from simulator.experiment.arms import ArmResult, ArmTask, serve_arm
 from simulator.experiment.checkpoints import read, write
 from simulator.experiment.config import ExperimentConfig, to_toml
 from simulator.experiment.environment import commit, hardware, versions
-from simulator.experiment.outcomes import Market, arm_pages, mix
+from simulator.experiment.judge import Judge, Plan, machine_in_words, scorecard, scorecard_extra
 from simulator.experiment.parallel import run_tasks
 from simulator.experiment.prepare import Prepared, prepare
 from simulator.experiment.profiling import calibrate
 from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.remarks import remarks
 from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by, fingerprint
-from simulator.experiment.tables import (
-    Columns,
-    impressions_table,
-    ledger_table,
-    path_totals,
-    served_columns,
-    truth_table,
-)
-from simulator.experiment.timing import Clock, make_clock
+from simulator.experiment.timing import make_clock
 from simulator.experiment.training import (
     ModelSpec,
     TrainedModel,
     arm_ladder,
-    arm_specs,
     needed_models,
     sized,
     train_models,
 )
 from simulator.experiment.worlds import world_notes
-from simulator.market.auction import Auctions
 from simulator.results.files import write_text
 from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
@@ -152,29 +133,6 @@ def _compute(
     writer.write_scorecard(scorecard(plan, cell, writer.path.name, extra))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What every budget of an experiment shares."""
-
-    prepared: Prepared
-    trained: dict[ModelSpec, TrainedModel]
-    profile: ServiceProfile
-    clock: Clock
-
-    @property
-    def config(self) -> ExperimentConfig:
-        """The experiment's configuration."""
-        return self.prepared.config
-
-
-@dataclass(frozen=True)
-class Cell:
-    """An experiment's outcome under one budget: its tables, and the truth's totals on each path of clicks."""
-
-    tables: dict[str, Columns]
-    paths: dict[str, Columns]
-
-
 class Tee:
     """Progress to the caller and into the folder's manifest."""
 
@@ -231,7 +189,7 @@ def make_plan(
         profile = _calibration(prepared, trained, work, told)
     clock = make_clock(prepared, profile)
     writer.update_manifest(
-        profile_machine=_machine(profile),
+        profile_machine=machine_in_words(profile),
         time_compression=clock.compression,
         budget_ms=_ms(clock.budget_s),
         unloaded_p95_ms=clock.unloaded_p95_s * 1000.0,
@@ -281,89 +239,6 @@ def serve_arms(
     return {result.name: result for result in results}
 
 
-class Judge:
-    """Runs the market's worlds for every serving of the arms; what the servings share is made once.
-
-    Args:
-        plan: the experiment.
-        results: every arm's, in the arms' order.
-    """
-
-    def __init__(self, plan: Plan, results: Mapping[str, ArmResult]) -> None:
-        self._plan, self._results = plan, results
-        self._names = plan.config.arm_names
-        self._pctr = {name: calibrated(plan.prepared, results[name], plan.trained) for name in self._names}
-        self._market = Market(plan.prepared, self._pctr[self._names[0]][0])
-        self._arm_of = assigned_arms(plan.prepared)
-
-    def cell(self, index: int) -> Cell:
-        """The outcome under the index-th budget that the arms were served with."""
-        prepared, market, names = self._plan.prepared, self._market, self._names
-        served = {name: self._results[name].served[index] for name in names}
-        pages = {name: arm_pages(prepared, served[name], self._pctr[name]) for name in names}
-        mixed = mix(self._arm_of, [pages[name] for name in names])
-        experiment = np.flatnonzero(prepared.in_experiment)
-        ab = market.experiment(mixed)
-        worlds = {name: market.expected(pages[name]) for name in names}
-        parts: list[tuple[NDArray[Any], Auctions]] = [(experiment, ab)]
-        if len(experiment) < len(prepared.requests):
-            before = np.flatnonzero(~prepared.in_experiment)
-            parts.insert(0, (before, market.pre_period(pages[names[0]])))
-        ladders = {name: arm_ladder(self._plan.config, name) for name in names}
-        ledger = {"ab": ab} | {f"all:{name}": paths[0] for name, paths in worlds.items()}
-        tables = {
-            "served": served_columns(prepared, {n: (ladders[n], served[n]) for n in names}, self._arm_of),
-            "impressions": impressions_table(prepared, parts, self._arm_of, names),
-            "truth": truth_table(prepared, worlds),
-            "ledger": ledger_table(ledger, market.budgets, market.days),
-        }
-        tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-        return Cell(tables, path_totals(worlds))
-
-
-def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
-    """(R,) index of the arm each request belongs to; the pre-period is the control's (index 0)."""
-    config = prepared.config
-    split = {name: config.experiment.split[name] for name in config.arm_names}
-    arm_of = assign(prepared.requests.user_id, config.experiment.name, split, config.seed)
-    return np.where(prepared.in_experiment, arm_of, 0)
-
-
-def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """The verdict on one cell."""
-    config = plan.config
-    question = Question(
-        run=name,
-        seed=config.seed,
-        service_times=config.experiment.service_times,
-        split={arm: config.experiment.split[arm] for arm in config.arm_names},
-        control=config.experiment.control,
-        primary=config.experiment.primary,
-        level=config.experiment.level,
-        extra=extra,
-    )
-    tables = cell.tables
-    return build_scorecard(question, tables["users"], tables["served"], tables["truth"], cell.paths)
-
-
-def scorecard_extra(plan: Plan, results: Mapping[str, ArmResult]) -> dict[str, Any]:
-    """Top-level scorecard entries beside the statistics."""
-    models = {}
-    for name in plan.config.arm_names:
-        spec = arm_specs(plan.config, name)[0]
-        models[name] = {"model": spec.key, **plan.trained[spec].metrics}
-    # Lookups beyond what was measured got the edge of the grid: the reader should know.
-    outside = {
-        name: sum(result.notes.get("outside_profile", {}).values()) for name, result in results.items()
-    }
-    return {
-        "profile_machine": _machine(plan.profile),
-        "models": models,
-        "outside_profile": outside,
-        "notes": remarks(plan.prepared),
-    }
-
-
 def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:
     """What a folder's manifest says before anything ran."""
     arms = [
@@ -383,19 +258,12 @@ def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[s
         "hardware": hardware(config.experiment.device),
         "commit": commit(),
         "service_times": config.experiment.service_times,
-        "profile_machine": None if profile is None else _machine(profile),
+        "profile_machine": None if profile is None else machine_in_words(profile),
         "budget_ms": None,
         "arms": arms,
         "world": world_notes(config),
         "inputs": fingerprint(config),
     }
-
-
-def _machine(profile: ServiceProfile) -> str:
-    """Whose service times these are, in words."""
-    machine = profile.machine
-    gpu = machine.gpu or "no GPU"
-    return f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB, {gpu}; measured {profile.date}"
 
 
 def _ms(seconds: float | None) -> float | None:

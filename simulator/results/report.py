@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.results import numbers
+from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
 from simulator.results.scorecard import Effect, arm_users, control_name, effects, split_is_off
@@ -76,13 +77,13 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def notes(scorecard: Mapping[str, Any]) -> list[str]:
-    """What the numbers rest on: service times, budget, intervals, and the scorecard's own notes."""
-    source = {
-        "profile": f"a measured profile ({scorecard.get('profile_machine') or 'machine not named'})",
-        "live": "live calls on this machine",
-    }.get(str(scorecard.get("service_times")), "an unknown source")
-    lines = [f"Service times: {source}. Latency budget: {numbers.ms(scorecard.get('budget_ms'))}."]
+def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
+    """What the numbers rest on: service times, budget, intervals, and the scorecard's own notes.
+
+    Args:
+        servers: whether to tell how busy each arm's servers were.
+    """
+    lines = [f"{service_times(scorecard)} Latency budget: {numbers.ms(scorecard.get('budget_ms'))}."]
     methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
     if methods:
         lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
@@ -90,9 +91,20 @@ def notes(scorecard: Mapping[str, Any]) -> list[str]:
     if outside:
         counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
         lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
+    if servers:
+        lines += [f"Servers of {sentences(arm, load)}" for arm, load in serving_of(scorecard).items()]
     missing = {effect.reason: None for effect in effects(scorecard) if effect.reason}
     lines += [f"No estimate or interval: {reason}" for reason in missing]
     return lines + [str(note) for note in scorecard.get("notes") or ()]
+
+
+def service_times(found: Mapping[str, Any]) -> str:
+    """Whose service times a scorecard or manifest rests on."""
+    source = {
+        "profile": f"a measured profile ({found.get('profile_machine') or 'machine not named'})",
+        "live": "live calls on the machine that ran it",
+    }.get(str(found.get("service_times")), "an unknown source")
+    return f"Service times: {source}."
 
 
 def rich_tables(scorecard: Mapping[str, Any]) -> list[tuple[str, Table]]:

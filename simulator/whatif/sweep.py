@@ -11,19 +11,11 @@ from typing import Any
 
 from simulator.experiment import interrupts
 from simulator.experiment.config import ExperimentConfig, to_toml
+from simulator.experiment.judge import Judge, scorecard, scorecard_extra
 from simulator.experiment.progress import Progress, Silent
 from simulator.experiment.resume import CONFIG, WORK, check_unchanged, continued_by
-from simulator.experiment.run import (
-    RUNS,
-    Judge,
-    Tee,
-    check_ready,
-    make_plan,
-    manifest,
-    scorecard,
-    scorecard_extra,
-    serve_arms,
-)
+from simulator.experiment.run import RUNS, Tee, check_ready, make_plan, manifest, serve_arms
+from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.results.scorecard import has_enough_users
@@ -144,10 +136,13 @@ def cell_rows(
     rows = []
     for position, arm in enumerate(arms):
         found: dict[str, dict[str, Any]] = dict(card["arm_values"][arm])
+        for name, share in metrics((card.get("serving") or {}).get(arm) or {}).items():
+            # Of the arm's whole timing plane: nothing is estimated, and the value is the truth.
+            found[name] = {"value": share, "ci": None, "true_value": share, "unit": "fraction"}
         if position > 0:
-            metrics = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
+            compared = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
             enough = has_enough_users(card, arm)
-            for name, entry in metrics.items():
+            for name, entry in compared.items():
                 value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
                 lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
                 found[f"{name}_lift"] = {**lift, "unit": "fraction"}

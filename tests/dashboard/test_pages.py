@@ -11,9 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard.app_pages
-from dashboard import charts
+from dashboard import charts, limits
 from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
+from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
 
 APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
@@ -140,9 +141,36 @@ def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
     assert not app.error
 
 
+@pytest.mark.parametrize("page", [SCORECARD, WHAT_IF])
+def test_the_bottleneck_of_each_arm_is_named_and_drawn(folder, page):
+    make("finished", folder)
+    app = opened(page)
+    words = texts(app)
+    assert "Where the limit is" in words
+    assert "**control** (din): at 846 requests/s the store is the bottleneck" in words
+    assert "**treatment** (laser): at 846 requests/s the scorer is the bottleneck" in words
+    assert words.count("H100 80 GB, 16 cores") == 1  # whose service times
+    busy, parts = specs(app)[-2:]
+    assert (busy["encoding"]["y"]["field"], parts["encoding"]["y"]["field"]) == ("server", "arm")
+
+
+def test_utilisations_are_drawn_by_server_and_the_p99_by_arm():
+    loads = serving_of(made_runs.scorecard())
+    busy = limits._utilisations(loads).set_index(["server", "part"])["share"]
+    assert busy["control: 2 store workers", "reading"] == 0.31
+    assert busy["treatment: scorer", "scoring"] == 0.79
+    parts = limits._parts(loads)
+    assert parts.groupby("arm")["share"].sum().to_list() == pytest.approx([1, 1])
+
+
+def test_results_that_do_not_tell_of_their_servers_have_no_such_section(folder):
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(serving=None), requests=200)
+    assert "Where the limit is" not in texts(opened(SCORECARD))
+
+
 def test_lift_chart_has_interval_truth_mark_and_mde(folder):
     make("finished", folder)
-    money, latency = specs(opened(SCORECARD))
+    money, latency, *_ = specs(opened(SCORECARD))
     layers = money["layer"]
     marks = [layer["mark"]["type"] for layer in layers]
     assert marks == ["rule", "bar", "rule", "point", "point"]

@@ -13,7 +13,7 @@ from simulator.experiment.prepare import prepare
 from simulator.experiment.run import run_experiment
 from simulator.experiment.timing import AUTO_BUDGET, make_clock, serving_arm
 from simulator.experiment.training import arm_ladder, needed_models, step_spec, train_models
-from simulator.experiment.value_plane import score_needed
+from simulator.experiment.value_plane import open_arm_store, score_needed
 from simulator.results.read import Run, read_run
 from simulator.serving.capacity import time_compression, unloaded_p95_s
 from simulator.serving.profile import load
@@ -55,6 +55,26 @@ def test_scores_read_exactly_what_was_readable_at_the_request(
         limit_s = requests.arrival_s[row] - config.experiment.ingest_delay_s
         expected = own[own < limit_s][-config.arms[name].history :]
         assert np.array_equal(times, expected)
+
+
+def test_a_live_store_holds_of_each_requests_user_what_that_request_may_see_and_nothing_newer(
+    tmp_path: Path,
+) -> None:
+    config = small()
+    prepared = prepare(config)
+    behaviours, requests, appends = prepared.world.behaviours, prepared.requests, []
+    with open_arm_store(prepared, "control", tmp_path / "store") as arm_store:
+        append = arm_store.store.append
+        arm_store.store.append = lambda *a: (appends.append(len(a[0])), append(*a))  # type: ignore[method-assign]
+        for row in range(len(requests)):
+            arm_store.ingest_for(row)
+            user = requests.user_id[row]
+            held = arm_store.store.read_last([user], 10_000, columns=["time_s"]).columns["time_s"]
+            own = behaviours.time_s[behaviours.offsets[user] : behaviours.offsets[user + 1]]
+            assert np.array_equal(held, own[own < prepared.readable_before_s[row]])
+        assert len(appends) < len(requests) / 2
+        arm_store.ingest(int(behaviours.time_s.max()) + 1)
+        assert arm_store.store.stats()["behaviours"] == len(behaviours.time_s)
 
 
 def test_models_learn_from_the_training_log_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ from small_runs import small, table_bytes
 from simulator.experiment import checkpoints, interrupts, resume
 from simulator.experiment.config import ExperimentConfig
 from simulator.experiment.interrupts import Interrupted
+from simulator.experiment.live import ArmCalls
 from simulator.experiment.resume import ResumeError
 from simulator.experiment.run import resume_experiment, run_experiment
 from simulator.results.errors import ResultsError
 from simulator.results.read import read_run, read_sweep
 from simulator.results.run_folder import RunWriter
+from simulator.serving.profile import load
 from simulator.whatif.sweep import resume_sweep, run_sweep
 
 GRID = "0.5:4.5:2"
@@ -305,3 +307,25 @@ def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginni
     run = read_run(out)
     assert run.status == "finished"
     assert run.manifest["time_compression"] == kept  # one calibration for all arms
+
+
+def test_a_live_arm_ends_before_its_next_read_when_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = []
+    transport = ArmCalls.transport
+
+    def asked_meanwhile(self, payload):  # type: ignore[no-untyped-def]
+        moved.append(payload)
+        monkeypatch.setattr(interrupts, "asked", lambda: True)
+        return transport(self, payload)
+
+    config = small("experiment.service_times=live", "traffic.world.requests=200")
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("simulator.experiment.run.calibrate", lambda *a: load(small().experiment.profile_path))
+        patch.setattr(ArmCalls, "transport", asked_meanwhile)
+        with pytest.raises(Interrupted):
+            run_experiment(config, out)
+    assert len(moved) == 1
+    assert read_run(out).status == "interrupted"

@@ -1,6 +1,7 @@
 """Whole experiments: determinism, the truth of identical arms, and what a run folder holds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from simulator.analysis.resplit import resplit
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Run, read_run
+from simulator.serving.profile import load, save
 
 TABLES = {"served", "impressions", "truth", "users", "ledger"}
 
@@ -155,3 +157,31 @@ def test_a_users_split_is_reproducible_from_the_tables(demo: Run) -> None:
     mine = served[served.assigned & (served.period == "experiment")]
     counts = mine.groupby("user_id").size().reindex(users.user_id).to_numpy()
     assert np.array_equal(counts, users.requests.to_numpy())
+
+
+def test_the_scorecard_names_the_bottleneck_that_the_service_times_make(demo: Run, tmp_path: Path) -> None:
+    profile = load(small().experiment.profile_path)
+    seqvault = small().arms["treatment"].store_key
+    reads = {h: tuple(50 * s for s in samples) for h, samples in profile.store[seqvault].items()}
+    save(replace(profile, store={**profile.store, seqvault: reads}), tmp_path / "slow.json")
+    slow = read_run(run_experiment(small(f"experiment.profile={tmp_path / 'slow.json'}"), tmp_path / "run"))
+
+    def named(run: Run) -> dict[str, str]:
+        return {arm: of["bottleneck"] for arm, of in run.scorecard["serving"].items()}
+
+    assert named(demo) == {"control": "scorer", "treatment": "scorer"}
+    assert named(slow) == {"control": "scorer", "treatment": "store"}
+
+
+def test_utilisation_agrees_with_the_served_table(demo: Run) -> None:
+    served = demo.table("served").to_pandas()
+    served = served[(served.arm == "treatment") & (served.period == "experiment")]
+    span_s = (served.sim_arrival_s + served.latency_ms / 1e3).max() - served.sim_arrival_s.min()
+    serving = demo.scorecard["serving"]["treatment"]
+    reading_s = (served.store_end_ms - served.store_start_ms).sum() / 1e3
+    assert serving["store_utilisation"] == pytest.approx(reading_s / span_s / serving["store_workers"])
+    # Batches that were scored at one moment are one piece of work.
+    begun = served.sim_arrival_s + served.score_start_ms / 1e3
+    batches = served.assign(begun=begun.round(9)).dropna(subset="score_start_ms").drop_duplicates("begun")
+    scoring_s = (batches.score_end_ms - batches.score_start_ms).sum() / 1e3
+    assert serving["scorer_utilisation"] == pytest.approx(scoring_s / span_s / serving["scorers"], rel=0.01)

@@ -131,6 +131,26 @@ def entry(control: float, lift: float, half: float, true: float, unit: str, **mo
     }
 
 
+def load(store: float, transport: float, scorer: float, bottleneck: str) -> dict[str, Any]:
+    """How busy an arm's servers were; a P99 request spends its time where they are busy."""
+    parts = {"store_service": store, "transport_service": transport, "scorer_service": scorer}
+    queues = {"store_queueing": 0.01, "scorer_queueing": scorer}
+    whole = sum(parts.values()) + sum(queues.values())
+    return {
+        "requests_per_s": 845.6,
+        "store_workers": 2,
+        "scorers": 1,
+        "max_batch": 8,
+        "store_utilisation": store,
+        "transport_utilisation": transport,
+        "scorer_utilisation": scorer,
+        "bottleneck": bottleneck,
+        "mean_batch": 2.13,
+        "full_batch_cost": 1.04,
+        "p99_shares": {name: share / whole for name, share in (queues | parts).items()},
+    }
+
+
 def scorecard(**changes: Any) -> dict[str, Any]:
     return {
         "schema_version": 1,
@@ -181,6 +201,10 @@ def scorecard(**changes: Any) -> dict[str, Any]:
         "arm_values": {
             arm: {"p99_ms": {"value": p99, "ci": [0.97 * p99, 1.04 * p99], "true_value": p99, "unit": "ms"}}
             for arm, p99 in (("control", 6.1), ("treatment", 17.7))
+        },
+        "serving": {
+            "control": load(0.31, 0.02, 0.12, "store"),
+            "treatment": load(0.066, 0.073, 0.79, "scorer"),
         },
         **changes,
     }

@@ -6,6 +6,7 @@ import made_runs
 import pytest
 
 from simulator.results import numbers
+from simulator.results.bottleneck import metrics
 from simulator.results.compare import compare
 from simulator.results.read import read_run
 from simulator.results.report import render
@@ -67,6 +68,32 @@ def test_report_shows_interval_truth_split_and_machine(form):
         "—",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_report_names_each_arms_bottleneck_by_its_numbers(form):
+    text = " ".join(render(made_runs.scorecard(), form, width=400).split())
+    assert (
+        "Servers of control: at 846 requests/s the store is the bottleneck: the 2 store workers busy 33% "
+        "(reading 31%, transport 2.0%) of the time, the scorer 12%. A P99 request's time: 53% reading,"
+    ) in text
+    assert (
+        "Servers of treatment: at 846 requests/s the scorer is the bottleneck: the scorer busy 79% of the "
+        "time, the 2 store workers 14% (reading 6.6%, transport 7.3%). A batch holds 2.1 of at most 8 "
+        "requests on average; a full one takes 1.0 times as long as a single request. A P99 request's time: "
+    ) in text
+    assert "Servers of" not in render(made_runs.scorecard(serving=None), form)
+    idle = {"late": made_runs.load(0.0, 0.0, 1e-9, "scorer") | {"bottleneck": None}}
+    assert "late: no request reached a server" in render(made_runs.scorecard(serving=idle), form, width=400)
+
+
+def test_a_loads_metrics_are_its_utilisations_and_the_parts_of_its_p99():
+    load = made_runs.load(0.31, 0.02, 0.12, "store")
+    found = metrics(load)
+    assert found["store_utilisation"] == 0.31
+    assert found["p99_store_service_share"] == load["p99_shares"]["store_service"]
+    assert sum(v for name, v in found.items() if name.startswith("p99_")) == pytest.approx(1)
+    assert set(metrics({}).values()) == {None}
 
 
 def test_report_json_is_the_scorecard():

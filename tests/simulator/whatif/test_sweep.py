@@ -43,6 +43,12 @@ def test_every_arm_has_every_metric_in_every_cell(sweep: Sweep) -> None:
     rows = sweep.table("sweep").to_pandas()
     wanted = {"advv_per_request", "revenue_per_request", "ctr", "cvr", "p50_ms", "p95_ms", "p99_ms"}
     wanted |= {"missed_share", "degraded_share", "full_history_share"}
+    wanted |= {
+        "store_utilisation",
+        "transport_utilisation",
+        "scorer_utilisation",
+        "p99_scorer_queueing_share",
+    }
     for _, group in rows.groupby(["cell", "arm"]):
         assert wanted <= set(group.metric)
     treatment = set(rows[rows.arm == "treatment"].metric)
@@ -65,6 +71,19 @@ def test_a_cell_equals_a_run_with_its_budget(sweep: Sweep, tmp_path: Path) -> No
     assert cell is not None
     for name, entry in run.scorecard["metrics"].items():
         assert cell["metrics"][name] == entry
+
+
+def test_each_cell_tells_its_own_load_and_the_sweep_whose_service_times(sweep: Sweep) -> None:
+    assert "cores" in sweep.manifest["profile_machine"]
+    for index in sweep.cells:
+        card = sweep.cell(index)
+        assert card is not None
+        assert card["profile_machine"] == sweep.manifest["profile_machine"]
+        busy = card["serving"]["treatment"]["scorer_utilisation"]
+        assert series(sweep, "treatment", "scorer_utilisation")[index] == busy
+        assert series(sweep, "treatment", "scorer_utilisation", "true_value")[index] == busy
+    # The tightest budgets leave the scorers little to do.
+    assert series(sweep, "treatment", "scorer_utilisation")[0] < busy
 
 
 def test_two_worker_processes_sweep_to_the_same_bytes(sweep: Sweep, tmp_path: Path) -> None:
@@ -100,8 +119,7 @@ def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
             "metrics": {"ctr": entry},
             "arm_values": {arm: {"ctr": value} for arm in arms},
         }
-        row = cell_rows(0, 20.0, card, arms)[-1]
-        assert row["metric"] == "ctr_lift"
+        (row,) = (row for row in cell_rows(0, 20.0, card, arms) if row["metric"] == "ctr_lift")
         return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
 
     assert lift(100) == (0.1, 0.0, 0.2, 0.05)
