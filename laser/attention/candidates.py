@@ -27,7 +27,13 @@ def softmax_history(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> 
 
 
 def softmax_candidates(
-    query: Tensor, own_key: Tensor, own_value: Tensor, key: Tensor, value: Tensor, real: Tensor
+    query: Tensor,
+    own_key: Tensor,
+    own_value: Tensor,
+    key: Tensor,
+    value: Tensor,
+    real: Tensor,
+    own_bias: Tensor | None = None,
 ) -> Tensor:
     """Attention of each candidate over the history and itself.
 
@@ -35,6 +41,7 @@ def softmax_candidates(
         query, own_key, own_value: (B, A, C, K), the candidates'.
         key, value: (B, A, L, K), the history's.
         real: (B, L) bool.
+        own_bias: (A,) added to each candidate's score of itself, or None.
 
     Returns:
         (B, A, C, K).
@@ -43,6 +50,8 @@ def softmax_candidates(
     scores = torch.matmul(query, key.transpose(2, 3)) * scale
     scores = scores.masked_fill(~real[:, None, None, :], -1e30)
     own = (query * own_key).sum(dim=3, keepdim=True) * scale
+    if own_bias is not None:
+        own = own + own_bias.view(1, -1, 1, 1)
     weights = torch.cat([scores, own], dim=3).softmax(dim=3)
     return torch.matmul(weights[..., :-1], value) + weights[..., -1:] * own_value
 

@@ -25,51 +25,79 @@ def nearest(keys: Tensor, codes: Tensor) -> Tensor:
     return distance.argmin(dim=3)
 
 
-def read_exactly(query: Tensor, keys: Tensor, values: Tensor, kernel: Tensor) -> Tensor:
-    """sum_j e^(q k_j) f_j v_j / sum_j e^(q k_j) f_j over all behaviours.
+def read_exactly(
+    query: Tensor, keys: Tensor, values: Tensor, kernel: Tensor, sink: Tensor | None = None
+) -> Tensor:
+    """sum_j e^(q k_j) f_j v_j / (e^sink + sum_j e^(q k_j) f_j) over all behaviours.
 
     Args:
         query: (B, C, G, A, K), scaled; A heads in each of G groups.
-        keys: (B, G, L, K), quantised. values: (B, G, A, L, V).
+        keys: (B, G, L, K), quantised. values: (B, L, V).
         kernel: (B, G, L), f_j, 0 where padded.
+        sink: (G, A), the score of an entry that reads nothing; None leaves it out (see `masked_softmax`).
 
     Returns:
         (B, C, G, A, V); zero for an empty history.
     """
     scores = torch.einsum("bcgak,bglk->bcgal", query, keys)
-    weights = _powers(scores, kernel[:, None, :, None])
-    total = weights.sum(dim=4, keepdim=True)
-    return torch.einsum("bcgal,bgalv->bcgav", weights, values) / total.clamp(min=_TINY)
+    shares = _shares(scores, kernel[:, None, :, None], sink)
+    return torch.einsum("bcgal,bgl,blv->bcgav", shares, kernel, values)
 
 
 def cache(values: Tensor, code: Tensor, kernel: Tensor, codes: int) -> tuple[Tensor, Tensor]:
-    """What a server keeps of a user: (B, G, A, N, V) sums of values and (B, G, N) sums of kernels, by code.
+    """What a server keeps of a user: (B, G, N, V) sums of values and (B, G, N) sums of kernels, by code.
 
     Args:
-        values: (B, G, A, L, V). code: (B, G, L) in [0, N). kernel: (B, G, L), 0 where padded.
+        values: (B, L, V). code: (B, G, L) in [0, N). kernel: (B, G, L), 0 where padded.
     """
-    requests, groups, heads, _, width = values.shape
+    requests, groups, _ = code.shape
     count = kernel.new_zeros(requests, groups, codes).scatter_add(2, code, kernel)
-    at = code[:, :, None, :, None].expand(-1, -1, heads, -1, width)
-    sums = values.new_zeros(requests, groups, heads, codes, width)
-    return sums.scatter_add(3, at, values * kernel[:, :, None, :, None]), count
+    at = code.unsqueeze(3).expand(-1, -1, -1, values.shape[2])
+    sums = values.new_zeros(requests, groups, codes, values.shape[2])
+    return sums.scatter_add(2, at, values.unsqueeze(1) * kernel.unsqueeze(3)), count
 
 
-def read_cached(query: Tensor, codes: Tensor, sums: Tensor, count: Tensor) -> Tensor:
+def read_cached(
+    query: Tensor, codes: Tensor, sums: Tensor, count: Tensor, sink: Tensor | None = None
+) -> Tensor:
     """`read_exactly` from the cache: its cost does not depend on the history's length.
 
     Args:
-        query: (B, C, G, A, K), scaled. codes: (G, N, K). sums, count: what `cache` made.
+        query: (B, C, G, A, K), scaled. codes: (G, N, K). sums, count: what `cache` made. sink: (G, A).
     """
     scores = torch.einsum("bcgak,gnk->bcgan", query, codes)
-    there = count[:, None, :, None]
-    powers = _powers(scores, (there > 0).to(scores.dtype))
-    total = (powers * there).sum(dim=4, keepdim=True)
-    return torch.einsum("bcgan,bganv->bcgav", powers, sums) / total.clamp(min=_TINY)
+    shares = _shares(scores, count[:, None, :, None], sink)
+    return torch.einsum("bcgan,bgnv->bcgav", shares, sums)
 
 
-def _powers(scores: Tensor, mass: Tensor) -> Tensor:
-    """mass e^(scores - their maximum where there is mass); 0 where there is none."""
+def _shares(scores: Tensor, mass: Tensor, sink: Tensor | None) -> Tensor:
+    """e^score / (e^sink + sum of mass e^score) where there is mass, 0 elsewhere: shares for a mass of 1."""
     shown = scores.masked_fill(mass == 0, -torch.inf)
     top = shown.detach().amax(dim=4, keepdim=True)
-    return (shown - top.masked_fill(top == -torch.inf, 0.0)).exp() * mass
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    if sink is not None:
+        top = torch.maximum(top, sink.detach().view(*sink.shape, 1))
+    powers = (shown - top).exp()
+    total = (powers * mass).sum(dim=4, keepdim=True)
+    if sink is not None:
+        total = total + (sink.view(*sink.shape, 1) - top).exp()
+    return powers / total.clamp(min=_TINY)
+
+
+def spread(keys: Tensor, count: int, rounds: int = 5) -> Tensor:
+    """(count, K) codes for (N, K) keys: each the farthest key from those before it, then `rounds` of k-means.
+
+    No draw is involved, so a training stays repeatable.
+    """
+    keys = torch.unique(keys, dim=0)
+    codes = keys[:1]
+    far = (keys - codes).square().sum(dim=1)
+    while len(codes) < count:
+        codes = torch.cat([codes, keys[far.argmax()].unsqueeze(0)])
+        far = torch.minimum(far, (keys - codes[-1]).square().sum(dim=1))
+    for _ in range(rounds):
+        mine = torch.cdist(keys, codes).argmin(dim=1)
+        count_of = torch.bincount(mine, minlength=count).unsqueeze(1)
+        means = torch.zeros_like(codes).index_add(0, mine, keys) / count_of.clamp(min=1)
+        codes = torch.where(count_of > 0, means, codes)
+    return codes

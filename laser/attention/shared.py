@@ -19,8 +19,8 @@ def masked_softmax(scores: Tensor, real: Tensor | None, sink: Tensor | None = No
     Args:
         scores: (..., A, L).
         real: broadcastable to scores, False where padded; None if nothing is.
-        sink: (A,), the score of one more entry that reads nothing. With it weights sum to less than 1, and how
-            much is read grows with the number of behaviours that match; without it a softmax forgets that number.
+        sink: (A,), the score of one more entry that reads nothing. With it weights sum to less than 1, and
+            how much is read grows with the number of behaviours that match; without it a softmax forgets it.
     """
     if real is not None:
         scores = scores.masked_fill(~real, -1e30)

@@ -6,6 +6,7 @@ and time and whose production form uses absolute embeddings and a wider output p
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -27,7 +28,10 @@ class Hstu(RankingModel):
 
     variant: "research" (SiLU on U, V, Q, K; bias table of position and time) or "production" (SiLU on U only,
         scores over sqrt(K), absolute positions, output projection on [U ; AV ; U * LN(AV)]).
-    layers, heads: of the units; time_gap: embed ages; query_init, score_bias: query and key maps begin as `recognise` says, scores at this bias.
+    layers, heads: of the units; key_width: of a head's queries and keys. time_gap: embed ages.
+    query_init, score_bias: query and key maps begin as `recognise` says, scores at this bias.
+        Left null, these and key_width are what suits the variant: SiLU drops half of a query, so that the
+        research form needs every direction with both signs.
     positions: newest positions with a bias (research) or an embedding (production) of their own.
     normaliser: attention weights are divided by the sequence's own "length", or by a fixed number.
     """
@@ -39,8 +43,9 @@ class Hstu(RankingModel):
         "time_gap": True,
         "positions": 256,
         "normaliser": "length",
-        "query_init": 2.0,
-        "score_bias": -6.0,
+        "key_width": None,
+        "query_init": None,
+        "score_bias": None,
     }
     RECOGNISES = ("category.", "layers.")
     SELF_ATTENTION = True
@@ -49,6 +54,8 @@ class Hstu(RankingModel):
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["variant"] not in ("research", "production"):
             raise ValueError(f'variant is {chosen["variant"]!r}, expected "research" or "production".')
+        if chosen["variant"] == "research" and chosen["positions"] < 1:
+            raise ValueError(f"positions is {chosen['positions']}, expected 1 or more in the research form.")
         seen = config.width + KIND_WIDTH
         super().__init__(config, attended=seen)
         self.research: bool = chosen["variant"] == "research"
@@ -57,9 +64,9 @@ class Hstu(RankingModel):
         self.candidate = CandidateToken(config.width)
         self.positions = Positions(0 if self.research else chosen["positions"], seen)
         bias = chosen["positions"] if self.research else 0
+        start = _start(config.width, chosen)
         self.layers = nn.ModuleList(
-            Unit(seen, config.width, chosen["heads"], bias, chosen["query_init"], chosen["score_bias"])
-            for _ in range(chosen["layers"])
+            Unit(seen, config.width, chosen["heads"], bias, start) for _ in range(chosen["layers"])
         )
         self.norm = nn.LayerNorm(seen)
 
@@ -96,32 +103,54 @@ class Hstu(RankingModel):
         return distance, bucket
 
 
+@dataclass(frozen=True)
+class _Start:
+    """Width of a head's queries and keys, and how they begin."""
+
+    key_width: int
+    query_init: float
+    score_bias: float
+
+
+def _start(width: int, chosen: dict[str, Any]) -> _Start:
+    research = chosen["variant"] == "research"
+    suited = (
+        _Start(2 * width, 1.5, -9.0)
+        if research
+        else _Start((width + KIND_WIDTH) // chosen["heads"], 2.0, -6.0)
+    )
+    own = {
+        name: chosen[name] for name in ("key_width", "query_init", "score_bias") if chosen[name] is not None
+    }
+    return replace(suited, **own)
+
+
 class Unit(nn.Module):
     """[U V Q K] = SiLU(LN(x) W); A = SiLU(Q K^T + bias) / n, masked; out = x + (LN(A V) * U) W_o.
 
     Args:
-        width: E; keys and values have E / heads dimensions a head.
+        width: E; values have E / heads dimensions a head. about: D, those of the category.
         bias: positions of the relative bias; 0 makes this the production form.
     """
 
-    def __init__(
-        self, width: int, about: int, heads: int, bias: int, query_init: float, score_bias: float
-    ) -> None:
+    def __init__(self, width: int, about: int, heads: int, bias: int, start: _Start) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.inner_norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, 4 * width, bias=False)
+        inner = heads * start.key_width
+        self.parts = [width, width, inner, inner]
+        self.project = nn.Linear(width, sum(self.parts), bias=False)
         self.of_position = nn.Parameter(torch.randn(bias + 1) * 0.02) if bias else None
         self.of_time = nn.Parameter(torch.randn(_TIME_BUCKETS) * 0.02) if bias else None
         self.out = nn.Linear(width if bias else 3 * width, width)
         # Scores begin low, so that what does not match weighs about nothing: SiLU has no softmax to say so.
-        self.bias = nn.Parameter(torch.full((heads,), float(score_bias)))
-        if query_init:
-            query, key = (nn.Linear(width, width, bias=False) for _ in range(2))
-            recognise(query, key, heads, about, query_init)
+        self.bias = nn.Parameter(torch.full((heads,), start.score_bias))
+        if start.query_init:
+            query, key = (nn.Linear(width, inner, bias=False) for _ in range(2))
+            recognise(query, key, heads, about, start.query_init, mirrored=bias > 0)
             with torch.no_grad():
                 self.project.weight[2 * width :] = torch.cat([query.weight, key.weight])
 
@@ -129,10 +158,10 @@ class Unit(nn.Module):
         """(B, N, E) tokens; weights (B, 1, N, N) are 1 / n where seen and 0 elsewhere."""
         mixed = self.project(self.norm(x))
         if apart is not None:
-            u, v, q, k = nn.functional.silu(mixed).chunk(4, dim=2)
+            u, v, q, k = torch.split(nn.functional.silu(mixed), self.parts, dim=2)
             scale = 1.0
         else:
-            u, v, q, k = mixed.chunk(4, dim=2)
+            u, v, q, k = torch.split(mixed, self.parts, dim=2)
             u = nn.functional.silu(u)
             scale = (k.shape[2] // self.heads) ** -0.5
         v, q, k = (heads_of(part, self.heads) for part in (v, q, k))

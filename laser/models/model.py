@@ -82,8 +82,8 @@ class RankingModel(nn.Module):
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {}
-    #: Parameters, by prefix of their names, by which a candidate recognises behaviours: at the full learning rate
-    #: they drift and every match blurs, so training gives them a share of it (`TrainConfig.table_rate`).
+    #: Parameters, by prefix of their names, by which a candidate recognises behaviours: at the full learning
+    #: rate they drift and every match blurs, so training gives them a share of it (`TrainConfig.table_rate`).
     RECOGNISES: ClassVar[tuple[str, ...]] = ("category.",)
     #: Memory grows with the square of the history, so training takes it in smaller chunks.
     SELF_ATTENTION: ClassVar[bool] = False

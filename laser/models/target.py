@@ -27,7 +27,9 @@ class TargetQuery(nn.Module):
         return torch.einsum("bcd,ade->bcae", target, self.map)
 
 
-def recognise(query: nn.Linear, key: nn.Linear, heads: int, about: int, init: float) -> None:
+def recognise(
+    query: nn.Linear, key: nn.Linear, heads: int, about: int, init: float, mirrored: bool = False
+) -> None:
     """Let every head of a pair of maps begin by recognising what a token is about.
 
     The category's dimensions, turned at random into the head's, times `init` in both maps; what kind of
@@ -36,12 +38,23 @@ def recognise(query: nn.Linear, key: nn.Linear, heads: int, about: int, init: fl
     Args:
         query, key: maps of (E, E), heads side by side in their outputs.
         about: D, the token's first dimensions, which are the category's.
+        mirrored: every direction is there with both signs, for maps whose outputs lose their negative part.
     """
     inner = query.out_features // heads
     for head in range(heads):
-        turned = torch.linalg.qr(torch.randn(max(inner, about), max(inner, about))).Q[:inner, :about]
+        rank = inner // 2 if mirrored else inner
+        turned = torch.linalg.qr(torch.randn(max(rank, about), max(rank, about))).Q[:rank, :about]
+        if mirrored:
+            turned = torch.cat([turned, -turned])
         rows = slice(head * inner, (head + 1) * inner)
         for part in (query, key):
             with torch.no_grad():
                 part.weight[rows] *= 0.1
-                part.weight[rows, :about] = init * (about / min(inner, about)) ** 0.25 * turned
+                part.weight[rows, :about] = init * (about / min(rank, about)) ** 0.25 * turned
+
+
+def directions(count: int, width: int) -> Tensor:
+    """(count, width) random vectors of length 1."""
+    drawn = torch.randn(count, width)
+    scale: Tensor = drawn.norm(dim=1, keepdim=True)
+    return drawn / scale

@@ -16,6 +16,7 @@ from laser.attention.candidates import heads_of, joined, softmax_candidates, sof
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.target import recognise
 from laser.models.tokens import CandidateToken, Positions
 
 
@@ -24,7 +25,8 @@ class Transformer(RankingModel):
 
     layers, heads: of the encoder. ffn: inner width in units of the token's.
     time_gap: embed the behaviours' ages. positions: so many of the newest places have an embedding; 0: none.
-    query_init: the first layer's query and key maps begin at it times I.
+    query_init: query and key maps begin as `recognise` says; 0: as torch does.
+    own_bias: on a candidate's score of itself at the start: itself is what it reads when nothing matches.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
@@ -33,8 +35,10 @@ class Transformer(RankingModel):
         "ffn": 1,
         "time_gap": True,
         "positions": 64,
-        "query_init": 2.0,
+        "query_init": 1.5,
+        "own_bias": 2.0,
     }
+    RECOGNISES = ("category.", "layers.")
     SELF_ATTENTION = True
 
     def __init__(self, config: ModelConfig) -> None:
@@ -45,7 +49,9 @@ class Transformer(RankingModel):
         self.candidate = CandidateToken(config.width)
         self.positions = Positions(chosen["positions"], seen)
         self.layers = nn.ModuleList(
-            EncoderLayer(seen, chosen["heads"], chosen["ffn"], chosen["query_init"] if i == 0 else 0.0)
+            EncoderLayer(
+                seen, config.width, chosen["heads"], chosen["ffn"], chosen["query_init"], chosen["own_bias"]
+            )
             for i in range(chosen["layers"])
         )
         self.norm = nn.LayerNorm(seen)
@@ -65,18 +71,19 @@ class Transformer(RankingModel):
 class EncoderLayer(nn.Module):
     """x' = x + MHA(LN(x)), x'' = x' + W_2 relu(W_1 LN(x')), for the history and the candidates behind it."""
 
-    def __init__(self, width: int, heads: int, ffn: int, query_init: float) -> None:
+    def __init__(
+        self, width: int, about: int, heads: int, ffn: int, query_init: float, own_bias: float
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads = heads
         self.norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.own_bias = nn.Parameter(torch.full((heads,), float(own_bias)))
         self.up, self.down = nn.Linear(width, ffn * width), nn.Linear(ffn * width, width)
         if query_init:
-            with torch.no_grad():  # A candidate begins by recognising its own category.
-                self.query.weight += query_init * torch.eye(width)
-                self.key.weight += query_init * torch.eye(width)
+            recognise(self.query, self.key, heads, about, query_init)
 
     def forward(self, history: Tensor, candidates: Tensor, real: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         """(B, L, E) and (B, C, E) after the layer; `last` leaves the history as it was."""
@@ -85,7 +92,7 @@ class EncoderLayer(nn.Module):
         query, own_key, own_value = (
             heads_of(f(of_candidates), self.heads) for f in (self.query, self.key, self.value)
         )
-        read = softmax_candidates(query, own_key, own_value, key, value, real)
+        read = softmax_candidates(query, own_key, own_value, key, value, real, self.own_bias)
         candidates = self._feed(candidates + self.out(joined(read)))
         if not last:
             read = softmax_history(heads_of(self.query(of_history), self.heads), key, value, real)

@@ -12,12 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from laser.attention.candidates import heads_of, joined
-from laser.attention.quasi_linear import quasi_linear
+from laser.attention.quasi_linear import summary_matrix
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.target import directions
 from laser.models.tokens import CandidateToken
 from laser.models.transformer import EncoderLayer
 
@@ -29,21 +31,33 @@ class Vista(RankingModel):
 
     seeds: summary vectors of a user. layers: of the summariser; target_layers: of the candidate's reading.
     heads: of both.
+    attention: of the summariser, "quasi-linear" or "softmax" (both reported).
+    key_width: of a head's keys in the quasi-linear form.
+    summary_init, summary_bias: its query and key maps begin as random directions of the category times the
+        first, at the second, so that a feature is on for few categories.
     reconstruction: weight of the loss by which the summary must tell the history again; 0 leaves it out.
-    time_gap: embed the behaviours' ages. query_init: see `TargetQuery`, of the candidate's reading.
+    time_gap: embed the behaviours' ages. query_init: maps of softmax layers begin as `recognise` says.
+    own_bias, seed_bias: on a candidate's and a seed's score of itself, see `softmax_candidates`.
     chunk: positions summed at a time in the summariser; 0: all.
     quantise: "int8" (a scale for each vector) or "none", of the summaries that are read while scoring.
     refresh_s: summaries are as old as the day's last full multiple of it, seconds; 0: made for each request.
     """
 
+    RECOGNISES = ("category.", "seeds", "layers.", "reading.")
     OPTIONS: ClassVar[dict[str, Any]] = {
-        "seeds": 32,
+        "seeds": 64,
         "layers": 1,
         "target_layers": 1,
-        "heads": 2,
+        "heads": 1,
         "reconstruction": 1.0,
         "time_gap": True,
-        "query_init": 2.0,
+        "query_init": 3.0,
+        "own_bias": -20.0,
+        "key_width": 64,
+        "attention": "quasi-linear",
+        "seed_bias": 2.0,
+        "summary_init": 4.0,
+        "summary_bias": -4.0,
         "chunk": 0,
         "quantise": "none",
         "refresh_s": 0.0,
@@ -53,17 +67,24 @@ class Vista(RankingModel):
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["quantise"] not in ("int8", "none"):
             raise ValueError(f'quantise is {chosen["quantise"]!r}, expected "int8" or "none".')
+        if chosen["attention"] not in ("quasi-linear", "softmax"):
+            raise ValueError(f'attention is {chosen["attention"]!r}, expected "quasi-linear" or "softmax".')
         if not 0 <= chosen["refresh_s"] <= _DAY_S:
             raise ValueError(f"refresh_s is {chosen['refresh_s']}, expected 0 to {_DAY_S:.0f} seconds.")
         seen, heads = config.width + KIND_WIDTH, chosen["heads"]
         super().__init__(config, attended=seen)
-        self.quantise, self.refresh_s, self.chunk = chosen["quantise"], chosen["refresh_s"], chosen["chunk"]
+        self.quantise, self.refresh_s = chosen["quantise"], chosen["refresh_s"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
         self.candidate = CandidateToken(config.width)
         self.seeds = nn.Parameter(torch.randn(chosen["seeds"], seen) * 0.3)
-        self.layers = nn.ModuleList(Summariser(seen, heads, self.chunk) for _ in range(chosen["layers"]))
+        with torch.no_grad():
+            # Seeds begin at categories, as many as there are seeds for.
+            rows = torch.arange(chosen["seeds"]) % config.categories
+            self.seeds[:, : config.width] = self.category.weight[rows]
+            self.seeds[:, config.width] = 1.0
+        self.layers = nn.ModuleList(_summariser(config.width, chosen) for _ in range(chosen["layers"]))
         self.reading = nn.ModuleList(
-            EncoderLayer(seen, heads, 1, chosen["query_init"] if i == 0 else 0.0)
+            EncoderLayer(seen, config.width, heads, 1, chosen["query_init"], chosen["own_bias"])
             for i in range(chosen["target_layers"])
         )
         self.norm = nn.LayerNorm(seen)
@@ -83,11 +104,9 @@ class Vista(RankingModel):
         seen = batch if not self.refresh_s else _as_of_refresh(batch, self.refresh_s)
         history, rows = self.history(seen, self.category.weight)
         real = rows > 0
-        tokens = torch.cat([history, self.seeds.expand(len(history), -1, -1)], dim=1)
-        valid = torch.nn.functional.pad(real, (0, len(self.seeds)), value=True)
-        for layer in self.layers:
-            tokens = layer(tokens, valid)
-        summary = tokens[:, history.shape[1] :]
+        tokens, summary = history, self.seeds.expand(len(history), -1, -1)
+        for i, layer in enumerate(self.layers):
+            tokens, summary = layer(tokens, summary, real, last=i == len(self.layers) - 1)
         self._told = (summary, history, real) if self.training else None
         return summary
 
@@ -114,25 +133,53 @@ class Vista(RankingModel):
         return loss
 
 
+def _summariser(width: int, chosen: dict[str, Any]) -> nn.Module:
+    seen, heads = width + KIND_WIDTH, chosen["heads"]
+    if chosen["attention"] == "softmax":
+        return EncoderLayer(seen, width, heads, 1, chosen["query_init"], chosen["seed_bias"])
+    return Summariser(seen, width, heads, chosen)
+
+
 class Summariser(nn.Module):
     """x' = x + QLA(LN(x)), x'' = x' + (LN(x') W_1 * LN(x') W_2) W_3, over [history ; seeds]."""
 
-    def __init__(self, width: int, heads: int, chunk: int) -> None:
+    def __init__(self, width: int, about: int, heads: int, chosen: dict[str, Any]) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
-        self.heads, self.chunk = heads, chunk
+        self.heads, self.chunk = heads, chosen["chunk"]
+        keys = heads * chosen["key_width"]
         self.norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.key = (nn.Linear(width, keys) for _ in range(2))
+        self.value, self.out = (nn.Linear(width, width) for _ in range(2))
         self.one, self.two, self.three = (nn.Linear(width, width, bias=False) for _ in range(3))
+        turned = directions(keys, about) * chosen["summary_init"]
+        with torch.no_grad():
+            for part in (self.query, self.key):
+                part.weight *= 0.1
+                part.weight[:, :about] = turned
+                part.bias.fill_(chosen["summary_bias"])
+            self.value.weight.view(heads, -1, width)[:, 0] = torch.eye(width)[about]
+            # What a seed gathers begins beside the direction by which candidates find it, not on top of it.
+            self.out.weight[:about] *= 0.02
+            self.out.bias.zero_()
+            self.three.weight[:about] *= 0.02
 
-    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
-        """(B, N, E) tokens of which (B, N) are valid."""
-        x = self.norm(tokens)
-        query, key, value = (heads_of(f(x), self.heads) for f in (self.query, self.key, self.value))
-        tokens = tokens + self.out(joined(quasi_linear(query, key, value, valid, self.chunk)))
-        x = self.feed_norm(tokens)
-        out: Tensor = tokens + self.three(self.one(x) * self.two(x))
+    def forward(self, history: Tensor, seeds: Tensor, real: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+        """(B, L, E) and (B, seeds, E) after the layer; `last` leaves the history as it was."""
+        both = self.norm(torch.cat([history, seeds], dim=1))
+        valid = torch.nn.functional.pad(real, (0, seeds.shape[1]), value=True)
+        key, value = (heads_of(f(both), self.heads) for f in (self.key, self.value))
+        matrix = summary_matrix(key, value, valid, self.chunk)
+        length = history.shape[1]
+        seeds = self._read(seeds, both[:, length:], matrix)
+        return (history if last else self._read(history, both[:, :length], matrix)), seeds
+
+    def _read(self, x: Tensor, normed: Tensor, matrix: Tensor) -> Tensor:
+        query = silu(heads_of(self.query(normed), self.heads))
+        x = x + self.out(joined(torch.matmul(query, silu(matrix))))
+        fed = self.feed_norm(x)
+        out: Tensor = x + self.three(self.one(fed) * self.two(fed))
         return out
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from laser.attention.candidates import softmax_candidates, softmax_history, softmax_plain, visible
-from laser.attention.quantised import cache, nearest, read_cached, read_exactly
+from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
 from laser.attention.quasi_linear import quasi_linear, quasi_linear_plain
 from laser.attention.retrieval import gather, highest, highest_of_heads, newest_matching
 from laser.attention.shared import read_absorbed, read_with_keys
@@ -88,19 +88,41 @@ def test_quasi_linear_attention_does_not_grow_with_the_length() -> None:
 def quantised_reading(lengths: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     groups, codes = 2, 8
     query, table = leaf(B, C, groups, A, K), leaf(groups, codes, K)
-    keys, values = leaf(B, groups, L, K), leaf(B, groups, A, L, K)
+    keys, values = leaf(B, groups, L, K), leaf(B, L, K)
     ages = torch.rand(B, groups, L, dtype=torch.float64) * 5
     return query, table, keys, values, torch.exp(-ages) * mask(lengths, L).unsqueeze(1)
 
 
-def test_the_cache_of_codes_gives_exactly_what_reading_every_behaviour_gives() -> None:
+@pytest.mark.parametrize("sinks", [False, True])
+def test_the_cache_of_codes_gives_exactly_what_reading_every_behaviour_gives(sinks: bool) -> None:
+    sink = leaf(2, A) if sinks else None
     query, table, keys, values, kernel = quantised_reading([20, 13, 0])
     code = nearest(keys, table)
     chosen = table[torch.arange(2).view(1, 2, 1), code]
-    plain = read_exactly(query, chosen, values, kernel)
-    fast = read_cached(query, table, *cache(values, code, kernel, table.shape[1]))
-    assert_same_outputs_and_gradients(fast, plain, [query, table, values])
+    plain = read_exactly(query, chosen, values, kernel, sink)
+    fast = read_cached(query, table, *cache(values, code, kernel, table.shape[1]), sink)
+    leaves = [query, table, values]
+    assert_same_outputs_and_gradients(fast, plain, leaves if sink is None else [*leaves, sink])
     assert (plain[2] == 0).all()
+
+
+def test_a_sink_is_one_more_behaviour_that_says_nothing() -> None:
+    query, _, keys, values, kernel = quantised_reading([20, 13, 0])
+    real = (kernel > 0).double()
+    sink = torch.full((2, A), 0.7, dtype=torch.float64)
+    powers = torch.exp(torch.einsum("bcgak,bglk->bcgal", query, keys)) * real[:, None, :, None]
+    shares = powers / (powers.sum(dim=4, keepdim=True) + torch.exp(sink).unsqueeze(2))
+    expected = torch.einsum("bcgal,blv->bcgav", shares, values)
+    torch.testing.assert_close(read_exactly(query, keys, values, real, sink), expected)
+
+
+def test_codes_spread_over_the_keys_so_that_few_keys_are_coded_exactly() -> None:
+    keys = torch.randn(5, 3).repeat_interleave(4, dim=0)
+    for codes in (spread(keys, 5), spread(keys, 8)):
+        assert torch.cdist(keys, codes).min(dim=1).values.max() < 1e-6
+    many = torch.randn(300, 3)
+    far = [torch.cdist(many, spread(many, n)).min(dim=1).values.square().mean() for n in (1, 8, 64)]
+    assert far[0] > 2 * far[1] > 4 * far[2]
 
 
 def test_the_nearest_code_is_the_nearest() -> None:
@@ -117,7 +139,7 @@ def test_the_error_of_quantised_keys_is_bounded_whatever_the_length() -> None:
         table = torch.randn(1, 32, K, dtype=torch.float64)
         chosen = table[0][nearest(keys, table)]
         ones = torch.ones(1, 1, length, dtype=torch.float64)
-        each = torch.eye(length, dtype=torch.float64).view(1, 1, 1, length, length)
+        each = torch.eye(length, dtype=torch.float64).unsqueeze(0)
         exact, coded = (read_exactly(query, k, each, ones) for k in (keys, chosen))
         error = torch.einsum("bcgak,bglk->bcgal", query, keys - chosen).abs().max()
         assert (exact - coded).abs().sum() <= torch.expm1(2 * error)

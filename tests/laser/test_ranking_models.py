@@ -39,7 +39,9 @@ MODELS = [
     config("stca", fusion=False, identity=False),
     config("vista", seeds=4),
     config("vista", seeds=4, layers=2, target_layers=2, reconstruction=0, quantise="int8", refresh_s=7200.0),
+    config("vista", seeds=4, attention="softmax", layers=2),
     config("vql", codes=8),
+    config("vql", form="exact", quantised=False, sink=None),
     config("vql", codes=8, form="exact", temporal=False, heads=2),
 ]
 everywhere = pytest.mark.parametrize("model_config", MODELS, ids=lambda c: f"{c.kind}-{c.options}")
@@ -104,8 +106,8 @@ def test_every_weight_that_a_batch_uses_gets_a_gradient(model_config: ModelConfi
     if model_config.kind != "base":
         used = {name for name, weights in model.named_parameters() if weights.grad is not None}
         idle = {name for name, _ in model.named_parameters()} - used
-        # Counting needs no table, and a bias would cancel in a softmax.
-        assert idle <= {"category.weight", "branches.0.bias"}
+        # Counting needs no table, a bias would cancel in a softmax, exact keys need no codes.
+        assert idle <= {"category.weight", "branches.0.bias", "codes"}
 
 
 @pytest.mark.parametrize("kind", ["din", "laser", "counts"])
