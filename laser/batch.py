@@ -193,6 +193,8 @@ class RankingBatch:
         """Keep the newest `length` behaviours of each request."""
         if length < 0:
             raise ValueError(f"length is {length}, expected 0 or more. Pass the behaviours to keep.")
+        if length >= self.longest:
+            return self
         ends = self.offsets[1:].repeat_interleave(self.lengths)
         return self._select(ends - torch.arange(len(ends), device=ends.device) <= length)
 

@@ -65,6 +65,46 @@ def gated_segments(
     return sums.view(requests, -1, candidates, heads, width)
 
 
+def gate_weights(
+    query: Tensor,
+    keys: Tensor,
+    segment: int,
+    bias: Tensor,
+    gates: Gates = "sigmoid",
+    real: Tensor | None = None,
+) -> Tensor:
+    """Gates of low-dimensional queries and keys that exist: sigmoid(q . k + bias), or softmax in each
+    segment.
+
+    Args:
+        query: (B, C, A, K), scaled. keys: (B, A, L, K), built once a request.
+        segment, bias, gates, real: see `gated_segments`.
+
+    Returns:
+        (B, A, C, L).
+    """
+    scores = torch.matmul(query.transpose(1, 2), keys.transpose(2, 3))
+    if gates == "sigmoid":
+        weights = torch.sigmoid(scores + bias.view(1, -1, 1, 1))
+        # A padded behaviour may have a value that is not zero: values can carry a constant.
+        return weights if real is None else weights * real[:, None, None, :]
+    if real is not None:
+        scores = scores.masked_fill(~real[:, None, None, :], -1e30)
+    return scores.view(*scores.shape[:3], -1, segment).softmax(dim=4).flatten(3)
+
+
+def segment_sums(weights: Tensor, values: Tensor, segment: int) -> Tensor:
+    """(B, S, C, A, V): values summed by gates in each segment.
+
+    Args:
+        weights: (B, A, C, L). values: (B, A, L, V), or (B, L, V) for all heads.
+    """
+    of_heads = values.unsqueeze(1) if values.dim() == 3 else values
+    apart = of_heads.reshape(*of_heads.shape[:2], -1, segment, of_heads.shape[3])  # (B, A, S, w, V)
+    gated = weights.view(*weights.shape[:3], -1, segment).transpose(2, 3)  # (B, A, S, C, w)
+    return torch.matmul(gated, apart).permute(0, 2, 3, 1, 4)
+
+
 def gated_segments_plain(
     target: Tensor,
     history: Tensor,

@@ -20,8 +20,7 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
         tokens: (B, C, S, D), every candidate's own tokens.
         real: (B, S) bool, False where a token is padding; None if all are real.
         sink: add one token with score 0 and value 0. A candidate then may read nothing, how much it reads
-        grows
-            with the number of tokens that match, and an empty history needs no special case.
+            grows with the number of tokens that match, and an empty history needs no special case.
 
     Returns:
         (B, C, A, D); zero for a history without tokens.
@@ -39,6 +38,30 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
         if real is not None:
             weights = weights.masked_fill(hidden, 0.0)
     return torch.bmm(weights, flat).view(requests, candidates, heads, width)
+
+
+def target_attention_with_keys(
+    query: Tensor, keys: Tensor, values: Tensor, real: Tensor | None, sink: bool
+) -> Tensor:
+    """The same with keys and values of every candidate's tokens, as published.
+
+    Args:
+        query: (B, C, A, K), scaled. keys, values: (B, C, S, A, K).
+        real, sink: see `target_attention`.
+
+    Returns:
+        (B, C, A, K).
+    """
+    scores = torch.einsum("bcak,bcsak->bcas", query, keys)
+    if real is not None:
+        scores = scores.masked_fill(~real[:, None, None, :], -1e30)
+    if sink:
+        weights = torch.nn.functional.pad(scores, (1, 0)).softmax(dim=3)[..., 1:]
+    else:
+        weights = scores.softmax(dim=3)
+        if real is not None:
+            weights = weights * real[:, None, None, :]
+    return torch.einsum("bcas,bcsak->bcak", weights, values)
 
 
 def target_attention_plain(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -58,3 +60,10 @@ def directions(count: int, width: int) -> Tensor:
     drawn = torch.randn(count, width)
     scale: Tensor = drawn.norm(dim=1, keepdim=True)
     return drawn / scale
+
+
+def turned(width: int, inner: int) -> Tensor:
+    """(width, inner) random turn R with x R R^T y near x . y: exactly for inner >= width, else on average."""
+    size = max(width, inner)
+    turn: Tensor = torch.linalg.qr(torch.randn(size, size)).Q[:width, :inner]
+    return turn * math.sqrt(max(1.0, width / inner))

@@ -26,6 +26,7 @@ class Transformer(RankingModel):
     layers, heads: of the encoder. ffn: inner width in units of the token's.
     time_gap: embed the behaviours' ages. positions: so many of the newest places have an embedding; 0: none.
     query_init: query and key maps begin as `recognise` says; 0: as torch does.
+    all_rows: the last layer updates the history too, though nothing reads it, as papers count a Transformer.
     own_bias: on a candidate's score of itself at the start: itself is what it reads when nothing matches.
     """
 
@@ -37,6 +38,7 @@ class Transformer(RankingModel):
         "positions": 64,
         "query_init": 1.5,
         "own_bias": 2.0,
+        "all_rows": False,
     }
     RECOGNISES = ("category.", "layers.")
     SELF_ATTENTION = True
@@ -55,6 +57,7 @@ class Transformer(RankingModel):
             for i in range(chosen["layers"])
         )
         self.norm = nn.LayerNorm(seen)
+        self.all_rows: bool = chosen["all_rows"]
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, E), the candidates behind the last layer."""
@@ -63,7 +66,8 @@ class Transformer(RankingModel):
         history = self.positions(history)
         for i, layer in enumerate(self.layers):
             # Nothing reads the history behind the last layer.
-            history, candidates = layer(history, candidates, real, last=i == len(self.layers) - 1)
+            last = i == len(self.layers) - 1 and not self.all_rows
+            history, candidates = layer(history, candidates, real, last)
         out: Tensor = self.norm(candidates)
         return out
 

@@ -12,7 +12,19 @@ from laser.training.loop import TrainConfig
 # Shares of the full history, so that one model serves every step of a latency ladder.
 LADDER_LENGTHS = (1.0, 0.5, 0.25, 0.05)
 
-_BATCH_AND_RATE = {"base": (32, 8e-3), "din": (32, 6e-3), "laser": (64, 1e-2), "counts": (64, 8e-3)}
+_BATCH_AND_RATE = {
+    "base": (32, 8e-3),
+    "din": (32, 6e-3),
+    "laser": (64, 1e-2),
+    "counts": (64, 8e-3),
+    "sim": (64, 1e-2),
+    "twin": (32, 6e-3),
+    "transformer": (32, 6e-3),
+    "hstu": (32, 6e-3),
+    "stca": (64, 1e-2),
+    "vista": (32, 6e-3),
+    "vql": (64, 1e-2),
+}
 _OTHERS = (64, 6e-3)
 
 
