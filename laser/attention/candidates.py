@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 
 def softmax_history(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
     """Attention of the history over itself, every behaviour seeing every other.
@@ -48,7 +50,7 @@ def softmax_candidates(
     """
     scale = query.shape[-1] ** -0.5
     scores = torch.matmul(query, key.transpose(2, 3)) * scale
-    scores = scores.masked_fill(~real[:, None, None, :], -1e30)
+    scores = hide(scores, ~real[:, None, None, :])
     own = (query * own_key).sum(dim=3, keepdim=True) * scale
     if own_bias is not None:
         own = own + own_bias.view(1, -1, 1, 1)
@@ -67,7 +69,7 @@ def softmax_plain(query: Tensor, key: Tensor, value: Tensor, real: Tensor, candi
         (B, A, L + C, K); rows of padding are arbitrary.
     """
     scores = torch.einsum("bask,batk->bast", query, key) * query.shape[-1] ** -0.5
-    scores = scores.masked_fill(~visible(real, candidates)[:, None], -1e30)
+    scores = hide(scores, ~visible(real, candidates)[:, None])
     return torch.einsum("bast,batk->bask", scores.softmax(dim=3), value)
 
 

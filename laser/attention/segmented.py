@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 Gates = Literal["sigmoid", "softmax"]
 
 
@@ -55,7 +57,7 @@ def gated_segments(
         if real is not None:
             # A finite stand-in for -inf keeps wholly padded segments free of NaN; they sum zero vectors
             # anyway.
-            scores = scores.masked_fill(~real.unsqueeze(2), -1e30)
+            scores = hide(scores, ~real.unsqueeze(2))
         weights = scores.view(requests, -1, segment, candidates * heads).softmax(dim=2)
     segments = requests * (length // segment)
     sums = torch.bmm(
@@ -89,7 +91,7 @@ def gate_weights(
         # A padded behaviour may have a value that is not zero: values can carry a constant.
         return weights if real is None else weights * real[:, None, None, :]
     if real is not None:
-        scores = scores.masked_fill(~real[:, None, None, :], -1e30)
+        scores = hide(scores, ~real[:, None, None, :])
     return scores.view(*scores.shape[:3], -1, segment).softmax(dim=4).flatten(3)
 
 
@@ -136,5 +138,5 @@ def gated_segments_plain(
     if gates == "sigmoid":
         weights = torch.sigmoid(scores + bias).view(shape) * mask
     else:
-        weights = scores.view(shape).masked_fill(~mask, -1e30).softmax(dim=2) * mask
+        weights = hide(scores.view(shape), ~mask).softmax(dim=2) * mask
     return torch.einsum("bswca,bswav->bscav", weights, v.view(v.shape[0], -1, segment, *v.shape[2:]))

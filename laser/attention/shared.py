@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 
 def masked_softmax(scores: Tensor, real: Tensor | None, sink: Tensor | None = None) -> Tensor:
     """Softmax over the last dimension among real entries; all zero where there are none.
@@ -23,7 +25,7 @@ def masked_softmax(scores: Tensor, real: Tensor | None, sink: Tensor | None = No
             how much is read grows with the number of behaviours that match; without it a softmax forgets it.
     """
     if real is not None:
-        scores = scores.masked_fill(~real, -1e30)
+        scores = hide(scores, ~real)
     if sink is None:
         weights = scores.softmax(dim=-1)
     else:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 
 def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: bool) -> Tensor:
     """Softmax attention of mapped queries over raw tokens: sum_s p_s h_s, p = softmax(query . h).
@@ -30,7 +32,7 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
     scores = torch.bmm(query.reshape(-1, heads, width), flat.transpose(1, 2))
     if real is not None:
         hidden = ~real.repeat_interleave(candidates, dim=0).unsqueeze(1)
-        scores = scores.masked_fill(hidden, -1e30)
+        scores = hide(scores, hidden)
     if sink:
         weights = torch.nn.functional.pad(scores, (1, 0)).softmax(dim=2)[..., 1:]
     else:
@@ -54,7 +56,7 @@ def target_attention_with_keys(
     """
     scores = torch.einsum("bcak,bcsak->bcas", query, keys)
     if real is not None:
-        scores = scores.masked_fill(~real[:, None, None, :], -1e30)
+        scores = hide(scores, ~real[:, None, None, :])
     if sink:
         weights = torch.nn.functional.pad(scores, (1, 0)).softmax(dim=3)[..., 1:]
     else:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laser.attention.masking import hide
 from laser.attention.segmented import gate_weights, gated_segments, segment_sums
 from laser.attention.stacked import target_attention, target_attention_with_keys
 from laser.models.history import KIND_WIDTH
@@ -232,7 +233,7 @@ def _strongest(tokens: Tensor, filled: Tensor | None) -> Tensor:
     """(B, C, D), the elementwise maximum over real segments; zeros where there are none."""
     if filled is None:
         return tokens.max(dim=2).values
-    strongest = tokens.masked_fill(~filled[:, None, :, None], -1e30).max(dim=2).values
+    strongest = hide(tokens, ~filled[:, None, :, None]).max(dim=2).values
     return strongest * filled.any(dim=1)[:, None, None]
 
 

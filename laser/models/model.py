@@ -139,13 +139,17 @@ class RankingModel(nn.Module):
         """
         return None
 
-    def auxiliary_loss(self, clicks: Tensor, shown: Tensor) -> Tensor | None:
+    def look_at(self, batch: RankingBatch) -> None:
+        """See a first batch before training, for a model whose beginning follows from data."""
+
+    def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
         """What training minimises beside the click loss of the last batch, summed over its candidates.
 
         Called once after each `forward` in training mode; the sum and not the mean, so that chunks add up.
 
         Args:
-            clicks: (B, C) float32, the labels. shown: (B, C) bool, the candidates that exist.
+            clicks: (B, C) float32, the labels.
+            weights: (B, C) float32, what each candidate's loss counts, 0 where there is no candidate.
 
         Returns:
             A scalar, or None for a model that has no other loss.

@@ -102,11 +102,11 @@ class Sim(RankingModel):
         summed = torch.bmm(scores, history) / count
         self._searched: Tensor = self.searched(torch.cat([summed, target], dim=2)).squeeze(2)
 
-    def auxiliary_loss(self, clicks: Tensor, shown: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
         """See `RankingModel.auxiliary_loss`: the soft search's click loss."""
-        if not self.search_loss:
+        if not self.search_loss or not self.training:
             return None
         loss = nn.functional.binary_cross_entropy_with_logits(
-            self._searched[shown], clicks[shown], reduction="sum"
+            self._searched.float(), clicks, weight=weights, reduction="sum"
         )
         return self.search_loss * loss

@@ -119,7 +119,7 @@ class Vista(RankingModel):
         out: Tensor = self.norm(candidates)
         return out
 
-    def auxiliary_loss(self, clicks: Tensor, shown: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
         """See `RankingModel.auxiliary_loss`: squared error of telling the history from the summary."""
         if self.decoder is None or self._told is None:
             return None
@@ -129,7 +129,7 @@ class Vista(RankingModel):
         error = (told - history[:, 1:].detach()).square().sum(dim=2)
         counted = real[:, :-1] & real[:, 1:]
         per_request = (error * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
-        loss: Tensor = self.reconstruction * (per_request * shown.sum(dim=1)).sum() / history.shape[2]
+        loss: Tensor = self.reconstruction * (per_request * weights.sum(dim=1)).sum() / history.shape[2]
         return loss
 
 

@@ -72,8 +72,6 @@ class Vql(RankingModel):
         self.log_rate = nn.Parameter(rates) if chosen["temporal"] else None
         sink = chosen["sink"]
         self.sink = None if sink is None else nn.Parameter(torch.full((groups, heads), float(sink)))
-        self.started: Tensor
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self._error: tuple[Tensor, Tensor] | None = None
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
@@ -83,8 +81,6 @@ class Vql(RankingModel):
         if not self.quantised:
             read = read_exactly(query, keys, history, kernel, self.sink)
         elif self.training:
-            if not bool(self.started):
-                self._start_codes(keys.detach(), kernel > 0)
             keys = self._straight_through(keys, kernel > 0)
             read = read_exactly(query, keys, history, kernel, self.sink)
         else:
@@ -110,14 +106,15 @@ class Vql(RankingModel):
         self._error = codebook.mean(dim=1), commitment.mean(dim=1)
         return keys + (chosen - keys).detach()
 
-    def _start_codes(self, keys: Tensor, real: Tensor) -> None:
+    def look_at(self, batch: RankingBatch) -> None:
         """Codes begin among the keys of the first batch: random codes are near no key and stay unused."""
         with torch.no_grad():
+            _, keys, kernel = self._user_side(batch)
+            real = kernel > 0
             for group, codes in enumerate(self.codes):
                 seen = keys[:, group][real[:, group]]
                 if len(seen):
                     codes.copy_(spread(seen, len(codes)))
-            self.started.fill_(True)
 
     def _user_side(self, batch: RankingBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Behaviours (B, L, E), keys (B, G, L, K) and kernel (B, G, L) of the histories."""
@@ -130,11 +127,11 @@ class Vql(RankingModel):
         kernel = torch.exp(-self.log_rate.exp().view(1, -1, 1) * age_s).clamp(min=1e-12) * real
         return history, keys, kernel
 
-    def auxiliary_loss(self, clicks: Tensor, shown: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
         """See `RankingModel.auxiliary_loss`: how far keys lie from their codes, both ways."""
-        if self._error is None:
+        if self._error is None or not self.training:
             return None
         codebook, commitment = self._error
-        weight = self.commitment * shown.sum(dim=1)
+        weight = self.commitment * weights.sum(dim=1)
         loss: Tensor = (weight * (codebook + _COMMITMENT * commitment)).sum()
         return loss
