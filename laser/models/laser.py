@@ -42,6 +42,7 @@ class Laser(RankingModel):
         time_gap: embed the behaviours' ages.
         gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias.
             0 and a noise of D^-0.5 is a usual random start.
+        global_init: GSTA's query maps start at it times I; 0 is a usual random start.
         sink: GSTA may read nothing (see `target_attention`).
         branches: groups of scenes, each read on its own, such as [[0], [1, 2]]; null reads all as one.
         merge: branches side by side ("concat"), their "mean", or "gated": a share for each by the candidate.
@@ -64,6 +65,7 @@ class Laser(RankingModel):
         "gate_init": 10.0,
         "gate_bias": -6.0,
         "gate_noise": 0.05,
+        "global_init": 1.0,
         "sink": True,
         "branches": None,
         "merge": "concat",

@@ -148,11 +148,12 @@ class NarrowGather(nn.Module):
 
 def _global_layer(width: int, inner: int, chosen: dict[str, Any]) -> nn.Module:
     heads, key_width, sink = chosen["global_heads"], chosen["global_width"], chosen["sink"]
+    init: float = chosen["global_init"]
     reading: nn.Module
     if key_width is None:
-        reading = AbsorbedReading(width, heads, sink)
+        reading = AbsorbedReading(width, heads, sink, init)
     else:
-        reading = NarrowReading(width, heads, key_width, sink)
+        reading = NarrowReading(width, heads, key_width, sink, init)
     return GlobalLayer(width, inner, reading)
 
 
@@ -174,10 +175,11 @@ class GlobalLayer(nn.Module):
 class AbsorbedReading(nn.Module):
     """Multi-head attention of one query at full rank: no key or value of a token is built."""
 
-    def __init__(self, width: int, heads: int, sink: bool) -> None:
+    def __init__(self, width: int, heads: int, sink: bool, init: float = 1.0) -> None:
         super().__init__()
         self.sink = sink
-        self.query = nn.Parameter(torch.eye(width) + 0.05 * torch.randn(heads, width, width))
+        noise = 0.05 if init else width**-0.5
+        self.query = nn.Parameter(init * torch.eye(width) + noise * torch.randn(heads, width, width))
         self.value = nn.Linear(heads * width, width)
 
     def forward(self, refined: Tensor, tokens: Tensor, filled: Tensor | None) -> Tensor:
@@ -191,15 +193,17 @@ class AbsorbedReading(nn.Module):
 class NarrowReading(nn.Module):
     """The same with keys and values of `inner` dimensions a head, as published."""
 
-    def __init__(self, width: int, heads: int, inner: int, sink: bool) -> None:
+    def __init__(self, width: int, heads: int, inner: int, sink: bool, init: float = 1.0) -> None:
         super().__init__()
         self.sink, self.heads = sink, heads
         self.query, self.key, self.value = (nn.Linear(width, heads * inner, bias=False) for _ in range(3))
         self.out = nn.Linear(heads * inner, width)
+        if not init:
+            return
         with torch.no_grad():
             for a in range(heads):
-                # Begins near the identity between a candidate and its tokens, as at full rank.
-                map = inner**0.25 * turned(width, inner).t()
+                # q . k / sqrt(K) begins near init u . h, as at full rank.
+                map = init**0.5 * inner**0.25 * turned(width, inner).t()
                 for part in (self.query, self.key):
                     part.weight[a * inner : (a + 1) * inner] = map
 

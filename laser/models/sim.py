@@ -59,11 +59,13 @@ class Sim(RankingModel):
         )
         self.search_loss = chosen["search_loss"] if self.search == "soft" else 0.0
         if self.search == "soft":
+            # The search, too, begins by recognising, or at random if the exact unit does.
+            one, noise = (1.0, 0.05) if chosen["query_init"] else (0.0, config.width**-0.5)
             self.of_target = nn.Parameter(
-                torch.eye(config.width) + 0.05 * torch.randn(config.width, config.width)
+                one * torch.eye(config.width) + noise * torch.randn(config.width, config.width)
             )
             self.of_behaviour = nn.Parameter(
-                torch.eye(config.width, seen) + 0.05 * torch.randn(config.width, seen)
+                one * torch.eye(config.width, seen) + noise * torch.randn(config.width, seen)
             )
             self.searched = nn.Linear(seen + config.width, 1)
 

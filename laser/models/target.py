@@ -12,7 +12,8 @@ class TargetQuery(nn.Module):
     """t M_a for each head: (B, C, D) to (B, C, A, E).
 
     M_a stands for W_Q W_K^T / sqrt(d). It starts as `init` I + noise, so that a candidate recognises its own
-    category from the first step: found to matter more than the architecture (docs/models.md).
+    category from the first step: found to matter more than the architecture (docs/models.md). An `init` of 0
+    is the usual random start.
 
     `sink`, where not None, is the score at which each head's entry that reads nothing begins (see
     `laser.attention.shared.masked_softmax`).
@@ -20,7 +21,7 @@ class TargetQuery(nn.Module):
 
     def __init__(self, width: int, seen: int, heads: int, init: float, sink: float | None = None) -> None:
         super().__init__()
-        noise = 0.05
+        noise = 0.05 if init else width**-0.5
         self.sink = None if sink is None else nn.Parameter(torch.full((heads,), float(sink)))
         self.map = nn.Parameter(init * torch.eye(width, seen) + noise * torch.randn(heads, width, seen))
 

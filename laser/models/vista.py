@@ -34,7 +34,8 @@ class Vista(RankingModel):
     attention: of the summariser, "quasi-linear" or "softmax" (both reported).
     key_width: of a head's keys in the quasi-linear form.
     summary_init, summary_bias: its query and key maps begin as random directions of the category times the
-        first, at the second, so that a feature is on for few categories.
+        first, at the second, so that a feature is on for few categories. An init of 0 is torch's
+        own start.
     reconstruction: weight of the loss by which the summary must tell the history again; 0 leaves it out.
     time_gap: embed the behaviours' ages. query_init: maps of softmax layers begin as `recognise` says.
     own_bias, seed_bias: on a candidate's and a seed's score of itself, see `softmax_candidates`.
@@ -153,6 +154,8 @@ class Summariser(nn.Module):
         self.query, self.key = (nn.Linear(width, keys) for _ in range(2))
         self.value, self.out = (nn.Linear(width, width) for _ in range(2))
         self.one, self.two, self.three = (nn.Linear(width, width, bias=False) for _ in range(3))
+        if not chosen["summary_init"]:
+            return
         turned = directions(keys, about) * chosen["summary_init"]
         with torch.no_grad():
             for part in (self.query, self.key):

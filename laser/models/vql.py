@@ -60,11 +60,11 @@ class Vql(RankingModel):
         self.quantised = chosen["quantised"]
         # Ages change with the request's time, and a cache must not: time enters through the kernel alone.
         self.history = BehaviourEmbedding(config.actions, config.scenes, time_gap=False)
-        start = torch.eye(seen, width)
-        self.key = nn.Parameter(start + 0.02 * torch.randn(groups, seen, width))
+        start, init = torch.eye(seen, width), chosen["query_init"]
+        known, of_key, of_query = (1.0, 0.02, 0.05) if init else (0.0, seen**-0.5, config.width**-0.5)
+        self.key = nn.Parameter(known * start + of_key * torch.randn(groups, seen, width))
         self.query = nn.Parameter(
-            chosen["query_init"] * start[: config.width]
-            + 0.05 * torch.randn(groups, heads, config.width, width)
+            init * start[: config.width] + of_query * torch.randn(groups, heads, config.width, width)
         )
         self.codes = nn.Parameter(torch.randn(groups, chosen["codes"], width) * width**-0.5)
         lives = torch.tensor([_HALF_LIVES_S[g % len(_HALF_LIVES_S)] for g in range(groups)])

@@ -13,6 +13,7 @@ from laser.batch import RankingBatch
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.models.base import Base
 from laser.models.history import AGE_BUCKETS, age_bucket
+from laser.training.presets import GENERIC_START
 
 MODELS = [
     config("base"),
@@ -50,6 +51,7 @@ MODELS = [
     config("vista", seeds=4, layers=2, target_layers=2, reconstruction=0, quantise="int8", refresh_s=7200.0),
     config("vista", seeds=4, attention="softmax", layers=2),
     config("vql", codes=8),
+    *(config(kind, **options) for kind, options in GENERIC_START.items() if options),
     config("vql", form="exact", quantised=False, sink=None),
     config("vql", codes=8, form="exact", temporal=False, heads=2),
 ]
