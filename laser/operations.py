@@ -73,11 +73,17 @@ def multiply_accumulates(model: RankingModel, history: int, candidates: int) -> 
     if history < 0 or candidates < 1:
         raise ValueError(f"history is {history} and candidates {candidates}, expected 0 and 1 or more.")
     batch = _request(model.config, history, candidates)
-    training = model.training
+    training, learning = model.training, [w for w in model.parameters() if w.requires_grad]
     counter = FlopCounterMode(display=False, custom_mapping=_FUSED)
-    with torch.no_grad(), counter:
-        model.eval()(batch)
-    model.train(training)
+    try:
+        # The counter hooks modules, and stumbles over views of weights that could have a gradient.
+        model.requires_grad_(False)
+        with counter:
+            model.eval()(batch)
+    finally:
+        model.train(training)
+        for weights in learning:
+            weights.requires_grad_(True)
     return int(counter.get_total_flops()) // 2
 
 

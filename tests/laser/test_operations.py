@@ -76,6 +76,16 @@ def test_the_cached_summary_of_vql_costs_a_candidate_the_same_at_any_length() ->
     assert long.per_request > 5 * short.per_request
 
 
+@pytest.mark.parametrize("kind", ["sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql"])
+def test_every_model_can_be_counted_and_stays_as_it_was(kind: str) -> None:
+    model = build_model(config(kind), seed=0).train()
+    counted = operations(model, 60, (3, 9))
+    assert counted.per_candidate > 0
+    assert counted.per_request >= 3 * 64  # the head's part that is the request's
+    assert model.training
+    assert all(weights.requires_grad for weights in model.parameters())
+
+
 def test_parameters_are_counted_and_tables_apart() -> None:
     counted = operations(build_model(config("base"), seed=0), 0)
     tables = 50 * (4 + 1) + 30 * (8 + 8 + 1) + 64
