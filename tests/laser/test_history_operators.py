@@ -14,7 +14,9 @@ from laser.attention.quantised import cache, nearest, read_cached, read_exactly,
 from laser.attention.quasi_linear import quasi_linear, quasi_linear_plain
 from laser.attention.retrieval import gather, highest, highest_of_heads, newest_matching
 from laser.attention.shared import read_absorbed, read_with_keys
+from laser.batch import RankingBatch
 from laser.models import build_model
+from laser.models.hstu import Hstu
 from laser.models.vista import Vista, dequantised, quantised
 
 B, C, L, A, K = 3, 4, 20, 2, 5
@@ -61,6 +63,51 @@ def test_a_candidate_sees_the_history_and_itself_and_nothing_sees_a_candidate() 
         [0, 1, 1, 1, 0],
         [0, 1, 1, 0, 1],
     ]
+
+
+def hstu_plain(model: Hstu, batch: RankingBatch) -> Tensor:
+    """HSTU as drawn: every unit over [history ; candidates] with one mask and one table of distances."""
+    history, rows = model.history(batch, model.category.weight)
+    real, length, count = rows > 0, rows.shape[1], batch.candidates
+    tokens = torch.cat([model.positions(history), model.candidate(model.category(batch.ad_category))], dim=1)
+    share = visible(real, count, causal=True) / (real.sum(dim=1) + 1).view(-1, 1, 1)
+    age = torch.nn.functional.pad(batch.align(batch.age_s), (0, count))
+    following = torch.cat([age[:, 1:], torch.zeros(len(age), 1)], dim=1)
+    apart_s = (age.unsqueeze(1) - following.unsqueeze(2)).abs().clamp(min=1.0)
+    place = torch.arange(length + count).clamp(max=length)
+    for unit in model.layers:
+        mixed = unit.project(unit.norm(tokens))
+        u, v, q, k = torch.split(silu(mixed) if model.research else mixed, unit.parts, dim=2)
+        scores = torch.einsum(
+            "bnak,bmak->banm",
+            *(x.unflatten(2, (unit.heads, -1)) for x in (q, k)),  # type: ignore[no-untyped-call]
+        )
+        if model.research:
+            distance = (place.unsqueeze(1) - place).clamp(min=0, max=len(unit.of_position) - 1)
+            bucket = (apart_s.log() / 0.301).long().clamp(max=127)
+            scores = scores + (unit.of_position[distance] + unit.of_time[bucket]).unsqueeze(1)
+        else:
+            u, scores = silu(u), scores * (q.shape[2] // unit.heads) ** -0.5
+        weights = silu(scores + unit.bias.view(1, -1, 1, 1)) * share.unsqueeze(1)
+        values = v.unflatten(2, (unit.heads, -1))  # type: ignore[no-untyped-call]
+        read = torch.einsum("banm,bmav->bnav", weights, values).flatten(2)
+        gated = unit.inner_norm(read) * u
+        tokens = tokens + unit.out(gated if model.research else torch.cat([u, read, gated], dim=2))
+    return model.norm(tokens[:, length:])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("options", [{}, {"variant": "production"}, {"layers": 1, "all_rows": True}])
+def test_hstu_with_candidates_apart_equals_one_masked_sequence(options: dict[str, object]) -> None:
+    model = build_model(config("hstu", **options), seed=1)
+    assert isinstance(model, Hstu)
+    batch = random_batch([40, 7, 1])
+    fast, plain = model.attend(batch, model.category(batch.ad_category)), hstu_plain(model, batch)
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+    direction = torch.randn_like(plain)
+    leaves = [w for name, w in model.named_parameters() if name.startswith("layers.")]
+    both = [torch.autograd.grad(x, leaves, direction, allow_unused=True) for x in (fast, plain)]
+    for one, other in zip(*both, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 7, 20])

@@ -29,8 +29,8 @@ def paper(kind: str, history: int, **options: Any) -> int:
         (1.3e7, "base", {}),
         (3.3e7, "din", {"hidden": 40, "whole": True, "pairs": True, "short": 0}),
         (3.6e8, "transformer", {"layers": 1, "all_rows": True}),
-        (3.7e8, "hstu", {"layers": 1, "key_width": 64}),
-        (3.7e8, "hstu", {"layers": 1, "variant": "production"}),
+        (3.7e8, "hstu", {"layers": 1, "key_width": 64, "all_rows": True}),
+        (3.7e8, "hstu", {"layers": 1, "variant": "production", "all_rows": True}),
         (4.0e7, "laser", {**STA, "segment": 10}),
     ],
 )
