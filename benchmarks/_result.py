@@ -47,12 +47,13 @@ def main(name: str, description: str | None, seed: int, measure: Callable[[bool]
     show(name, seed, args, measure(args.quick))
 
 
-def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> None:
-    """Write and print a result, as the command line asks."""
-    rows, bars = measured
-    result = {
+def result_of(
+    name: str, seed: int, quick: bool, rows: list[dict[str, Any]], bars: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What a result's file holds."""
+    return {
         "benchmark": name,
-        "quick": args.quick,
+        "quick": quick,
         "commit": commit(),
         "machine": hardware("auto"),
         "versions": versions(),
@@ -60,6 +61,12 @@ def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> 
         "rows": rows,
         "bars": bars,
     }
+
+
+def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> None:
+    """Write and print a result, as the command line asks."""
+    rows, bars = measured
+    result = result_of(name, seed, args.quick, rows, bars)
     text = json.dumps(result, indent=1)
     if args.out:
         args.out.write_text(text + "\n")

@@ -193,8 +193,18 @@ class RankingBatch:
         """Keep the newest `length` behaviours of each request."""
         if length < 0:
             raise ValueError(f"length is {length}, expected 0 or more. Pass the behaviours to keep.")
+        if length >= self.longest:
+            return self
         ends = self.offsets[1:].repeat_interleave(self.lengths)
         return self._select(ends - torch.arange(len(ends), device=ends.device) <= length)
+
+    def older(self, age_s: Tensor) -> RankingBatch:
+        """Keep the behaviours of at least an age.
+
+        Args:
+            age_s: (B,) seconds, one bound for each request.
+        """
+        return self._select(self.age_s >= age_s.repeat_interleave(self.lengths))
 
     def only_scenes(self, scenes: tuple[int, ...]) -> RankingBatch:
         """Keep the behaviours of some scenes, each scene being one sequence type."""

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import struct
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from laser.models import ModelConfig, RankingModel, build_model
 _MAGIC = b"LASERCK1"
 _LENGTH = struct.Struct("<Q")
 _DIGEST_BYTES = 32
+# Raised when a file of before can no longer be read; files without a number are of schema 1.
+SCHEMA = 1
 
 
 class CheckpointError(ValueError):
@@ -38,14 +41,18 @@ def save(model: RankingModel, path: Path, meta: dict[str, Any]) -> None:
         model: any device; weights are stored as they are.
         path: replaced if it exists.
         meta: JSON-able notes, given back by `load`.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite.
     """
+    _check_finite(model, path, "Nothing was written; train it again at a lower learning rate.")
     index, blobs = [], []
     for name, tensor in model.state_dict().items():
         array = tensor.detach().cpu().contiguous().numpy()
         blob = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         index.append({"name": name, "dtype": array.dtype.str.replace(">", "<"), "shape": list(array.shape)})
         blobs.append(blob)
-    header = {"config": json.loads(model.config.to_json()), "meta": meta, "weights": index}
+    header = {"schema": SCHEMA, "config": json.loads(model.config.to_json()), "meta": meta, "weights": index}
     text = json.dumps(header, sort_keys=True).encode()
     body = b"".join([_MAGIC, _LENGTH.pack(len(text)), text, *blobs])
     path = Path(path)
@@ -59,11 +66,15 @@ def save(model: RankingModel, path: Path, meta: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def load(path: Path) -> tuple[RankingModel, dict[str, Any]]:
+def load(path: Path, expected: ModelConfig | None = None) -> tuple[RankingModel, dict[str, Any]]:
     """Read a checkpoint into a model in evaluation mode, with its meta.
 
+    Args:
+        expected: the model that must be in it; None takes any.
+
     Raises:
-        CheckpointError: the file is missing, damaged, or does not fit the model it names.
+        CheckpointError: the file is missing, damaged, of another schema or model, does not fit the model it
+            names, or holds NaN.
     """
     path = Path(path)
     try:
@@ -73,6 +84,10 @@ def load(path: Path) -> tuple[RankingModel, dict[str, Any]]:
             f"{path}: {error.strerror}, expected a model checkpoint. Train it or fix the path."
         ) from error
     header, weights = _open(path, content)
+    if (found := header.get("schema", 1)) != SCHEMA:
+        raise CheckpointError(
+            f"{path}: schema {found}, expected {SCHEMA}. Train the model again, or use the version it is of."
+        )
     try:
         model = build_model(ModelConfig(**header["config"]), seed=0)
         model.load_state_dict(_tensors(header["weights"], weights))
@@ -80,7 +95,26 @@ def load(path: Path) -> tuple[RankingModel, dict[str, Any]]:
         raise CheckpointError(
             f"{path}: whole, but does not fit this program's models ({error}). Train it again."
         ) from error
+    if expected is not None:
+        _check_same(path, model.config, expected)
+    _check_finite(model, path, "It cannot score; train the model again.")
     return model.eval(), header["meta"]
+
+
+def _check_same(path: Path, found: ModelConfig, expected: ModelConfig) -> None:
+    one, other = asdict(found), asdict(expected)
+    differing = ", ".join(f"{k} {one[k]!r} (expected {other[k]!r})" for k in one if one[k] != other[k])
+    if differing:
+        raise CheckpointError(
+            f"{path}: found a model with {differing}. Give the arm the checkpoint of its own model, "
+            "trained on a world of these sizes, or leave `checkpoint` out."
+        )
+
+
+def _check_finite(model: RankingModel, path: Path, repair: str) -> None:
+    for name, weights in model.state_dict().items():
+        if weights.is_floating_point() and not bool(torch.isfinite(weights).all()):
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity, expected numbers. {repair}")
 
 
 def _open(path: Path, content: bytes) -> tuple[dict[str, Any], memoryview]:

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 Gates = Literal["sigmoid", "softmax"]
 
 
@@ -55,7 +57,7 @@ def gated_segments(
         if real is not None:
             # A finite stand-in for -inf keeps wholly padded segments free of NaN; they sum zero vectors
             # anyway.
-            scores = scores.masked_fill(~real.unsqueeze(2), -1e30)
+            scores = hide(scores, ~real.unsqueeze(2))
         weights = scores.view(requests, -1, segment, candidates * heads).softmax(dim=2)
     segments = requests * (length // segment)
     sums = torch.bmm(
@@ -63,6 +65,46 @@ def gated_segments(
         history.reshape(segments, segment, width),
     )
     return sums.view(requests, -1, candidates, heads, width)
+
+
+def gate_weights(
+    query: Tensor,
+    keys: Tensor,
+    segment: int,
+    bias: Tensor,
+    gates: Gates = "sigmoid",
+    real: Tensor | None = None,
+) -> Tensor:
+    """Gates of low-dimensional queries and keys that exist: sigmoid(q . k + bias), or softmax in each
+    segment.
+
+    Args:
+        query: (B, C, A, K), scaled. keys: (B, A, L, K), built once a request.
+        segment, bias, gates, real: see `gated_segments`.
+
+    Returns:
+        (B, A, C, L).
+    """
+    scores = torch.matmul(query.transpose(1, 2), keys.transpose(2, 3))
+    if gates == "sigmoid":
+        weights = torch.sigmoid(scores + bias.view(1, -1, 1, 1))
+        # A padded behaviour may have a value that is not zero: values can carry a constant.
+        return weights if real is None else weights * real[:, None, None, :]
+    if real is not None:
+        scores = hide(scores, ~real[:, None, None, :])
+    return scores.view(*scores.shape[:3], -1, segment).softmax(dim=4).flatten(3)
+
+
+def segment_sums(weights: Tensor, values: Tensor, segment: int) -> Tensor:
+    """(B, S, C, A, V): values summed by gates in each segment.
+
+    Args:
+        weights: (B, A, C, L). values: (B, A, L, V), or (B, L, V) for all heads.
+    """
+    of_heads = values.unsqueeze(1) if values.dim() == 3 else values
+    apart = of_heads.reshape(*of_heads.shape[:2], -1, segment, of_heads.shape[3])  # (B, A, S, w, V)
+    gated = weights.view(*weights.shape[:3], -1, segment).transpose(2, 3)  # (B, A, S, C, w)
+    return torch.matmul(gated, apart).permute(0, 2, 3, 1, 4)
 
 
 def gated_segments_plain(
@@ -96,5 +138,5 @@ def gated_segments_plain(
     if gates == "sigmoid":
         weights = torch.sigmoid(scores + bias).view(shape) * mask
     else:
-        weights = scores.view(shape).masked_fill(~mask, -1e30).softmax(dim=2) * mask
+        weights = hide(scores.view(shape), ~mask).softmax(dim=2) * mask
     return torch.einsum("bswca,bswav->bscav", weights, v.view(v.shape[0], -1, segment, *v.shape[2:]))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.masking import hide
+
 
 def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: bool) -> Tensor:
     """Softmax attention of mapped queries over raw tokens: sum_s p_s h_s, p = softmax(query . h).
@@ -20,8 +22,7 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
         tokens: (B, C, S, D), every candidate's own tokens.
         real: (B, S) bool, False where a token is padding; None if all are real.
         sink: add one token with score 0 and value 0. A candidate then may read nothing, how much it reads
-        grows
-            with the number of tokens that match, and an empty history needs no special case.
+            grows with the number of tokens that match, and an empty history needs no special case.
 
     Returns:
         (B, C, A, D); zero for a history without tokens.
@@ -31,7 +32,7 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
     scores = torch.bmm(query.reshape(-1, heads, width), flat.transpose(1, 2))
     if real is not None:
         hidden = ~real.repeat_interleave(candidates, dim=0).unsqueeze(1)
-        scores = scores.masked_fill(hidden, -1e30)
+        scores = hide(scores, hidden)
     if sink:
         weights = torch.nn.functional.pad(scores, (1, 0)).softmax(dim=2)[..., 1:]
     else:
@@ -39,6 +40,30 @@ def target_attention(query: Tensor, tokens: Tensor, real: Tensor | None, sink: b
         if real is not None:
             weights = weights.masked_fill(hidden, 0.0)
     return torch.bmm(weights, flat).view(requests, candidates, heads, width)
+
+
+def target_attention_with_keys(
+    query: Tensor, keys: Tensor, values: Tensor, real: Tensor | None, sink: bool
+) -> Tensor:
+    """The same with keys and values of every candidate's tokens, as published.
+
+    Args:
+        query: (B, C, A, K), scaled. keys, values: (B, C, S, A, K).
+        real, sink: see `target_attention`.
+
+    Returns:
+        (B, C, A, K).
+    """
+    scores = torch.einsum("bcak,bcsak->bcas", query, keys)
+    if real is not None:
+        scores = hide(scores, ~real[:, None, None, :])
+    if sink:
+        weights = torch.nn.functional.pad(scores, (1, 0)).softmax(dim=3)[..., 1:]
+    else:
+        weights = scores.softmax(dim=3)
+        if real is not None:
+            weights = weights * real[:, None, None, :]
+    return torch.einsum("bcas,bcsak->bcak", weights, values)
 
 
 def target_attention_plain(

@@ -1,6 +1,7 @@
 """The head every model shares: attention outputs, the candidate and its context to one logit.
 
-Shared so that models differ in how they read the history and in nothing else.
+Shared so that models differ in how they read the history and in nothing else. This file has what all heads
+have and the small one; `tower.py` and `rankmixer.py` have larger ones.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from laser.batch import RankingBatch
 
 POSITIONS = 64  # Later positions share the last row.
+CATEGORY_WIDTH = 8
+CONTEXT = 3  # sine and cosine of the hour, propensity
 _AD_WIDTH = 4
-_CATEGORY_WIDTH = 8
 _HIDDEN = (64, 32)
 
 
@@ -22,21 +24,19 @@ class RankingHead(nn.Module):
     """logit = b + w propensity + b_ad + b_category + b_position + MLP([attended; candidate; context]).
 
     The propensity carries most of the variance between users, so it also enters the logit directly: the
-    network only has to learn what bends it.
+    network only has to learn what bends it. Larger heads replace the MLP (`_build` and `_scores`).
     """
 
-    def __init__(self, ads: int, categories: int, attended: int) -> None:
+    out: nn.Linear
+
+    def __init__(self, ads: int, categories: int, attended: int, ad_width: int = _AD_WIDTH) -> None:
         super().__init__()
-        self.ad = nn.Embedding(ads, _AD_WIDTH)
-        self.category = nn.Embedding(categories, _CATEGORY_WIDTH)
+        self.ad = nn.Embedding(ads, ad_width)
+        self.category = nn.Embedding(categories, CATEGORY_WIDTH)
         self.ad_bias = nn.Embedding(ads, 1)
         self.category_bias = nn.Embedding(categories, 1)
         self.position_bias = nn.Embedding(POSITIONS, 1)
-        first, second = _HIDDEN
-        self.of_candidate = nn.Linear(_CATEGORY_WIDTH + _AD_WIDTH + attended, first)
-        self.of_request = nn.Linear(3, first, bias=False)
-        self.hidden = nn.Linear(first, second)
-        self.out = nn.Linear(second, 1)
+        self._build(CATEGORY_WIDTH + ad_width + attended)
         self.propensity = nn.Parameter(torch.ones(()))
         nn.init.normal_(self.ad.weight, std=0.05)
         nn.init.normal_(self.category.weight, std=0.05)
@@ -44,6 +44,21 @@ class RankingHead(nn.Module):
             nn.init.zeros_(table.weight)
         with torch.no_grad():
             self.out.weight.mul_(0.5)
+
+    def _build(self, inputs: int) -> None:
+        """Make the network over `inputs` numbers of a candidate and CONTEXT of its request, `out` its last
+        map."""
+        first, second = _HIDDEN
+        self.of_candidate = nn.Linear(inputs, first)
+        self.of_request = nn.Linear(CONTEXT, first, bias=False)
+        self.hidden = nn.Linear(first, second)
+        self.out = nn.Linear(second, 1)
+
+    def _scores(self, candidate: Tensor, context: Tensor) -> Tensor:
+        """(B, C, 1) of (B, C, inputs) and (B, CONTEXT)."""
+        hidden = self.of_candidate(candidate) + self.of_request(context).unsqueeze(1)
+        scores: Tensor = self.out(torch.relu_(self.hidden(torch.relu_(hidden))))
+        return scores
 
     def start_at(self, rate: float) -> None:
         """Begin at a known click rate, so that the first steps need not learn it."""
@@ -62,9 +77,13 @@ class RankingHead(nn.Module):
         parts = [self.category(batch.ad_category), self.ad(batch.ad)]
         if attended is not None:
             parts.append(attended)
-        hidden = self.of_candidate(torch.cat(parts, dim=2)) + self.of_request(context).unsqueeze(1)
-        scores: Tensor = self.out(torch.relu_(self.hidden(torch.relu_(hidden))))
+        scores = self._scores(torch.cat(parts, dim=2), context)
         bias: Tensor = self.ad_bias(batch.ad) + self.category_bias(batch.ad_category)
         bias = bias + self.position_bias(batch.position.clamp(max=POSITIONS - 1))
         prior = (self.propensity * batch.propensity).unsqueeze(1)
         return (scores + bias).squeeze(2) + prior
+
+
+def with_context(candidate: Tensor, context: Tensor) -> Tensor:
+    """(B, C, inputs) and (B, CONTEXT) side by side: (B, C, inputs + CONTEXT)."""
+    return torch.cat([candidate, context.unsqueeze(1).expand(-1, candidate.shape[1], -1)], dim=2)

@@ -1,6 +1,7 @@
 """LASER: segments of the whole history become tokens of the candidate, which then reads them.
 
 history -> STA (a token for each segment) -> GSTA (the candidate, refined M times) -> fusion -> head.
+One sequence is read by `laser_branch.Branch`; this file has the options and the scenes' branches.
 
 Source: LASER, arXiv:2602.11562. Its equations were not available; docs/models.md marks what is our reading.
 """
@@ -12,11 +13,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from laser.attention.segmented import gated_segments
-from laser.attention.stacked import target_attention
 from laser.batch import RankingBatch
-from laser.models.history import KIND_WIDTH, BehaviourEmbedding
+from laser.models.history import BehaviourEmbedding
+from laser.models.laser_branch import Branch, fused_parts
 from laser.models.model import ModelConfig, RankingModel, choose
+
+_MERGES = ("concat", "mean", "gated")
 
 
 class Laser(RankingModel):
@@ -25,24 +27,35 @@ class Laser(RankingModel):
     Segments are counted from the newest behaviour: the newest `segment` behaviours are one segment whatever
     the history's length, and only the oldest segment may be partly filled. Options:
 
-        segment: behaviours in a segment.
+        segment: behaviours in a segment; a list has one for each branch.
         heads: gates of a behaviour.
-        layers: M, readings of GSTA; global_heads: its heads.
+        query_width, value_width: dimensions of a head's queries and keys, and of its values, built once a
+            request (the paper's low-dimensional form); null: full rank, absorbed, neither is ever built.
+        layers: M, readings of GSTA; global_heads: its heads; global_width: of its keys and values a head,
+            built for every token; null: full rank, absorbed.
         ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
         norm: LayerNorm behind the segments' feed-forward net.
         gates: "sigmoid", or "softmax" over the segment.
-        fusion: add the strongest and the `recent` newest segments to the refined candidate.
+        fusion: which of "global" (the refined candidate), "strongest" (elementwise maximum of the segments)
+            and "newest" (the `recent` newest segments) go to the head; true: all; false: "global".
+        recent: r, newest segments; a list has one for each branch.
         time_gap: embed the behaviours' ages.
         gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias.
+            0 and a noise of D^-0.5 is a usual random start.
+        global_init: GSTA's query maps start at it times I; 0 is a usual random start.
         sink: GSTA may read nothing (see `target_attention`).
         branches: groups of scenes, each read on its own, such as [[0], [1, 2]]; null reads all as one.
+        merge: branches side by side ("concat"), their "mean", or "gated": a share for each by the candidate.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
         "segment": 10,
         "heads": 2,
+        "query_width": None,
+        "value_width": None,
         "layers": 2,
         "global_heads": 2,
+        "global_width": None,
         "ffn": 2,
         "norm": True,
         "gates": "sigmoid",
@@ -52,8 +65,10 @@ class Laser(RankingModel):
         "gate_init": 10.0,
         "gate_bias": -6.0,
         "gate_noise": 0.05,
+        "global_init": 1.0,
         "sink": True,
         "branches": None,
+        "merge": "concat",
     }
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,118 +76,52 @@ class Laser(RankingModel):
         scenes: list[tuple[int, ...] | None] = [None]
         if chosen["branches"] is not None:
             scenes = [tuple(group) for group in chosen["branches"]]
-        parts = (2 + chosen["recent"]) if chosen["fusion"] else 1
-        super().__init__(config, attended=parts * config.width * len(scenes))
+        each = [_of_branch(chosen, i, len(scenes)) for i in range(len(scenes))]
+        widths = [fused_parts(own) * config.width for own in each]
+        if chosen["merge"] not in _MERGES:
+            raise ValueError(f"merge is {chosen['merge']!r}, expected one of {list(_MERGES)}.")
+        if chosen["merge"] != "concat" and len(set(widths)) > 1:
+            raise ValueError(f"branches are {widths} wide, expected one width for merge {chosen['merge']!r}.")
+        super().__init__(config, attended=sum(widths) if chosen["merge"] == "concat" else widths[0])
         self.scenes = scenes
-        self.segment: int = chosen["segment"]
+        self.segments: list[int] = [own["segment"] for own in each]
+        self.merge: str = chosen["merge"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.branches = nn.ModuleList(Branch(config.width, chosen) for _ in scenes)
+        self.branches = nn.ModuleList(Branch(config.width, own) for own in each)
+        self.share = nn.Linear(config.width, len(scenes)) if self.merge == "gated" else None
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
-        """(B, C, branches x parts x D): refined candidate, strongest and newest segments of each branch."""
-        outputs = []
-        for scenes, branch in zip(self.scenes, self.branches, strict=True):
-            segment = self.segment
+        """(B, C, parts x D), times the branches where they are side by side."""
+        outputs: list[Tensor] = []
+        for scenes, segment, branch in zip(self.scenes, self.segments, self.branches, strict=True):
             seen = batch if scenes is None else batch.only_scenes(scenes)
             history, rows = self.history(seen, self.category.weight, segment)
             outputs.append(branch(target, history, None if seen.even_segments(segment) else rows > 0))
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+        return outputs[0] if len(outputs) == 1 else self._merged(outputs, target)
+
+    def _merged(self, outputs: list[Tensor], target: Tensor) -> Tensor:
+        if self.merge == "concat":
+            return torch.cat(outputs, dim=2)
+        stacked = torch.stack(outputs, dim=3)
+        if self.share is None:
+            return stacked.mean(dim=3)
+        shares: Tensor = self.share(target).softmax(dim=2).unsqueeze(2)
+        return (stacked * shares).sum(dim=3)
 
 
-class Branch(nn.Module):
-    """STA, GSTA and fusion over one sequence."""
+def _of_branch(chosen: dict[str, Any], branch: int, branches: int) -> dict[str, Any]:
+    """The options of one branch: its own entry of those that are lists.
 
-    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
-        super().__init__()
-        self.segment: int = chosen["segment"]
-        self.gates = chosen["gates"]
-        self.fusion: bool = chosen["fusion"]
-        self.recent: int = chosen["recent"]
-        heads = chosen["heads"]
-        seen = width + KIND_WIDTH
-        # A candidate recognises its own category from the start; what kinds of behaviour it heeds is learned.
-        noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
-        self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width, seen) + noise)
-        self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
-        self.value = nn.Linear(heads * seen, width)
-        inner = chosen["ffn"] * width
-        self.feed = FeedForward(width, inner, chosen["norm"]) if inner else None
-        self.layers = nn.ModuleList(
-            GlobalLayer(width, chosen["global_heads"], inner, chosen["sink"]) for _ in range(chosen["layers"])
-        )
-
-    def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
-        """Read a history for each candidate.
-
-        Args:
-            target: (B, C, D).
-            history: (B, L, D + KIND_WIDTH), newest last, L a multiple of the segment.
-            real: (B, L) bool, False where padded; None if nothing is.
-
-        Returns:
-            (B, C, parts x D).
-        """
-        requests = target.shape[0]
-        query = torch.einsum("bcd,ade->bcae", target, self.query)
-        sums = gated_segments(query, history, self.segment, self.bias, self.gates, real)
-        tokens = self.value(sums.flatten(3))
-        if self.feed is not None:
-            tokens = self.feed(tokens)
-        tokens = tokens.transpose(1, 2).contiguous()  # (B, C, S, D): once, for all layers.
-        filled = None if real is None else real.view(requests, -1, self.segment).any(dim=2)
-        refined = target
-        for layer in self.layers:
-            refined = layer(refined, tokens, filled)
-        if not self.fusion:
-            return refined
-        return torch.cat([refined, *_strongest_and_newest(tokens, filled, self.recent)], dim=2)
-
-
-class GlobalLayer(nn.Module):
-    """u' = LN(u + attention(u, tokens)), then u'' = LN(u' + FFN(u'))."""
-
-    def __init__(self, width: int, heads: int, inner: int, sink: bool) -> None:
-        super().__init__()
-        self.sink = sink
-        self.query = nn.Parameter(torch.eye(width) + 0.05 * torch.randn(heads, width, width))
-        self.value = nn.Linear(heads * width, width)
-        self.norm = nn.LayerNorm(width)
-        self.feed = FeedForward(width, inner, norm=True) if inner else None
-
-    def forward(self, refined: Tensor, tokens: Tensor, filled: Tensor | None) -> Tensor:
-        """(B, C, D) the candidate after one more reading of its (B, C, S, D) tokens."""
-        query = torch.einsum("bcd,ade->bcae", refined, self.query)
-        read = target_attention(query, tokens, filled, self.sink)
-        refined = self.norm(refined + self.value(read.flatten(2)))
-        return refined if self.feed is None else self.feed(refined)
-
-
-class FeedForward(nn.Module):
-    """LN(x + W_2 relu(W_1 x)), the LayerNorm being optional."""
-
-    def __init__(self, width: int, inner: int, norm: bool) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
-        self.norm = nn.LayerNorm(width) if norm else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
-        x = x + self.down(torch.relu_(self.up(x)))
-        return x if self.norm is None else self.norm(x)
-
-
-def _strongest_and_newest(tokens: Tensor, filled: Tensor | None, recent: int) -> tuple[Tensor, Tensor]:
-    """The elementwise maximum over real segments, and the newest side by side; zeros where there are none."""
-    strongest_of = tokens
-    if filled is not None:
-        mask = filled[:, None, :, None]
-        strongest_of = tokens.masked_fill(~mask, -1e30)
-        tokens = tokens * mask
-    strongest = strongest_of.max(dim=2).values
-    if filled is not None:
-        strongest = strongest * filled.any(dim=1)[:, None, None]
-    missing = recent - tokens.shape[2]
-    if missing > 0:
-        tokens = nn.functional.pad(tokens, (0, 0, missing, 0))
-    return strongest, tokens[:, :, tokens.shape[2] - recent :].flatten(2)
+    Raises:
+        ValueError: a list has another number of entries.
+    """
+    own = dict(chosen)
+    for name in ("segment", "recent"):
+        value = chosen[name]
+        if isinstance(value, list):
+            if len(value) != branches:
+                raise ValueError(
+                    f"{name} has {len(value)} entries, expected one for each of {branches} branches."
+                )
+            own[name] = value[branch]
+    return own

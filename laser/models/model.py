@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from laser.batch import RankingBatch
-from laser.models.head import RankingHead
+from laser.models.heads import HEAD_OPTIONS, build_head
+from laser.models.history import KIND_WIDTH
+from laser.models.reading import ActivationReading
+
+#: Options that every model has. short: newest behaviours that a DIN reads beside the model, as the production
+#: ranker of LASER, arXiv:2602.11562, does; 0 leaves it out. short_hidden: units of that DIN's activation
+#: unit.
+SHARED_OPTIONS: dict[str, Any] = {**HEAD_OPTIONS, "short": 0, "short_hidden": 32}
 
 _SIZES = ("categories", "ads", "scenes", "actions", "width")
 
@@ -63,15 +70,17 @@ class ModelConfig:
 
 
 def choose(kind: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's options over its defaults.
+    """The model's options over its defaults; those that every model has (SHARED_OPTIONS) are left to the
+    base class.
 
     Raises:
         ValueError: an option the model does not have.
     """
-    unknown = sorted(set(options) - set(defaults))
+    unknown = sorted(set(options) - set(defaults) - set(SHARED_OPTIONS))
     if unknown:
-        raise ValueError(f"model {kind!r} has no option {unknown}, expected some of {sorted(defaults)}.")
-    return {**defaults, **options}
+        known = sorted({*defaults, *SHARED_OPTIONS})
+        raise ValueError(f"model {kind!r} has no option {unknown}, expected some of {known}.")
+    return {**defaults, **{name: value for name, value in options.items() if name in defaults}}
 
 
 class RankingModel(nn.Module):
@@ -82,6 +91,11 @@ class RankingModel(nn.Module):
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {}
+    #: Parameters, by prefix of their names, by which a candidate recognises behaviours: at the full learning
+    #: rate they drift and every match blurs, so training gives them a share of it (`TrainConfig.table_rate`).
+    RECOGNISES: ClassVar[tuple[str, ...]] = ("category.",)
+    #: Memory grows with the square of the history, so training takes it in smaller chunks.
+    SELF_ATTENTION: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, attended: int) -> None:
         """Build the shared parts.
@@ -96,7 +110,22 @@ class RankingModel(nn.Module):
         nn.init.normal_(self.category.weight)
         with torch.no_grad():  # All of length 1: how open a gate starts must not depend on the category.
             self.category.weight /= self.category.weight.norm(dim=1, keepdim=True)
-        self.head = RankingHead(config.ads, config.categories, attended)
+        shared = {**SHARED_OPTIONS, **{k: v for k, v in config.options.items() if k in SHARED_OPTIONS}}
+        self.short_length = _whole("short", shared["short"])
+        short_width = config.width + KIND_WIDTH if self.short_length else 0
+        self.head = build_head(config.ads, config.categories, attended + short_width, shared)
+        self.beside = (
+            ActivationReading(
+                config.width,
+                config.actions,
+                config.scenes,
+                hidden=shared["short_hidden"],
+                whole=True,
+                pairs=True,
+            )
+            if self.short_length
+            else None
+        )
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor | None:
         """What the histories say about the candidates.
@@ -110,11 +139,38 @@ class RankingModel(nn.Module):
         """
         return None
 
+    def look_at(self, batch: RankingBatch) -> None:
+        """See a first batch before training, for a model whose beginning follows from data."""
+
+    def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
+        """What training minimises beside the click loss of the last batch, summed over its candidates.
+
+        Called once after each `forward` in training mode; the sum and not the mean, so that chunks add up.
+
+        Args:
+            clicks: (B, C) float32, the labels.
+            weights: (B, C) float32, what each candidate's loss counts, 0 where there is no candidate.
+
+        Returns:
+            A scalar, or None for a model that has no other loss.
+        """
+        return None
+
     def forward(self, batch: RankingBatch) -> Tensor:
         """Logits of a click, (B, C) float32; -inf for candidates beyond candidate_count."""
         target = self.category(batch.ad_category)
-        logits: Tensor = self.head(batch, self.attend(batch, target))
+        attended = self.attend(batch, target)
+        if self.beside is not None:
+            read = self.beside(batch.newest(self.short_length), self.category.weight, target)
+            attended = read if attended is None else torch.cat([attended, read], dim=2)
+        logits: Tensor = self.head(batch, attended)
         if batch.full:
             return logits
         index = torch.arange(batch.candidates, device=logits.device)
         return logits.masked_fill(index >= batch.candidate_count.unsqueeze(1), -torch.inf)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} is {value!r}, expected a whole number of 0 or more.")
+    return value

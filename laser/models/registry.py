@@ -14,7 +14,14 @@ ENTRY_POINTS = "laser_ab.models"
 BUILT_IN = {
     "base": "laser.models.base:Base",
     "din": "laser.models.din:Din",
+    "sim": "laser.models.sim:Sim",
+    "twin": "laser.models.twin:Twin",
+    "transformer": "laser.models.transformer:Transformer",
+    "hstu": "laser.models.hstu:Hstu",
     "laser": "laser.models.laser:Laser",
+    "stca": "laser.models.stca:Stca",
+    "vista": "laser.models.vista:Vista",
+    "vql": "laser.models.vql:Vql",
     "counts": "laser.training.counts:Counts",
 }
 

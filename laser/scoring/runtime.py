@@ -42,6 +42,10 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", needed - 1)
 
 
+class ScoreError(ValueError):
+    """A model that does not score."""
+
+
 class Scorer:
     """Scores batches with one model on one device. Threads are process-wide in torch: the newest Scorer
     rules.
@@ -62,9 +66,13 @@ class Scorer:
     def score(self, batch: RankingBatch) -> NDArray[np.float32]:
         """Logits (B, C); -inf for candidates beyond candidate_count.
 
+        Histories may be empty, or longer than those of the training: positions beyond the known ones share
+        the last. Ids must be known.
+
         Raises:
             ValueError: an id is beyond what the model was built for.
             DeviceMemoryError: the device is out of memory.
+            ScoreError: a score is NaN.
         """
         check_ids(batch, self.model.config)
         if batch.requests == 0:
@@ -73,6 +81,12 @@ class Scorer:
             moved = batch if self.device.type == "cpu" else batch.to(self.device)
             logits: Tensor = self.model(moved)
             scores: NDArray[np.float32] = logits.cpu().numpy()
+        if np.isnan(scores).any():
+            raise ScoreError(
+                f"{int(np.isnan(scores).sum())} of {scores.size} scores of model {self.model.config.kind!r} "
+                f"are "
+                "NaN, expected numbers. Its weights are broken: train it again."
+            )
         return scores
 
 

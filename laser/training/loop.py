@@ -7,70 +7,40 @@ bit for bit on the same machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from laser.batch import RankingBatch
 from laser.examples import ExampleSet
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.out_of_memory import memory_told
-from laser.scoring.runtime import resolve_device
+from laser.sources import DeviceSource, HostSource, Source
+from laser.training.config import TrainConfig
+from laser.training.loss import summed_loss
+from laser.training.optimisers import Optimisers
+from laser.training.order import batches, held_out_rows, steps_of
+from laser.training.parallel import Group, join
 from laser.training.state import Keeper, pack, restore
+from laser.training.stopping import Watch
+
+__all__ = ["TrainConfig", "TrainingError", "train"]
 
 Progress = Callable[[int, int, float], None]
 
 # On a CPU a batch goes through in chunks of at most this many behaviours, gradients added up, so that memory
 # does not grow with history x batch. Smaller chunks only cost time: 16,384 took LASER a third longer.
 CHUNK_BEHAVIOURS = 131_072
+# From this history length on, the scores of a self-attention outweigh its tokens.
+SQUARE_AT = 64
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Attributes:
-        history: behaviours of a full history; 0 for a model that reads none.
-        lengths: shares of `history`, one drawn for each batch, so that one model serves several lengths.
-        batch: requests in a batch.
-        learning_rate: peak of the one-cycle schedule.
-        table_rate: learning rate of the shared category table, as a share of learning_rate. Candidates
-        recognise
-            behaviours by it; at the full rate it drifts and every match blurs (docs/models.md has the
-            figures).
-        epochs: passes over the examples.
-        threads: CPU threads, fixed for the whole process.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-    """
-
-    history: int
-    lengths: tuple[float, ...] = (1.0,)
-    batch: int = 128
-    learning_rate: float = 4e-3
-    table_rate: float = 0.1
-    epochs: int = 1
-    threads: int = 1
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for name, least in (("history", 0), ("batch", 1), ("epochs", 1), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more.")
-        if not self.lengths or not all(0.0 < share <= 1.0 for share in self.lengths):
-            raise ValueError(
-                f"lengths is {self.lengths}, expected shares of the history in (0, 1], such as (1.0, 0.5)."
-            )
-        if not 0.0 <= self.table_rate <= 1.0:
-            raise ValueError(f"table_rate is {self.table_rate}, expected a share of learning_rate in [0, 1].")
-        if not self.learning_rate > 0.0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected more than 0.")
+class TrainingError(ValueError):
+    """A training that came to nothing."""
 
 
 def train(
@@ -82,6 +52,9 @@ def train(
     keeper: Keeper | None = None,
 ) -> RankingModel:
     """Train a model from scratch and return it in evaluation mode, on the CPU.
+
+    Under torchrun every process calls this with the same arguments and gets the same model; the first keeps
+    the state and reports progress.
 
     Args:
         config: the model. train: how to train it.
@@ -95,14 +68,15 @@ def train(
         ValueError: no examples, or an id beyond what the model is built for.
         DeviceError: the device is absent.
         DeviceMemoryError: the device is out of memory.
+        TrainingError: the weights are no longer finite.
     """
     check_examples(examples, config)
-    device = resolve_device(train.device)
+    group, device = join(train.device)
     torch.set_num_threads(train.threads)
     keep_freed_memory()
     work = f"training on {train.batch} requests at a time, histories of up to {train.history}"
     with memory_told(device, work, "Train on smaller batches or shorter histories, or use another device."):
-        return _fit(config, train, examples, seed, device, progress, keeper)
+        return _fit(config, train, examples, seed, group, device, progress, keeper)
 
 
 def _fit(
@@ -110,28 +84,114 @@ def _fit(
     train: TrainConfig,
     examples: ExampleSet,
     seed: int,
+    group: Group,
     device: torch.device,
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> RankingModel:
-    steps = -(-len(examples) // train.batch) * train.epochs
+    learned, watched = held_out_rows(train, len(examples), seed)
+    resident = device.type == "cuda" if train.resident is None else train.resident
+    source: Source = DeviceSource(examples, device) if resident else HostSource(examples, device)
     model = _start(config, examples, seed).to(device).train()
-    optimiser, schedule = _optimiser(model, train, steps)
-    kept = None if keeper is None else keeper.load()
-    begun = 0 if kept is None else restore(kept, model, optimiser, schedule, device)
-    for done, (rows, length) in enumerate(_batches(train, len(examples), seed), start=1):
-        if done <= begun:  # drawn again only to reach the generator's position
-            continue
-        optimiser.zero_grad(set_to_none=True)
-        loss = _accumulate(model, examples, rows, length, device)
-        optimiser.step()
-        schedule.step()
-        if progress is not None and (done % max(steps // 100, 1) == 0 or done == steps):
-            progress(done, steps, loss)
-        # Also after the last step: what follows a training may take long, and be interrupted too.
-        if keeper is not None and (done == steps or keeper.due()):
-            keeper.save(pack(done, model, optimiser, schedule, device))
+    run = _Run(model, source, train, group, device, Watch(train.patience), steps_of(train, len(learned)))
+    run.through(learned, watched, seed, progress if group.rank == 0 else None, keeper)
+    run.watch.restore(model)
+    _check_weights(model)
     return model.to("cpu").eval()
+
+
+@dataclass
+class _Run:
+    """A training under way."""
+
+    model: RankingModel
+    source: Source
+    train: TrainConfig
+    group: Group
+    device: torch.device
+    watch: Watch
+    steps: int
+
+    def through(
+        self,
+        learned: NDArray[np.int64],
+        watched: NDArray[np.int64],
+        seed: int,
+        progress: Progress | None,
+        keeper: Keeper | None,
+    ) -> None:
+        """All steps, from where the keeper left off."""
+        optimisers = Optimisers(self.model, self.train, self.steps)
+        kept = None if keeper is None else keeper.load()
+        begun = 0
+        if kept is not None:
+            begun = restore(kept, self.model, optimisers, self.watch, self.device)
+        check_every = max(self.steps // self.train.checks, 1)
+        for done, (places, length) in enumerate(batches(self.train, len(learned), seed), start=1):
+            if self.watch.over:
+                break
+            if done <= begun:  # drawn again only to reach the generator's position
+                continue
+            rows = learned[places]
+            if done == 1:
+                self.model.look_at(self.source.batch(rows, length))
+            loss = self._step(rows, length, optimisers)
+            if len(watched) and (done % check_every == 0 or done == self.steps):
+                self.watch.saw(self._loss_of(watched), self.model)
+            if progress is not None and (done % max(self.steps // 100, 1) == 0 or done == self.steps):
+                progress(done, self.steps, float(loss))
+            # Also after the last step: what follows a training may take long, and be interrupted too.
+            last = done == self.steps or self.watch.over
+            if keeper is not None and self.group.rank == 0 and (last or keeper.due()):
+                keeper.save(pack(done, self.model, optimisers, self.watch, self.device))
+
+    def _step(self, rows: NDArray[np.int64], length: int, optimisers: Optimisers) -> Tensor:
+        """One step; returns the batch's mean loss."""
+        optimisers.zero_grad()
+        total = self._weight(rows)
+        loss = torch.zeros((), device=self.device)
+        for part in self._chunks(self.group.part(rows), length):
+            with self._precision():
+                mean = self._summed(part, length) / total
+            optimisers.scaler.scale(mean).backward()  # type: ignore[no-untyped-call]
+            loss += mean.detach()
+        self.group.add_gradients(optimisers.weights)
+        optimisers.step()
+        return self.group.sum(loss)
+
+    def _loss_of(self, rows: NDArray[np.int64]) -> float:
+        """The mean click loss of requests that are not learned from, at the full history."""
+        self.model.eval()
+        loss = torch.zeros((), device=self.device)
+        with torch.no_grad():
+            mine = self.group.part(rows)
+            for start in range(0, len(mine), self.train.batch):
+                for part in self._chunks(mine[start : start + self.train.batch], self.train.history):
+                    with self._precision():
+                        loss += self._summed(part, self.train.history)
+        self.model.train()
+        return float(self.group.sum(loss)) / self._weight(rows)
+
+    def _summed(self, rows: NDArray[np.int64], length: int) -> Tensor:
+        batch, clicks = self.source.batch(rows, length), self.source.clicks(rows)
+        return summed_loss(self.model, batch, clicks, self.train.loss == "requests")
+
+    def _weight(self, rows: NDArray[np.int64]) -> float:
+        """What the whole batch weighs, of all processes."""
+        shown = self.source.examples.ad[rows] >= 0
+        return max(int(shown.any(1).sum() if self.train.loss == "requests" else shown.sum()), 1)
+
+    def _chunks(self, rows: NDArray[np.int64], length: int) -> list[NDArray[np.int64]]:
+        """Requests that go through together: as many as fit the memory that CHUNK_BEHAVIOURS stands for."""
+        if not len(rows) or self.device.type == "cuda":
+            return [rows] if len(rows) else []
+        weight = length * max(length // SQUARE_AT, 1) if self.model.SELF_ATTENTION else length
+        chunk = max(CHUNK_BEHAVIOURS // max(weight, 1), 1)
+        return [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
+
+    def _precision(self) -> torch.autocast:
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.train.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
 def _start(config: ModelConfig, examples: ExampleSet, seed: int) -> RankingModel:
@@ -143,26 +203,13 @@ def _start(config: ModelConfig, examples: ExampleSet, seed: int) -> RankingModel
     return model
 
 
-def _optimiser(
-    model: RankingModel, train: TrainConfig, steps: int
-) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
-    table = [model.category.weight]
-    others = [weights for weights in model.parameters() if weights is not model.category.weight]
-    rates = [train.learning_rate, train.learning_rate * train.table_rate]
-    groups: list[dict[str, Any]] = [{"params": others}, {"params": table}]
-    optimiser = torch.optim.Adam(groups)
-    # The schedule wants at least one step on either side of its peak.
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
-
-
-def _batches(train: TrainConfig, examples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """The rows and the history length of every step, the same for the same seed."""
-    draws = np.random.Generator(np.random.Philox(key=seed))
-    for _ in range(train.epochs):
-        order = draws.permutation(examples)
-        for start in range(0, examples, train.batch):
-            share = train.lengths[int(draws.integers(len(train.lengths)))]
-            yield order[start : start + train.batch], round(train.history * share)
+def _check_weights(model: RankingModel) -> None:
+    for name, weights in model.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise TrainingError(
+                f"{name} holds NaN or infinity after training, expected numbers. Lower learning_rate, set "
+                "clip, or train in float32."
+            )
 
 
 def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
@@ -186,28 +233,3 @@ def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
             raise ValueError(
                 f"{name} holds {found}, expected ids below {limit}. Build the model for the log's ids."
             )
-
-
-def _accumulate(
-    model: RankingModel, examples: ExampleSet, rows: NDArray[np.int64], length: int, device: torch.device
-) -> float:
-    """Add the gradients of one batch's mean loss, chunk by chunk, and return that loss."""
-    chunk = len(rows) if device.type == "cuda" else max(CHUNK_BEHAVIOURS // max(length, 1), 1)
-    shown = max(int(examples.shown[rows].sum()), 1)
-    total = 0.0
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        loss = _summed_loss(model, examples.batch(part, length).to(device), examples.label[part]) / shown
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    return total
-
-
-def _summed_loss(model: RankingModel, batch: RankingBatch, label: NDArray[np.uint8]) -> Tensor:
-    """Binary cross-entropy summed over the candidates that exist."""
-    logits: Tensor = model(batch)
-    clicks = torch.from_numpy(label.astype(np.float32)).to(logits.device)
-    if not batch.full:
-        shown = torch.isfinite(logits)
-        logits, clicks = logits[shown], clicks[shown]
-    return functional.binary_cross_entropy_with_logits(logits, clicks, reduction="sum")

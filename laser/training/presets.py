@@ -7,12 +7,41 @@ shared setting would compare how well the setting suits them. docs/models.md has
 
 from __future__ import annotations
 
-from laser.training.loop import TrainConfig
+from typing import Any
+
+from laser.training.config import TrainConfig
+
+# Options with which a model begins as the papers' text alone would have it: maps at random, no entry that
+# reads nothing. benchmarks/model_table.py shows what the tuned starts add.
+GENERIC_START: dict[str, dict[str, Any]] = {
+    "base": {},
+    "din": {"sharpness": 0.0},
+    "sim": {"query_init": 0.0, "sink": None},
+    "twin": {"query_init": 0.0, "sink": None},
+    "transformer": {"query_init": 0.0, "own_bias": 0.0},
+    "hstu": {"query_init": 0.0, "score_bias": 0.0},
+    "laser": {"gate_init": 0.0, "gate_noise": 0.25, "gate_bias": 0.0, "global_init": 0.0, "sink": False},
+    "stca": {"query_init": 0.0, "identity": False, "sink": None},
+    "vista": {"query_init": 0.0, "own_bias": 0.0, "summary_init": 0.0},
+    "vql": {"query_init": 0.0, "sink": None},
+}
 
 # Shares of the full history, so that one model serves every step of a latency ladder.
 LADDER_LENGTHS = (1.0, 0.5, 0.25, 0.05)
 
-_BATCH_AND_RATE = {"base": (32, 8e-3), "din": (32, 6e-3), "laser": (64, 1e-2), "counts": (64, 8e-3)}
+_BATCH_AND_RATE = {
+    "base": (32, 8e-3),
+    "din": (32, 6e-3),
+    "laser": (64, 1e-2),
+    "counts": (64, 8e-3),
+    "sim": (64, 1e-2),
+    "twin": (32, 6e-3),
+    "transformer": (32, 6e-3),
+    "hstu": (32, 6e-3),
+    "stca": (64, 1e-2),
+    "vista": (32, 6e-3),
+    "vql": (64, 1e-2),
+}
 _OTHERS = (64, 6e-3)
 
 
@@ -26,3 +55,8 @@ def recommended(kind: str, history: int, lengths: tuple[float, ...] = (1.0,)) ->
     """
     batch, rate = _BATCH_AND_RATE.get(kind, _OTHERS)
     return TrainConfig(history=history, lengths=lengths, batch=batch, learning_rate=rate)
+
+
+def generic(history: int) -> TrainConfig:
+    """One setting for every model: no rate of its own, and none for what recognises."""
+    return TrainConfig(history=history, batch=64, learning_rate=4e-3, table_rate=1.0)

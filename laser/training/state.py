@@ -1,6 +1,6 @@
 """A training's state as bytes, so that it can go on after an interruption with the same bits.
 
-Weights, Adam's moments, the schedule's position and torch's generators are saved. The order of the
+Weights, the optimisers' moments, the schedule's position and torch's generators are saved. The order of the
 requests and the history lengths are not: they follow from the seed, and are drawn again up to the step.
 """
 
@@ -10,10 +10,10 @@ import io
 from typing import Protocol
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from laser.models import RankingModel
+from laser.training.optimisers import Optimisers
+from laser.training.stopping import Watch
 
 
 class Keeper(Protocol):
@@ -29,16 +29,14 @@ class Keeper(Protocol):
         """Keep it; may raise, to end the training here."""
 
 
-def pack(
-    done: int, model: RankingModel, optimiser: Optimizer, schedule: LRScheduler, device: torch.device
-) -> bytes:
+def pack(done: int, model: RankingModel, optimisers: Optimisers, watch: Watch, device: torch.device) -> bytes:
     """The state after `done` steps."""
     file = io.BytesIO()
     state = {
         "done": done,
         "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule.state_dict(),
+        "optimisers": optimisers.state_dict(),
+        "watch": watch.state_dict(),
         "generator": torch.get_rng_state(),
         "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
@@ -47,18 +45,18 @@ def pack(
 
 
 def restore(
-    state: bytes, model: RankingModel, optimiser: Optimizer, schedule: LRScheduler, device: torch.device
+    state: bytes, model: RankingModel, optimisers: Optimisers, watch: Watch, device: torch.device
 ) -> int:
     """Put a state of `pack` back and return the steps done.
 
     Args:
-        model, optimiser, schedule: as at the training's beginning, on `device`.
+        model, optimisers, watch: as at the training's beginning, on `device`.
     """
     # weights_only: the bytes come from a file, and must not run code.
     found = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
     model.load_state_dict(found["model"])
-    optimiser.load_state_dict(found["optimiser"])
-    schedule.load_state_dict(found["schedule"])
+    optimisers.load_state_dict(found["optimisers"])
+    watch.load_state_dict(found["watch"], device)
     torch.set_rng_state(found["generator"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(found["device_generator"], device)

@@ -14,19 +14,28 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train the models of an experiment file and save their checkpoints."""
+    """Train the models of an experiment file and save their checkpoints.
+
+    Under torchrun the processes share every batch; the first one tells what came of it.
+    """
     from simulator.commands.output import print_json, progress
     from simulator.experiment.config import load_config
     from simulator.results.files import plain
     from simulator.results.run_folder import free_folder
 
     resolved = load_config(config, overrides or [], seed)
+    from laser.training.parallel import rank
     from simulator.experiment.interrupts import sigterm_as_ctrl_c
     from simulator.experiment.training import train_models  # after the checks, which should answer at once
 
-    folder = free_folder(out or Path("runs") / f"{resolved.experiment.name}-models")
-    with sigterm_as_ctrl_c(), progress(quiet) as told:
+    folder = out or Path("runs") / f"{resolved.experiment.name}-models"
+    first = rank() == 0
+    if first:
+        folder = free_folder(folder)
+    with sigterm_as_ctrl_c(), progress(quiet or not first) as told:
         trained = train_models(resolved, folder, jobs=jobs, progress=told)
+    if not first:
+        return
     models = [
         {
             "model": model.spec.kind,

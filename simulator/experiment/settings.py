@@ -22,7 +22,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 STORES = ("lastn", "seqvault", "memory")
-MODELS = ("base", "din", "laser", "counts")
+MODELS = (
+    "base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql", "counts",
+)  # fmt: skip
 STORE_ENTRY_POINTS = "laser_ab.stores"
 MODEL_ENTRY_POINTS = "laser_ab.models"
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
@@ -253,9 +255,7 @@ class Arm(Table):
     store: StoreName = Field(
         description="lastn, seqvault, memory, an entry point, or package.module:callable."
     )
-    model: ModelName = Field(
-        description="base, din, laser, counts, an entry point, or package.module:callable."
-    )
+    model: ModelName = Field(description=f"{', '.join(MODELS)}, an entry point, or package.module:callable.")
     history: int = Field(ge=1, description="Behaviours read for a request, the newest.")
     store_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the store.")
     model_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the model.")

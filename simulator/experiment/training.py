@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laser.checkpoint import CheckpointError, load, save
+from laser.checkpoint import load, save
 from laser.examples import ExampleSet
 from laser.models import ModelConfig, RankingModel
 from laser.scoring.runtime import Scorer, resolve_device
@@ -228,17 +228,7 @@ def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:
     Raises:
         CheckpointError: it is missing, damaged or another model.
     """
-    model = load(path)[0]
-    found, expected = asdict(model.config), asdict(model_config(prepared, spec))
-    if found != expected:
-        differing = ", ".join(
-            f"{k} {found[k]!r} (expected {expected[k]!r})" for k in found if found[k] != expected[k]
-        )
-        raise CheckpointError(
-            f"{path}: found a model with {differing}. Give the arm the checkpoint of its own model, "
-            "trained on a world of these sizes, or leave `checkpoint` out."
-        )
-    return model
+    return load(path, model_config(prepared, spec))[0]
 
 
 def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:

@@ -13,6 +13,7 @@ from laser.batch import RankingBatch
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.models.base import Base
 from laser.models.history import AGE_BUCKETS, age_bucket
+from laser.training.presets import GENERIC_START
 
 MODELS = [
     config("base"),
@@ -25,6 +26,34 @@ MODELS = [
     config("laser", segment=4, ffn=0, layers=1, time_gap=False),
     config("laser", segment=5, norm=False, recent=2, heads=1),
     config("laser", segment=5, branches=[[0], [1, 2]]),
+    config("laser", segment=[4, 7], recent=[2, 3], branches=[[0], [1, 2]], query_width=4),
+    config("laser", segment=5, branches=[[0], [1], [2]], merge="mean", fusion=["strongest", "newest"]),
+    config("laser", segment=5, branches=[[0], [1, 2]], merge="gated", fusion=["global"]),
+    config("laser", segment=5, query_width=4, value_width=3, global_width=4),
+    config("laser", segment=5, value_width=3, gates="softmax", global_width=4, sink=False),
+    config("laser", segment=5, fusion=["newest"], gate_init=0.0, gate_noise=0.35),
+    config("laser", segment=5, head="rankmixer", head_tokens=2, head_width=8, short=6),
+    config("din", whole=True, pairs=True),
+    config("base", short=10, head="tower", tower=[64, 8]),
+    config("sim", found=6, recent=4),
+    config("sim", search="hard", found=6, recent=0, time_gap=False),
+    config("twin", found=6),
+    config("twin", found=6, heads=1, time_gap=False),
+    config("transformer", layers=2),
+    config("transformer", positions=0, time_gap=False, all_rows=True),
+    config("hstu"),
+    config("hstu", variant="production", layers=1),
+    config("hstu", normaliser=40, positions=4),
+    config("stca", order="absorbed"),
+    config("stca", order="keys", layers=3, shared_ffn=True),
+    config("stca", fusion=False, identity=False),
+    config("vista", seeds=4),
+    config("vista", seeds=4, layers=2, target_layers=2, reconstruction=0, quantise="int8", refresh_s=7200.0),
+    config("vista", seeds=4, attention="softmax", layers=2),
+    config("vql", codes=8),
+    *(config(kind, **options) for kind, options in GENERIC_START.items() if options),
+    config("vql", form="exact", quantised=False, sink=None),
+    config("vql", codes=8, form="exact", temporal=False, heads=2),
 ]
 everywhere = pytest.mark.parametrize("model_config", MODELS, ids=lambda c: f"{c.kind}-{c.options}")
 
@@ -82,12 +111,14 @@ def test_candidates_beyond_the_count_score_minus_infinity_and_the_rest_is_unmove
 @everywhere
 def test_every_weight_that_a_batch_uses_gets_a_gradient(model_config: ModelConfig) -> None:
     model = build_model(model_config, seed=1)
-    model(random_batch([30, 25, 11, 2])).sum().backward()
+    logits = model(random_batch([30, 25, 11, 2]))
+    beside = model.auxiliary_loss(torch.zeros_like(logits), torch.ones_like(logits))
+    (logits.sum() if beside is None else logits.sum() + beside).backward()
     if model_config.kind != "base":
         used = {name for name, weights in model.named_parameters() if weights.grad is not None}
         idle = {name for name, _ in model.named_parameters()} - used
-        # Counting needs no table, and a bias would cancel in a softmax.
-        assert idle <= {"category.weight", "branches.0.bias"}
+        # Counting needs no table, a bias would cancel in a softmax, exact keys need no codes.
+        assert idle <= {"category.weight", "branches.0.gather.bias", "codes"}
 
 
 @pytest.mark.parametrize("kind", ["din", "laser", "counts"])

@@ -1,0 +1,152 @@
+"""One cell of the model table: a model trained on a world, and what it scores on the held-out days."""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from laser.examples import ExampleSet
+from laser.models import ModelConfig, RankingModel, build_model
+from laser.operations import CANDIDATES, Operations, operations
+from laser.scoring.runtime import Scorer, resolve_device
+from laser.sources import DeviceSource, HostSource, Source
+from laser.training.config import TrainConfig
+from laser.training.loop import train
+from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
+from laser.training.presets import GENERIC_START, generic, recommended
+from simulator.traffic.behaviours import ACTIONS, SCENES
+from simulator.traffic.examples import log_examples
+from simulator.world.config import preset
+from simulator.world.world import build_world
+
+WIDTH = 16
+CHUNK = 256  # requests scored together
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What names one training."""
+
+    world: str
+    world_seed: int
+    train_seed: int
+    protocol: str
+    model: str
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "Cell":
+        """The cell of a saved row."""
+        return cls(*(row[name] for name in ("world", "world_seed", "train_seed", "protocol", "model")))
+
+    def __str__(self) -> str:
+        return f"{self.world}:{self.world_seed} seed {self.train_seed} {self.protocol} {self.model}"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Users of a world (None: the preset's) and behaviours: of DIN, of the others, of self-attention."""
+
+    users: int | None
+    long: int
+    short: int
+    attention: int
+
+    def history(self, model: str) -> int:
+        """Behaviours that a model of the table reads."""
+        known = {"base": 0, "din": self.short, "transformer": self.attention, "hstu": self.attention}
+        return known.get(model, self.long)
+
+
+@dataclass(frozen=True)
+class World:
+    """A world's log: what to learn from and what to judge by, and how many ids there are."""
+
+    train: ExampleSet
+    holdout: ExampleSet
+    held_out: Source
+    categories: int
+    ads: int
+
+
+def open_world(name: str, seed: int, sizes: Sizes, device: str) -> World:
+    """Generate a world and its log."""
+    config = preset(name, **({} if sizes.users is None else {"users": sizes.users}))
+    world = build_world(config, seed)
+    made = {
+        split: ExampleSet(**vars(log_examples(world.behaviours, world.log, split)))
+        for split in ("train", "holdout")
+    }
+    where = resolve_device(device)
+    source = DeviceSource if where.type == "cuda" else HostSource
+    return World(
+        made["train"], made["holdout"], source(made["holdout"], where), config.categories, config.ads
+    )
+
+
+def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str, Any]:
+    """Train the cell's model and measure it."""
+    config, how = chosen(cell, world, sizes, device)
+    start_s = time.perf_counter()
+    model = train(config, how, world.train, cell.train_seed)
+    train_s = time.perf_counter() - start_s
+    counted = counts(config.to_json(), how.history)
+    return {
+        **vars(cell),
+        "history": how.history,
+        **scores(model, world, how.history, device),
+        "train_s": train_s,
+        "training_impressions": int(world.train.shown.sum()),
+        "params": counted.parameters,
+        "tables": counted.tables,
+        "macs": counted.by_candidates[CANDIDATES[0]],
+        "macs_500": counted.by_candidates[CANDIDATES[1]],
+        "macs_candidate": counted.per_candidate,
+        "macs_request": counted.per_request,
+        "batch": how.batch,
+        "learning_rate": how.learning_rate,
+        "device": torch.cuda.get_device_name() if resolve_device(device).type == "cuda" else "cpu",
+    }
+
+
+def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelConfig, TrainConfig]:
+    """The model and its training by the cell's protocol."""
+    kind = cell.model.removesuffix("-long")
+    history = sizes.history(cell.model)
+    plain = cell.protocol == "plain"
+    how = generic(history) if plain else recommended(kind, history)
+    options = GENERIC_START[kind] if plain else {}
+    config = ModelConfig(kind, world.categories, world.ads, SCENES, ACTIONS, WIDTH, options)
+    return config, TrainConfig(**{**vars(how), "device": device})
+
+
+@cache
+def counts(config: str, history: int) -> Operations:
+    """Operations of a model, which its weights do not change."""
+    return operations(build_model(ModelConfig.from_json(config), seed=0), history)
+
+
+def scores(model: RankingModel, world: World, history: int, device: str) -> dict[str, float]:
+    """How the model ranks the held-out days; probabilities as they are, not calibrated."""
+    holdout = world.holdout
+    logits = logits_of(model, world.held_out, history, device).ravel()
+    labels, users = holdout.label.ravel(), np.broadcast_to(holdout.user[:, None], holdout.ad.shape).ravel()
+    probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    assert holdout.p_true is not None
+    return {
+        "sauc": truth_weighted_auc(logits, holdout.p_true.ravel()),
+        "auc": auc(logits, labels),
+        "gauc": gauc(logits, labels, users),
+        "logloss": log_loss(probabilities, labels),
+        "pcoc": pcoc(probabilities, labels),
+    }
+
+
+def logits_of(model: RankingModel, source: Source, history: int, device: str) -> NDArray[np.float32]:
+    """(R, C) logits of all requests of a source."""
+    scorer, rows = Scorer(model, device), np.arange(len(source.examples))
+    parts = [scorer.score(source.batch(rows[i : i + CHUNK], history)) for i in range(0, len(rows), CHUNK)]
+    return np.concatenate(parts)

@@ -1,0 +1,70 @@
+"""Paired gaps between the models of a table, and the bars that they must clear."""
+
+from collections import defaultdict
+from statistics import mean, stdev
+from typing import Any
+
+from _result import bar
+
+Row = dict[str, Any]
+# (one, other): one's gain over the other is a claim, or a claim that there is none.
+PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-long"))
+RIVALS = ("sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
+
+
+def gap_rows(rows: list[Row]) -> list[Row]:
+    """One row for each pair, world preset and protocol: mean gap in points, spread, t and what it is over."""
+    pairs = [*PAIRS, *(("laser", rival) for rival in RIVALS), *((rival, "din") for rival in RIVALS)]
+    places = dict.fromkeys((row["world"], row["protocol"]) for row in rows)
+    found = []
+    for world, protocol in places:
+        for one, other in pairs:
+            gap = paired(rows, world, protocol, one, other)
+            if gap is not None:
+                found.append({"gap": f"{one} - {other}", "world": world, "protocol": protocol, **gap})
+    return found
+
+
+def paired(rows: list[Row], world: str, protocol: str, one: str, other: str) -> Row | None:
+    """The gap of two models, points of truth-weighted AUC; None where they share no cell.
+
+    Training seeds of one world share its users, so the worlds' means are what the spread is over.
+    """
+    cells = {
+        (row["world_seed"], row["train_seed"], row["model"]): row["sauc"]
+        for row in rows
+        if row["world"] == world and row["protocol"] == protocol
+    }
+    by_world = defaultdict(list)
+    for (seed, train_seed, model), value in cells.items():
+        rival = cells.get((seed, train_seed, other))
+        if model == one and rival is not None:
+            by_world[seed].append(100 * (value - rival))
+    if not by_world:
+        return None
+    means = [mean(values) for values in by_world.values()]
+    spread = stdev(means) if len(means) > 1 else None
+    return {
+        "pt": mean(means),
+        "least_pt": min(means),
+        "sd_pt": spread,
+        "t": mean(means) / (spread / len(means) ** 0.5) if spread else None,
+        "worlds": len(means),
+        "trainings": sum(len(values) for values in by_world.values()),
+    }
+
+
+def bars_of(rows: list[Row]) -> list[Row]:
+    """Order on every world with interests; no gain of long history where there is none to have."""
+    bars = []
+    for gap in gap_rows(rows):
+        if gap["protocol"] != "tuned" or gap["gap"] not in ("din - base", "laser - din"):
+            continue
+        name = f"{gap['gap']} on {gap['world']}"
+        if gap["world"] == "null":
+            bars.append(bar(f"{name}, pt", gap["pt"], 0.03, better="lower"))
+            continue
+        bars.append(bar(f"least {name}, pt", gap["least_pt"], 0.0))
+        if gap["worlds"] > 2:
+            bars.append(bar(f"t of {name}", gap["t"], 4.0))
+    return bars

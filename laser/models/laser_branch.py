@@ -1,0 +1,251 @@
+"""LASER over one sequence: segments to tokens (STA), the candidate over the tokens (GSTA), fusion.
+
+Source: LASER, arXiv:2602.11562 (our reading, see docs/models.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from laser.attention.masking import hide
+from laser.attention.segmented import gate_weights, gated_segments, segment_sums
+from laser.attention.stacked import target_attention, target_attention_with_keys
+from laser.models.history import KIND_WIDTH
+from laser.models.target import turned
+
+_PARTS = ("global", "strongest", "newest")
+
+
+def fusion_of(chosen: dict[str, Any]) -> tuple[str, ...]:
+    """The parts that reach the head, in order.
+
+    Raises:
+        ValueError: none, or an unknown one.
+    """
+    named = chosen["fusion"]
+    if isinstance(named, bool):
+        return _PARTS if named else _PARTS[:1]
+    if not named or not set(named) <= set(_PARTS):
+        raise ValueError(f"fusion is {named!r}, expected true, false, or some of {list(_PARTS)}.")
+    return tuple(part for part in _PARTS if part in named)
+
+
+def fused_parts(chosen: dict[str, Any]) -> int:
+    """Vectors of width D that the fusion hands on."""
+    return sum(chosen["recent"] if part == "newest" else 1 for part in fusion_of(chosen))
+
+
+class Branch(nn.Module):
+    """STA, GSTA and fusion over one sequence; options as in `Laser`."""
+
+    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
+        super().__init__()
+        self.segment: int = chosen["segment"]
+        self.fusion = fusion_of(chosen)
+        self.recent: int = chosen["recent"]
+        self.gather = _gather(width, chosen)
+        inner = chosen["ffn"] * width
+        self.feed = FeedForward(width, inner, chosen["norm"]) if inner else None
+        layers = chosen["layers"] if "global" in self.fusion else 0
+        self.layers = nn.ModuleList(_global_layer(width, inner, chosen) for _ in range(layers))
+
+    def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
+        """Read a history for each candidate.
+
+        Args:
+            target: (B, C, D).
+            history: (B, L, D + KIND_WIDTH), newest last, L a multiple of the segment.
+            real: (B, L) bool, False where padded; None if nothing is.
+
+        Returns:
+            (B, C, parts x D).
+        """
+        tokens = self.gather(target, history, real)
+        if self.feed is not None:
+            tokens = self.feed(tokens)
+        tokens = tokens.transpose(1, 2).contiguous()  # (B, C, S, D): once, for all layers.
+        filled = None if real is None else real.view(len(target), -1, self.segment).any(dim=2)
+        parts = []
+        if "global" in self.fusion:
+            refined = target
+            for layer in self.layers:
+                refined = layer(refined, tokens, filled)
+            parts.append(refined)
+        if "strongest" in self.fusion:
+            parts.append(_strongest(tokens, filled))
+        if "newest" in self.fusion:
+            parts.append(_newest(tokens, filled, self.recent))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _gather(width: int, chosen: dict[str, Any]) -> nn.Module:
+    if chosen["query_width"] is None and chosen["value_width"] is None:
+        return AbsorbedGather(width, chosen)
+    return NarrowGather(width, chosen)
+
+
+class AbsorbedGather(nn.Module):
+    """STA at full rank: the key map absorbed in the query, the value map behind the sum."""
+
+    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
+        super().__init__()
+        self.segment, self.gates, heads = chosen["segment"], chosen["gates"], chosen["heads"]
+        seen = width + KIND_WIDTH
+        # A candidate recognises its own category from the start; what kinds of behaviour it heeds is learned.
+        noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
+        self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width, seen) + noise)
+        self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        self.value = nn.Linear(heads * seen, width)
+
+    def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
+        """(B, S, C, D), c_s of every segment and candidate."""
+        query = torch.einsum("bcd,ade->bcae", target, self.query)
+        sums = gated_segments(query, history, self.segment, self.bias, self.gates, real)
+        tokens: Tensor = self.value(sums.flatten(3))
+        return tokens
+
+
+class NarrowGather(nn.Module):
+    """STA with low-dimensional keys or values, or both, built once a request: the paper's form."""
+
+    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
+        super().__init__()
+        self.segment, self.gates, heads = chosen["segment"], chosen["gates"], chosen["heads"]
+        seen = width + KIND_WIDTH
+        inner = chosen["query_width"] or seen
+        outer = chosen["value_width"]
+        self.query = nn.Parameter(torch.empty(heads, width, inner))
+        self.key = nn.Parameter(torch.empty(heads, seen, inner))
+        self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        self.value = None if outer is None else nn.Parameter(torch.randn(heads, seen, outer) * seen**-0.5)
+        self.out = nn.Linear(heads * (outer or seen), width)
+        # As at full rank: q . k / sqrt(K) begins near gate_init t . c on the category's dimensions.
+        scale = (chosen["gate_init"] * inner**0.5) ** 0.5
+        with torch.no_grad():
+            for a in range(heads):
+                map = scale * turned(width, inner)
+                self.query[a] = map + chosen["gate_noise"] * torch.randn(width, inner)
+                self.key[a] = chosen["gate_noise"] * torch.randn(seen, inner)
+                self.key[a, :width] += map
+            if self.value is not None:
+                self.value[:, width, 0] = (
+                    1.0  # the constant, so that sums begin with the total weight in them
+                )
+
+    def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
+        """(B, S, C, D), c_s of every segment and candidate."""
+        query = torch.einsum("bcd,adk->bcak", target, self.query) * self.query.shape[2] ** -0.5
+        keys = torch.einsum("ble,aek->balk", history, self.key)
+        weights = gate_weights(query, keys, self.segment, self.bias, self.gates, real)
+        values = history if self.value is None else torch.einsum("ble,aev->balv", history, self.value)
+        sums = segment_sums(weights, values, self.segment)
+        tokens: Tensor = self.out(sums.flatten(3))
+        return tokens
+
+
+def _global_layer(width: int, inner: int, chosen: dict[str, Any]) -> nn.Module:
+    heads, key_width, sink = chosen["global_heads"], chosen["global_width"], chosen["sink"]
+    init: float = chosen["global_init"]
+    reading: nn.Module
+    if key_width is None:
+        reading = AbsorbedReading(width, heads, sink, init)
+    else:
+        reading = NarrowReading(width, heads, key_width, sink, init)
+    return GlobalLayer(width, inner, reading)
+
+
+class GlobalLayer(nn.Module):
+    """u' = LN(u + attention(u, tokens)), then u'' = LN(u' + FFN(u'))."""
+
+    def __init__(self, width: int, inner: int, reading: nn.Module) -> None:
+        super().__init__()
+        self.reading = reading
+        self.norm = nn.LayerNorm(width)
+        self.feed = FeedForward(width, inner, norm=True) if inner else None
+
+    def forward(self, refined: Tensor, tokens: Tensor, filled: Tensor | None) -> Tensor:
+        """(B, C, D) the candidate after one more reading of its (B, C, S, D) tokens."""
+        refined = self.norm(refined + self.reading(refined, tokens, filled))
+        return refined if self.feed is None else self.feed(refined)
+
+
+class AbsorbedReading(nn.Module):
+    """Multi-head attention of one query at full rank: no key or value of a token is built."""
+
+    def __init__(self, width: int, heads: int, sink: bool, init: float = 1.0) -> None:
+        super().__init__()
+        self.sink = sink
+        noise = 0.05 if init else width**-0.5
+        self.query = nn.Parameter(init * torch.eye(width) + noise * torch.randn(heads, width, width))
+        self.value = nn.Linear(heads * width, width)
+
+    def forward(self, refined: Tensor, tokens: Tensor, filled: Tensor | None) -> Tensor:
+        """(B, C, D) of (B, C, D) candidates and (B, C, S, D) tokens."""
+        query = torch.einsum("bcd,ade->bcae", refined, self.query)
+        read = target_attention(query, tokens, filled, self.sink)
+        out: Tensor = self.value(read.flatten(2))
+        return out
+
+
+class NarrowReading(nn.Module):
+    """The same with keys and values of `inner` dimensions a head, as published."""
+
+    def __init__(self, width: int, heads: int, inner: int, sink: bool, init: float = 1.0) -> None:
+        super().__init__()
+        self.sink, self.heads = sink, heads
+        self.query, self.key, self.value = (nn.Linear(width, heads * inner, bias=False) for _ in range(3))
+        self.out = nn.Linear(heads * inner, width)
+        if not init:
+            return
+        with torch.no_grad():
+            for a in range(heads):
+                # q . k / sqrt(K) begins near init u . h, as at full rank.
+                map = init**0.5 * inner**0.25 * turned(width, inner).t()
+                for part in (self.query, self.key):
+                    part.weight[a * inner : (a + 1) * inner] = map
+
+    def forward(self, refined: Tensor, tokens: Tensor, filled: Tensor | None) -> Tensor:
+        """(B, C, D) of (B, C, D) candidates and (B, C, S, D) tokens."""
+        query, keys, values = (
+            part(x).unflatten(-1, (self.heads, -1))
+            for part, x in ((self.query, refined), (self.key, tokens), (self.value, tokens))
+        )
+        read = target_attention_with_keys(query * query.shape[-1] ** -0.5, keys, values, filled, self.sink)
+        out: Tensor = self.out(read.flatten(2))
+        return out
+
+
+class FeedForward(nn.Module):
+    """LN(x + W_2 relu(W_1 x)), the LayerNorm being optional."""
+
+    def __init__(self, width: int, inner: int, norm: bool) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, inner)
+        self.down = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(width) if norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        x = x + self.down(torch.relu_(self.up(x)))
+        return x if self.norm is None else self.norm(x)
+
+
+def _strongest(tokens: Tensor, filled: Tensor | None) -> Tensor:
+    """(B, C, D), the elementwise maximum over real segments; zeros where there are none."""
+    if filled is None:
+        return tokens.max(dim=2).values
+    strongest = hide(tokens, ~filled[:, None, :, None]).max(dim=2).values
+    return strongest * filled.any(dim=1)[:, None, None]
+
+
+def _newest(tokens: Tensor, filled: Tensor | None, recent: int) -> Tensor:
+    """(B, C, r D), the newest real segments side by side; zeros where there are none."""
+    if filled is not None:
+        tokens = tokens * filled[:, None, :, None]
+    missing = recent - tokens.shape[2]
+    if missing > 0:
+        tokens = nn.functional.pad(tokens, (0, 0, missing, 0))
+    return tokens[:, :, tokens.shape[2] - recent :].flatten(2)

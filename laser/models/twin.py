@@ -1,0 +1,82 @@
+"""TWIN: search and attention by the same scores, so that what is found is what would be read.
+
+Source: TWo-stage Interest Network, arXiv:2302.02352.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from laser.attention.retrieval import gather, highest_of_heads
+from laser.attention.shared import masked_softmax
+from laser.batch import RankingBatch
+from laser.models.history import KIND_WIDTH, BehaviourEmbedding, age_bucket
+from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.target import TargetQuery
+
+
+class Twin(RankingModel):
+    """score = (K_h W^h) (W^q t) / sqrt(d) + sum over cross features of beta (k_c . w^c), in both stages.
+
+    The behaviour's category is inherent: its part of the score can be kept for each item. Action with scene,
+    and age, are cross features of user and item: each is compressed to one number. Options:
+
+        found: behaviours the search hands on (100 of 10,000 in the paper).
+        heads: of both stages; the search walks them in turn.
+        time_gap: age as a cross feature.
+        query_init, sink: see `TargetQuery`.
+    """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "found": 100,
+        "heads": 4,
+        "time_gap": True,
+        "query_init": 6.0,
+        "sink": 5.0,
+    }
+
+    def __init__(self, config: ModelConfig) -> None:
+        chosen = choose(config.kind, self.OPTIONS, config.options)
+        seen, heads = config.width + KIND_WIDTH, chosen["heads"]
+        super().__init__(config, attended=heads * seen + 1)
+        self.found: int = chosen["found"]
+        self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
+        self.query = TargetQuery(config.width, config.width, heads, chosen["query_init"], chosen["sink"])
+        features = 2 if chosen["time_gap"] else 1
+        self.compress = nn.Parameter(torch.randn(features, KIND_WIDTH) * 0.1)  # w^c
+        self.beta = nn.Parameter(torch.ones(heads, features))
+
+    def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
+        """(B, C, A E + 1): the attention over what the search found, and how much that was."""
+        history, rows = self.history(batch, self.category.weight)
+        real = rows > 0
+        with torch.no_grad():  # A choice has no gradient: it flows through the second stage alone.
+            places, kept = highest_of_heads(self._scores(batch, target, history, rows), real, self.found)
+        found = gather(history, places)
+        inherent = found[..., : self.config.width]
+        cross = self._cross(batch, rows)  # (B, J, L)
+        features = cross.shape[1]
+        at = places.reshape(len(places), 1, -1).expand(-1, features, -1)
+        chosen = cross.gather(2, at).view(len(places), features, *places.shape[1:])
+        scores = torch.einsum("bcad,bckd->bcak", self.query(target), inherent)
+        scores = scores + torch.einsum("aj,bjck->bcak", self.beta, chosen)
+        weights = masked_softmax(scores, kept.unsqueeze(2), self.query.sink)
+        read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
+        return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)
+
+    def _scores(self, batch: RankingBatch, target: Tensor, history: Tensor, rows: Tensor) -> Tensor:
+        """(B, C, A, L) scores of every behaviour, by the formula of the second stage."""
+        inherent = history[..., : self.config.width]
+        scores = torch.einsum("bcad,bld->bcal", self.query(target), inherent)
+        return scores + torch.einsum("aj,bjl->bal", self.beta, self._cross(batch, rows)).unsqueeze(1)
+
+    def _cross(self, batch: RankingBatch, rows: Tensor) -> Tensor:
+        """(B, J, L) compressed cross features; any value where padded."""
+        kind = (self.history.kind @ self.compress[0])[(rows - 1).clamp(min=0) % len(self.history.kind)]
+        if self.history.age is None:
+            return kind.unsqueeze(1)
+        age = (self.history.age @ self.compress[1])[batch.align(age_bucket(batch.age_s))]
+        return torch.stack([kind, age], dim=1)

@@ -1,0 +1,84 @@
+"""Optimisers and their schedules, behind one object that steps, saves and restores them together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Adagrad, Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from laser.models import RankingModel
+from laser.training.config import TrainConfig
+
+
+class Optimisers:
+    """Adam with a one-cycle rate, and where asked for Adagrad beside it for the embedding tables.
+
+    Parameters that recognise behaviours (`RankingModel.RECOGNISES`) learn at `table_rate` of either's rate.
+    """
+
+    def __init__(self, model: RankingModel, train: TrainConfig, steps: int) -> None:
+        self.clip = train.clip
+        self.weights = [weights for weights in model.parameters() if weights.requires_grad]
+        tables = _tables(model) if train.optimiser == "adagrad+adam" else set()
+        share = (1.0, train.table_rate)
+        dense = _groups(model, tables, inside=False)
+        self.optimisers: list[Optimizer] = [Adam(dense, betas=(0.9, train.beta2))]
+        rates = [train.learning_rate * part for part in share]
+        # The schedule wants at least one step on either side of its peak.
+        self.schedules: list[LRScheduler] = [OneCycleLR(self.optimisers[0], rates, total_steps=max(steps, 4))]
+        if tables:
+            sparse = _groups(model, tables, inside=True)
+            for group, part in zip(sparse, share, strict=True):
+                group["lr"] = train.adagrad_rate * part
+            self.optimisers.append(Adagrad(sparse))
+        # float16 gradients underflow unless the loss is scaled; elsewhere the scaler does nothing.
+        device = self.weights[0].device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=train.precision == "float16")
+
+    def zero_grad(self) -> None:
+        """Forget the last step's gradients."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Take one step, clipped, and move the schedules on."""
+        for optimiser in self.optimisers:
+            self.scaler.unscale_(optimiser)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, self.clip)
+        for optimiser in self.optimisers:
+            self.scaler.step(optimiser)
+        self.scaler.update()
+        for schedule in self.schedules:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs, as tensors and plain values."""
+        return {
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+        for schedule, kept in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(kept)
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def _tables(model: RankingModel) -> set[str]:
+    return {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+
+
+def _groups(model: RankingModel, tables: set[str], inside: bool) -> list[dict[str, Any]]:
+    """The parameters among the tables, or the others: those at the full rate, then those that recognise."""
+    named = [(name, weights) for name, weights in model.named_parameters() if (name in tables) == inside]
+    full = [weights for name, weights in named if not name.startswith(model.RECOGNISES)]
+    slow = [weights for name, weights in named if name.startswith(model.RECOGNISES)]
+    return [{"params": full}, {"params": slow}]

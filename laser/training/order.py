@@ -1,0 +1,57 @@
+"""Which requests each step learns from, and how much of their history: the same for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.training.config import TrainConfig
+
+_MULTIPLE = 8  # of drawn lengths
+_HELD_OUT = 1  # the second word of the key of the held-out draw, so that it is apart from the order's
+
+
+def held_out_rows(
+    train: TrainConfig, examples: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The requests to learn from and those to watch, each ascending.
+
+    Raises:
+        ValueError: one of them would be empty.
+    """
+    if not train.held_out:
+        return np.arange(examples), np.arange(0)
+    draws = np.random.Generator(np.random.Philox(key=[seed, _HELD_OUT]))
+    order, watched = draws.permutation(examples), round(train.held_out * examples)
+    if not 0 < watched < examples:
+        raise ValueError(
+            f"held_out is {train.held_out} of {examples} requests, expected one request or more on "
+            "either side."
+        )
+    return np.sort(order[watched:]), np.sort(order[:watched])
+
+
+def steps_of(train: TrainConfig, examples: int) -> int:
+    """Steps of a whole training."""
+    return -(-examples // train.batch) * train.epochs
+
+
+def batches(train: TrainConfig, examples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """The places among the examples and the history length of every step."""
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    for _ in range(train.epochs):
+        order = draws.permutation(examples)
+        for start in range(0, examples, train.batch):
+            yield order[start : start + train.batch], drawn_length(train, draws)
+
+
+def drawn_length(train: TrainConfig, draws: np.random.Generator) -> int:
+    """One batch's history length."""
+    if train.length_beta is None:
+        return round(train.history * train.lengths[int(draws.integers(len(train.lengths)))])
+    share = draws.beta(*train.length_beta)
+    length = round((train.least + share * (train.history - train.least)) / _MULTIPLE) * _MULTIPLE
+    longest = max(train.history // _MULTIPLE * _MULTIPLE, min(train.history, _MULTIPLE))
+    return min(max(length, _MULTIPLE), longest)

@@ -1,0 +1,146 @@
+"""LASER's switches: the low-dimensional form, the fusion's parts, branches of scenes and their merging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ranking_batches import config, random_batch
+from torch import Tensor
+
+from laser.models import RankingModel, build_model
+from laser.models.laser_branch import AbsorbedGather, AbsorbedReading, NarrowGather, NarrowReading
+
+LENGTHS = [40, 23, 0, 7]
+D, E = 8, 16
+
+
+def attended(model: RankingModel, **changes: Any) -> Tensor:
+    batch = random_batch(LENGTHS, **changes)
+    with torch.inference_mode():
+        found = model.eval().attend(batch, model.category(batch.ad_category))
+    assert found is not None
+    return found
+
+
+def laser(seed: int = 1, **options: Any) -> RankingModel:
+    return build_model(config("laser", **{"segment": 5, **options}), seed)
+
+
+def branch(model: RankingModel, i: int = 0) -> Any:
+    return model.branches[i]  # type: ignore[index, union-attr]
+
+
+def without_head(model: RankingModel) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
+
+
+@pytest.mark.parametrize("gates", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("widths", [(E, E), (E, None), (None, E)])
+def test_the_low_dimensional_form_at_full_rank_is_the_absorbed_one(
+    gates: str, widths: tuple[int | None, int | None]
+) -> None:
+    narrow = laser(query_width=widths[0], value_width=widths[1], gates=gates)
+    wide = laser(seed=2, gates=gates)
+    one, other = branch(narrow).gather, branch(wide).gather
+    assert isinstance(one, NarrowGather)
+    assert isinstance(other, AbsorbedGather)
+    with torch.no_grad():
+        other.query.copy_(torch.einsum("adk,aek->ade", one.query, one.key) * one.query.shape[2] ** -0.5)
+        other.bias.copy_(one.bias)
+        out = one.out.weight.view(D, 2, -1)
+        behind = out if one.value is None else torch.einsum("dav,aev->dae", out, one.value)
+        other.value.weight.copy_(behind.reshape(D, -1))
+        other.value.bias.copy_(one.out.bias)
+    same = {k: v for k, v in narrow.state_dict().items() if ".gather." not in k}
+    wide.load_state_dict(same, strict=False)
+    torch.testing.assert_close(attended(narrow), attended(wide), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sink", [True, False])
+def test_reading_tokens_with_keys_at_full_rank_is_the_absorbed_reading(sink: bool) -> None:
+    torch.manual_seed(3)
+    one, other = NarrowReading(D, 2, D, sink), AbsorbedReading(D, 2, sink)
+    with torch.no_grad():
+        query, key, value = (m.weight.view(2, D, D) for m in (one.query, one.key, one.value))
+        other.query.copy_(torch.einsum("akd,ake->ade", query, key) * D**-0.5)
+        other.value.weight.copy_(torch.einsum("oav,ave->oae", one.out.weight.view(D, 2, D), value).flatten(1))
+        other.value.bias.copy_(one.out.bias)
+    target, tokens = torch.randn(3, 4, D), torch.randn(3, 4, 6, D)
+    filled = torch.tensor([[True] * 6, [False] * 2 + [True] * 4, [False] * 6])
+    for real in (filled, None):
+        read = one(target, tokens, real)
+        torch.testing.assert_close(read, other(target, tokens, real), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [4, 8, 20])
+def test_low_dimensional_gates_begin_near_the_start_of_the_absorbed_ones(width: int) -> None:
+    gather = branch(laser(query_width=width, gate_noise=0.0)).gather
+    start = torch.einsum("adk,aek->ade", gather.query, gather.key) * width**-0.5
+    expected = 10.0 * torch.eye(D, E)
+    if width >= D:
+        torch.testing.assert_close(start, expected.expand(2, -1, -1), rtol=1e-4, atol=1e-4)
+    else:  # a projection: right on average over directions
+        assert float(start.detach().diagonal(dim1=1, dim2=2).mean()) == pytest.approx(10.0, rel=1e-4)
+
+
+def test_each_part_of_the_fusion_is_what_all_parts_hold_of_it() -> None:
+    every = laser(recent=3)
+    whole = attended(every)
+    assert whole.shape[2] == 5 * D
+    places = {"global": slice(0, D), "strongest": slice(D, 2 * D), "newest": slice(2 * D, 5 * D)}
+    for part, place in places.items():
+        alone = laser(seed=5, recent=3, fusion=[part])
+        missing = alone.load_state_dict(without_head(every), strict=False).missing_keys
+        assert not [name for name in missing if name.startswith("branches")]
+        torch.testing.assert_close(attended(alone), whole[..., place])
+    assert not branch(laser(fusion=["strongest"])).layers
+    assert torch.equal(attended(laser(fusion=False)), attended(laser(fusion=["global"])))
+    assert torch.equal(
+        attended(laser(fusion=True)), attended(laser(fusion=["newest", "strongest", "global"]))
+    )
+
+
+def test_a_branch_reads_its_own_scenes_by_its_own_segments() -> None:
+    both = laser(branches=[[0], [1, 2]], segment=[5, 8], recent=[1, 2], fusion=["newest"])
+    first = laser(seed=2, branches=[[0]], segment=5, recent=1, fusion=["newest"])
+    second = laser(seed=2, branches=[[1, 2]], segment=8, recent=2, fusion=["newest"])
+    state = without_head(both)
+    first.load_state_dict({k: v for k, v in state.items() if ".1." not in k}, strict=False)
+    moved = {k.replace("branches.1.", "branches.0."): v for k, v in state.items() if "branches.0." not in k}
+    second.load_state_dict(moved, strict=False)
+    torch.testing.assert_close(attended(both)[..., :D], attended(first))
+    torch.testing.assert_close(attended(both)[..., D:], attended(second))
+
+
+def test_merged_branches_are_the_mean_or_the_candidates_shares_of_the_branches_side_by_side() -> None:
+    options = {"branches": [[0], [1, 2]], "fusion": ["strongest"]}
+    side_by_side = laser(**options)
+    one, two = attended(side_by_side).split(D, dim=2)
+    merged = {merge: laser(seed=7, merge=merge, **options) for merge in ("mean", "gated")}
+    for model in merged.values():
+        model.load_state_dict(without_head(side_by_side), strict=False)
+    torch.testing.assert_close(attended(merged["mean"]), (one + two) / 2)
+    gated = merged["gated"]
+    with torch.inference_mode():
+        batch = random_batch(LENGTHS)
+        shares = gated.share(gated.category(batch.ad_category)).softmax(dim=2)  # type: ignore[operator]
+    expected = shares[..., :1] * one + shares[..., 1:] * two
+    torch.testing.assert_close(attended(gated), expected)
+    assert shares.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fusion": ["latest"]}, "fusion is .* expected true, false, or some of"),
+        ({"fusion": []}, "expected true, false, or some of"),
+        ({"branches": [[0], [1]], "segment": [5]}, "segment has 1 entries, expected one for each of 2"),
+        ({"branches": [[0], [1]], "recent": [1, 2], "merge": "mean"}, "expected one width for merge 'mean'"),
+        ({"merge": "max"}, "merge is 'max', expected one of"),
+    ],
+)
+def test_switches_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        laser(**options)

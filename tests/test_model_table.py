@@ -1,0 +1,78 @@
+"""The model table resumes where it was left, its gaps are paired, and its page is what the results say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def row(model: str, sauc: float, world_seed: int = 1, train_seed: int = 0) -> dict[str, Any]:
+    named = {"world": "quick", "world_seed": world_seed, "train_seed": train_seed, "protocol": "tuned"}
+    scores = {"sauc": sauc, "auc": sauc, "gauc": sauc, "logloss": 0.2, "pcoc": 1.0}
+    costs = {"train_s": 1.0, "params": 9, "macs": 5e6, "macs_500": 2e7}
+    return {**named, "model": model, "history": 5, **scores, **costs}
+
+
+def test_gaps_are_of_the_same_world_and_training_and_spread_over_worlds() -> None:
+    from _model_gaps import bars_of, paired
+
+    rows = [
+        row("din", 0.80), row("base", 0.79), row("din", 0.82, train_seed=1), row("base", 0.80, train_seed=1),
+        row("din", 0.70, world_seed=2), row("base", 0.67, world_seed=2),
+        row("din", 0.75, world_seed=3), row("base", 0.73, world_seed=3), row("base", 0.1, world_seed=4),
+    ]  # fmt: skip
+    gap = paired(rows, "quick", "tuned", "din", "base")
+    assert gap is not None
+    # Worlds: (1 + 2) / 2 = 1.5, 3 and 2 points; sd .7638, t = 2.1667 / (.7638 / sqrt 3).
+    assert (gap["worlds"], gap["trainings"]) == (3, 4)
+    assert gap["pt"] == pytest.approx(13 / 6)
+    assert gap["least_pt"] == pytest.approx(1.5)
+    assert gap["t"] == pytest.approx(4.914, abs=1e-3)
+    assert paired(rows, "null", "tuned", "din", "base") is None
+    assert [bar["name"] for bar in bars_of(rows)] == [
+        "least din - base on quick, pt",
+        "t of din - base on quick",
+    ]
+
+
+def test_the_page_says_what_the_results_say() -> None:
+    from _model_gaps import bars_of, gap_rows
+    from _model_page import page
+
+    rows = [row("base", 0.78), row("din", 0.785)]
+    machine = {"cpu": "Abacus", "gpu": None}
+    result: dict[str, Any] = {"preset": "cpu", "machine": machine, "commit": "abc", "bars": bars_of(rows)}
+    result["rows"] = [*rows, *gap_rows(rows)]
+    text = page({"model_table_cpu": result})
+    assert "| din 5 | 0.7850 | 0.7850 | 0.7850 | 0.2000 | 1.000 | 1.0 | 9 | 5 M | 20 M |" in text
+    assert text.index("| din 5 |") < text.index("| base 5 |")
+    assert "| din - base | +0.500 | +0.500 | – | – |" in text
+    assert "Preset `cpu`, Abacus, commit abc" in text
+    assert "| least din - base on quick, pt | 0.5 | at least 0 | met |" in text
+
+
+def test_a_table_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    out = tmp_path / "table.json"
+    command = [sys.executable, str(BENCHMARKS / "model_table.py"), "--quick", "--out", str(out)]
+    # No time at all: nothing is done, and 130 says so.
+    none = subprocess.run([*command, "--seconds", "-1"], capture_output=True, text=True, check=False)
+    assert none.returncode == 130, none.stderr
+    assert json.loads(out.read_text())["rows"] == []
+    kept = {**row("base", 0.5), "history": 0}
+    out.write_text(json.dumps({**json.loads(out.read_text()), "rows": [kept]}))
+    limited = [*command, "--models", "base,din"]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["rows"]
+    assert rows[0] == kept  # not done again
+    assert any(r.get("gap") == "din - base" for r in rows)
