@@ -10,7 +10,7 @@ import numpy as np
 from seqvault.errors import SchemaError, StoreError
 from seqvault.schema import Array, HistorySchema
 
-__all__ = ["FIRST_S", "NO_BOUND_S", "NO_LIMIT", "Query", "only_sequence"]
+__all__ = ["FIRST_S", "NO_BOUND_S", "NO_LIMIT", "Query", "bound_s", "only_sequence", "users_of"]
 
 NO_BOUND_S = int(np.iinfo("i8").max)
 """An end in seconds that bounds nothing: a behaviour of this very time is read too."""
@@ -55,13 +55,13 @@ class Query(NamedTuple):
         distinct: str | None = None,
     ) -> "Query":
         """The arguments of HistoryStore.read_last. Raises SchemaError, StoreError for a negative n."""
-        users = _users(user_ids)
+        users = users_of(user_ids)
         return cls(
             users,
             schema.names if columns is None else schema.chosen(columns),
             _count(n),
             FIRST_S,
-            _end_s(before_s, len(users)),
+            bound_s(before_s, len(users)),
             None if scenes is None else _codes(schema, "scene", scenes),
             None if actions is None else _codes(schema, "action", actions),
             None if distinct is None else _column(schema, distinct),
@@ -96,7 +96,10 @@ class Query(NamedTuple):
         return tuple(keys)
 
 
-def _users(user_ids: object) -> Array:
+def users_of(user_ids: object) -> Array:
+    """(U,) u8 of whatever was given as such. Raises SchemaError."""
+    if type(user_ids) is np.ndarray and user_ids.dtype is _U8 and user_ids.ndim == 1:
+        return user_ids
     users = np.asarray(user_ids)
     if users.ndim != 1:
         raise SchemaError(f"user_ids has shape {users.shape}: expected (U,)")
@@ -118,7 +121,8 @@ def _count(n: int) -> int:
     return min(count, NO_LIMIT)
 
 
-def _end_s(before_s: object, users: int) -> int | Array:
+def bound_s(before_s: object, users: int) -> int | Array:
+    """An end in whole seconds, one for all or one for each of the users. Raises SchemaError."""
     if before_s is None:
         return NO_BOUND_S
     if isinstance(before_s, int | float):

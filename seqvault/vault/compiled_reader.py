@@ -47,11 +47,13 @@ class _Thread:
 
     Args:
         store: the reader's packed context.
-        scratch: the thread's own.
+        dictionaries: those that blocks may need.
     """
 
-    def __init__(self, store: Array, scratch: Scratch) -> None:
+    def __init__(self, store: Array, dictionaries: tuple[Dictionary, ...]) -> None:
+        scratch = Scratch(dictionaries)
         self._alive = store, scratch
+        self.dictionaries = dictionaries
         self.words = np.zeros(c.THREAD_WORDS, "u8")
         self.words[c.STORE] = store.ctypes.data
         self.words[c.WORK], self.words[c.WORK_SIZE] = scratch.work.ctypes.data, scratch.work.size
@@ -67,6 +69,7 @@ class Reader:
         direct: the segments' descriptors bypass the page cache and want aligned reads.
 
     Attributes:
+        dictionaries: those that blocks may need; see set_dictionaries.
         index, tails, cap, floor_s: may be assigned in an exclusive section; only the newest `cap` behaviours
             of a user (None: all) at or after `floor_s` are read.
     """
@@ -86,7 +89,7 @@ class Reader:
         self._slots = Slots()
         self._choices: dict[tuple[str, ...], _Choice] = {}
         self._threads = threading.local()
-        self._dictionaries: tuple[Dictionary, ...] = ()
+        self.dictionaries: tuple[Dictionary, ...] = ()
         self._store = np.zeros(c.STORE_WORDS, "u8")
         self._store[c.LOCK] = lock.address
         self._store[c.COLUMNS] = len(schema.columns)
@@ -150,7 +153,7 @@ class Reader:
 
     def set_dictionaries(self, dictionaries: Sequence[Dictionary]) -> None:
         """The dictionaries that blocks may need. In an exclusive section, before the first such block."""
-        self._dictionaries = tuple(dictionaries)
+        self.dictionaries = tuple(dictionaries)
         # Every thread makes its context anew; reads that have begun keep the one they have.
         self._threads = threading.local()
 
@@ -174,21 +177,18 @@ class Reader:
         if not users.flags.carray:
             users = users.copy()
         kept: Sequence[Array] = ()
-        whole = isinstance(end_s, int)
-        if not (whole and start_s == FIRST_S and scenes is None and actions is None and distinct is None):
+        bound = end_s if isinstance(end_s, int) else 0
+        unfiltered = scenes is None and actions is None and distinct is None
+        if not (unfiltered and end_s is bound and start_s == FIRST_S):
             ask, kept = self._ask(choice, query)
         rows = min(n * len(users), _GUESS_BYTES // row_bytes)
         offsets = np.empty(len(users) + 1, _I8)
         while True:
-            try:
-                thread = self._threads.own
-            except AttributeError:
-                thread = self._own()
             out = np.empty(rows * row_bytes, _U1)
-            found = read(thread.words, ask, users, offsets, out, n, end_s if whole else 0)
+            found = self.fill(ask, users, offsets, out, n, bound)
             if found >= 0:
                 break
-            rows = self._overcome(found, thread, rows)
+            rows = -found
         del kept
         if found * 2 < rows:
             # Not to keep memory that most of the batch does not use.
@@ -199,16 +199,37 @@ class Reader:
             columns = {name: np.ndarray(found, dtype, out, rows * before) for name, dtype, before in outputs}
         return HistoryBatch(users, offsets, columns)
 
-    def _overcome(self, found: int, thread: "_Thread", rows: int) -> int:
-        """Rows to have room for in the next attempt. Raises DamagedDataError for what no attempt changes."""
+    def prepare(self, query: Query) -> "_Prepared":
+        """The query made ready to be asked of other users, with another end, again and again."""
+        choice = self._choices.get(query.names) or self._choose(query.names)
+        return _Prepared(self, choice, query, *self._ask(choice, query))
+
+    def fill(self, ask: Array, users: Array, offsets: Array, out: Array, n: int, end_s: int) -> int:
+        """Run the kernel: rows found, or, below 0, less how many rows `out` must have room for.
+
+        Raises:
+            DamagedDataError: see read.
+        """
+        while True:
+            try:
+                thread = self._threads.own
+            except AttributeError:
+                self._threads.own = thread = self.context()
+            found: int = read(thread.words, ask, users, offsets, out, n, end_s)
+            if found >= 0:
+                return found
+            if found == c.NO_ROOM:
+                return -int(thread.words[c.REPORT])
+            self.overcome(found, thread)
+
+    def overcome(self, found: int, thread: "_Thread") -> None:
+        """Return when another attempt may do better. Raises DamagedDataError for what no attempt changes."""
         if found == c.BUSY:
             self._lock.wait()
-            return rows
-        if found == c.NO_ROOM:
-            return int(thread.words[c.REPORT])
+            return
         code, user, slot, offset, size, start, count = thread.words[c.REPORT : c.CALL].tolist()
-        if code == NO_DICTIONARY and getattr(self._threads, "own", None) is not thread:
-            return rows
+        if code == NO_DICTIONARY and thread.dictionaries is not self.dictionaries:
+            return
         if code == c.NOT_OPEN:
             raise self._slots.closed(slot)
         if code == c.CUT_SHORT:
@@ -216,10 +237,9 @@ class Reader:
         wrong = "was written under an unknown schema" if code == c.UNKNOWN_SCHEMA else damage(code)
         raise self._slots.damaged(slot, offset, user, start, count, wrong)
 
-    def _own(self) -> "_Thread":
-        """This thread's context, made now."""
-        self._threads.own = own = _Thread(self._store, Scratch(self._dictionaries))
-        return own
+    def context(self) -> "_Thread":
+        """What one thread reads with, made now."""
+        return _Thread(self._store, self.dictionaries)
 
     def _choose(self, names: tuple[str, ...]) -> _Choice:
         """Pack a choice of columns; choices are few and kept."""
@@ -251,6 +271,67 @@ class Reader:
         if query.distinct is not None:
             words[c.DISTINCT] = self.schema.names.index(query.distinct) + 1
         return np.array(words, "u8"), kept
+
+
+class _Prepared:
+    """A query with memory of its own; the arrays of a batch are written over by the next.
+
+    Args:
+        reader: what reads. choice, ask, kept: as the reader packed them for the query.
+    """
+
+    def __init__(
+        self, reader: Reader, choice: _Choice, query: Query, ask: Array, kept: Sequence[Array]
+    ) -> None:
+        self._reader, self._thread = reader, reader.context()
+        self._choice, self._kept, self._n = choice, kept, query.n
+        self._ask, self._ask_ends = ask, ask.copy()
+        self._users, self._offsets = 0, np.empty(1, _I8)
+        self._rows = 0
+        self._room(min(query.n, _GUESS_BYTES // choice.row_bytes))
+
+    def __call__(self, users: Array, end_s: int | Array) -> HistoryBatch:
+        """What the query asks for, of these users. Raises DamagedDataError."""
+        if len(users) != self._users:
+            self._users, self._offsets = len(users), np.empty(len(users) + 1, _I8)
+        ask = self._ask
+        if not isinstance(end_s, int):
+            ends, end_s, ask = np.ascontiguousarray(end_s), 0, self._ask_ends
+            ask[c.ENDS] = ends.ctypes.data
+        try:
+            found = read(self._thread.words, ask, users, self._offsets, self._out, self._n, end_s)
+        except TypeError:
+            # numba takes no strided or read-only array; asking every array first would cost more.
+            users = users.copy()
+            found = read(self._thread.words, ask, users, self._offsets, self._out, self._n, end_s)
+        if found < 0:
+            found = self._try_again(found, ask, users, end_s)
+        if found != self._rows:
+            self._rows = found
+            self._columns = {name: column[:found] for name, column in self._whole.items()}
+        return HistoryBatch(users, self._offsets, self._columns)
+
+    def _try_again(self, found: int, ask: Array, users: Array, end_s: int) -> int:
+        """Read until nothing hinders; rows found. Raises DamagedDataError."""
+        while found < 0:
+            if found == c.NO_ROOM:
+                # Twice what is needed: the next users' histories are as likely longer.
+                self._room(2 * int(self._thread.words[c.REPORT]))
+            else:
+                self._reader.overcome(found, self._thread)
+                if self._thread.dictionaries is not self._reader.dictionaries:
+                    self._thread = self._reader.context()
+            found = read(self._thread.words, ask, users, self._offsets, self._out, self._n, end_s)
+        return found
+
+    def _room(self, rows: int) -> None:
+        """Make memory for so many rows."""
+        self._out = np.empty(rows * self._choice.row_bytes, _U1)
+        self._whole = {
+            name: np.ndarray(rows, dtype, self._out, rows * before)
+            for name, dtype, before in self._choice.outputs
+        }
+        self._rows, self._columns = rows, self._whole
 
 
 def _before(widths: Sequence[int]) -> list[int]:

@@ -3,7 +3,7 @@
 They serve a store where numba does not work, or where SEQVAULT_PLAIN=1 asks for them, with the same results.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -241,6 +241,10 @@ class PlainReader:
         with self._lock.shared():
             parts = [self._user(user, i, visible) for i, user in enumerate(query.users.tolist())]
         return HistoryBatch.gather(self.schema, query.users, query.names, parts)
+
+    def prepare(self, query: Query) -> Callable[[Array, int | Array], HistoryBatch]:
+        """See Reader.prepare; nothing is kept between reads."""
+        return lambda users, end_s: self.read(query._replace(users=users, end_s=end_s))
 
     def _user(self, user: int, i: int, query: Query) -> dict[str, Array] | None:
         """What is wanted of one user, from as few of the newest blocks as will do."""
