@@ -13,7 +13,7 @@ from seqvault.vault.dictionaries import write_dictionary
 from seqvault.vault.dictionary import Dictionary
 from seqvault.vault.files import SyncFailedError, remove
 from seqvault.vault.manifest import Manifest, dictionary_name
-from seqvault.vault.options import DICTIONARY_CODEC
+from seqvault.vault.options import DICTIONARY_CODEC, MOST_ROWS
 from seqvault.vault.points import point
 from seqvault.vault.sealing import Sizes, write_blocks
 from seqvault.vault.segment import SegmentWriter
@@ -23,8 +23,9 @@ from seqvault.vault.writer import Writer
 
 __all__ = ["rewrite_all"]
 
-# Blocks older than the newest full one hold so many times the rows.
-_OLD = 4
+# The newest block is half a full one, so that a short read fetches little; older ones hold twice as much: a
+# read of 10,000 takes two.
+_NEWEST, _OLD = 2, 2
 _ROWS_AT_ONCE = 1 << 19
 
 
@@ -144,5 +145,5 @@ def _rewrite_users(writer: Writer, table: Table, users: Array, segment: SegmentW
         starts = starts + (lengths - np.diff(before[bounds])).astype("u8")
         columns = {name: values[kept] for name, values in columns.items()}
         bounds = before[bounds]
-    sizes = Sizes(full, max(full, min(_OLD * full, 1 << 14)))
+    sizes = Sizes(max(1, full // _NEWEST), min(_OLD * full, MOST_ROWS))
     write_blocks(segment, table.schema, blocks, users, starts, bounds, columns, sizes)

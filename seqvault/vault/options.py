@@ -11,7 +11,7 @@ DICTIONARY_CODEC = "zstd+dictionary"
 CODECS = ("packed", "zstd", DICTIONARY_CODEC)
 DURABILITIES = ("sync", "async")
 # Positions inside a block are two bytes.
-_MOST_ROWS = 1 << 16
+MOST_ROWS = 1 << 16
 
 
 def _plain() -> bool:
@@ -42,8 +42,8 @@ class Options:
     def __post_init__(self) -> None:
         self._one_of("codec", CODECS)
         self._one_of("durability", DURABILITIES)
-        if not 1 <= self.block_rows <= _MOST_ROWS:
-            raise StoreError(f"block_rows={self.block_rows}: expected 1..{_MOST_ROWS}")
+        if not 1 <= self.block_rows <= MOST_ROWS:
+            raise StoreError(f"block_rows={self.block_rows}: expected 1..{MOST_ROWS}")
         for name in ("seal_rows", "tail_bytes", "flush_rows"):
             if getattr(self, name) < 1:
                 raise StoreError(f"{name}={getattr(self, name)}: expected at least 1")
