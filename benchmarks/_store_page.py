@@ -96,13 +96,13 @@ def of_reads(rows: list[Row]) -> str:
             lines.append(cells)
         text.append(table(["engine", *NS], lines))
     threads = [
-        [n, *(middle(rows, "per_s", measure="threads", n=n, threads=t) for t in (1, 2))]
-        for n in ("1k", "10k")
+        [n, u, *(middle(rows, "per_s", measure="threads", n=n, users_a_call=u, threads=t) for t in (1, 2))]
+        for n, u in (("1k", 1), ("10k", 1), ("1k", 16))
     ]
     return (
         "\n".join(text)
-        + "\nReads a second by reading threads of one process:\n\n"
-        + table(["n", "1 thread", "2 threads"], threads)
+        + "\nHistories read in a second by threads of one process:\n\n"
+        + table(["n", "users a call", "1 thread", "2 threads"], threads)
     )
 
 
