@@ -242,7 +242,8 @@ def test_a_summary_is_as_old_as_the_last_refresh() -> None:
 @pytest.mark.parametrize("candidates", [2, 60])
 def test_both_orders_of_stca_give_the_same_scores(candidates: int) -> None:
     batch = random_batch([40, 7, 0], candidates=candidates)
-    orders = [build_model(config("stca", order=o), seed=1).eval() for o in ("absorbed", "keys", "auto")]
+    forms = ("absorbed", "keys", "auto")
+    orders = [build_model(config("stca", heads=2, order=form), seed=1).eval() for form in forms]
     with torch.inference_mode():
         one, other, chosen = (model(batch) for model in orders)
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
