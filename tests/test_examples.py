@@ -6,10 +6,13 @@ import pytest
 
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
+from simulator.experiment.settings import MODELS
 from simulator.results.read import read_run
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))
 NEEDS_A_LOG = "kuairand"
+# Calibrating ten live arms takes most of half a minute, however small the world is.
+MANY_ARMS = "all-models"
 SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
 
 
@@ -24,7 +27,17 @@ def test_there_are_examples() -> None:
     assert "demo.toml" in {path.name for path in EXAMPLES}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_of_all_models_has_an_arm_for_each_of_them() -> None:
+    (path,) = [example for example in EXAMPLES if example.stem == MANY_ARMS]
+    arms = load_config(path, environment={}).arms
+    assert {name: arm.model for name, arm in arms.items()} == {
+        name: name for name in MODELS if name != "counts"
+    }
+
+
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path.stem != MANY_ARMS], ids=lambda path: path.stem
+)
 def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path, kuairand_log: Path) -> None:
     small = [f"traffic.log={kuairand_log}"] if example.stem == NEEDS_A_LOG else SMALL
     finished(example, tmp_path / "run", small)
