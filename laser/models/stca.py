@@ -46,7 +46,7 @@ class Stca(RankingModel):
         "shared_ffn": False,
         "fusion": True,
         "time_gap": True,
-        "query_init": 2.0,
+        "query_init": 2.6,
         "identity": True,
         "sink": 12.0,
     }
