@@ -1,4 +1,4 @@
-"""Write docs/model-table.md from the saved results of model_table.py: every figure on it comes from there.
+"""Write docs/model-table.md from the saved results of model_table*.py: every figure on it comes from there.
 
 python benchmarks/_model_page.py
 """
@@ -30,8 +30,13 @@ their t is over worlds. Operations are multiply-accumulates (MAC) of a request w
 
 def page(results: dict[str, Row]) -> str:
     """The whole page."""
+    from _real_page import section  # it takes `table` from here
+
     parts = [INTRODUCTION]
     for name, result in results.items():
+        if result.get("benchmark") == "model_table_real":
+            parts.append(section(result))
+            continue
         machine = result["machine"]
         where = machine["gpu"] or machine["cpu"]
         parts.append(f"## {name}\n\nPreset `{result['preset']}`, {where}, commit {result['commit']}.\n")
