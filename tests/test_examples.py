@@ -11,9 +11,18 @@ from simulator.results.read import read_run
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))
 NEEDS_A_LOG = "kuairand"
-# Calibrating ten live arms takes most of half a minute, however small the world is.
 MANY_ARMS = "all-models"
 SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
+# Ten live arms are measured, each model at each of its lengths: what that costs is histories and batches.
+TINY = [
+    "traffic.world.users=60",
+    "traffic.world.requests=100",
+    "traffic.world.history_max=60",
+    "traffic.world.candidates=8",
+    "traffic.world.log_requests=4",
+    "experiment.days=1",
+    "experiment.budget_ms=100",
+]
 
 
 def finished(example: Path, out: Path, overrides: list[str]) -> None:
@@ -27,12 +36,19 @@ def test_there_are_examples() -> None:
     assert "demo.toml" in {path.name for path in EXAMPLES}
 
 
-def test_the_example_of_all_models_has_an_arm_for_each_of_them() -> None:
+def test_the_example_of_all_models_ends_with_one_scorecard_of_an_arm_for_each(tmp_path: Path) -> None:
     (path,) = [example for example in EXAMPLES if example.stem == MANY_ARMS]
-    arms = load_config(path, environment={}).arms
-    assert {name: arm.model for name, arm in arms.items()} == {
-        name: name for name in MODELS if name != "counts"
-    }
+    models = [name for name in MODELS if name != "counts"]
+    short = ("history=2", "max_batch=1", "light_model='none'")
+    tiny = [f"arms.{name}.{change}" for name in models for change in short]
+    config = load_config(path, [*TINY, *tiny], environment={})
+    run = read_run(run_experiment(config, tmp_path / "run", jobs=1))
+    arms = run.scorecard["arms"]
+    assert {entry["name"]: entry["model"] for entry in run.arms} == {name: name for name in models}
+    assert set(arms) == set(models)
+    for name, arm in arms.items():
+        assert name == "din" or arm["metrics"]["advv_per_request"]["true_lift"] is not None
+        assert arm["latency"]["p50_ms"] > 0
 
 
 @pytest.mark.parametrize(
