@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranking_batches import config, random_batch
+from ranking_batches import KINDS, config, random_batch
 
 from laser import checkpoint
 from laser.checkpoint import CheckpointError
 from laser.models import build_model
 from laser.scoring.runtime import ScoreError, Scorer
 
-KINDS = ["base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql", "counts"]
+every_kind = pytest.mark.parametrize("kind", [*KINDS, "counts"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_histories_longer_than_any_trained_on_and_empty_ones_score(kind: str) -> None:
     scorer = Scorer(build_model(config(kind), seed=3))
     scores = scorer.score(random_batch([700, 0, 1]))
@@ -37,7 +37,7 @@ def test_behaviours_beyond_the_known_positions_share_the_last_one() -> None:
     assert not torch.equal(placed[5], placed[6])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_a_nan_score_is_never_silent(kind: str) -> None:
     model = build_model(config(kind), seed=3)
     with torch.no_grad():

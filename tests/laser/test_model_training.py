@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import ACTIONS, SCENES, Miniature, generate
-from ranking_batches import ADS, CATEGORIES, config
+from ranking_batches import ADS, CATEGORIES, KINDS, config
 
 import laser.training.loop as loop
 from laser.examples import ExampleSet
@@ -47,13 +47,14 @@ def test_truth_and_user_are_never_read(small_world: Worlds) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_chunks_of_a_batch_add_up_to_the_gradients_of_the_whole(
-    small_world: Worlds, monkeypatch: pytest.MonkeyPatch
+    small_world: Worlds, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     how = TrainConfig(history=60, batch=64)
-    whole = weights(train(config("laser"), how, small_world[0].take(np.arange(64)), seed=3))
+    whole = weights(train(config(kind), how, small_world[0].take(np.arange(64)), seed=3))
     monkeypatch.setattr(loop, "CHUNK_BEHAVIOURS", 60 * 7)
-    parts = weights(train(config("laser"), how, small_world[0].take(np.arange(64)), seed=3))
+    parts = weights(train(config(kind), how, small_world[0].take(np.arange(64)), seed=3))
     # One step of Adam moves a weight by the rate whatever the gradient's size, so only signs near 0 may
     # differ.
     assert ((whole - parts).abs() < 1e-5).double().mean() > 0.99
