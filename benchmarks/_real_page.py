@@ -32,6 +32,10 @@ scores the same exposures by the same weights with histories that end before the
 AUC has the 95 % interval of its mean over {seeds} training seeds. Gaps are to DIN, in points (0.01) of AUC,
 paired by training seed: the first interval is over seeds (Student), the second over users ({draws:,}
 redraws of all users with their exposures, mean of the seeds).
+
+The regression is the one that `laser-ab import` fits, here on the days before the last: effects of video,
+author, category, scene and hour, the user's click rate up to the exposure, and counts over the whole history.
+Models have no author, no rate of the same day, and one pass over the log.
 """
 
 PROTOCOLS = {
@@ -53,8 +57,20 @@ def section(result: Row) -> str:
     for protocol in dict.fromkeys(row["protocol"] for row in trained):
         gaps = {row["gap"]: row for row in rows if "gap" in row and row["protocol"] == protocol}
         own = [row for row in trained if row["protocol"] == protocol]
-        parts += [f"### {PROTOCOLS[protocol]}\n", _models(own, gaps)]
+        parts += [f"### {PROTOCOLS[protocol]}\n", _models(own, gaps), findings(gaps)]
     return "\n".join(parts)
+
+
+def findings(gaps: dict[str, Row]) -> str:
+    """What the gaps say: a difference where both intervals leave 0 on the same side."""
+    above, neither, below = "Above DIN", "No difference from DIN shown", "Below DIN"
+    sides: dict[str, list[str]] = {above: [], neither: [], below: []}
+    for name, gap in gaps.items():
+        ends = [end for key in ("over_seeds", "over_users") for end in gap[key] or (-1.0, 1.0)]
+        side = above if min(ends) > 0 else below if max(ends) < 0 else neither
+        sides[side].append(name.removesuffix(" - din"))
+    lines = [f"{side}: {', '.join(models)}." for side, models in sides.items() if models]
+    return " ".join(lines) + "\n"
 
 
 def _models(rows: list[Row], gaps: dict[str, Row]) -> str:

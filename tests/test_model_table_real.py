@@ -117,6 +117,19 @@ def test_a_table_has_every_row_and_its_section_says_what_they_say(exposures: Any
     assert "Abacus, commit abc" in text
 
 
+def test_a_difference_is_told_where_both_intervals_show_it() -> None:
+    from _real_page import findings
+
+    ends = {
+        "a": ((0.1, 0.3), (0.1, 0.2)),
+        "b": ((-0.1, 0.3), (0.1, 0.2)),
+        "c": ((-0.5, -0.3), (-0.4, -0.1)),
+        "d": (None, (0.1, 0.2)),  # a single seed
+    }
+    gaps = {f"{name} - din": {"over_seeds": s, "over_users": u} for name, (s, u) in ends.items()}
+    assert findings(gaps) == "Above DIN: a. No difference from DIN shown: b, d. Below DIN: c.\n"
+
+
 def test_without_the_log_the_table_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import model_table_real
 
