@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from ranking_batches import config, random_batch
+from ranking_batches import KINDS, config, random_batch
 from test_ranking_models import scores, single
 
-from laser.models import RankingModel
+from laser.models import ModelConfig, RankingModel
 from laser.models.model import SHARED_OPTIONS
 from laser.models.registry import BUILT_IN, _model_class, build_model
+from laser.operations import operations
 from laser.training.config import TrainConfig
 from laser.training.presets import _BATCH_AND_RATE
 
+TESTS = Path(__file__).parents[1]
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 
 
@@ -52,6 +55,36 @@ def test_the_training_settings_on_the_page_are_the_presets() -> None:
         for kind, size, peak in zip(head[1:], batch[1:], rate[1:], strict=True)
     }
     assert told == _BATCH_AND_RATE
+
+
+def test_the_operations_on_the_page_are_the_counted_ones() -> None:
+    told = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+    assert [kind for kind, *_ in told] == list(KINDS)
+    for kind, of_request, of_candidate in told:
+        counted = operations(build_model(ModelConfig(kind, 200, 2000, 3, 3), seed=0), 1000, (100, 200))
+        assert f"{counted.per_request:,.0f}" == of_request, kind
+        assert f"{counted.per_candidate:,.0f}" == of_candidate, kind
+
+
+def test_the_options_on_the_page_are_those_of_the_models() -> None:
+    told = dict(re.findall(r"^\| `?(\w+)`? \| (`\w+ = .*`) \|$", PAGE, re.MULTILINE))
+    for kind in BUILT_IN:
+        model_class: Any = _model_class(kind)
+        assert told.get(kind, "") == listed(model_class.OPTIONS), kind
+    assert told["all"] == listed(SHARED_OPTIONS)
+
+
+def listed(options: dict[str, Any]) -> str:
+    return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in options.items())
+
+
+def test_every_promise_on_the_page_names_tests_that_exist() -> None:
+    section = PAGE.split("## What is promised")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(test_\w+)`", section))
+    written = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py"))
+    assert len(named) > 15
+    for name in named:
+        assert re.search(rf"^def {name}\(|^{name}$", written, re.MULTILINE), name
 
 
 def test_every_switch_of_training_and_head_is_on_the_page() -> None:
