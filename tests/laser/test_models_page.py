@@ -78,6 +78,15 @@ def listed(options: dict[str, Any]) -> str:
     return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in options.items())
 
 
+def test_the_gaps_of_scenes_on_the_page_are_the_measured_ones() -> None:
+    path = TESTS.parent / "benchmarks" / "results" / "model_scenes.json"
+    gaps = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if "gap" in row]
+    assert len(gaps) == 4
+    for row in gaps:
+        low, high = row["over_seeds"]
+        assert f"| {row['pt']:+.3f} [{low:+.3f}, {high:+.3f}] |" in PAGE
+
+
 def test_every_promise_on_the_page_names_tests_that_exist() -> None:
     section = PAGE.split("## What is promised")[1].split("\n## ")[0]
     named = set(re.findall(r"`(test_\w+)`", section))
