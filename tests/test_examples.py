@@ -13,6 +13,8 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.tom
 NEEDS_A_LOG = "kuairand"
 MANY_ARMS = "all-models"
 SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
+# Live arms are measured: what that costs is the length of their histories.
+LIVE = ["arms.treatment.history=60"]
 # Ten live arms are measured, each model at each of its lengths: what that costs is histories and batches.
 TINY = [
     "traffic.world.users=60",
@@ -56,7 +58,7 @@ def test_the_example_of_all_models_ends_with_one_scorecard_of_an_arm_for_each(tm
 )
 def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path, kuairand_log: Path) -> None:
     small = [f"traffic.log={kuairand_log}"] if example.stem == NEEDS_A_LOG else SMALL
-    finished(example, tmp_path / "run", small)
+    finished(example, tmp_path / "run", [*small, *(LIVE if example.stem == "live" else [])])
 
 
 @pytest.mark.slow
