@@ -65,8 +65,7 @@ class Sizes:
 class World:
     """A world's log: what to learn from and what to judge by, and how many ids there are."""
 
-    train: ExampleSet
-    holdout: ExampleSet
+    log: Source
     held_out: Source
     categories: int
     ads: int
@@ -82,16 +81,15 @@ def open_world(name: str, seed: int, sizes: Sizes, device: str) -> World:
     }
     where = resolve_device(device)
     source = DeviceSource if where.type == "cuda" else HostSource
-    return World(
-        made["train"], made["holdout"], source(made["holdout"], where), config.categories, config.ads
-    )
+    log, held_out = (source(made[split], where) for split in ("train", "holdout"))
+    return World(log, held_out, config.categories, config.ads)
 
 
 def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str, Any]:
     """Train the cell's model and measure it."""
     config, how = chosen(cell, world, sizes, device)
     start_s = time.perf_counter()
-    model = train(config, how, world.train, cell.train_seed)
+    model = train(config, how, world.log, cell.train_seed)
     train_s = time.perf_counter() - start_s
     counted = counts(config.to_json(), how.history)
     return {
@@ -99,7 +97,7 @@ def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str
         "history": how.history,
         **scores(model, world, how.history, device),
         "train_s": train_s,
-        "training_impressions": int(world.train.shown.sum()),
+        "training_impressions": int(world.log.examples.shown.sum()),
         "params": counted.parameters,
         "tables": counted.tables,
         "macs": counted.by_candidates[CANDIDATES[0]],
@@ -131,7 +129,7 @@ def counts(config: str, history: int) -> Operations:
 
 def scores(model: RankingModel, world: World, history: int, device: str) -> dict[str, float]:
     """How the model ranks the held-out days; probabilities as they are, not calibrated."""
-    holdout = world.holdout
+    holdout = world.held_out.examples
     logits = logits_of(model, world.held_out, history, device).ravel()
     labels, users = holdout.label.ravel(), np.broadcast_to(holdout.user[:, None], holdout.ad.shape).ravel()
     probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))

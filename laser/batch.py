@@ -176,7 +176,9 @@ class RankingBatch:
         lengths = self.lengths
         # Behaviour i of request b goes to column width - (offsets[b + 1] - i).
         shift = torch.arange(1, self.requests + 1, device=values.device) * width - self.offsets[1:]
-        place = torch.arange(len(values), device=values.device) + shift.repeat_interleave(lengths)
+        place = torch.arange(len(values), device=values.device) + shift.repeat_interleave(
+            lengths, output_size=len(values)
+        )
         return values.new_zeros(self.requests * width).index_copy(0, place, values).view(self.requests, width)
 
     def padded(self, max_length: int | None = None) -> tuple[dict[str, Tensor], Tensor]:

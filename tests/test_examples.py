@@ -6,11 +6,25 @@ import pytest
 
 from simulator.experiment.config import load_config
 from simulator.experiment.run import run_experiment
+from simulator.experiment.settings import MODELS
 from simulator.results.read import read_run
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))
 NEEDS_A_LOG = "kuairand"
+MANY_ARMS = "all-models"
 SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
+# Live arms are measured: what that costs is the length of their histories.
+LIVE = ["arms.treatment.history=60"]
+# Ten live arms are measured, each model at each of its lengths: what that costs is histories and batches.
+TINY = [
+    "traffic.world.users=60",
+    "traffic.world.requests=100",
+    "traffic.world.history_max=60",
+    "traffic.world.candidates=8",
+    "traffic.world.log_requests=4",
+    "experiment.days=1",
+    "experiment.budget_ms=100",
+]
 
 
 def finished(example: Path, out: Path, overrides: list[str]) -> None:
@@ -24,10 +38,27 @@ def test_there_are_examples() -> None:
     assert "demo.toml" in {path.name for path in EXAMPLES}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_of_all_models_ends_with_one_scorecard_of_an_arm_for_each(tmp_path: Path) -> None:
+    (path,) = [example for example in EXAMPLES if example.stem == MANY_ARMS]
+    models = [name for name in MODELS if name != "counts"]
+    short = ("history=2", "max_batch=1", "light_model='none'")
+    tiny = [f"arms.{name}.{change}" for name in models for change in short]
+    config = load_config(path, [*TINY, *tiny], environment={})
+    run = read_run(run_experiment(config, tmp_path / "run", jobs=1))
+    arms = run.scorecard["arms"]
+    assert {entry["name"]: entry["model"] for entry in run.arms} == {name: name for name in models}
+    assert set(arms) == set(models)
+    for name, arm in arms.items():
+        assert name == "din" or arm["metrics"]["advv_per_request"]["true_lift"] is not None
+        assert arm["latency"]["p50_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path.stem != MANY_ARMS], ids=lambda path: path.stem
+)
 def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path, kuairand_log: Path) -> None:
     small = [f"traffic.log={kuairand_log}"] if example.stem == NEEDS_A_LOG else SMALL
-    finished(example, tmp_path / "run", small)
+    finished(example, tmp_path / "run", [*small, *(LIVE if example.stem == "live" else [])])
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """The model table resumes where it was left, its gaps are paired, and its page is what the results say."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +59,32 @@ def test_the_page_says_what_the_results_say() -> None:
     assert "| least din - base on quick, pt | 0.5 | at least 0 | met |" in text
 
 
-def test_a_table_goes_on_where_it_was_left(tmp_path: Path) -> None:
-    out = tmp_path / "table.json"
-    command = [sys.executable, str(BENCHMARKS / "model_table.py"), "--quick", "--out", str(out)]
-    # No time at all: nothing is done, and 130 says so.
-    none = subprocess.run([*command, "--seconds", "-1"], capture_output=True, text=True, check=False)
-    assert none.returncode == 130, none.stderr
+def test_a_table_goes_on_where_it_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import model_table
+
+    out, trained = tmp_path / "table.json", []
+
+    def trained_row(cell: Any, world: object, sizes: object, device: str) -> dict[str, Any]:
+        trained.append(cell.model)
+        return {**row(cell.model, 0.8 + 0.01 * len(trained)), **vars(cell)}
+
+    def called(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["model_table.py", "--quick", "--out", str(out), *arguments])
+        return model_table.command()
+
+    monkeypatch.setattr(model_table, "open_world", lambda *_: None)
+    monkeypatch.setattr(model_table, "trained_row", trained_row)
+    assert called("--seconds", "-1") == 130  # no time: nothing is done, and more is to do
     assert json.loads(out.read_text())["rows"] == []
-    kept = {**row("base", 0.5), "history": 0}
-    out.write_text(json.dumps({**json.loads(out.read_text()), "rows": [kept]}))
-    limited = [*command, "--models", "base,din"]
-    done = subprocess.run(limited, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(out.read_text())["rows"]
-    assert rows[0] == kept  # not done again
-    assert any(r.get("gap") == "din - base" for r in rows)
+    assert called("--models", "base,din") == 0
+    assert called("--models", "din,base,laser", "--worlds", "quick:1,2") == 0
+    assert trained == ["base", "din", "laser", "din", "base", "laser"]
+    saved = json.loads(out.read_text())
+    assert len([r for r in saved["rows"] if "model" in r]) == 6
+    assert {r["gap"] for r in saved["rows"] if "gap" in r} == {"din - base", "laser - din"}
+    assert saved["preset"] == "quick"
+    monkeypatch.setattr("sys.argv", ["model_table.py", "--preset", "full", "--out", str(out)])
+    with pytest.raises(SystemExit, match="holds the preset quick, expected full"):
+        model_table.command()

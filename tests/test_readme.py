@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# The README's worlds are small, but a reader's requests would still take a minute here.
-SMALLER = ["--set", "traffic.world.requests=600"]
+# The README's worlds are small, but a reader's requests and log would still take a minute here.
+SMALLER = ["--set", "traffic.world.requests=600", "--set", "traffic.world.log_requests=4"]
 PROGRAM = [sys.executable, "-m", "simulator.cli"]
 
 

@@ -164,7 +164,7 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
                 "Treatment": printed[2],
                 f"Lift ({level})": f"{numbers.lift(effect.lift)} ({ends})"
                 if effect.enough
-                else report.NOT_ENOUGH,
+                else numbers.NOT_ENOUGH,
                 "True lift": printed[4],
                 "In CI": {True: "yes", False: "no", None: numbers.MISSING}[
                     effect.covered if effect.enough else None

@@ -44,7 +44,8 @@ class Laser(RankingModel):
             0 and a noise of D^-0.5 is a usual random start.
         global_init: GSTA's query maps start at it times I; 0 is a usual random start.
         sink: GSTA may read nothing (see `target_attention`).
-        branches: groups of scenes, each read on its own, such as [[0], [1, 2]]; null reads all as one.
+        branches: groups of scenes, each read on its own, such as [[0], [1, 2]], a scene in no group by none;
+            null reads all as one.
         merge: branches side by side ("concat"), their "mean", or "gated": a share for each by the candidate.
     """
 
@@ -73,9 +74,7 @@ class Laser(RankingModel):
 
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
-        scenes: list[tuple[int, ...] | None] = [None]
-        if chosen["branches"] is not None:
-            scenes = [tuple(group) for group in chosen["branches"]]
+        scenes = _groups(chosen["branches"], config.scenes)
         each = [_of_branch(chosen, i, len(scenes)) for i in range(len(scenes))]
         widths = [fused_parts(own) * config.width for own in each]
         if chosen["merge"] not in _MERGES:
@@ -107,6 +106,24 @@ class Laser(RankingModel):
             return stacked.mean(dim=3)
         shares: Tensor = self.share(target).softmax(dim=2).unsqueeze(2)
         return (stacked * shares).sum(dim=3)
+
+
+def _groups(branches: Any, scenes: int) -> list[tuple[int, ...] | None]:
+    """The scenes of each branch; None for all.
+
+    Raises:
+        ValueError: no groups, an empty one, or a scene that is unknown or in two of them.
+    """
+    if branches is None:
+        return [None]
+    listed = isinstance(branches, list) and all(isinstance(group, list) and group for group in branches)
+    named = [scene for group in branches for scene in group] if listed else []
+    if not named or len(set(named)) < len(named) or not set(named) <= set(range(scenes)):
+        raise ValueError(
+            f"branches is {branches!r}, expected groups of scenes below {scenes}, none of them twice, "
+            f"such as {[[scene] for scene in range(min(scenes, 3))]}."
+        )
+    return [tuple(group) for group in branches]
 
 
 def _of_branch(chosen: dict[str, Any], branch: int, branches: int) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class Stca(RankingModel):
 
     Options:
 
-        layers: M. heads: of each layer. ratio: inner width of SwiGLU (the paper leaves it open).
+        layers: M. heads: of each layer; one of fewer dimensions than a category has confuses categories.
+            ratio: inner width of SwiGLU (the paper leaves it open).
         order: "absorbed" (no keys or values; cheap for few candidates), "keys" (built once a request; cheap
             for many), or "auto" by the number of candidates.
         shared_ffn: one SwiGLU over the history for all layers instead of one each.
@@ -39,13 +40,13 @@ class Stca(RankingModel):
     RECOGNISES = ("category.", "first.", "of_history.", "reads.")
     OPTIONS: ClassVar[dict[str, Any]] = {
         "layers": 2,
-        "heads": 2,
+        "heads": 1,
         "ratio": 2,
         "order": "auto",
         "shared_ffn": False,
         "fusion": True,
         "time_gap": True,
-        "query_init": 2.0,
+        "query_init": 2.6,
         "identity": True,
         "sink": 12.0,
     }

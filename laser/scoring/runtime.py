@@ -43,7 +43,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 class ScoreError(ValueError):
-    """A model that does not score."""
+    """A model that does not score, or that would score wrongly."""
 
 
 class Scorer:
@@ -62,6 +62,29 @@ class Scorer:
             self.model = model.to(self.device).eval()
         torch.set_num_threads(threads)
         keep_freed_memory()
+        self._weights = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        self._checked: int | None = None
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Refuse NaN and infinity, once for as long as the weights stay what they are.
+
+        Not every broken weight breaks a score: a search that compares with NaN finds just anything, and a
+        gate whose bias is infinite is open for all.
+
+        Raises:
+            ScoreError: a weight holds one.
+        """
+        version = sum(weights._version for weights in self._weights.values())
+        if version == self._checked:
+            return
+        for name, weights in self._weights.items():
+            if weights.is_floating_point() and not bool(torch.isfinite(weights).all()):
+                raise ScoreError(
+                    f"{name} of model {self.model.config.kind!r} holds NaN or infinity, expected numbers. "
+                    "Train it again, or load a checkpoint."
+                )
+        self._checked = version
 
     def score(self, batch: RankingBatch) -> NDArray[np.float32]:
         """Logits (B, C); -inf for candidates beyond candidate_count.
@@ -70,23 +93,26 @@ class Scorer:
         the last. Ids must be known.
 
         Raises:
-            ValueError: an id is beyond what the model was built for.
+            ValueError: an id is beyond what the model was built for, or an age is negative or not finite.
             DeviceMemoryError: the device is out of memory.
-            ScoreError: a score is NaN.
+            ScoreError: a weight or a candidate's score is NaN or infinite.
         """
-        check_ids(batch, self.model.config)
+        check_batch(batch, self.model.config)
+        self._check_weights()
         if batch.requests == 0:
             return np.zeros((0, batch.candidates), np.float32)
         with memory_told(self.device, _work(batch), _LESS), torch.inference_mode():
             moved = batch if self.device.type == "cpu" else batch.to(self.device)
             logits: Tensor = self.model(moved)
             scores: NDArray[np.float32] = logits.cpu().numpy()
-        if np.isnan(scores).any():
-            raise ScoreError(
-                f"{int(np.isnan(scores).sum())} of {scores.size} scores of model {self.model.config.kind!r} "
-                f"are "
-                "NaN, expected numbers. Its weights are broken: train it again."
-            )
+        broken = ~np.isfinite(scores)
+        if broken.any():
+            broken &= np.arange(batch.candidates) < batch.candidate_count.cpu().numpy()[:, None]
+            if broken.any():
+                raise ScoreError(
+                    f"{int(broken.sum())} of {scores.size} scores of model {self.model.config.kind!r} are "
+                    "NaN or infinite, expected numbers. Its weights have grown too large: train it again."
+                )
         return scores
 
 
@@ -94,11 +120,14 @@ def _work(batch: RankingBatch) -> str:
     return f"scoring {batch.requests} x {batch.candidates} candidates, histories of up to {batch.longest}"
 
 
-def check_ids(batch: RankingBatch, config: ModelConfig) -> None:
-    """Refuse ids that the model has no row for; a few microseconds a batch.
+def check_batch(batch: RankingBatch, config: ModelConfig) -> None:
+    """Refuse ids that the model has no row for, and ages that are none; a few microseconds a batch.
+
+    `RankingBatch.from_numpy` refuses negative ids and ages, a batch made of tensors holds what it was given:
+    -1 may name another row, and a behaviour of the future would pass for one of this moment.
 
     Raises:
-        ValueError: an id is too large.
+        ValueError: an id is negative or too large, an age is negative or not finite.
     """
     limits = {
         "category": config.categories,
@@ -109,7 +138,23 @@ def check_ids(batch: RankingBatch, config: ModelConfig) -> None:
     }
     for name, limit in limits.items():
         ids: Tensor = getattr(batch, name)
-        if ids.numel() and (found := int(ids.max())) >= limit:
+        low, high = _ends(ids)
+        if low < 0 or high >= limit:
             raise ValueError(
-                f"{name} holds {found}, expected ids below {limit}. Map unknown ids, or train with them."
+                f"{name} holds {int(low if low < 0 else high)}, expected ids below {limit} and of 0 or more. "
+                "Map unknown ids, or train with them."
             )
+    low, high = _ends(batch.age_s)
+    if not (low >= 0 and high < float("inf")):  # NaN fails the comparison
+        raise ValueError(
+            f"age_s spans {low} to {high}, expected finite seconds of 0 or more. "
+            "A negative age means a behaviour later than the request: cut the history there."
+        )
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    """Least and largest; both 0 of nothing."""
+    if not values.numel():
+        return 0.0, 0.0
+    low, high = values.aminmax()
+    return float(low), float(high)

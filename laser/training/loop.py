@@ -46,7 +46,7 @@ class TrainingError(ValueError):
 def train(
     config: ModelConfig,
     train: TrainConfig,
-    examples: ExampleSet,
+    examples: ExampleSet | Source,
     seed: int,
     progress: Progress | None = None,
     keeper: Keeper | None = None,
@@ -58,7 +58,8 @@ def train(
 
     Args:
         config: the model. train: how to train it.
-        examples: what to learn from; p_true and user are not read.
+        examples: what to learn from; p_true and user are not read. A `laser.sources.Source` is used as it
+            is: one that lives on the device serves several trainings.
         seed: draws the weights, the order of the requests and the history lengths.
         progress: called as (steps done, steps in all, last loss) about a hundred times.
         keeper: keeps the state on the way; a training that goes on from it ends with the same weights,
@@ -70,7 +71,8 @@ def train(
         DeviceMemoryError: the device is out of memory.
         TrainingError: the weights are no longer finite.
     """
-    check_examples(examples, config)
+    known = examples if isinstance(examples, ExampleSet) else examples.examples
+    check_examples(known, config)
     group, device = join(train.device)
     torch.set_num_threads(train.threads)
     keep_freed_memory()
@@ -82,17 +84,17 @@ def train(
 def _fit(
     config: ModelConfig,
     train: TrainConfig,
-    examples: ExampleSet,
+    examples: ExampleSet | Source,
     seed: int,
     group: Group,
     device: torch.device,
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> RankingModel:
-    learned, watched = held_out_rows(train, len(examples), seed)
-    resident = device.type == "cuda" if train.resident is None else train.resident
-    source: Source = DeviceSource(examples, device) if resident else HostSource(examples, device)
-    model = _start(config, examples, seed).to(device).train()
+    known = examples if isinstance(examples, ExampleSet) else examples.examples
+    learned, watched = held_out_rows(train, len(known), seed)
+    source = _source(examples, train.resident, device) if isinstance(examples, ExampleSet) else examples
+    model = _start(config, known, seed).to(device).train()
     run = _Run(model, source, train, group, device, Watch(train.patience), steps_of(train, len(learned)))
     run.through(learned, watched, seed, progress if group.rank == 0 else None, keeper)
     run.watch.restore(model)
@@ -192,6 +194,12 @@ class _Run:
     def _precision(self) -> torch.autocast:
         dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.train.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
+
+def _source(examples: ExampleSet, resident: bool | None, device: torch.device) -> Source:
+    if resident or (resident is None and device.type == "cuda"):
+        return DeviceSource(examples, device)
+    return HostSource(examples, device)
 
 
 def _start(config: ModelConfig, examples: ExampleSet, seed: int) -> RankingModel:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 MISSING = "—"
+NOT_ENOUGH = "not enough data"
 MINUS = "−"
 
 

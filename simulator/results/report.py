@@ -16,13 +16,21 @@ from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
-from simulator.results.scorecard import Effect, arm_users, control_name, effects, split_is_off
+from simulator.results.overview import overview
+from simulator.results.scorecard import (
+    Effect,
+    arm_users,
+    control_name,
+    effects,
+    split_is_off,
+    treatment_names,
+    verdict_of,
+)
 
 __all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_tables"]
 
 Format = Literal["table", "text", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "text", "json", "csv")
-NOT_ENOUGH = "not enough data"
 _HEADINGS = ("metric", "control", "treatment", "lift", "true lift", "MDE", "n")
 
 
@@ -49,6 +57,9 @@ def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | No
         with console.capture() as capture:
             for line in headlines(scorecard):
                 console.print(line, markup=False)
+            if rows := overview(scorecard):
+                console.print()
+                console.print(_overview_table(rows))
             for title, table in rich_tables(scorecard):
                 if title:
                     console.print(f"\n{title}", markup=False)
@@ -65,9 +76,7 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     """The run in one line, its verdict, and a warning where the split is off."""
     run, status = scorecard.get("run") or "run", scorecard.get("status") or "unknown status"
     lines = [f"{run} · {status} · seed {scorecard.get('seed', numbers.MISSING)}"]
-    text = (scorecard.get("verdict") or {}).get("text")
-    if text:
-        lines.append(f"Verdict: {text}")
+    lines += _verdicts(scorecard)
     p = numbers.p_phrase((scorecard.get("srm") or {}).get("p_value"))
     users = ", ".join(f"{arm.name} {numbers.count(arm.users)}" for arm in arm_users(scorecard))
     if split_is_off(scorecard):
@@ -75,6 +84,16 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     elif users:
         lines.append(f"Users: {users} (sample ratio test {p})")
     return lines
+
+
+def _verdicts(scorecard: Mapping[str, Any]) -> list[str]:
+    """The verdict; of several treatments those that are decided, the overview says that the rest are not."""
+    if overview(scorecard):
+        found = {arm: verdict_of(scorecard, arm) for arm in treatment_names(scorecard)}
+        decided = {arm: own for arm, own in found.items() if own.get("decision") != "inconclusive"}
+        return [f"Verdict on {arm}: {own['text']}" for arm, own in decided.items() if own.get("text")]
+    text = (scorecard.get("verdict") or {}).get("text")
+    return [f"Verdict: {text}"] if text else []
 
 
 def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
@@ -141,17 +160,31 @@ def _rich_table(shown: list[Effect]) -> Table:
     return table
 
 
+def _overview_table(rows: list[tuple[str, ...]]) -> Table:
+    """The arms side by side; a long name goes on below itself, numbers stay whole."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for i, heading in enumerate(rows[0]):
+        left = i < 2
+        table.add_column(
+            heading.replace(", ", "\n").replace(" per ", "\nper ").replace("true ", "true\n"),
+            justify="left" if left else "right",
+            no_wrap=not left,
+            overflow="fold",
+        )
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
 def table_row(effect: Effect) -> tuple[str, ...]:
     """One effect as printed: metric, control, treatment, lift with interval, truth, MDE, n."""
     form = numbers.metric_form(effect.metric, effect.unit)
-    estimate = (
-        numbers.lift_with_interval(effect.lift, effect.ci, effect.level) if effect.enough else NOT_ENOUGH
-    )
+    estimate = numbers.lift_with_interval(effect.lift, effect.ci, effect.level)
     return (
         form.label + (" (primary)" if effect.role == "primary" else ""),
         form.form(effect.control),
         form.form(effect.treatment),
-        estimate if effect.enough else NOT_ENOUGH,
+        estimate if effect.enough else numbers.NOT_ENOUGH,
         numbers.lift(effect.true_lift),
         numbers.percent(effect.mde),
         numbers.count(effect.n),
@@ -173,15 +206,15 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _text_rows(scorecard: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
+    lines = _text_table(overview(scorecard))
     for title, shown in _by_arm(scorecard):
-        lines += [*([""] if lines else []), *([title] if title else []), *_text_table(shown)]
+        rows = [_HEADINGS, *(table_row(effect) for effect in shown)]
+        lines += [*([""] if lines else []), *([title] if title else []), *_text_table(rows)]
     return lines
 
 
-def _text_table(shown: list[Effect]) -> list[str]:
-    rows = [_HEADINGS, *(table_row(effect) for effect in shown)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+def _text_table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)

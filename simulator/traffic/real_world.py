@@ -41,7 +41,7 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
         sizes=Sizes(log.categories, len(log.ads.item_id), log.scenes, ACTIONS),
         catalogue=_catalogue(log.ads, advertiser_tcpa),
         requests=requests,
-        log=_log(log, split),
+        log=log_impressions(log, split),
         behaviours=log.behaviours,
         scene=request_scenes(log.impressions, requests),
         author=log.ads.author,
@@ -92,8 +92,8 @@ def _catalogue(ads: LogAds, advertiser_tcpa: Any) -> Catalogue:
     )
 
 
-def _log(log: RealLog, split: Split) -> LogImpressions:
-    """The log before the trace: one request a row, with the one ad that was shown."""
+def log_impressions(log: RealLog, split: Split) -> LogImpressions:
+    """What rankers learn from: the days before the pre-period, a request a row, with the one ad shown."""
     shown: Impressions = log.impressions.take(np.flatnonzero(log.impressions.day < split.pre))
     return LogImpressions(
         request_id=np.arange(len(shown), dtype=np.uint64),

@@ -9,6 +9,7 @@ from laser.batch import RankingBatch
 from laser.models import ModelConfig
 
 CATEGORIES, ADS = 30, 50
+KINDS = ("base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql")
 
 
 def random_batch(lengths: list[int], candidates: int = 4, seed: int = 0, **changes: object) -> RankingBatch:

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranking_batches import config, random_batch
+from ranking_batches import KINDS, config, random_batch
 
 from laser import checkpoint
 from laser.checkpoint import CheckpointError
 from laser.models import build_model
 from laser.scoring.runtime import ScoreError, Scorer
 
-KINDS = ["base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql", "counts"]
+every_kind = pytest.mark.parametrize("kind", [*KINDS, "counts"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_histories_longer_than_any_trained_on_and_empty_ones_score(kind: str) -> None:
     scorer = Scorer(build_model(config(kind), seed=3))
     scores = scorer.score(random_batch([700, 0, 1]))
@@ -37,13 +37,56 @@ def test_behaviours_beyond_the_known_positions_share_the_last_one() -> None:
     assert not torch.equal(placed[5], placed[6])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_nan_score_is_never_silent(kind: str) -> None:
+@every_kind
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_broken_weight_anywhere_and_nothing_is_scored(kind: str, value: float) -> None:
+    model = build_model(config(kind), seed=3)
+    for name, weights in model.named_parameters():
+        scorer = Scorer(model)
+        kept = weights.detach().clone()
+        with torch.no_grad():
+            weights.view(-1)[weights.numel() // 2] = value
+        # Whether it broke before the scorer was made or between two calls.
+        for scored in (lambda: Scorer(model), lambda scorer=scorer: scorer.score(random_batch([5, 0, 2]))):
+            with pytest.raises(ScoreError, match=f"{name} of model '{kind}' holds NaN or infinity"):
+                scored()
+        with torch.no_grad():
+            weights.copy_(kept)
+    assert np.isfinite(Scorer(model).score(random_batch([5, 0, 2]))).all()
+
+
+@every_kind
+def test_weights_too_large_for_a_finite_score_are_never_silent(kind: str) -> None:
     model = build_model(config(kind), seed=3)
     with torch.no_grad():
-        model.head.out.bias.fill_(float("nan"))
-    with pytest.raises(ScoreError, match=f"12 of 12 scores of model '{kind}' are NaN"):
-        Scorer(model).score(random_batch([5, 0, 2]))
+        model.head.category.weight.fill_(1e38)
+        model.head.out.weight.fill_(1e38)
+    cut = random_batch([5, 0, 2], candidate_count=np.array([4, 2, 4]))
+    with pytest.raises(ScoreError, match=f"of 12 scores of model '{kind}' are NaN or infinite"):
+        Scorer(model).score(cut)
+    assert (Scorer(build_model(config(kind), seed=3)).score(cut)[1, 2:] == -np.inf).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("category", -1, "category holds -1, expected ids below 30 and of 0 or more"),
+        ("action", -2, "action holds -2"),
+        ("scene", 7, "scene holds 7, expected ids below 3"),
+        ("ad", -1, "ad holds -1"),
+        ("ad_category", 30, "ad_category holds 30, expected ids below 30"),
+        ("age_s", -0.5, "age_s spans -0.5 .* A negative age means a behaviour later than the request"),
+        ("age_s", float("nan"), "age_s spans nan to nan, expected finite seconds"),
+        ("age_s", float("inf"), "expected finite seconds"),
+    ],
+)
+def test_a_batch_made_of_tensors_is_checked_before_it_is_scored(
+    column: str, value: float, message: str
+) -> None:
+    batch = random_batch([5, 2])
+    getattr(batch, column).view(-1)[1] = value
+    with pytest.raises(ValueError, match=message):
+        Scorer(build_model(config("laser"), seed=3)).score(batch)
 
 
 def test_a_model_with_nan_is_neither_saved_nor_loaded(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ranking_batches import ADS, config, random_batch
+from ranking_batches import ADS, KINDS, config, random_batch
 
 from laser import checkpoint
 from laser.checkpoint import CheckpointError
@@ -15,7 +15,7 @@ from laser.models import build_model
 from laser.scoring.runtime import DeviceError, Scorer, resolve_device
 
 
-@pytest.mark.parametrize("kind", ["base", "din", "laser", "counts"])
+@pytest.mark.parametrize("kind", [*KINDS, "counts"])
 def test_a_loaded_model_scores_bit_for_bit_like_the_saved_one(tmp_path: Path, kind: str) -> None:
     model = build_model(config(kind), seed=3)
     checkpoint.save(model, tmp_path / "a" / "model.laser", {"note": "é", "calibration": [1.5, -0.1]})

@@ -58,6 +58,9 @@ def test_a_training_on_resident_examples_gives_the_same_weights(small_world: Wor
         for resident in (True, False)
     )
     assert torch.equal(one, other)
+    source = DeviceSource(examples, CPU)
+    for _ in range(2):  # one source serves several trainings
+        assert torch.equal(weights(train(config("laser"), TrainConfig(60, batch=32), source, seed=1)), one)
 
 
 def test_columns_that_do_not_fit_one_integer_are_refused(small_world: Worlds) -> None:

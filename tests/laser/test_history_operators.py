@@ -239,10 +239,21 @@ def test_a_summary_is_as_old_as_the_last_refresh() -> None:
         assert not torch.equal(at_once.summarise(batch), stale)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_a_summary_made_in_chunks_scores_as_one_made_at_once(chunk: int) -> None:
+    batch = random_batch([40, 7, 0])
+    at_once, chunked = (build_model(config("vista", seeds=6, layers=2, chunk=n), seed=1) for n in (0, chunk))
+    one, other = (model.train()(batch) for model in (at_once, chunked))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    both = [torch.autograd.grad(x.sum(), model.seeds)[0] for x, model in ((one, at_once), (other, chunked))]
+    torch.testing.assert_close(*both, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("candidates", [2, 60])
 def test_both_orders_of_stca_give_the_same_scores(candidates: int) -> None:
     batch = random_batch([40, 7, 0], candidates=candidates)
-    orders = [build_model(config("stca", order=o), seed=1).eval() for o in ("absorbed", "keys", "auto")]
+    forms = ("absorbed", "keys", "auto")
+    orders = [build_model(config("stca", heads=2, order=form), seed=1).eval() for form in forms]
     with torch.inference_mode():
         one, other, chosen = (model(batch) for model in orders)
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)

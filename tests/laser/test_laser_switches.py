@@ -139,6 +139,11 @@ def test_merged_branches_are_the_mean_or_the_candidates_shares_of_the_branches_s
         ({"branches": [[0], [1]], "segment": [5]}, "segment has 1 entries, expected one for each of 2"),
         ({"branches": [[0], [1]], "recent": [1, 2], "merge": "mean"}, "expected one width for merge 'mean'"),
         ({"merge": "max"}, "merge is 'max', expected one of"),
+        ({"branches": [[0], [3]]}, "branches is .* expected groups of scenes below 3, none of them twice"),
+        ({"branches": [[0, 1], [1]]}, "none of them twice"),
+        ({"branches": [[0], []]}, "expected groups of scenes"),
+        ({"branches": []}, "expected groups of scenes"),
+        ({"branches": [0, 1]}, "expected groups of scenes"),
     ],
 )
 def test_switches_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import ACTIONS, SCENES, Miniature, generate
-from ranking_batches import ADS, CATEGORIES, config
+from ranking_batches import ADS, CATEGORIES, KINDS, config
 
 import laser.training.loop as loop
 from laser.examples import ExampleSet
@@ -30,15 +30,15 @@ def weights(model: RankingModel) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["din", "laser"])
 def test_the_same_seed_trains_the_same_weights_bit_for_bit(small_world: Worlds, kind: str) -> None:
-    how = TrainConfig(history=60, lengths=(1.0, 0.5), batch=64)
-    one, two = (weights(train(config(kind), how, small_world[0], seed=3)) for _ in range(2))
-    other = weights(train(config(kind), how, small_world[0], seed=4))
+    how, examples = TrainConfig(history=60, lengths=(1.0, 0.5), batch=32), small_world[0].take(np.arange(300))
+    one, two = (weights(train(config(kind), how, examples, seed=3)) for _ in range(2))
+    other = weights(train(config(kind), how, examples, seed=4))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
 
 
 def test_truth_and_user_are_never_read(small_world: Worlds) -> None:
-    examples = small_world[0]
+    examples = small_world[0].take(np.arange(400))
     blind = ExampleSet(**{**vars(examples), "p_true": None, "user": np.zeros_like(examples.user)})
     how = TrainConfig(history=20, batch=128)
     assert torch.equal(
@@ -47,13 +47,14 @@ def test_truth_and_user_are_never_read(small_world: Worlds) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_chunks_of_a_batch_add_up_to_the_gradients_of_the_whole(
-    small_world: Worlds, monkeypatch: pytest.MonkeyPatch
+    small_world: Worlds, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     how = TrainConfig(history=60, batch=64)
-    whole = weights(train(config("laser"), how, small_world[0].take(np.arange(64)), seed=3))
+    whole = weights(train(config(kind), how, small_world[0].take(np.arange(64)), seed=3))
     monkeypatch.setattr(loop, "CHUNK_BEHAVIOURS", 60 * 7)
-    parts = weights(train(config("laser"), how, small_world[0].take(np.arange(64)), seed=3))
+    parts = weights(train(config(kind), how, small_world[0].take(np.arange(64)), seed=3))
     # One step of Adam moves a weight by the rate whatever the gradient's size, so only signs near 0 may
     # differ.
     assert ((whole - parts).abs() < 1e-5).double().mean() > 0.99
@@ -120,11 +121,11 @@ def trained_auc(
 
 
 def test_history_pays_in_a_world_with_interests() -> None:
-    world = Miniature(users=1500, length=300, categories=60, ads=300, period=(100.0, 400.0), affinity=1.0)
+    world = Miniature(users=800, length=150, categories=60, ads=300, period=(100.0, 400.0), affinity=1.0)
     examples, held_out = generate(world, seed=1)
     base = trained_auc("base", 0, world, examples, held_out)
     din = trained_auc("din", 50, world, examples, held_out)
-    assert din > base + 0.003
+    assert din > base + 0.015  # .025 to .027 on three worlds
 
 
 @pytest.mark.slow

@@ -2,63 +2,79 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import parallel_script
 import pytest
 import torch
+from ranking_batches import KINDS
+from torch import distributed
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys
-import numpy as np
-import torch
-from miniature import Miniature, generate
-from ranking_batches import ADS, CATEGORIES, config
-from laser.training.loop import TrainConfig, train
-from laser.training.parallel import rank
-
-examples, _ = generate(Miniature(users=60, length=60, categories=CATEGORIES, ads=ADS), seed=5)
-for kind in sys.argv[2:]:
-    # 240 requests in batches of 49: shares differ in size, and a process may hold one request fewer.
-    how = TrainConfig(40, batch=49, held_out=0.1, checks=2, learning_rate=1e-3, clip=1.0)
-    losses = []
-    model = train(config(kind, width=8), how, examples, seed=3, progress=lambda *at: losses.append(at[2]))
-    state = {name: value for name, value in model.state_dict().items()}
-    torch.save({"state": state, "losses": losses}, f"{sys.argv[1]}/{kind}-{rank()}.pt")
-"""
+# A key's bias cancels in a softmax: its gradient is rounding, which Adam makes as large as any other.
+OF_NO_EFFECT = {"vista": ("decoder.key.bias",)}
 
 
-def run(command: list[str], folder: Path, kinds: list[str]) -> None:
-    folder.mkdir()
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
+def started(command: list[str], **environment: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    done = subprocess.run(
-        [*command, str(script), str(folder), *kinds],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=240,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
-    kinds = ["laser", "vql"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run([sys.executable], tmp_path / "one", kinds)
-    run([sys.executable, *torchrun], tmp_path / "two", kinds)
-    for kind in kinds:
+def finish(process: subprocess.Popen[str]) -> None:
+    told = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, told[-2000:]
+
+
+def with_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process and another one, in the environment that torchrun gives its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    other = started([parallel_script.__file__, str(folder), *KINDS], RANK="1", LOCAL_RANK="1", **place)
+    for name, value in {**place, "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        parallel_script.trained(folder, list(KINDS))
+    finally:  # the tests after this one are alone again
+        distributed.destroy_process_group()
+        atexit.unregister(distributed.destroy_process_group)
+    finish(other)
+
+
+def by_torchrun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    finish(started([*launcher, parallel_script.__file__, str(folder), *KINDS]))
+
+
+@pytest.mark.parametrize("run", [with_another, pytest.param(by_torchrun, marks=pytest.mark.slow)])
+def test_two_processes_end_with_the_weights_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path, pytest.MonkeyPatch], None]
+) -> None:
+    parallel_script.trained(tmp_path / "one", list(KINDS))
+    run(tmp_path / "two", monkeypatch)
+    for kind in KINDS:
         one, first, second = (
             torch.load(tmp_path / at, weights_only=True)
             for at in (f"one/{kind}-0.pt", f"two/{kind}-0.pt", f"two/{kind}-1.pt")
         )
         for name, value in one["state"].items():
-            torch.testing.assert_close(first["state"][name], value, rtol=0, atol=2e-6, msg=f"{kind} {name}")
             assert torch.equal(first["state"][name], second["state"][name])
+            if name not in OF_NO_EFFECT.get(kind, ()):
+                torch.testing.assert_close(
+                    first["state"][name], value, rtol=0, atol=2e-6, msg=f"{kind} {name}"
+                )
         assert first["losses"] == pytest.approx(one["losses"], rel=1e-5)
         assert second["losses"] == []

@@ -109,6 +109,23 @@ def test_nothing_later_than_the_request_can_enter_an_example(
         changed(examples, history_end=examples.history_end + 5)
 
 
+def test_whatever_comes_after_a_request_changes_nothing_that_a_model_sees(
+    small_world: tuple[ExampleSet, ExampleSet],
+) -> None:
+    examples, _ = small_world
+    rows = np.arange(0, len(examples), 50)
+    later = np.ones(len(examples.category), bool)
+    for row in rows:  # what some chosen request knows is no one's future
+        later[examples.history_start[row] : examples.history_end[row]] = False
+    assert later.mean() > 0.3
+    names = ("category", "action", "scene", "dwell_s")
+    other = {name: np.where(later, 0, getattr(examples, name)) for name in names}
+    labels = {"label": 1 - examples.label, "p_true": None}
+    one, two = (given.batch(rows, 500) for given in (examples, changed(examples, **other, **labels)))
+    for name, value in vars(one).items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(getattr(two, name))), name
+
+
 def test_missing_candidates_are_counted_out(small_world: tuple[ExampleSet, ExampleSet]) -> None:
     examples, _ = small_world
     ad = examples.ad.copy()

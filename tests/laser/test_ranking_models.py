@@ -44,7 +44,7 @@ MODELS = [
     config("hstu"),
     config("hstu", variant="production", layers=1),
     config("hstu", normaliser=40, positions=4),
-    config("stca", order="absorbed"),
+    config("stca", heads=2, order="absorbed"),
     config("stca", order="keys", layers=3, shared_ffn=True),
     config("stca", fusion=False, identity=False),
     config("vista", seeds=4),

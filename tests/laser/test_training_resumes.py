@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ranking_batches import config
+from ranking_batches import KINDS, config
 
 from laser.examples import ExampleSet
 from laser.models import RankingModel
@@ -44,7 +44,7 @@ def weights(model: RankingModel) -> torch.Tensor:
     return torch.cat([value.flatten() for value in model.state_dict().values()])
 
 
-@pytest.mark.parametrize("kind", ["base", "din", "laser", "counts"])
+@pytest.mark.parametrize("kind", [*KINDS, "counts"])
 def test_a_training_stopped_every_third_step_ends_with_the_same_bits(small_world: Worlds, kind: str) -> None:
     examples = small_world[0].take(np.arange(250))
     undisturbed = weights(train(config(kind), HOW, examples, seed=3))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranking_batches import config
+from ranking_batches import KINDS, config
 from test_model_training import weights
 from test_training_resumes import Memory, Stopped
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -51,7 +51,7 @@ def gradients(model: RankingModel, examples: ExampleSet, by_request: bool) -> to
     return torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
 
 
-@pytest.mark.parametrize("kind", ["din", "laser", "stca", "sim"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_batching_by_request_gives_the_gradients_of_the_point_wise_loss(
     small_world: Worlds, kind: str
 ) -> None:
@@ -109,9 +109,6 @@ def test_drawn_lengths_keep_the_newest_behaviours(
     rows, _ = next(batches(TrainConfig(64, length_beta=(0.5, 0.5), batch=64), 64, seed=1))
     newest = int(examples.history_end[rows[0]])
     assert batch.category[:length].tolist() == examples.category[newest - length : newest].tolist()
-
-
-KINDS = ["base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ import pytest
 from simulator.results import numbers
 from simulator.results.bottleneck import metrics
 from simulator.results.compare import compare
+from simulator.results.overview import overview
 from simulator.results.read import read_run
 from simulator.results.report import render
 from simulator.results.scorecard import control_name, effects, primary, split_is_off
@@ -230,3 +231,39 @@ def test_notes_of_the_scorecard_are_printed(form):
     card = made_runs.scorecard(notes=["Traffic: a real log.", "Invented: bids."])
     assert "Traffic: a real log.\nInvented: bids.\n" in render(card, form)
     assert render(made_runs.scorecard(notes=[]), form) == render(made_runs.scorecard(), form)
+
+
+def many_arms() -> dict:
+    """A control and nine treatments, the second of them decided."""
+    metrics = made_runs.scorecard()["metrics"]
+    unclear = {"decision": "inconclusive", "text": "Cannot tell."}
+    names = ["base", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql"]
+    arms = {name: {"metrics": metrics, "verdict": unclear} for name in names}
+    arms["sim"]["verdict"] = {"decision": "ship", "text": "Better by far."}
+    return made_runs.scorecard(units=None, arms={"din": {"role": "control"}, **arms}, names=None)
+
+
+def test_many_arms_stand_side_by_side_above_their_own_tables():
+    lines = [line.split() for line in render(many_arms(), "table", width=80).splitlines()]
+    ordered = [line[0] for line in lines if len(line) > 5 and line[1] in ("control", "inconclusive", "ship")]
+    assert [name for name in ordered if name != "metric"] == list(many_arms()["arms"])
+    (sim,) = [line for line in lines if line[:2] == ["sim", "ship"]]
+    assert sim[2:] == ["+2.6%", "−1.0%", "to", "+6.2%", "+3.8%", "17.7", "ms"]
+    assert lines.index(sim) < lines.index(["base", "against", "din"])
+
+
+def test_of_several_verdicts_only_the_decided_take_a_sentence():
+    text = render(many_arms(), "text")
+    assert "Verdict on sim: Better by far." in text
+    assert "Cannot tell." not in text
+
+
+def test_few_users_and_missing_parts_leave_the_side_by_side_rows_empty():
+    few = made_runs.scorecard(
+        units={"din": 400, "twin": 20, "sim": 500}, names=None,
+        arms={"din": {"role": "control"}, **{name: many_arms()["arms"][name] for name in ("twin", "sim")}},
+    )  # fmt: skip
+    rows = overview(few)
+    assert rows[2] == ("twin", "inconclusive", "not enough data", "—", "+3.8%", "17.7 ms")
+    assert rows[3][2] == "+2.6%"
+    assert overview(made_runs.scorecard()) == []

@@ -1,0 +1,123 @@
+"""SIM's and TWIN's searches against the formulas, walked behaviour by behaviour, one candidate at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ranking_batches import config, random_batch
+from torch import Tensor
+
+from laser.batch import RankingBatch
+from laser.models import RankingModel, build_model
+from laser.models.history import age_bucket
+from laser.models.sim import Sim
+from laser.models.target import TargetQuery
+from laser.models.twin import Twin
+
+
+def behaviours(model: Any, batch: RankingBatch, row: int) -> tuple[Tensor, slice]:
+    """x_j of one request, (L, E), and where its columns are."""
+    own = slice(int(batch.offsets[row]), int(batch.offsets[row + 1]))
+    kind = model.history.kind[batch.action[own] * model.history.scenes + batch.scene[own]]
+    if model.history.age is not None:
+        kind = kind + model.history.age[age_bucket(batch.age_s[own])]
+    return torch.cat([model.category.weight[batch.category[own]], kind], dim=1), own
+
+
+def read(scores: Tensor, found: Tensor, sink: Tensor | None) -> Tensor:
+    """Softmax over (A, K) scores, with the entry that reads nothing, of (K, E); and log(1 + K)."""
+    if len(found) == 0:
+        return torch.zeros(scores.shape[0] * found.shape[1] + 1)
+    powers = scores.exp()
+    nothing = 0.0 if sink is None else sink.exp().unsqueeze(1)
+    summed = (powers / (powers.sum(dim=1, keepdim=True) + nothing)) @ found
+    return torch.cat([summed.flatten(), torch.tensor([float(len(found))]).log1p()])
+
+
+def by_candidate(model: Any, batch: RankingBatch, of_one: Callable[..., Tensor]) -> Tensor:
+    rows = []
+    for row in range(batch.requests):
+        x, own = behaviours(model, batch, row)
+        each = [of_one(model, batch, row, column, x, own) for column in range(batch.candidates)]
+        rows.append(torch.stack(each))
+    return torch.stack(rows)
+
+
+def sim_plain(model: Sim, batch: RankingBatch, row: int, column: int, x: Tensor, own: slice) -> Tensor:
+    category = batch.ad_category[row, column]
+    target = model.category.weight[category]
+    if model.search == "hard":
+        found = x[batch.category[own] == category][-model.found :]
+    else:
+        relevance = (x @ model.of_behaviour.T) @ (target @ model.of_target)
+        found = x[relevance.argsort(descending=True)[: model.found]]
+
+    def unit_read(unit: TargetQuery, kept: Tensor) -> Tensor:
+        return read(torch.einsum("d,ade->ae", target, unit.map) @ kept.T, kept, unit.sink)
+
+    parts = [unit_read(model.exact, found)]
+    if model.short is not None:
+        parts.append(unit_read(model.short, x[-model.recent :]))
+    return torch.cat(parts)
+
+
+def twin_plain(model: Twin, batch: RankingBatch, row: int, column: int, x: Tensor, own: slice) -> Tensor:
+    width = model.config.width
+    query = torch.einsum("d,ade->ae", model.category.weight[batch.ad_category[row, column]], model.query.map)
+    scores = query @ x[:, :width].T
+    kind = model.history.kind[batch.action[own] * model.history.scenes + batch.scene[own]]
+    scores = scores + model.beta[:, :1] * (kind @ model.compress[0])
+    if model.history.age is not None:
+        age = model.history.age[age_bucket(batch.age_s[own])]
+        scores = scores + model.beta[:, 1:] * (age @ model.compress[1])
+    order = scores.argsort(dim=1, descending=True)
+    found: list[int] = []
+    for turn in range(len(x)):  # the heads in turn, until there are enough distinct ones
+        for head in range(len(scores)):
+            place = int(order[head, turn])
+            if place not in found and len(found) < model.found:
+                found.append(place)
+    return read(scores[:, found], x[found], model.query.sink)
+
+
+CASES: list[tuple[str, dict[str, Any], Callable[..., Tensor]]] = [
+    ("sim", {"found": 6, "recent": 4}, sim_plain),
+    ("sim", {"search": "hard", "found": 3, "recent": 0, "time_gap": False}, sim_plain),
+    ("sim", {"found": 5, "heads": 1, "query_init": 0.0, "sink": None}, sim_plain),
+    ("twin", {"found": 6}, twin_plain),
+    ("twin", {"found": 6, "heads": 1, "time_gap": False}, twin_plain),
+    ("twin", {"found": 6, "query_init": 0.0, "sink": None}, twin_plain),
+    ("twin", {"found": 50}, twin_plain),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "plain"), CASES, ids=[f"{kind}-{options}" for kind, options, _ in CASES]
+)
+def test_a_search_in_one_go_equals_the_walk_in_outputs_and_gradients(
+    kind: str, options: dict[str, Any], plain: Callable[..., Tensor]
+) -> None:
+    model: RankingModel = build_model(config(kind, **options), seed=1).double()
+    # Four categories: a candidate's own has more behaviours than a search keeps.
+    few = np.random.default_rng(2)
+    batch = random_batch(
+        [23, 9, 0, 2],
+        candidates=3,
+        category=few.integers(4, size=34),
+        ad_category=few.integers(4, size=(4, 3)),
+    )
+    fast = model.attend(batch, model.category(batch.ad_category))
+    assert fast is not None
+    walked = by_candidate(model, batch, plain).to(fast.dtype)
+    torch.testing.assert_close(fast, walked, rtol=1e-6, atol=1e-6)
+    direction = torch.randn_like(walked)
+    leaves = [w for name, w in model.named_parameters() if not name.startswith("head.")]
+    both = [torch.autograd.grad(x, leaves, direction, allow_unused=True) for x in (fast, walked)]
+    for one, other in zip(*both, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
