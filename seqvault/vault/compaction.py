@@ -21,7 +21,8 @@ from seqvault.vault.files import SyncFailedError, remove
 from seqvault.vault.full import rewrite_all
 from seqvault.vault.points import point
 from seqvault.vault.rewrite import Blocks
-from seqvault.vault.segment import Segment, SegmentWriter
+from seqvault.vault.segment import Segment
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
 from seqvault.vault.writer import Writer
 
