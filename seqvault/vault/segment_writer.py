@@ -1,4 +1,9 @@
-"""Writing a segment: blocks behind each other, a footer, and a name once all of it is durable."""
+"""Writing a segment: blocks behind each other, a footer, and a name once all of it is durable and reads back.
+
+What a segment replaces, a log or older segments, is given up only behind it. A byte that changed on its way
+into the file (memory, a driver, the file system) would be found by the first read of it, too late: so every
+block is read from the file and verified while what it was made from is still there.
+"""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,7 +11,9 @@ from typing import Self
 
 import numpy as np
 
+from seqvault.errors import DamagedDataError
 from seqvault.schema import Array
+from seqvault.vault.blockcheck import read_back
 from seqvault.vault.entries import ENTRY
 from seqvault.vault.files import (
     SyncFailedError,
@@ -19,7 +26,7 @@ from seqvault.vault.files import (
     write_at,
 )
 from seqvault.vault.points import point
-from seqvault.vault.segment import HEAD_BYTES, segment_footer, segment_head
+from seqvault.vault.segment import HEAD_BYTES, Segment, segment_footer, segment_head
 
 __all__ = ["SegmentWriter"]
 
@@ -37,6 +44,7 @@ class SegmentWriter:
 
     def __init__(self, path: Path, number: int) -> None:
         self.path = path
+        self._number = number
         self._draft = path.with_suffix(".new")
         self._fd = make_file(self._draft)
         point("segment.made")
@@ -73,18 +81,21 @@ class SegmentWriter:
             self._flush()
 
     def finish(self) -> Array:
-        """Footer, sync, name, sync of the name. Returns the entries as the footer has them.
+        """Footer, sync, a look at what is there, name, sync of the name. Returns the footer's entries.
 
         Raises:
             StoreFullError: no space; nothing was kept.
+            DamagedDataError: what was written does not read back; nothing was kept.
             SyncFailedError: whether it is durable is unknown.
         """
         entries = np.concatenate(self._entries) if self._entries else np.empty(0, ENTRY)
-        self._buffer.append(segment_footer(self.size, entries))
+        footer = segment_footer(self.size, entries)
+        self._buffer.append(footer)
         self._flush()
         point("segment.written")
         sync(self._fd, self._draft)
         point("segment.synced")
+        self._read_back(entries, footer)
         rename(self._draft, self.path)
         self._finished = True
         point("segment.renamed")
@@ -105,6 +116,21 @@ class SegmentWriter:
         # After a failed sync the draft may have its name already: the next open sorts that out.
         if not self._finished and not isinstance(error, SyncFailedError):
             remove(self._draft)
+
+    def _read_back(self, entries: Array, footer: bytes) -> None:
+        try:
+            draft = Segment(self._draft, self._number)
+            try:
+                read_back(draft, entries, footer)
+            finally:
+                draft.close()
+        except DamagedDataError as error:
+            # Without the advice: there is nothing to restore.
+            found, _, _ = str(error).partition(";")
+            raise DamagedDataError(
+                f"{found}, just after it was written. Nothing of it is used, and what it was to replace "
+                "stays: nothing is lost. Check memory and device, then write again"
+            ) from error
 
     def _flush(self) -> None:
         for part in self._buffer:
