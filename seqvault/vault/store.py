@@ -313,14 +313,15 @@ class SeqVault:
         self.close()
 
     def _read(self, table: Table, query: Query) -> HistoryBatch:
-        try:
-            return table.reader.read(query)
-        except DamagedDataError:
-            # A refresh in another thread may have replaced, and closed, what this read began with.
-            current = self._access.state.tables[table.place]
-            if current is table:
-                raise
-            return current.reader.read(query)
+        while True:
+            try:
+                return table.reader.read(query)
+            except DamagedDataError:
+                # A refresh in another thread may have replaced, and closed, what this read began with.
+                current = self._access.state.tables[table.place]
+                if current is table:
+                    raise
+                table = current
 
     def _table(self, sequence: str | None) -> Table:
         if self._closed:
