@@ -43,7 +43,7 @@ def choose_run(sizes: Array, live: Array) -> tuple[int, int] | None:
     neighbours that are cheapest to copy.
 
     Args:
-        sizes, live: (S,) i8 bytes and live bytes of each segment, in the manifest's order.
+        sizes, live: (S,) i8 bytes of all blocks and of live ones of each segment, in the manifest's order.
     """
     gains = (sizes - live) - live
     best, first, total, run = 0, 0, 0, (0, 0)
@@ -89,7 +89,9 @@ class Compactor:
                 with self._state.lock.shared():
                     bytes_of = table.index.live_bytes(max((slot for slot, _ in segments), default=0) + 1)
                 live = np.array([bytes_of[slot] for slot, _ in segments], "i8")
-                run = choose_run(np.array([segment.size for _, segment in segments], "i8"), live)
+                # Not the files' sizes: a copy keeps tombstones, and would be worth another copy.
+                sizes = np.array([segment.block_bytes for _, segment in segments], "i8")
+                run = choose_run(sizes, live)
                 if run is not None:
                     self._compact(table, segments[run[0] : run[1]], first=run[0] == 0)
                     return True
@@ -152,7 +154,7 @@ class Compactor:
             self._blocks = self._state.new_blocks()
         with SegmentWriter(table.segment_path(number), number) as writer:
             if len(stones):
-                writer.add(np.empty(0, "u1"), stones)
+                writer.add_stones(stones)
             for data, blocks in self._blocks.copies(segments, live):
                 entries = np.empty(len(blocks), ENTRY)
                 for name in ENTRY.names or ():

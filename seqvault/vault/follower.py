@@ -155,7 +155,7 @@ class Follower:
                 )
             ]
             entries = [
-                [(slot, table.segments[slot].entries()) for slot in new]
+                [(slot, table.entries(slot)) for slot in new]
                 for table, new in zip(state.tables, slots, strict=True)
             ]
             path = self._folder / log_name(manifest.log)

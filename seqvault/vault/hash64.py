@@ -12,7 +12,7 @@ import numpy as np
 
 from seqvault.schema import Array
 
-__all__ = ["FACTOR_1", "FACTOR_2", "STEP", "hash64"]
+__all__ = ["FACTOR_1", "FACTOR_2", "STEP", "hash64", "hash64_rows"]
 
 # The odd constants of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 STEP = 0x9E3779B97F4A7C15
@@ -40,6 +40,19 @@ def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:
     if data.size % 8:
         total += _mix_one(int.from_bytes(data[whole * 8 :].tobytes(), "little") + (whole + 1) * STEP)
     return _mix_one(total + _mix_one(seed + data.size * STEP))
+
+
+def hash64_rows(words: Array, seeds: Array) -> Array:
+    """The checksums of many short ranges: (K,) u8.
+
+    Args:
+        words: (K, W) u8, each row a range.
+        seeds: (K,) u8 of each.
+    """
+    width = words.shape[1]
+    places = np.arange(1, width + 1, dtype="u8") * np.uint64(STEP)
+    length = np.uint64(8 * width * STEP & 0xFFFFFFFFFFFFFFFF)
+    return _mix(_mix(words + places).sum(axis=1, dtype="u8") + _mix(seeds + length))
 
 
 def _mix(words: Array) -> Array:

@@ -8,7 +8,8 @@
 
 `number` is the file's own: a segment under another's name is refused. The footer's hash covers its entries,
 seeded with their place and count. One user's blocks of a segment lie side by side, so that a history is read
-in few pieces.
+in few pieces. Tombstones, entries without rows, are blocks without rows as well, so that the blocks alone say
+all that the footer does (salvage.py).
 """
 
 import struct
@@ -22,12 +23,12 @@ from seqvault.vault.entries import ENTRY
 from seqvault.vault.files import close, open_file, read_at, size_of
 from seqvault.vault.hash64 import hash64
 
-__all__ = ["HEAD_BYTES", "Segment", "segment_footer", "segment_head"]
+__all__ = ["HEAD_BYTES", "TAIL_BYTES", "Segment", "segment_footer", "segment_head"]
 
 _FORMAT = 2
 _HEAD = struct.Struct("<4sIQQQ")
 _TAIL = struct.Struct("<QQQ4s4x")
-HEAD_BYTES = _HEAD.size
+HEAD_BYTES, TAIL_BYTES = _HEAD.size, _TAIL.size
 
 
 def segment_head(number: int) -> bytes:
@@ -39,6 +40,9 @@ def segment_head(number: int) -> bytes:
 class Segment:
     """An open segment: reads bytes, and lists its blocks for the index.
 
+    Attributes:
+        block_bytes: of all its blocks, once `entries` has been called.
+
     Raises:
         DamagedDataError: it does not open, or is no segment of this number.
     """
@@ -46,6 +50,7 @@ class Segment:
     def __init__(self, path: Path, number: int, *, direct: bool = False) -> None:
         self.path = path
         self.number = number
+        self.block_bytes = 0
         self.fd = _open(path)
         try:
             self.size = size_of(self.fd)
@@ -67,10 +72,10 @@ class Segment:
 
     def entries(self) -> Array:
         """(K,) ENTRY of the footer. Raises DamagedDataError when it fails its checksum."""
-        end = self.size - _TAIL.size
+        end = self.size - TAIL_BYTES
         if end < HEAD_BYTES:
             raise DamagedDataError(f"{self.path} has {self.size} bytes: too few for a segment; restore it")
-        place, count, checksum, magic = _TAIL.unpack(self.read(end, _TAIL.size))
+        place, count, checksum, magic = _TAIL.unpack(self.read(end, TAIL_BYTES))
         if magic != b"SVSF" or place < HEAD_BYTES or place + count * ENTRY.itemsize != end:
             raise DamagedDataError(
                 f"{self.path}, byte {end}: its footer is damaged; restore the file from backup"
@@ -85,6 +90,7 @@ class Segment:
         blocks = entries["rows"] > 0
         if np.any(ends[blocks] > place) or np.any(entries["offset"][blocks] < HEAD_BYTES):
             raise DamagedDataError(f"{self.path}: its footer names blocks outside of the file; restore it")
+        self.block_bytes = int(entries["size"][blocks].sum())
         return entries
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from seqvault.vault.files import (
     write_at,
 )
 from seqvault.vault.points import point
+from seqvault.vault.salvage import stone_blocks
 from seqvault.vault.segment import HEAD_BYTES, Segment, segment_footer, segment_head
 
 __all__ = ["SegmentWriter"]
@@ -69,16 +70,15 @@ class SegmentWriter:
 
         Args:
             data: (N,) u1, the blocks; not changed before `finish`.
-            entries: ENTRY of each, offsets counted from the beginning of `data`; entries without rows
-                (tombstones) as well.
+            entries: ENTRY of each, offsets counted from the beginning of `data`.
         """
         placed = entries.copy()
-        placed["offset"] += np.where(entries["rows"] > 0, self.size, 0).astype("u8")
-        self._entries.append(placed)
-        self._buffer.append(data)
-        self._buffered += len(data)
-        if self._buffered >= _BUFFER_BYTES:
-            self._flush()
+        placed["offset"] += self.size
+        self._put(data, placed)
+
+    def add_stones(self, stones: Array) -> None:
+        """Put tombstones, (K,) ENTRY, behind what is there."""
+        self._put(stone_blocks(stones), stones)
 
     def finish(self) -> Array:
         """Footer, sync, a look at what is there, name, sync of the name. Returns the footer's entries.
@@ -116,6 +116,13 @@ class SegmentWriter:
         # After a failed sync the draft may have its name already: the next open sorts that out.
         if not self._finished and not isinstance(error, SyncFailedError):
             remove(self._draft)
+
+    def _put(self, data: Array, entries: Array) -> None:
+        self._entries.append(entries)
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _BUFFER_BYTES:
+            self._flush()
 
     def _read_back(self, entries: Array, footer: bytes) -> None:
         try:

@@ -90,6 +90,7 @@ class SeqVault:
             flush_interval_s=flush_interval_s,
             flush_rows=flush_rows,
             background=background,
+            read_only=read_only,
         )
         self.path = Path(path)
         asked = Asked(schema, None if sequences is None else tuple(sequences))
@@ -112,6 +113,11 @@ class SeqVault:
     def durable_sequence(self) -> int:
         """How many changes (appends, deletions, expiries) are known to be durable."""
         return self._access.durable_sequence
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was found damaged, in words, and read all the same: footers whose blocks are intact."""
+        return tuple(words for table in self._access.state.tables for words in table.damage.values())
 
     def append(
         self,

@@ -277,7 +277,7 @@ class Writer:
         with SegmentWriter(table.segment_path(number), number) as writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
-                writer.add(np.empty(0, "u1"), tombstones(users))
+                writer.add_stones(tombstones(users))
             seal_rows(writer, table, self.state.blocks, rows, Sizes(full, full))
             writer.finish()
         writers.append(writer)

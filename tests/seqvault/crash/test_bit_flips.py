@@ -33,6 +33,6 @@ def test_damage_is_reported_and_never_read_as_data(damage: str, nurseries: Nurse
         outcomes.update(found["outcomes"])
         wrong += found["wrong"]
     assert not wrong, f"{len(wrong)} of {outcomes.total()}:\n" + "\n".join(wrong[:5])
-    for kind in ("blocks reported", "footer refused", "manifest refused"):
+    for kind in ("blocks reported", "footer salvaged", "manifest refused"):
         assert outcomes[kind], outcomes
     assert outcomes["log refused"] or damage != "flip", outcomes
