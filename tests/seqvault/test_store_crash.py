@@ -39,7 +39,8 @@ def kill_rounds(kind: str, folder: Path, nursery: subprocess.Popen[str], rounds:
     assert nursery.stdout is not None
     for turn in range(rounds):
         acks = folder / f"acks-{turn}"
-        live_s = float(rng.uniform(0.001, most_s))
+        # As many die within their first few appends as later.
+        live_s = float(np.exp(rng.uniform(np.log(0.001), np.log(most_s))))
         order = [kind, str(folder / "store"), survived, str(acks), live_s]
         nursery.stdin.write(json.dumps(order) + "\n")
         nursery.stdin.flush()
