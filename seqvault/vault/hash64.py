@@ -20,6 +20,7 @@ FACTOR_1 = 0xBF58476D1CE4E5B9
 FACTOR_2 = 0x94D049BB133111EB
 
 _CHUNK_WORDS = 1 << 14
+_WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:
@@ -51,7 +52,7 @@ def hash64_rows(words: Array, seeds: Array) -> Array:
     """
     width = words.shape[1]
     places = np.arange(1, width + 1, dtype="u8") * np.uint64(STEP)
-    length = np.uint64(8 * width * STEP & 0xFFFFFFFFFFFFFFFF)
+    length = np.uint64(8 * width * STEP & _WORD)
     return _mix(_mix(words + places).sum(axis=1, dtype="u8") + _mix(seeds + length))
 
 
@@ -64,5 +65,7 @@ def _mix(words: Array) -> Array:
 
 
 def _mix_one(word: int) -> int:
-    mixed: Array = _mix(np.array([word & 0xFFFFFFFFFFFFFFFF], "u8"))
-    return int(mixed[0])
+    word = word * FACTOR_1 & _WORD
+    word ^= word >> 32
+    word = word * FACTOR_2 & _WORD
+    return word ^ word >> 29
