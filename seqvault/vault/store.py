@@ -57,7 +57,8 @@ class SeqVault:
 
     Raises:
         StoreLockedError: another writer has it open.
-        DamagedDataError: manifest, logs or a segment's footer fail their checksums.
+        DamagedDataError: manifest, logs or a segment's footer fail their checksums. Read-only, a footer whose
+            blocks are intact is none: `damage` names it.
         SchemaError: the schema does not follow the stored one.
     """
 
