@@ -155,7 +155,7 @@ class Compactor:
         with SegmentWriter(table.segment_path(number), number) as writer:
             if len(stones):
                 writer.add_stones(stones)
-            for data, blocks in self._blocks.copies(segments, live):
+            for data, blocks in self._blocks.copies(segments, live) if len(live) else ():
                 entries = np.empty(len(blocks), ENTRY)
                 for name in ENTRY.names or ():
                     entries[name] = blocks[name]

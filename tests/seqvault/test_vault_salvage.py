@@ -186,3 +186,19 @@ def test_tombstones_are_no_reason_to_compact_again_and_again(tmp_path: Path) -> 
         store.maintain()
         assert store.stats()["generation"] == generation
         assert len(store.users()) == len(gone) + 1
+
+
+def test_segments_of_tombstones_alone_are_compacted(tmp_path: Path) -> None:
+    users = np.arange(60, dtype="u8")
+    with SeqVault(tmp_path, background=False) as store:
+        store.bulk_load(*numbered(users, users.tolist()))
+        for user in range(55):
+            store.delete_user(user)
+            store.seal()
+        before = store.stats()["segments"]
+        store.maintain()
+        assert store.stats()["segments"] < before
+    for _ in range(2):
+        with SeqVault(tmp_path, background=False) as store:
+            assert store.users().tolist() == users[55:].tolist()
+            store.compact()
