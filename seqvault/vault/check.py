@@ -32,6 +32,7 @@ from seqvault.vault.options import Options
 from seqvault.vault.plain import PlainIndex
 from seqvault.vault.record import PlainRecords, Records
 from seqvault.vault.replay import LogRead, read_log
+from seqvault.vault.salvage import entries_of_blocks
 from seqvault.vault.segment import Segment
 
 __all__ = ["Checked", "Finding", "Report", "check_store"]
@@ -44,6 +45,7 @@ _SALVAGE = (
     " Without one: `laser-ab store dump {folder} --skip-damaged --out FILE` saves the other users, and "
     "delete_user({user}) gives up this one."
 )
+_RELOAD = " Without one: save everything with `laser-ab store dump`, and load it into a new store."
 _TOGETHER = "Restore the whole folder from a snapshot or backup: the manifest and the logs change together."
 
 
@@ -222,12 +224,13 @@ class _Check:
             for number in state.segments:
                 name = segment_name(state.name, number)
                 try:
-                    segment = Segment(self._path / name, number)
-                    opened.append(segment)
-                    footers.append(segment.entries())
+                    opened.append(Segment(self._path / name, number))
+                    footers.append(self._footer(opened[-1]))
                 except StoreError as error:
+                    for segment in opened[len(footers) :]:
+                        segment.close()
                     del opened[len(footers) :]
-                    readable = f"nothing of sequence {state.name} opens without this file's footer"
+                    readable = f"nothing of sequence {state.name} opens without this file"
                     self._find(name, None, str(error), readable, _SEGMENT.format(name=name))
             index = PlainIndex()
             index.build(list(enumerate(footers)))
@@ -237,6 +240,19 @@ class _Check:
         finally:
             for segment in opened:
                 segment.close()
+
+    def _footer(self, segment: Segment) -> Array:
+        """A segment's entries; of its blocks where the footer is damaged. Raises DamagedDataError."""
+        try:
+            return segment.entries()
+        except DamagedDataError as error:
+            found = entries_of_blocks(segment)
+            if found is None:
+                raise
+            name = segment.path.name
+            readable = "everything, read-only: its blocks are intact; the store does not open for writing"
+            self._find(name, None, str(error), readable, _SEGMENT.format(name=name) + _RELOAD)
+            return found
 
     def _segment(
         self, segment: Segment, entries: Array, live: Array, state: SequenceState, all_live: Array
@@ -255,7 +271,7 @@ class _Check:
                 continue
             damaged += 1
             self._lost(name, entry, why, all_live)
-        if not damaged:
+        if not damaged and all(finding.file != name for finding in self._report.findings):
             self._intact(
                 name,
                 f"{len(live):,} live blocks of {int((entries['rows'] > 0).sum()):,}, "

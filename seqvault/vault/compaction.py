@@ -21,7 +21,8 @@ from seqvault.vault.files import SyncFailedError, remove
 from seqvault.vault.full import rewrite_all
 from seqvault.vault.points import point
 from seqvault.vault.rewrite import Blocks
-from seqvault.vault.segment import Segment, SegmentWriter
+from seqvault.vault.segment import Segment
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
 from seqvault.vault.writer import Writer
 
@@ -42,7 +43,7 @@ def choose_run(sizes: Array, live: Array) -> tuple[int, int] | None:
     neighbours that are cheapest to copy.
 
     Args:
-        sizes, live: (S,) i8 bytes and live bytes of each segment, in the manifest's order.
+        sizes, live: (S,) i8 bytes of all blocks and of live ones of each segment, in the manifest's order.
     """
     gains = (sizes - live) - live
     best, first, total, run = 0, 0, 0, (0, 0)
@@ -88,7 +89,9 @@ class Compactor:
                 with self._state.lock.shared():
                     bytes_of = table.index.live_bytes(max((slot for slot, _ in segments), default=0) + 1)
                 live = np.array([bytes_of[slot] for slot, _ in segments], "i8")
-                run = choose_run(np.array([segment.size for _, segment in segments], "i8"), live)
+                # Not the files' sizes: a copy keeps tombstones, and would be worth another copy.
+                sizes = np.array([segment.block_bytes for _, segment in segments], "i8")
+                run = choose_run(sizes, live)
                 if run is not None:
                     self._compact(table, segments[run[0] : run[1]], first=run[0] == 0)
                     return True
@@ -151,8 +154,8 @@ class Compactor:
             self._blocks = self._state.new_blocks()
         with SegmentWriter(table.segment_path(number), number) as writer:
             if len(stones):
-                writer.add(np.empty(0, "u1"), stones)
-            for data, blocks in self._blocks.copies(segments, live):
+                writer.add_stones(stones)
+            for data, blocks in self._blocks.copies(segments, live) if len(live) else ():
                 entries = np.empty(len(blocks), ENTRY)
                 for name in ENTRY.names or ():
                     entries[name] = blocks[name]

@@ -13,7 +13,7 @@ from seqvault.vault.manifest import Manifest, SequenceState, segment_name, write
 from seqvault.vault.options import Options
 from seqvault.vault.points import point
 from seqvault.vault.sealing import Sizes, write_blocks
-from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.state import State
 from seqvault.vault.wal import Wal
 

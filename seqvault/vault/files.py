@@ -24,6 +24,7 @@ __all__ = [
     "link",
     "make_file",
     "make_folder",
+    "miswritten",
     "open_file",
     "read_at",
     "read_file",
@@ -290,26 +291,38 @@ def replace_file(path: Path, data: bytes, points: str) -> None:
 
     Raises:
         StoreFullError: no space; the old file stands.
+        DamagedDataError: the new file does not read back; the old file stands.
         SyncFailedError: unknown which of the two is durable.
     """
     draft = path.with_name(path.name + ".new")
     fd = make_file(draft)
     point(f"{points}.made")
     try:
-        try:
-            write_at(fd, data, 0, draft)
-        except StoreError:
-            remove(draft)
-            raise
+        write_at(fd, data, 0, draft)
         point(f"{points}.written")
         sync(fd, draft)
         point(f"{points}.synced")
+        if read_at(fd, len(data), 0, draft) != data:
+            raise miswritten(draft)
+    except SyncFailedError:
+        raise
+    except StoreError:
+        remove(draft)
+        raise
     finally:
         close(fd)
     rename(draft, path)
     point(f"{points}.renamed")
     sync_folder(path.parent)
     point(f"{points}.named")
+
+
+def miswritten(path: Path) -> DamagedDataError:
+    """The error for a new file that is not what was written into it."""
+    return DamagedDataError(
+        f"{path} does not read back as it was written: it is not used, and what it was to replace "
+        "stays. Check memory and device, then write again"
+    )
 
 
 def _unsure(what: str) -> SyncFailedError:

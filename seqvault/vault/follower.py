@@ -14,6 +14,7 @@ import numpy as np
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
 from seqvault.schema import HistorySchema
 from seqvault.vault import files
+from seqvault.vault.doubt import Doubt
 from seqvault.vault.format1 import is_format1, read_format1
 from seqvault.vault.manifest import Manifest, SequenceState, log_name, read_manifest
 from seqvault.vault.options import Options
@@ -23,8 +24,6 @@ from seqvault.vault.replay import LogRead, follow_log, read_log, with_defaults
 from seqvault.vault.state import Replayed, State
 
 __all__ = ["Follower"]
-
-_TRIES = 5
 
 
 class Follower:
@@ -102,22 +101,25 @@ class Follower:
 
     def _load(self) -> tuple[State, Replayed]:
         """As the writer left it; tried again when the writer replaces files meanwhile."""
-        failed: Manifest | None = None
-        for _ in range(_TRIES):
-            if is_format1(self._folder):
-                return self._load_format1()
-            manifest = _named(self._folder)
-            state = State(self._folder, self._options, self._adapted(manifest))
+        doubt = Doubt(self._folder)
+        while True:
+            manifest = None
             try:
-                state.load()
-                return state, state.replay()
-            except DamagedDataError:
-                state.close()
-                # The log may look torn where it is written to at this moment; damage stays.
-                if manifest == failed:
-                    raise
-                failed = manifest
-        raise StoreError(f"{self._folder}: its writer replaced files {_TRIES} times while they were read")
+                if is_format1(self._folder):
+                    return self._load_format1()
+                manifest = _named(self._folder)
+                return self._load_named(manifest)
+            except DamagedDataError as error:
+                doubt.weigh(manifest, error)
+
+    def _load_named(self, manifest: Manifest) -> tuple[State, Replayed]:
+        state = State(self._folder, self._options, self._adapted(manifest))
+        try:
+            state.load()
+            return state, state.replay()
+        except BaseException:
+            state.close()
+            raise
 
     def _load_format1(self) -> tuple[State, Replayed]:
         """A store of format 1, all of it in the tails: only a writer converts it."""
@@ -153,7 +155,7 @@ class Follower:
                 )
             ]
             entries = [
-                [(slot, table.segments[slot].entries()) for slot in new]
+                [(slot, table.entries(slot)) for slot in new]
                 for table, new in zip(state.tables, slots, strict=True)
             ]
             path = self._folder / log_name(manifest.log)
@@ -179,7 +181,12 @@ class Follower:
         state, number = self.state, self.state.manifest.log
         path = self._folder / log_name(number)
         assert self._log_fd is not None
-        read = follow_log(self._log_fd, path, number, state.records, self._read)
+        try:
+            read = follow_log(self._log_fd, path, number, state.records, self._read)
+        except DamagedDataError:
+            # A writer that closes cuts off what it had reserved; loading tells whether it is more.
+            self._reload()
+            return
         state.take(read)
         self._read = replace(read, data=read.data[:0], found=read.found[:0])
 

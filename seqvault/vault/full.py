@@ -16,7 +16,7 @@ from seqvault.vault.manifest import Manifest, dictionary_name
 from seqvault.vault.options import DICTIONARY_CODEC, MOST_ROWS
 from seqvault.vault.points import point
 from seqvault.vault.sealing import Sizes, write_blocks
-from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
 from seqvault.vault.training import build_dictionary
 from seqvault.vault.writer import Writer

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqvault.schema import Array
 
-__all__ = ["FACTOR_1", "FACTOR_2", "STEP", "hash64"]
+__all__ = ["FACTOR_1", "FACTOR_2", "STEP", "hash64", "hash64_rows"]
 
 # The odd constants of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 STEP = 0x9E3779B97F4A7C15
@@ -20,6 +20,7 @@ FACTOR_1 = 0xBF58476D1CE4E5B9
 FACTOR_2 = 0x94D049BB133111EB
 
 _CHUNK_WORDS = 1 << 14
+_WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:
@@ -42,6 +43,19 @@ def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:
     return _mix_one(total + _mix_one(seed + data.size * STEP))
 
 
+def hash64_rows(words: Array, seeds: Array) -> Array:
+    """The checksums of many short ranges: (K,) u8.
+
+    Args:
+        words: (K, W) u8, each row a range.
+        seeds: (K,) u8 of each.
+    """
+    width = words.shape[1]
+    places = np.arange(1, width + 1, dtype="u8") * np.uint64(STEP)
+    length = np.uint64(8 * width * STEP & _WORD)
+    return _mix(_mix(words + places).sum(axis=1, dtype="u8") + _mix(seeds + length))
+
+
 def _mix(words: Array) -> Array:
     words = words * np.uint64(FACTOR_1)
     words ^= words >> np.uint64(32)
@@ -51,5 +65,7 @@ def _mix(words: Array) -> Array:
 
 
 def _mix_one(word: int) -> int:
-    mixed: Array = _mix(np.array([word & 0xFFFFFFFFFFFFFFFF], "u8"))
-    return int(mixed[0])
+    word = word * FACTOR_1 & _WORD
+    word ^= word >> 32
+    word = word * FACTOR_2 & _WORD
+    return word ^ word >> 29

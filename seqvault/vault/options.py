@@ -37,6 +37,7 @@ class Options:
     flush_interval_s: float = 0.005
     flush_rows: int = 1000
     background: bool = True
+    read_only: bool = False
     plain: bool = field(default_factory=_plain)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from seqvault.schema import Array, HistorySchema
 from seqvault.vault.entries import ENTRY
 from seqvault.vault.rewrite import Blocks
 from seqvault.vault.rows_by_user import Rows, in_time_order
-from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
 
 __all__ = ["Sizes", "seal_rows", "write_blocks"]

@@ -8,140 +8,40 @@
 
 `number` is the file's own: a segment under another's name is refused. The footer's hash covers its entries,
 seeded with their place and count. One user's blocks of a segment lie side by side, so that a history is read
-in few pieces.
+in few pieces. Tombstones, entries without rows, are blocks without rows as well, so that the blocks alone say
+all that the footer does (salvage.py).
 """
 
 import struct
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array
 from seqvault.vault.entries import ENTRY
-from seqvault.vault.files import (
-    SyncFailedError,
-    close,
-    make_file,
-    open_file,
-    read_at,
-    remove,
-    rename,
-    size_of,
-    sync,
-    sync_folder,
-    write_at,
-)
+from seqvault.vault.files import close, open_file, read_at, size_of
 from seqvault.vault.hash64 import hash64
-from seqvault.vault.points import point
 
-__all__ = ["HEAD_BYTES", "Segment", "SegmentWriter"]
+__all__ = ["HEAD_BYTES", "TAIL_BYTES", "Segment", "segment_footer", "segment_head"]
 
 _FORMAT = 2
 _HEAD = struct.Struct("<4sIQQQ")
 _TAIL = struct.Struct("<QQQ4s4x")
-HEAD_BYTES = _HEAD.size
-# Written at once: large enough that the calls cost nothing, small enough to stay in the cache.
-_BUFFER_BYTES = 1 << 20
+HEAD_BYTES, TAIL_BYTES = _HEAD.size, _TAIL.size
 
 
-def _head(number: int) -> bytes:
+def segment_head(number: int) -> bytes:
+    """The first bytes of a segment."""
     fields = struct.pack("<4sIQQ", b"SVSG", _FORMAT, number, 0)
     return fields + struct.pack("<Q", hash64(fields))
 
 
-class SegmentWriter:
-    """Writes a new segment, which has its name only once `finish` made it durable; else it is removed.
-
-    Args:
-        path: its name when it is finished.
-        number: its number, written into it.
-    """
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.path = path
-        self._draft = path.with_suffix(".new")
-        self._fd = make_file(self._draft)
-        point("segment.made")
-        self._buffer: list[Array | bytes] = [_head(number)]
-        self._buffered = HEAD_BYTES
-        self._flushed = 0
-        self._entries: list[Array] = []
-        self._finished = False
-
-    @property
-    def size(self) -> int:
-        """Bytes so far, footer aside."""
-        return self._flushed + self._buffered
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was added."""
-        return not self._entries
-
-    def add(self, data: Array, entries: Array) -> None:
-        """Put encoded blocks behind the others.
-
-        Args:
-            data: (N,) u1, the blocks; not changed before `finish`.
-            entries: ENTRY of each, offsets counted from the beginning of `data`; entries without rows
-                (tombstones) as well.
-        """
-        placed = entries.copy()
-        placed["offset"] += np.where(entries["rows"] > 0, self.size, 0).astype("u8")
-        self._entries.append(placed)
-        self._buffer.append(data)
-        self._buffered += len(data)
-        if self._buffered >= _BUFFER_BYTES:
-            self._flush()
-
-    def finish(self) -> Array:
-        """Footer, sync, name, sync of the name. Returns the entries as the footer has them.
-
-        Raises:
-            StoreFullError: no space; nothing was kept.
-            SyncFailedError: whether it is durable is unknown.
-        """
-        entries = np.concatenate(self._entries) if self._entries else np.empty(0, ENTRY)
-        self._buffer += [entries.tobytes(), _footer(self.size, entries)]
-        self._flush()
-        point("segment.written")
-        sync(self._fd, self._draft)
-        point("segment.synced")
-        rename(self._draft, self.path)
-        self._finished = True
-        point("segment.renamed")
-        sync_folder(self.path.parent)
-        point("segment.named")
-        return entries
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        close(self._fd)
-        # After a failed sync the draft may have its name already: the next open sorts that out.
-        if not self._finished and not isinstance(error, SyncFailedError):
-            remove(self._draft)
-
-    def _flush(self) -> None:
-        for part in self._buffer:
-            data = memoryview(part) if isinstance(part, bytes) else part.data
-            write_at(self._fd, data, self._flushed, self._draft)
-            self._flushed += len(data)
-        self._buffer, self._buffered = [], 0
-        point("segment.writing")
-
-
 class Segment:
     """An open segment: reads bytes, and lists its blocks for the index.
+
+    Attributes:
+        block_bytes: of all its blocks, once `entries` has been called.
 
     Raises:
         DamagedDataError: it does not open, or is no segment of this number.
@@ -150,11 +50,12 @@ class Segment:
     def __init__(self, path: Path, number: int, *, direct: bool = False) -> None:
         self.path = path
         self.number = number
+        self.block_bytes = 0
         self.fd = _open(path)
         try:
             self.size = size_of(self.fd)
             found = self.read(0, HEAD_BYTES)
-            if found != _head(number):
+            if found != segment_head(number):
                 raise DamagedDataError(
                     f"{path} begins with {found[:16]!r}: expected segment {number} of format {_FORMAT}; "
                     "restore it from backup"
@@ -171,10 +72,10 @@ class Segment:
 
     def entries(self) -> Array:
         """(K,) ENTRY of the footer. Raises DamagedDataError when it fails its checksum."""
-        end = self.size - _TAIL.size
+        end = self.size - TAIL_BYTES
         if end < HEAD_BYTES:
             raise DamagedDataError(f"{self.path} has {self.size} bytes: too few for a segment; restore it")
-        place, count, checksum, magic = _TAIL.unpack(self.read(end, _TAIL.size))
+        place, count, checksum, magic = _TAIL.unpack(self.read(end, TAIL_BYTES))
         if magic != b"SVSF" or place < HEAD_BYTES or place + count * ENTRY.itemsize != end:
             raise DamagedDataError(
                 f"{self.path}, byte {end}: its footer is damaged; restore the file from backup"
@@ -189,6 +90,7 @@ class Segment:
         blocks = entries["rows"] > 0
         if np.any(ends[blocks] > place) or np.any(entries["offset"][blocks] < HEAD_BYTES):
             raise DamagedDataError(f"{self.path}: its footer names blocks outside of the file; restore it")
+        self.block_bytes = int(entries["size"][blocks].sum())
         return entries
 
     def close(self) -> None:
@@ -205,8 +107,10 @@ def _open(path: Path) -> int:
         raise DamagedDataError(f"{path} is missing: the manifest lists it; restore it from backup") from error
 
 
-def _footer(place: int, entries: Array) -> bytes:
-    return _TAIL.pack(place, len(entries), _checksum(place, len(entries), entries.tobytes()), b"SVSF")
+def segment_footer(place: int, entries: Array) -> bytes:
+    """The last bytes of a segment whose blocks end at byte `place`."""
+    data = entries.tobytes()
+    return data + _TAIL.pack(place, len(entries), _checksum(place, len(entries), data), b"SVSF")
 
 
 def _checksum(place: int, count: int, data: bytes) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.vault import files
+from seqvault.vault.doubt import Doubt
 from seqvault.vault.format1 import is_format1
 from seqvault.vault.manifest import Manifest, log_name, read_manifest, write_manifest
 from seqvault.vault.points import point
@@ -12,7 +13,6 @@ from seqvault.vault.replay import read_log
 
 __all__ = ["snapshot"]
 
-_TRIES = 5
 _COPIED_AT_ONCE = 1 << 22
 
 
@@ -32,25 +32,21 @@ def snapshot(folder: Path, target: Path, records: Records) -> None:
     files.make_folder(target)
     if any(target.iterdir()):
         raise StoreError(f"{target} is not empty: name a folder that is, or does not exist yet")
-    failed: Manifest | None = None
-    for _ in range(_TRIES):
+    doubt = Doubt(folder)
+    while True:
         manifest = read_manifest(folder)
         if manifest is None:
             raise StoreError(f"{folder}: no SeqVault to read")
         try:
             _copy(folder, target, manifest, records)
-        except DamagedDataError:
-            # The writer may have replaced a file meanwhile; damage stays.
-            if manifest == failed:
-                raise
-            failed = manifest
+        except DamagedDataError as error:
+            doubt.weigh(manifest, error)
             for file in target.iterdir():
                 files.remove(file)
             continue
         write_manifest(target, manifest)
         point("snapshot.named")
         return
-    raise StoreError(f"{folder}: its writer replaced files {_TRIES} times while they were copied")
 
 
 def _copy(folder: Path, target: Path, manifest: Manifest, records: Records) -> None:

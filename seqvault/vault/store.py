@@ -63,7 +63,8 @@ class SeqVault:
 
     Raises:
         StoreLockedError: another writer has it open.
-        DamagedDataError: manifest, logs or a segment's footer fail their checksums.
+        DamagedDataError: manifest, logs or a segment's footer fail their checksums. Read-only, a footer whose
+            blocks are intact is none: `damage` names it.
         SchemaError: the schema does not follow the stored one.
     """
 
@@ -96,6 +97,7 @@ class SeqVault:
             flush_interval_s=flush_interval_s,
             flush_rows=flush_rows,
             background=background,
+            read_only=read_only,
         )
         self.path = Path(path)
         asked = Asked(schema, None if sequences is None else tuple(sequences))
@@ -119,6 +121,11 @@ class SeqVault:
     def durable_sequence(self) -> int:
         """How many changes (appends, deletions, expiries) are known to be durable."""
         return self._access.durable_sequence
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was found damaged, in words, and read all the same: footers whose blocks are intact."""
+        return tuple(words for table in self._access.state.tables for words in table.damage.values())
 
     def append(
         self,
@@ -337,14 +344,15 @@ class SeqVault:
         self.close()
 
     def _read(self, table: Table, query: Query) -> HistoryBatch:
-        try:
-            return table.reader.read(query)
-        except DamagedDataError:
-            # A refresh in another thread may have replaced, and closed, what this read began with.
-            current = self._access.state.tables[table.place]
-            if current is table:
-                raise
-            return current.reader.read(query)
+        while True:
+            try:
+                return table.reader.read(query)
+            except DamagedDataError:
+                # A refresh in another thread may have replaced, and closed, what this read began with.
+                current = self._access.state.tables[table.place]
+                if current is table:
+                    raise
+                table = current
 
     def _table(self, sequence: str | None) -> Table:
         if self._closed:

@@ -1,12 +1,13 @@
 """A sequence of an open store: its segments, the index of their blocks, and the tails."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from seqvault.errors import StoreError
+from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.vault.change import Change
 from seqvault.vault.entries import ENTRY
@@ -15,6 +16,7 @@ from seqvault.vault.manifest import SequenceState, segment_name
 from seqvault.vault.options import Options
 from seqvault.vault.read import engine
 from seqvault.vault.record import DELETE, EXPIRE, ROWS
+from seqvault.vault.salvage import entries_of_blocks
 from seqvault.vault.segment import Segment
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from seqvault.vault.tails import Tails
 
 __all__ = ["Table", "tombstones"]
+
+_log = logging.getLogger(__name__)
 
 
 class Table:
@@ -40,6 +44,7 @@ class Table:
         index, tails, reader: see index.py, tails.py, read.py.
         segments: open segments by slot.
         deleted: users deleted since the last seal whose blocks are still in segments.
+        damage: by segment number, what is wrong with footers that are read around.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class Table:
         self._folder = folder
         self.lock = lock
         self._direct = options.direct_io
+        self._read_only = options.read_only
+        self.damage: dict[int, str] = {}
         made = engine(state.schema, lock, plain=options.plain, direct=options.direct_io)
         # Compiled or plain, they have the same methods.
         self.index, self.tails, self.reader = cast("tuple[Index, Tails, Reader]", made)
@@ -91,7 +98,34 @@ class Table:
     def build(self, numbers: Iterable[int]) -> None:
         """Open segments and make the index of them. Raises DamagedDataError."""
         slots = [self.open_segment(number) for number in numbers]
-        self.index.build([(slot, self.segments[slot].entries()) for slot in slots])
+        self.index.build([(slot, self.entries(slot)) for slot in slots])
+
+    def entries(self, slot: int) -> Array:
+        """(K,) ENTRY of an open segment; where its footer is damaged, for readers, those of its blocks.
+
+        Raises:
+            DamagedDataError: the footer is damaged, and the store is open for writing or blocks are as well.
+        """
+        segment = self.segments[slot]
+        try:
+            return segment.entries()
+        except DamagedDataError as error:
+            found = entries_of_blocks(segment)
+            if found is None or not self._read_only:
+                raise DamagedDataError(f"{error}. {self._advice(segment, found)}") from error
+            _log.warning("%s; its blocks are intact and read without it", error)
+            self.damage[segment.number] = str(error)
+            return found
+
+    def _advice(self, segment: Segment, found: Array | None) -> str:
+        check = f"`laser-ab store check {self._folder}` says what else is damaged"
+        if found is None:
+            return check
+        return (
+            f"Nothing is lost: its blocks are intact, and read_only=True reads them. To write, copy "
+            f"{segment.path.name} from a snapshot or backup, or load what `laser-ab store dump` saves into a "
+            f"new store; {check}"
+        )
 
     def apply(self, change: Change) -> None:
         """Make one change readable."""
@@ -124,6 +158,7 @@ class Table:
         for slot in slots:
             self.reader.remove(slot)
             self._retired[slot] = self.segments.pop(slot)
+            self.damage.pop(self._retired[slot].number, None)
 
     def swap(self, old: Iterable[int], new: int | None) -> None:
         """Read from one new segment alone, whose entries make up a new index."""

@@ -23,7 +23,9 @@ from seqvault.vault.files import (
     close,
     cut,
     make_file,
+    miswritten,
     open_file,
+    read_at,
     remove,
     size_of,
     sync,
@@ -85,6 +87,7 @@ class Wal:
 
         Raises:
             StoreFullError: no space; nothing was kept.
+            DamagedDataError: it does not read back; nothing was kept.
             SyncFailedError: whether it is durable is unknown; nobody names it yet.
         """
         path = folder / log_name(number)
@@ -98,6 +101,7 @@ class Wal:
             point("log.written")
             sync(fd, path)
             point("log.synced")
+            wal._read_back()
             sync_folder(folder)
             point("log.named")
         except StoreError:
@@ -157,6 +161,14 @@ class Wal:
     def _note(self, kind: int, values: Array) -> None:
         """A record that changes nothing."""
         self._put(self._records.encode([values]), Record(kind, len(values), 1), self.written)
+
+    def _read_back(self) -> None:
+        """See that a new log holds what was written: it is to replace another."""
+        data = np.frombuffer(bytearray(read_at(self._fd, self.end, 0, self.path)), "u1")
+        found = self._records.scan(data, HEAD_BYTES, self.end, self._salt)
+        end = int(found["place"][-1] + found["size"][-1]) if len(found) else HEAD_BYTES
+        if data[:HEAD_BYTES].tobytes() != log_head(self.number) or end != self.end:
+            raise miswritten(self.path)
 
     def _put(self, body: tuple[Array, int], record: Record, sequence: int) -> None:
         data, size = body

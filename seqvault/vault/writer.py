@@ -22,7 +22,7 @@ from seqvault.vault.points import point
 from seqvault.vault.record import DELETE, EXPIRE, ROWS, Record
 from seqvault.vault.rows_by_user import Rows, group_rows, join
 from seqvault.vault.sealing import Sizes, seal_rows
-from seqvault.vault.segment import SegmentWriter
+from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.state import Replayed, State
 from seqvault.vault.table import Table, tombstones
 from seqvault.vault.wal import Wal
@@ -277,7 +277,7 @@ class Writer:
         with SegmentWriter(table.segment_path(number), number) as writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
-                writer.add(np.empty(0, "u1"), tombstones(users))
+                writer.add_stones(tombstones(users))
             seal_rows(writer, table, self.state.blocks, rows, Sizes(full, full))
             writer.finish()
         writers.append(writer)

@@ -217,12 +217,12 @@ def test_file_cut_short_and_segment_not_open_are_told(tmp_path: Path, plain: boo
 
 
 @BOTH
-def test_direct_reads_return_the_same(tmp_path: Path, plain: bool) -> None:
+def test_direct_reads_return_the_same(device_path: Path, plain: bool) -> None:
     rows = behaviours(5, 6000, users=3)
-    cached = Sealed(tmp_path / "a.seg", plain=plain)
+    cached = Sealed(device_path / "a.seg", plain=plain)
     cached.load(*rows, block_rows=700)
     try:
-        direct = Sealed(tmp_path / "b.seg", plain=plain, direct=True)
+        direct = Sealed(device_path / "b.seg", plain=plain, direct=True)
     except OSError:
         pytest.skip("the file system of the temporary folder has no O_DIRECT")
     direct.load(*rows, block_rows=700)

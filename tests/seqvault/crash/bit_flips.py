@@ -22,7 +22,10 @@ DAMAGES = ("flip", "sector", "swap", "cut")
 
 @dataclass
 class Findings:
-    """What became of each damage, by file kind: "harmless", "reported", "refused" (to open), "torn"."""
+    """What became of each damage, by file kind.
+
+    "harmless", "reported", "refused" (to open), "torn" (a log's last record), "salvaged" (a footer, named).
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -171,8 +174,14 @@ def _check_opening(
         with specimen.open(folder, read_only=not write) as store:
             torn = store.stats()["torn_bytes"]
             outcome = _opened(store, specimen, file_kind, torn, what, findings)
+            if store.damage:
+                if outcome == "reported" or path.name not in store.damage[0]:
+                    findings.wrong.append(f"{what}: {outcome}, {store.damage}")
+                outcome = "salvaged"
     except DamagedDataError as error:
         outcome = "refused"
+        if file_kind == "footer" and "flip" in what and not write:
+            findings.wrong.append(f"{what}: the blocks do not make up for it: {error}")
         if path.name not in str(error):
             findings.wrong.append(f"{what}: the error does not name the file: {error}")
     except Exception as error:

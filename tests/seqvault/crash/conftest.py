@@ -1,8 +1,10 @@
-"""Nurseries for the whole session: imports and kernels are paid once."""
+"""Nurseries for the whole session: imports and kernels are paid once. And the table at its end."""
 
 from collections.abc import Iterator
 
 import pytest
+import tally
+from counts import SCALE
 from nursery import Nurseries, Nursery
 
 
@@ -16,3 +18,10 @@ def nursery() -> Iterator[Nursery]:
 def nurseries(nursery: Nursery) -> Iterator[Nurseries]:
     with Nurseries(nursery) as started:
         yield started
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if tally.PARTS and SCALE != "share":
+        terminalreporter.section(f"crash harness, {SCALE}")
+        for line in tally.table():
+            terminalreporter.write_line(line)

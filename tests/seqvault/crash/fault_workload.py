@@ -172,13 +172,23 @@ def calls(steps: int) -> int:
     return device.calls
 
 
-def fail_at(at: int, fault: str, steps: int, lasting: bool, options: dict[str, Any]) -> list[str]:
-    """Let call number `at` fail; the error types raised. Raises AssertionError where a promise breaks."""
-    device = FaultyIO(at, fault, lasting=lasting)
-    ledger = _on(device, steps, options)
-    errors = [type(error).__name__ for error in ledger.errors]
-    if fault == "short":
-        assert not errors, f"a short {device.failed} was not completed: {ledger.errors}"
+def fail_at(calls: list[int], fault: str, steps: int, lasting: bool) -> list[str]:
+    """Let these calls fail, each in a run of its own; the error types raised.
+
+    Raises:
+        AssertionError: a promise breaks.
+    """
+    errors = []
+    for at in calls:
+        device = FaultyIO(at, fault, lasting=lasting)
+        try:
+            ledger = _on(device, steps, {})
+            raised = [type(error).__name__ for error in ledger.errors]
+            assert fault != "short" or not raised, f"a short {device.failed} was not completed: {raised}"
+        except Exception as error:
+            error.add_note(f"{fault} at call {at}")
+            raise
+        errors += raised
     return errors
 
 

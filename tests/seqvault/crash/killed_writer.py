@@ -12,7 +12,7 @@ import numpy as np
 from board import open_board
 from nursery import Nursery
 from streams import Append, Stream, Survivors, standard_streams
-from vaults import open_vault
+from vaults import compact_early, open_vault
 
 # One acknowledgement: stream, 1 if issued and 0 if acknowledged, operation, durable sequence.
 ACK = struct.Struct("<BBxxxxxxQQ")
@@ -52,6 +52,7 @@ def write(
 ) -> None:
     """A thread a stream, each operation noted before and after; seals and compactions beside."""
     noted = Acks(acks, board)
+    compact_early(seed % 3 == 1)
     failed: list[BaseException] = []
     with open_vault(folder, **options) as store:
         threads = [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from dict_model import DictModel, difference
 from streams import ALL, START_S
-from vaults import MEMORY
+from vaults import MEMORY, compact_early
 
 from seqvault import BEHAVIOURS, Column, HistorySchema, open_store
 from seqvault.schema import SequenceType
@@ -72,6 +72,7 @@ class Episode:
 
     def run(self) -> dict[str, int]:
         """Every read of the episode is compared with the model's."""
+        compact_early(self.seed % 2 == 1)
         self.folder = Path(tempfile.mkdtemp(prefix="model-", dir=MEMORY))
         steps = [getattr(self, name) for name in _WEIGHTS]
         weights = np.array(list(_WEIGHTS.values()))
@@ -137,6 +138,9 @@ class Episode:
 
     def compact(self) -> None:
         self.store.compact(full=bool(self.rng.random() < 0.4))
+
+    def maintain(self) -> None:
+        self.store.maintain()
 
     def flush(self) -> None:
         self.store.flush()
@@ -269,7 +273,8 @@ _WEIGHTS = {
     "delete_user": 1,
     "expire": 0.5,
     "seal": 1.5,
-    "compact": 1,
+    "compact": 0.5,
+    "maintain": 1,
     "flush": 1,
     "reopen": 0.6,
     "evolve": 0.1,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from lossy_disk import RecordingIO, crashes, instead_of_io
 from streams import Append, Stream, Survivors, standard_streams
-from vaults import MEMORY, open_vault
+from vaults import MEMORY, compact_early, open_vault
 
 
 @dataclass
@@ -110,6 +110,7 @@ def record(root: Path, seed: int, firsts: dict[int, int], *, steps: int, options
     """Run a workload on the vault `root`/vault, in three lives that end well or by a kill; its recording."""
     rng = np.random.default_rng((seed, 1))
     threaded = seed % 3 == 2
+    compact_early(seed % 2 == 1)
     device = RecordingIO(root, sync_s=0.001 if threaded else 0.0)
     writer = Writer(device, standard_streams(), firsts)
     with instead_of_io(device):

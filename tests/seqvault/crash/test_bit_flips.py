@@ -7,6 +7,7 @@ from bit_flips import DAMAGES
 from counts import BIT_FLIPS, some
 from nursery import Nurseries
 from specimen import CODECS
+from tally import counted
 
 A_CHILD = 500
 
@@ -29,10 +30,13 @@ def test_damage_is_reported_and_never_read_as_data(damage: str, nurseries: Nurse
     ]
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
-    for found in nurseries.values("bit_flips:damage", runs):
-        outcomes.update(found["outcomes"])
-        wrong += found["wrong"]
+    with counted("flipped bits" if damage == "flip" else "torn, swapped and cut ranges") as part:
+        for found in nurseries.values("bit_flips:damage", runs):
+            outcomes.update(found["outcomes"])
+            wrong += found["wrong"]
+        part.count += count if damage == "flip" else outcomes.total()
+        part.failed(wrong)
     assert not wrong, f"{len(wrong)} of {outcomes.total()}:\n" + "\n".join(wrong[:5])
-    for kind in ("blocks reported", "footer refused", "manifest refused"):
+    for kind in ("blocks reported", "footer salvaged", "manifest refused"):
         assert outcomes[kind], outcomes
     assert outcomes["log refused"] or damage != "flip", outcomes

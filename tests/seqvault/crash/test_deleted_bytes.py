@@ -10,6 +10,7 @@ from counts import some
 from nursery import Nursery
 from specimen import CODECS
 from streams import ALL, START_S
+from tally import counted
 from vaults import MEMORY, open_vault
 
 # Marks no compression hides: any 6 of the id's 8 bytes would be found again.
@@ -61,7 +62,10 @@ def traces(folder: Path) -> list[str]:
 @pytest.mark.parametrize("codec", some(CODECS, 2))
 def test_a_deleted_user_leaves_no_byte_behind(codec: str, nursery: Nursery) -> None:
     options = {"codec": codec, "block_rows": 8}
-    with tempfile.TemporaryDirectory(prefix="deleted-", dir=MEMORY) as root:
+    with (
+        tempfile.TemporaryDirectory(prefix="deleted-", dir=MEMORY) as root,
+        counted("deleted users whose bytes are gone") as part,
+    ):
         folder = Path(root) / "vault"
         deleted = Path(root) / "deleted"
         ended = nursery.run(
@@ -79,3 +83,4 @@ def test_a_deleted_user_leaves_no_byte_behind(codec: str, nursery: Nursery) -> N
             everything = set(chain.from_iterable(found.of(i)["item_id"].tolist() for i in range(len(KEPT))))
             assert everything
             assert not everything & set(marks().tolist())
+        part.count += 1

@@ -11,6 +11,7 @@ from board import make_board
 from counts import FOLLOWED_KILLS, some
 from killed_writer import KillRounds
 from nursery import Nursery
+from tally import counted
 from vaults import MEMORY, open_vault
 
 
@@ -23,6 +24,7 @@ def test_readers_follow_a_killed_writer_within_the_staleness(staleness_s: float,
         tempfile.TemporaryDirectory(prefix="followed-", dir=MEMORY) as folder,
         Nursery() as readers,
         ThreadPoolExecutor(1) as pool,
+        counted("readers beside a writer that is killed") as part,
     ):
         board = Path(folder) / "board"
         counts = make_board(board)
@@ -42,6 +44,7 @@ def test_readers_follow_a_killed_writer_within_the_staleness(staleness_s: float,
                 time.sleep(0.01)
             for turn in range(FOLLOWED_KILLS.now):
                 rounds.round(float(rng.uniform(0.1, 0.4)), maintain=turn % 2 == 0, board=str(board))
+                part.count += 1
         finally:
             counts[0, 0] = 1
         assert follower.result()["reads"] > 10 * FOLLOWED_KILLS.now

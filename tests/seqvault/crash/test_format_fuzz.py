@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from counts import FUZZ_SECONDS
 from nursery import Nursery
+from tally import counted
 
 A_CHILD_S = 5.0
 # A child that takes so much longer hangs.
@@ -31,12 +32,14 @@ def fuzz(nursery: Nursery, call: str, seconds: float, **arguments: str) -> Count
     """Children one after the other until the time is up; each must return."""
     counts: Counter[str] = Counter()
     seed = 0
-    while seconds > 0:
-        turn_s = min(A_CHILD_S, seconds)
-        ended = nursery.run(call, turn_s + PATIENCE_S, seed=seed, seconds=turn_s, **arguments)
-        last = Path(arguments["note"]).read_text() if "note" in arguments else ""
-        assert ended["end"] == "returned", f"{call} {last}: {ended['end']}\n{ended.get('text', '')}"
-        counts.update(ended["value"])
-        seconds -= turn_s
-        seed += 1
+    with counted("malformed files, valid checksums") as part:
+        while seconds > 0:
+            turn_s = min(A_CHILD_S, seconds)
+            ended = nursery.run(call, turn_s + PATIENCE_S, seed=seed, seconds=turn_s, **arguments)
+            last = Path(arguments["note"]).read_text() if "note" in arguments else ""
+            assert ended["end"] == "returned", f"{call} {last}: {ended['end']}\n{ended.get('text', '')}"
+            counts.update(ended["value"])
+            seconds -= turn_s
+            seed += 1
+        part.count += counts.total()
     return counts

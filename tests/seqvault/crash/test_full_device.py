@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from counts import FULL_DEVICES, some
 from nursery import Nurseries, Nursery
+from tally import counted
 
 STEPS = 60
 
@@ -19,7 +20,9 @@ def test_a_device_that_fills_up_keeps_the_store_whole(nursery: Nursery, nurserie
     runs = [
         {"left": 200 + turn * (most - 200) // sites, "steps": STEPS, "options": {}} for turn in range(sites)
     ]
-    found = nurseries.values("fault_workload:fill", runs)
+    with counted("full devices") as part:
+        found = nurseries.values("fault_workload:fill", runs)
+        part.count += len(found)
     assert sum(one["refused"] > 0 for one in found) >= 0.9 * sites
 
 
@@ -38,4 +41,7 @@ def small_device(tmp_path: Path) -> Iterator[Path]:
 def test_a_really_full_device_keeps_every_acknowledged_append(
     small_device: Path, kilobytes: int, nursery: Nursery
 ) -> None:
-    assert nursery.value("fault_workload:fill_really", folder=str(small_device), kilobytes=kilobytes) >= 5
+    with counted("full devices") as part:
+        filled = nursery.value("fault_workload:fill_really", folder=str(small_device), kilobytes=kilobytes)
+        part.count += 1
+    assert filled >= 5

@@ -11,6 +11,7 @@ from killed_writer import KillRounds
 from nursery import Nursery
 from point_workload import FORMAT_1, VARIANTS
 from streams import ALL, Survivors, standard_streams
+from tally import counted
 from vaults import MEMORY, open_vault
 
 from seqvault import open_store
@@ -51,8 +52,12 @@ def test_a_kill_at_the_point_loses_nothing(
         variant, passes = counts[point][turn % len(counts[point])]
         first_middle_last = (1, passes, (passes + 1) // 2)
         count = first_middle_last[turn] if turn < 3 else int(rng.integers(1, passes + 1))
-        with tempfile.TemporaryDirectory(prefix="points-", dir=MEMORY) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="points-", dir=MEMORY) as folder,
+            counted("kill -9 at named points") as part,
+        ):
             kill(nursery, Path(folder), variant, point, count)
+            part.count += 1
 
 
 def kill(nursery: Nursery, folder: Path, variant: str, point: str, count: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from counts import KILLS, some
 from killed_writer import KillRounds
 from nursery import Nursery
+from tally import counted
 from vaults import MEMORY
 
 STORES = {
@@ -22,13 +23,17 @@ STORES = {
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("on_device", some([False, True], 2), ids=lambda on: "device" if on else "memory")
 def test_kills_at_random_moments_lose_nothing(
-    kind: str, on_device: bool, nursery: Nursery, tmp_path: Path
+    kind: str, on_device: bool, nursery: Nursery, device_path: Path
 ) -> None:
     rng = np.random.default_rng(1)
-    with tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as memory:
-        rounds = KillRounds(tmp_path if on_device else Path(memory), nursery, STORES[kind])
+    with (
+        tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as memory,
+        counted("kill -9 at random moments") as part,
+    ):
+        rounds = KillRounds(device_path if on_device else Path(memory), nursery, STORES[kind])
         for turn in range(-(-KILLS.now // (len(STORES) * len(some([False, True], 2))))):
             # Most live long enough to write, some die while the store recovers.
             live_s = float(rng.uniform(0.0, 0.02) if turn % 4 == 3 else rng.uniform(0.05, 0.2))
             rounds.round(live_s, maintain=turn % 2 == 1)
+            part.count += 1
     assert rounds.acknowledged > 0

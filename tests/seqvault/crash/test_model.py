@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from counts import MODEL_OPERATIONS
 from nursery import Nurseries
+from tally import counted
 
 AN_EPISODE = 1_000
 
@@ -13,9 +14,9 @@ AN_EPISODE = 1_000
 def test_random_operations_of_every_kind_agree_with_a_dict(nurseries: Nurseries) -> None:
     counts: Counter[str] = Counter()
     episodes = MODEL_OPERATIONS.now // AN_EPISODE
-    for found in nurseries.values(
-        "model_operations:run_episode",
-        [{"seed": seed, "operations": AN_EPISODE} for seed in range(episodes)],
-    ):
-        counts.update(found)
+    runs = [{"seed": seed, "operations": AN_EPISODE} for seed in range(episodes)]
+    with counted("random operations beside a dict") as part:
+        for found in nurseries.values("model_operations:run_episode", runs):
+            counts.update(found)
+        part.count += counts.total()
     assert counts.total() == MODEL_OPERATIONS.now

@@ -3,6 +3,7 @@
 import pytest
 from counts import SCALE, some
 from nursery import Nursery
+from tally import counted
 from wal_cuts import DAMAGES, STREAMS
 
 
@@ -12,7 +13,11 @@ from wal_cuts import DAMAGES, STREAMS
 def test_log_cut_at_every_byte_of_its_last_records_gives_the_exact_prefix(
     stream: int, damage: str, nursery: Nursery
 ) -> None:
-    failures = nursery.value(
-        "wal_cuts:cut_everywhere", stream_index=stream, damage=damage, step=37 if SCALE == "share" else 1
-    )
+    step = 37 if SCALE == "share" else 1
+    with counted("log cut at a byte") as part:
+        cuts, failures = nursery.value(
+            "wal_cuts:cut_everywhere", stream_index=stream, damage=damage, step=step
+        )
+        part.count += cuts
+        part.failed(failures)
     assert not failures, f"{len(failures)} cuts:\n" + "\n".join(failures[:5])

@@ -25,8 +25,8 @@ def _zeros_from(data: bytes, at: int) -> bytes:
 DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {"truncated": _truncated, "zeros": _zeros_from}
 
 
-def cut_everywhere(stream_index: int, damage: str, step: int) -> list[str]:
-    """Cut the log at every `step`-th byte of its last records; what was wrong, one line a cut."""
+def cut_everywhere(stream_index: int, damage: str, step: int) -> tuple[int, list[str]]:
+    """Cut the log at every `step`-th byte of its last records; (cuts, what was wrong, one line a cut)."""
     stream, failures = STREAMS[stream_index], []
     root = Path(tempfile.mkdtemp(prefix="cuts-", dir=MEMORY))
     try:
@@ -34,7 +34,8 @@ def cut_everywhere(stream_index: int, damage: str, step: int) -> list[str]:
         ends = _write_log(vault, stream)
         (log,) = vault.glob("wal-*.log")
         data = log.read_bytes()
-        for at in range(ends[-LAST - 1], len(data) + 1, step):
+        cuts = range(ends[-LAST - 1], len(data) + 1, step)
+        for at in cuts:
             copy = shutil.copytree(vault, root / "cut")
             damaged = DAMAGES[damage](data, at)
             (copy / log.name).write_bytes(damaged)
@@ -50,7 +51,7 @@ def cut_everywhere(stream_index: int, damage: str, step: int) -> list[str]:
             shutil.rmtree(copy)
     finally:
         shutil.rmtree(root)
-    return failures
+    return len(cuts), failures
 
 
 def _write_log(folder: Path, stream: Stream) -> list[int]:
