@@ -264,6 +264,18 @@ def test_dump_of_a_damaged_store_writes_nothing_or_what_is_left(folder: Path, tm
     assert set(pyarrow.csv.read_csv(out)["user_id"].to_pylist()) == set(range(USERS)) - {3}
 
 
+def test_dump_of_a_store_with_a_damaged_footer_holds_everything(folder: Path, tmp_path: Path) -> None:
+    path, out, whole = sorted(folder.glob("views-*.seg"))[0], tmp_path / "all.csv", tmp_path / "whole.csv"
+    call("dump", folder, "--out", whole)
+    flip(path, -40)
+    assert "read-only" in call("check", folder, code=1).output
+    call("dump", folder, "--out", out)
+    assert out.read_bytes() == whole.read_bytes()
+    refused = call("compact", folder, code=1).stderr
+    assert path.name in refused
+    assert "store check" in refused
+
+
 def test_dump_refuses_to_write_into_the_store(folder: Path) -> None:
     assert "inside" in call("dump", folder, "--out", folder / "MANIFEST", code=2).output
     assert "parquet" in call("dump", folder, "--format", "parquet", code=2).output
