@@ -82,7 +82,11 @@ def cut_blocks(totals: Array, full: int, old: int) -> tuple[Array, Array]:
         older = max(total - full, 0) if old > full else 0
         left = total
         while left > 0:
-            size = min(old, left - (total - older)) if left > total - older else min(full, left)
+            size = min(full, left)
+            if left > total - older:
+                # What does not fill a block is the very oldest: few reads get there.
+                rest = (left - (total - older)) % old
+                size = rest if rest > 0 else old
             users[k], rows[k] = u, size
             left -= size
             k += 1

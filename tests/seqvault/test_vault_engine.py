@@ -384,3 +384,13 @@ def test_locate_names_the_bytes_a_read_fetches(tmp_path: Path) -> None:
             assert path.read_bytes()[offset : offset + 4] == b"SVB2"
             assert offset + size <= path.stat().st_size
         assert store.locate(2, 9) == []
+
+
+def test_full_compaction_cuts_short_newest_blocks_and_leaves_the_odd_one_to_the_oldest(tmp_path: Path):
+    with SeqVault(tmp_path / "store", block_rows=8, background=False) as store:
+        for user, rows in ((1, 3), (2, 4), (3, 20), (4, 41)):
+            store.append(*numbered([user] * rows, list(range(rows))))
+        store.compact(full=True)
+        index = store._table(None).index
+        sizes = {user: index.blocks_of(user)["rows"].tolist() for user in range(1, 5)}
+    assert sizes == {1: [3], 2: [4], 3: [16, 4], 4: [5, 16, 16, 4]}
