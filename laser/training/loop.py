@@ -21,6 +21,8 @@ from laser.models import ModelConfig, RankingModel, build_model
 from laser.out_of_memory import memory_told
 from laser.sources import DeviceSource, HostSource, Source
 from laser.training.config import TrainConfig
+from laser.training.fast import FastSteps
+from laser.training.flat_adam import FlatAdam
 from laser.training.loss import summed_loss
 from laser.training.optimisers import Optimisers
 from laser.training.order import batches, held_out_rows, steps_of
@@ -93,7 +95,7 @@ def _fit(
 ) -> RankingModel:
     known = examples if isinstance(examples, ExampleSet) else examples.examples
     learned, watched = held_out_rows(train, len(known), seed)
-    source = _source(examples, train.resident, device) if isinstance(examples, ExampleSet) else examples
+    source = _source(examples, train, device) if isinstance(examples, ExampleSet) else examples
     model = _start(config, known, seed).to(device).train()
     run = _Run(model, source, train, group, device, Watch(train.patience), steps_of(train, len(learned)))
     run.through(learned, watched, seed, progress if group.rank == 0 else None, keeper)
@@ -123,11 +125,16 @@ class _Run:
         keeper: Keeper | None,
     ) -> None:
         """All steps, from where the keeper left off."""
-        optimisers = Optimisers(self.model, self.train, self.steps)
+        fast = self._fast(learned, seed) if self.train.fast else None
+        optimisers: Optimisers | FlatAdam = (
+            Optimisers(self.model, self.train, self.steps) if fast is None else fast.optimisers
+        )
         kept = None if keeper is None else keeper.load()
         begun = 0
         if kept is not None:
             begun = restore(kept, self.model, optimisers, self.watch, self.device)
+            if fast is not None:
+                fast.go_on_from(begun)
         check_every = max(self.steps // self.train.checks, 1)
         for done, (places, length) in enumerate(batches(self.train, len(learned), seed), start=1):
             if self.watch.over:
@@ -137,7 +144,7 @@ class _Run:
             rows = learned[places]
             if done == 1:
                 self.model.look_at(self.source.batch(rows, length))
-            loss = self._step(rows, length, optimisers)
+            loss = self._step(rows, length, optimisers) if fast is None else fast.take(done - 1)
             if len(watched) and (done % check_every == 0 or done == self.steps):
                 self.watch.saw(self._loss_of(watched), self.model)
             if progress is not None and (done % max(self.steps // 100, 1) == 0 or done == self.steps):
@@ -146,6 +153,14 @@ class _Run:
             last = done == self.steps or self.watch.over
             if keeper is not None and self.group.rank == 0 and (last or keeper.due()):
                 keeper.save(pack(done, self.model, optimisers, self.watch, self.device))
+
+    def _fast(self, learned: NDArray[np.int64], seed: int) -> FastSteps:
+        if self.group.size > 1 or not isinstance(self.source, DeviceSource):
+            raise ValueError(
+                f"fast with {self.group.size} processes and a {type(self.source).__name__}, expected one "
+                "process and examples on the device. Train with fast = false."
+            )
+        return FastSteps(self.model, self.source, self.train, learned, seed, self.steps)
 
     def _step(self, rows: NDArray[np.int64], length: int, optimisers: Optimisers) -> Tensor:
         """One step; returns the batch's mean loss."""
@@ -196,8 +211,8 @@ class _Run:
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
-def _source(examples: ExampleSet, resident: bool | None, device: torch.device) -> Source:
-    if resident or (resident is None and device.type == "cuda"):
+def _source(examples: ExampleSet, train: TrainConfig, device: torch.device) -> Source:
+    if train.fast or train.resident or (train.resident is None and device.type == "cuda"):
         return DeviceSource(examples, device)
     return HostSource(examples, device)
 
