@@ -8,7 +8,7 @@ from _result import bar
 
 Row = dict[str, Any]
 # (one, other): one's gain over the other is a claim, or a claim that there is none.
-PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-long"))
+PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-1000"))
 RIVALS = ("sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
 
 
