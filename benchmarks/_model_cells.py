@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from _world_files import SPLITS, Made, examples_of
 from numpy.typing import NDArray
 
-from _world_files import SPLITS, Made, examples_of
 from laser.attention.kernels import fused
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.operations import CANDIDATES, Operations, operations
@@ -120,7 +120,7 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
     config = ModelConfig(kind, world.categories, world.ads, SCENES, ACTIONS, WIDTH, options)
     fast = resolve_device(device).type == "cuda"
     larger = growth(len(world.log.examples))
-    # With five times the log, half the rate was better by .008 (DIN) to .015 pt (Base, LASER) on `loud`, seed 9.
+    # With five times the log half the rate was better, by .008 (DIN) to .015 pt (Base, LASER) on loud:9.
     scaled = {"batch": how.batch * larger, "learning_rate": how.learning_rate * (0.5 if larger > 1 else 1.0)}
     return config, TrainConfig(**{**vars(how), "device": device, "fast": fast, **scaled})
 

@@ -51,7 +51,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--drawn", type=Path, help="folder where _world_files.py puts worlds, waited for")
     args = parser.parse_args()
     args.models = args.models or (["base", "din", "laser"] if args.quick else list(MODELS))
-    args.models = [model if args.preset == "full" else model.replace("-1000", "-200") for model in args.models]
+    args.models = [
+        model if args.preset == "full" else model.replace("-1000", "-200") for model in args.models
+    ]
     for name, known in (("models", MODELS), ("protocols", PROTOCOLS)):
         unknown = sorted({text.partition("-")[0] for text in getattr(args, name)} - set(known))
         if unknown:

@@ -43,14 +43,11 @@ class AlignedBatch(RankingBatch):
         if length >= self.longest:
             return self
         first = self.longest - length
-        columns = {
-            name: getattr(self, name).view(self.real.shape)[:, first:].reshape(-1) for name in HISTORY
-        }
+        columns = {name: getattr(self, name).view(self.real.shape)[:, first:].reshape(-1) for name in HISTORY}
         offsets = torch.arange(self.requests + 1, device=self.real.device) * length
         return replace(self, **columns, offsets=offsets, longest=length, real=self.real[:, first:])
 
     def _select(self, keep: Tensor) -> NoReturn:
         raise ValueError(
-            "a model chose behaviours by what they are, which has no fixed shape. "
-            "Train it with fast = false."
+            "a model chose behaviours by what they are, which has no fixed shape. Train it with fast = false."
         )

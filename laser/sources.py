@@ -60,11 +60,11 @@ class DeviceSource:
         ValueError: the packed columns need more than 63 bits.
     """
 
-    def __init__(
-        self, examples: ExampleSet, device: torch.device, over: DeviceSource | None = None
-    ) -> None:
+    def __init__(self, examples: ExampleSet, device: torch.device, over: DeviceSource | None = None) -> None:
         self.examples, self.device = examples, device
         self.shifts: dict[str, tuple[int, int]] = {}
+        self.packed: Tensor
+        self.time_s: Tensor
         if over is not None and over.examples.category is examples.category and over.device == device:
             self.shifts, self.packed, self.time_s = over.shifts, over.packed, over.time_s
         else:
@@ -180,6 +180,8 @@ class DeviceSource:
             dwell_s=history["dwell_s"].to(torch.float32),
             offsets=torch.arange(len(rows) + 1, device=self.device) * width,
             longest=width,
+            even=False,
+            full=False,
             real=real,
             **request,
         )

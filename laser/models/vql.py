@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
 from laser.attention.look_up import look_up
+from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose

@@ -1,9 +1,9 @@
 """Fast steps: fixed shapes, everything on the device, and on a GPU one CUDA graph a step.
 
-A step of these models is some hundred small kernels. Launched one by one they cost more than they compute, and
-so does a host that chooses rows, computes rates and waits for a loss. Here the order of the requests, their
-history lengths and the rates lie on the device as tables; a counter there says which step it is; and a step is
-captured once for each width of history and then replayed.
+A step of these models is some hundred small kernels. Launched one by one they cost more than they compute,
+and so does a host that chooses rows, computes rates and waits for a loss. Here the order of the requests,
+their history lengths and the rates lie on the device as tables; a counter there says which step it is; and a
+step is captured once for each width of history and then replayed.
 
 The plain steps of `laser.training.loop` are the twin: the same requests in the same order, the same formulas.
 """
@@ -58,17 +58,19 @@ class FastSteps:
         self.widths = [_width(int(length), train.history) for length in lengths]
         self.done = torch.zeros(1, dtype=torch.int64, device=device)
         self.loss = torch.zeros((), device=device)
+        self._next = 0
         self._replays: dict[int, Callable[[], None]] = {}
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
         # One stream for warm-ups and captures: models may keep a tensor from one pass to the next.
-        self._aside = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def go_on_from(self, done: int) -> None:
-        """Steps that an earlier call has taken."""
-        self.done.fill_(done)
+        self._aside = (
+            torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        )
 
     def take(self, step: int) -> Tensor:
         """Take step number `step`, from 0; returns the batch's mean loss, overwritten by the next step."""
+        if step != self._next:  # an earlier call took the steps before
+            self.done.fill_(step)
+        self._next = step + 1
         width = self.widths[step]
         if width not in self._replays:
             self._replays[width] = self._captured(width)

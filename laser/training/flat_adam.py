@@ -30,7 +30,9 @@ class FlatAdam:
         self.clip, self.beta2 = train.clip, train.beta2
         self.flat = torch.cat([weight.detach().flatten() for weight in self.weights])
         shares = [train.table_rate if name.startswith(model.RECOGNISES) else 1.0 for name, _ in named]
-        self.share = torch.cat([torch.full_like(w, s).flatten() for w, s in zip(self.weights, shares, strict=True)])
+        self.share = torch.cat(
+            [torch.full_like(w, s).flatten() for w, s in zip(self.weights, shares, strict=True)]
+        )
         self.mean, self.square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.table = _table(train, steps).to(self.flat.device)
         parts = torch.split(self.flat, [weight.numel() for weight in self.weights])

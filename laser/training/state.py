@@ -53,9 +53,7 @@ def pack(done: int, model: RankingModel, optimisers: Kept, watch: Watch, device:
     return file.getvalue()
 
 
-def restore(
-    state: bytes, model: RankingModel, optimisers: Kept, watch: Watch, device: torch.device
-) -> int:
+def restore(state: bytes, model: RankingModel, optimisers: Kept, watch: Watch, device: torch.device) -> int:
     """Put a state of `pack` back and return the steps done.
 
     Args:

@@ -36,9 +36,10 @@ def drawn_blocks(plan: Plan, jobs: int) -> Iterator[Block]:
         return
     place = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
     # "spawn": a caller may hold threads or a GPU, which a fork would copy half of.
-    with TemporaryDirectory(dir=place) as folder, get_context("spawn").Pool(
-        jobs, _hold, (plan, Path(folder))
-    ) as pool:
+    with (
+        TemporaryDirectory(dir=place) as folder,
+        get_context("spawn").Pool(jobs, _hold, (plan, Path(folder))) as pool,
+    ):
         for number, block in enumerate(pool.imap(_drawn, numbers)):
             columns = {name: np.load(_file(Path(folder), number, name), mmap_mode="r") for name in COLUMNS}
             for name in COLUMNS:  # the mapping outlives the name

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from simulator.traffic.behaviours import ACTIONS, SCENES, Behaviours
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
+from simulator.world.blocks import drawn_blocks
 from simulator.world.candidates import draw_candidates
 from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
 from simulator.world.draws import uniform
-from simulator.world.blocks import drawn_blocks
 from simulator.world.generate import Moments, Plan, generate_block
 from simulator.world.protocol import Sizes
 from simulator.world.response import response

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +10,10 @@ import torch
 from ranking_batches import config
 from test_device_source import with_gaps
 from test_model_training import weights
-from test_training_resumes import Memory, Stopped
 
 from laser.examples import ExampleSet
 from laser.models import RankingModel
 from laser.models.registry import BUILT_IN
-from laser.sources import DeviceSource
 from laser.training.loop import TrainConfig, train
 
 Worlds = tuple[ExampleSet, ExampleSet]

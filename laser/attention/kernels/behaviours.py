@@ -30,7 +30,9 @@ def behaviours(what: Tensor, when: Tensor, rows: Tensor, ages: Tensor, about: in
     Returns:
         (B, L, E) float32.
     """
-    out: Tensor = _Behaviours.apply(what, when, rows.contiguous(), ages.contiguous(), about)
+    out: Tensor = _Behaviours.apply(  # type: ignore[no-untyped-call]
+        what, when, rows.contiguous(), ages.contiguous(), about
+    )
     return out
 
 

@@ -36,7 +36,9 @@ def feed_forward(
     Returns:
         (..., D) float32.
     """
-    out: Tensor = _FeedForward.apply(x.float(), up, up_bias, down, down_bias, scale, shift)
+    out: Tensor = _FeedForward.apply(  # type: ignore[no-untyped-call]
+        x.float(), up, up_bias, down, down_bias, scale, shift
+    )
     return out
 
 
@@ -63,7 +65,7 @@ class _FeedForward(torch.autograd.Function):
             x, *weights, gradients[0].contiguous(), of_x, parts, total, width, inner, _EPSILON, _ROWS,
             _PROGRAMS, num_warps=4,
         )  # fmt: skip
-        summed = parts.sum(dim=0).split(sizes)
+        summed = torch.split(parts.sum(dim=0), sizes)
         return of_x, *(part.view_as(weight) for part, weight in zip(summed, weights, strict=True))
 
 
@@ -105,7 +107,7 @@ def _backward(
     of_shift = tl.zeros((D,), tl.float32)
     program = tl.program_id(0)
     for tile in range(program, tl.cdiv(total, ROWS), PROGRAMS):
-        row = tile.to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        row = tile.to(tl.int64) * ROWS + tl.arange(0, ROWS)  # type: ignore[attr-defined]
         there = (row < total)[:, None]
         at = row[:, None] * D + d[None, :]
         x = tl.load(x_at + at, mask=there, other=0.0)
