@@ -10,10 +10,14 @@ import torch
 from ranking_batches import config
 from test_device_source import with_gaps
 from test_model_training import weights
+from test_training_resumes import Memory, Stopped
 
+from laser.attention.look_up import look_up, spread_look_up
 from laser.examples import ExampleSet
-from laser.models import RankingModel
+from laser.models import RankingModel, build_model
 from laser.models.registry import BUILT_IN
+from laser.sources import DeviceSource, HostSource
+from laser.training.fast import FastSteps
 from laser.training.loop import TrainConfig, train
 
 Worlds = tuple[ExampleSet, ExampleSet]
@@ -52,3 +56,50 @@ def test_captured_steps_on_a_gpu_have_the_losses_of_plain_ones(small_world: Worl
         how = replace(HOW, device="cuda", fast=fast)
         train(model, how, examples, 3, lambda done, steps, loss, to=losses[fast]: to.append(loss))
     assert losses[True] == pytest.approx(losses[False], abs=5e-3)
+
+
+def test_a_fast_training_that_was_stopped_goes_on_with_the_same_bits(small_world: Worlds) -> None:
+    examples, how = small_world[0].take(np.arange(250)), replace(HOW, fast=True)
+    undisturbed = weights(train(config("laser"), how, examples, 3))
+    keeper = Memory(3)
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            train(config("laser"), how, examples, 3, keeper=keeper)
+    assert torch.equal(weights(train(config("laser"), how, examples, 3, keeper=keeper)), undisturbed)
+    assert len(keeper.states) == 8
+
+
+def test_drawn_lengths_of_any_number_need_few_widths(small_world: Worlds) -> None:
+    how = TrainConfig(history=40, length_beta=(0.5, 0.5), batch=16, fast=True)
+    examples = small_world[0].take(np.arange(250))
+    model = build_model(config("laser"), 1).train()
+    steps = FastSteps(model, DeviceSource(examples, CPU), how, np.arange(250), 3, 16)
+    for step in range(16):
+        steps.take(step)
+    drawn, widths = {int(length) for length in steps.lengths}, set(steps.widths)
+    assert len(drawn) > 3
+    assert widths <= {40, 20, 10}
+    assert all(width >= length for width, length in zip(steps.widths, steps.lengths, strict=True))
+
+
+def test_what_has_no_fixed_shape_or_no_fast_form_is_refused(small_world: Worlds) -> None:
+    examples = small_world[0].take(np.arange(50))
+    branches = config("laser", branches=[[0], [1, 2]])
+    with pytest.raises(ValueError, match="no fixed shape"):
+        train(branches, replace(HOW, fast=True), examples, 3)
+    with pytest.raises(ValueError, match='expected "adam", "float32" or "bfloat16"'):
+        replace(HOW, fast=True, precision="float16")
+    with pytest.raises(ValueError, match="examples on the device"):
+        train(config("din"), replace(HOW, fast=True), HostSource(examples, CPU), 3)
+
+
+def test_a_look_up_in_copies_of_a_table_has_the_values_and_gradients_of_an_index() -> None:
+    draw = torch.Generator().manual_seed(2)
+    at = torch.randint(0, 7, (3, 50), generator=draw)
+    for table in (torch.randn(7, generator=draw), torch.randn(7, 4, generator=draw)):
+        table.requires_grad_()
+        one, other = spread_look_up(table, at), look_up(table, at)
+        assert torch.equal(one, other)
+        (of_one,) = torch.autograd.grad(one.square().sum(), table)
+        (of_other,) = torch.autograd.grad(other.square().sum(), table)
+        assert torch.allclose(of_one, of_other, rtol=1e-5)
