@@ -27,8 +27,12 @@ class AlignedBatch(RankingBatch):
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) int64, behaviours of each request."""
-        return self.real.sum(dim=1)
+        """Refused: who lays out behaviours by it has shapes that depend on the histories.
+
+        Raises:
+            ValueError: always.
+        """
+        raise _shapeless()
 
     def align(self, values: Tensor, multiple: int = 1) -> Tensor:
         """See `RankingBatch.align`."""
@@ -48,6 +52,11 @@ class AlignedBatch(RankingBatch):
         return replace(self, **columns, offsets=offsets, longest=length, real=self.real[:, first:])
 
     def _select(self, keep: Tensor) -> NoReturn:
-        raise ValueError(
-            "a model chose behaviours by what they are, which has no fixed shape. Train it with fast = false."
-        )
+        raise _shapeless()
+
+
+def _shapeless() -> ValueError:
+    return ValueError(
+        "the model lays out or chooses behaviours by what they are, which has no fixed shape, expected one "
+        "that reads histories whole by `align`. Train it with fast = false."
+    )
