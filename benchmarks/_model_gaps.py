@@ -8,13 +8,16 @@ from _result import bar
 
 Row = dict[str, Any]
 # (one, other): one's gain over the other is a claim, or a claim that there is none.
-PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-long"))
+PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-1000"), ("laser-50", "din"))
+# LASER trained at one length and at the next.
+CURVE = ("laser-50", "laser-200", "laser-500", "laser-1000", "laser-2000", "laser")
 RIVALS = ("sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
 
 
 def gap_rows(rows: list[Row]) -> list[Row]:
     """One row for each pair, world preset and protocol: mean gap in points, spread, t and what it is over."""
-    pairs = [*PAIRS, *(("laser", rival) for rival in RIVALS), *((rival, "din") for rival in RIVALS)]
+    curve = tuple(zip(CURVE[1:], CURVE, strict=False))
+    pairs = [*PAIRS, *curve, *(("laser", rival) for rival in RIVALS), *((rival, "din") for rival in RIVALS)]
     places = dict.fromkeys((row["world"], row["protocol"]) for row in rows)
     found = []
     for world, protocol in places:
@@ -55,16 +58,21 @@ def paired(rows: list[Row], world: str, protocol: str, one: str, other: str) -> 
 
 
 def bars_of(rows: list[Row]) -> list[Row]:
-    """Order on every world with interests; no gain of long history where there is none to have."""
+    """Order on every world with lasting interests; no gain of long history where there is none to have."""
     bars = []
+    rising = {f"{one} - {other}" for one, other in zip(CURVE[1:-1], CURVE, strict=False)}
     for gap in gap_rows(rows):
-        if gap["protocol"] != "tuned" or gap["gap"] not in ("din - base", "laser - din"):
-            continue
         name = f"{gap['gap']} on {gap['world']}"
-        if gap["world"] == "null":
-            bars.append(bar(f"{name}, pt", gap["pt"], 0.03, better="lower"))
+        if gap["protocol"] != "tuned":
             continue
-        bars.append(bar(f"least {name}, pt", gap["least_pt"], 0.0))
-        if gap["worlds"] > 2:
-            bars.append(bar(f"t of {name}", gap["t"], 4.0))
+        if gap["gap"] == "laser-50 - din":
+            bars.append(bar(f"{name}, either way, pt", abs(gap["pt"]), 0.05, better="lower"))
+        elif gap["gap"] == "laser - din" and gap["world"] in ("null", "fast-drift"):
+            bars.append(bar(f"{name}, pt", gap["pt"], 0.03, better="lower"))
+        elif gap["gap"] in rising:
+            bars.append(bar(f"{name}, pt", gap["pt"], 0.0))
+        elif gap["gap"] in ("din - base", "laser - din") and gap["world"] not in ("null", "fast-drift"):
+            bars.append(bar(f"least {name}, pt", gap["least_pt"], 0.0))
+            if gap["worlds"] > 2:
+                bars.append(bar(f"t of {name}", gap["t"], 4.0))
     return bars

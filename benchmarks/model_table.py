@@ -20,21 +20,22 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from _model_cells import Cell, Sizes, World, open_world, trained_row
 from _model_gaps import bars_of, gap_rows
 from _result import options, result_of, show
+from _world_files import read
 
 SEED = 0
-MODELS = ("base", "din", "din-long", "laser", "sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
+MODELS = ("base", "din", "din-1000", "laser", "sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
 PROTOCOLS = ("tuned", "plain")
-FULL = Sizes(users=None, long=1000, short=50, attention=1000)
+FULL = Sizes(None, {"base": 0, "din": 50, "laser": 5000, "hstu": 200}, 1000)
 # One core: shorter histories, shorter still for the two whose cost is their square.
-CPU = Sizes(users=4000, long=200, short=50, attention=100)
-QUICK = Sizes(users=600, long=100, short=50, attention=50)
+CPU = Sizes(4000, {"base": 0, "din": 50, "transformer": 100, "hstu": 100}, 200)
+QUICK = Sizes(600, {"base": 0, "din": 50, "transformer": 50, "hstu": 50}, 100)
 
 
 def parsed() -> argparse.Namespace:
@@ -47,10 +48,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--protocols", type=_words, default=["tuned"])
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no cell after these")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--drawn", type=Path, help="folder where _world_files.py puts worlds, waited for")
     args = parser.parse_args()
     args.models = args.models or (["base", "din", "laser"] if args.quick else list(MODELS))
+    args.models = [
+        model if args.preset == "full" else model.replace("-1000", "-200") for model in args.models
+    ]
     for name, known in (("models", MODELS), ("protocols", PROTOCOLS)):
-        unknown = sorted(set(getattr(args, name)) - set(known))
+        unknown = sorted({text.partition("-")[0] for text in getattr(args, name)} - set(known))
         if unknown:
             parser.error(f"--{name}: found {', '.join(unknown)}, expected some of {', '.join(known)}")
     return args
@@ -73,14 +78,18 @@ def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], bool]:
     rows = kept_rows(args.out, args)
     done = {Cell.of(row) for row in rows}
     start_s = time.perf_counter()
-    opened = cache(lambda name, seed: open_world(name, seed, sizes, args.device))
+
+    @lru_cache(maxsize=1)  # a full world takes 8 GB of the device
+    def opened(name: str, seed: int) -> World:
+        made = None if args.drawn is None else read(args.drawn, name, seed)
+        return open_world(name, seed, sizes, args.device, made)
+
     for cell in cells_of(args):
         if cell in done:
             continue
         if time.perf_counter() - start_s > args.seconds:
             return rows, False
-        world: World = opened(cell.world, cell.world_seed)
-        rows.append(trained_row(cell, world, sizes, args.device))
+        rows.append(trained_row(cell, opened(cell.world, cell.world_seed), sizes, args.device))
         print(f"{cell}: {rows[-1]['sauc']:.5f}, {rows[-1]['train_s']:.1f} s", file=sys.stderr, flush=True)
         if args.out:
             write(args, rows)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-_HISTORY = {
+HISTORY = {
     "category": torch.int64,
     "action": torch.int64,
     "scene": torch.int64,
@@ -28,7 +28,7 @@ _CANDIDATES = {"ad": torch.int64, "ad_category": torch.int64, "position": torch.
 _REQUEST = {"candidate_count": torch.int64, "hour": torch.float32, "propensity": torch.float32}
 _DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(np.int64 if dtype is torch.int64 else np.float32)
-    for name, dtype in {**_HISTORY, **_CANDIDATES, **_REQUEST}.items()
+    for name, dtype in {**HISTORY, **_CANDIDATES, **_REQUEST}.items()
 }
 
 
@@ -188,7 +188,7 @@ class RankingBatch:
         newest behaviours only.
         """
         batch = self if max_length is None else self.newest(max_length)
-        columns = {name: batch.align(getattr(batch, name)) for name in _HISTORY}
+        columns = {name: batch.align(getattr(batch, name)) for name in HISTORY}
         return columns, batch.align(torch.ones_like(batch.category)).bool()
 
     def newest(self, length: int) -> RankingBatch:
@@ -214,7 +214,7 @@ class RankingBatch:
 
     def _select(self, keep: Tensor) -> RankingBatch:
         kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[self.offsets]
-        columns = {name: getattr(self, name)[keep] for name in _HISTORY}
+        columns = {name: getattr(self, name)[keep] for name in HISTORY}
         return replace(self, **columns, offsets=kept, longest=-1)
 
 
@@ -284,7 +284,7 @@ def _check_tensors(batch: RankingBatch) -> None:
             f"category has shape {tuple(behaviours)} and ad {tuple(shape)}, expected (N,) and (B, C). "
             "Histories are flat, candidates are one row a request."
         )
-    groups = ((_HISTORY, behaviours), (_CANDIDATES, shape), (_REQUEST, shape[:1]))
+    groups = ((HISTORY, behaviours), (_CANDIDATES, shape), (_REQUEST, shape[:1]))
     for columns, expected in groups:
         for name, dtype in columns.items():
             tensor = getattr(batch, name)

@@ -13,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laser.aligned import AlignedBatch
 from laser.batch import RankingBatch
 from laser.examples import ExampleSet
 
 Rows = NDArray[np.int64]
+
+_CHUNK = 1 << 26  # behaviours packed at a time
 
 
 class Source(Protocol):
@@ -57,11 +60,16 @@ class DeviceSource:
         ValueError: the packed columns need more than 63 bits.
     """
 
-    def __init__(self, examples: ExampleSet, device: torch.device) -> None:
+    def __init__(self, examples: ExampleSet, device: torch.device, over: DeviceSource | None = None) -> None:
         self.examples, self.device = examples, device
         self.shifts: dict[str, tuple[int, int]] = {}
-        self.packed = torch.from_numpy(self._pack()).to(device)
-        self.time_s = torch.from_numpy(examples.time_s.astype(np.int64)).to(device)
+        self.packed: Tensor
+        self.time_s: Tensor
+        if over is not None and over.examples.category is examples.category and over.device == device:
+            self.shifts, self.packed, self.time_s = over.shifts, over.packed, over.time_s
+        else:
+            self.packed = self._pack()
+            self.time_s = self._sent(examples.time_s)
         shown = examples.shown
         columns: dict[str, NDArray[Any]] = {
             "ad": np.where(shown, examples.ad, 0).astype(np.int64),
@@ -75,23 +83,36 @@ class DeviceSource:
         }
         self.columns = {name: torch.from_numpy(column).to(device) for name, column in columns.items()}
         self.counts = columns["candidate_count"]
+        self.ends = torch.from_numpy(examples.history_end.astype(np.int64)).to(device)
+        self.starts = torch.from_numpy(examples.history_start.astype(np.int64)).to(device)
         _check_finite(columns)
 
-    def _pack(self) -> NDArray[np.int64]:
-        packed = np.zeros(len(self.examples.category), np.int64)
+    def _pack(self) -> Tensor:
+        packed = torch.zeros(len(self.examples.category), dtype=torch.int64, device=self.device)
         used = 0
         for name in ("category", "action", "scene", "dwell_s"):
-            column = getattr(self.examples, name).astype(np.int64)
-            bits = int(column.max()).bit_length() if len(column) else 0
-            if used + bits > 63 or (len(column) and column.min() < 0):
+            column = getattr(self.examples, name)
+            most, least = (int(column.max()), int(column.min())) if len(column) else (0, 0)
+            bits = most.bit_length()
+            if used + bits > 63 or least < 0:
                 raise ValueError(
                     f"{name} does not fit the {63 - used} bits left for it, expected ids and seconds of 0 or "
                     "more, 63 bits together. Train with resident = false."
                 )
-            packed |= column << used
+            for start in range(0, len(column), _CHUNK):  # no second copy of all behaviours in 8 bytes each
+                part = self._sent(column[start : start + _CHUNK])
+                packed[start : start + _CHUNK] |= part << used
             self.shifts[name] = used, (1 << bits) - 1
             used += bits
         return packed
+
+    def _sent(self, column: NDArray[Any]) -> Tensor:
+        """A column on the device as int64, travelling at the width that it has."""
+        signed = column.view(np.int16) if column.dtype == np.uint16 else column
+        if signed.dtype not in (np.uint8, np.int8, np.int16, np.int32, np.int64):
+            signed = column.astype(np.int64)
+        sent = torch.from_numpy(np.ascontiguousarray(signed)).to(self.device).to(torch.int64)
+        return sent & 0xFFFF if column.dtype == np.uint16 else sent
 
     def batch(self, rows: Rows, length: int) -> RankingBatch:
         """See `Source.batch`.
@@ -131,6 +152,40 @@ class DeviceSource:
     def clicks(self, rows: Rows) -> Tensor:
         """See `Source.clicks`."""
         return self.columns["label"][torch.from_numpy(rows).to(self.device)]
+
+    def aligned(self, rows: Tensor, length: Tensor, width: int) -> tuple[AlignedBatch, Tensor]:
+        """The batch of some requests in `width` places each, and its labels; the host learns nothing of it.
+
+        Args:
+            rows: (B,) int64 on the device; -1 is no request: it comes without candidates.
+            length: (1,) int64 on the device, newest behaviours to keep, at most `width`.
+        """
+        there, chosen = rows >= 0, rows.clamp(min=0)
+        end = self.ends[chosen].unsqueeze(1)
+        first = torch.maximum(self.starts[chosen].unsqueeze(1), end - length)
+        place = torch.arange(-width, 0, device=self.device) + end
+        real = place >= first
+        place = place.clamp_(min=0).flatten()
+        word = self.packed[place]
+        history = {name: (word >> by) & mask for name, (by, mask) in self.shifts.items()}
+        request = {name: column[chosen] for name, column in self.columns.items()}
+        request["candidate_count"] = request["candidate_count"] * there
+        age_s = request.pop("request_time_s").unsqueeze(1) - self.time_s[place].view(real.shape)
+        clicks = request.pop("label")
+        batch = AlignedBatch(
+            category=history["category"],
+            action=history["action"],
+            scene=history["scene"],
+            age_s=age_s.to(torch.float32).flatten(),
+            dwell_s=history["dwell_s"].to(torch.float32),
+            offsets=torch.arange(len(rows) + 1, device=self.device) * width,
+            longest=width,
+            even=False,
+            full=False,
+            real=real,
+            **request,
+        )
+        return batch, clicks
 
 
 def _check_finite(columns: dict[str, NDArray[Any]]) -> None:

@@ -37,6 +37,14 @@ def test_gaps_are_of_the_same_world_and_training_and_spread_over_worlds() -> Non
     assert gap["least_pt"] == pytest.approx(1.5)
     assert gap["t"] == pytest.approx(4.914, abs=1e-3)
     assert paired(rows, "null", "tuned", "din", "base") is None
+    worlds = [{**r, "world": w} for w in ("null", "paper") for r in (row("din", 0.7), row("laser", 0.71))]
+    short = [row("din", 0.7), row("laser-50", 0.6998), row("laser-200", 0.69)]
+    assert [(b["name"], b["better"], round(b["value"], 3)) for b in bars_of(worlds + short)] == [
+        ("laser - din on null, pt", "lower", 1.0),
+        ("least laser - din on paper, pt", "higher", 1.0),
+        ("laser-50 - din on quick, either way, pt", "lower", 0.02),
+        ("laser-200 - laser-50 on quick, pt", "higher", -0.98),
+    ]
     assert [bar["name"] for bar in bars_of(rows)] == [
         "least din - base on quick, pt",
         "t of din - base on quick",

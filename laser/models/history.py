@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from laser.attention.kernels import fusing
 from laser.batch import RankingBatch
 
 KIND_WIDTH = 8  # What a behaviour was (action, scene, age), beside the D of what it was about.
@@ -59,6 +60,11 @@ class BehaviourEmbedding(nn.Module):
         what, when = self._tables(category)
         code = batch.category * kinds + batch.action * self.scenes + batch.scene + 1
         rows = batch.align(code, multiple)
+        if when is not None and fusing(what):
+            from laser.attention.kernels.behaviours import behaviours
+
+            ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
+            return behaviours(what, when, rows, ages, category.shape[1]), rows
         embedded = nn.functional.embedding(rows, what)
         if when is not None:
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)

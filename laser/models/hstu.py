@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.attention.candidates import heads_of, joined
+from laser.attention.look_up import look_up
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
@@ -216,8 +217,8 @@ class Unit(nn.Module):
     def _weights(self, scores: Tensor, apart: Apart) -> Tensor:
         scores = scores + self.bias.view(1, -1, 1, 1)
         if apart is not None and self.of_position is not None and self.of_time is not None:
-            place = self.of_position[apart[0].clamp(max=len(self.of_position) - 1)]
-            scores = scores + (place + self.of_time[apart[1]]).unsqueeze(1)
+            place = look_up(self.of_position, apart[0].clamp(max=len(self.of_position) - 1))
+            scores = scores + (place + look_up(self.of_time, apart[1])).unsqueeze(1)
         return nn.functional.silu(scores)
 
     def _out(self, x: Tensor, u: Tensor, read: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laser.attention.kernels import fusing
 from laser.attention.masking import hide
 from laser.attention.segmented import gate_weights, gated_segments, segment_sums
 from laser.attention.stacked import target_attention, target_attention_with_keys
@@ -229,6 +230,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
+        if self.norm is not None and fusing(x):
+            from laser.attention.kernels.feed import feed_forward, fits
+
+            if fits(self.up.in_features, self.up.out_features):
+                weights = (self.down.weight, self.down.bias, self.norm.weight, self.norm.bias)
+                return feed_forward(x, self.up.weight, self.up.bias, *weights)
         x = x + self.down(torch.relu_(self.up(x)))
         return x if self.norm is None else self.norm(x)
 
@@ -243,9 +250,11 @@ def _strongest(tokens: Tensor, filled: Tensor | None) -> Tensor:
 
 def _newest(tokens: Tensor, filled: Tensor | None, recent: int) -> Tensor:
     """(B, C, r D), the newest real segments side by side; zeros where there are none."""
+    first = max(tokens.shape[2] - recent, 0)
+    tokens = tokens[:, :, first:]
     if filled is not None:
-        tokens = tokens * filled[:, None, :, None]
+        tokens = tokens * filled[:, None, first:, None]
     missing = recent - tokens.shape[2]
     if missing > 0:
         tokens = nn.functional.pad(tokens, (0, 0, missing, 0))
-    return tokens[:, :, tokens.shape[2] - recent :].flatten(2)
+    return tokens.flatten(2)

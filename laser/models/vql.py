@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from laser.attention.look_up import look_up
 from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
@@ -94,8 +95,8 @@ class Vql(RankingModel):
         return torch.cat([read.flatten(2), mass], dim=2)
 
     def _rows(self, code: Tensor) -> Tensor:
-        groups = torch.arange(len(self.codes), device=code.device).view(1, -1, 1)
-        return self.codes[groups, code]
+        first = torch.arange(len(self.codes), device=code.device).view(1, -1, 1) * self.codes.shape[1]
+        return look_up(self.codes.flatten(0, 1), code + first)
 
     def _straight_through(self, keys: Tensor, real: Tensor) -> Tensor:
         """The nearest codes, with the keys' gradients; keeps how far they lie apart for the loss."""

@@ -21,16 +21,19 @@ from laser.models import ModelConfig, RankingModel, build_model
 from laser.out_of_memory import memory_told
 from laser.sources import DeviceSource, HostSource, Source
 from laser.training.config import TrainConfig
+from laser.training.fast import FastSteps
 from laser.training.loss import summed_loss
 from laser.training.optimisers import Optimisers
 from laser.training.order import batches, held_out_rows, steps_of
 from laser.training.parallel import Group, join
-from laser.training.state import Keeper, pack, restore
+from laser.training.state import Keeper, Kept, pack, restore
 from laser.training.stopping import Watch
 
 __all__ = ["TrainConfig", "TrainingError", "train"]
 
 Progress = Callable[[int, int, float], None]
+# Step number from 0, its requests and history length; returns the batch's mean loss.
+Take = Callable[[int, NDArray[np.int64], int], Tensor]
 
 # On a CPU a batch goes through in chunks of at most this many behaviours, gradients added up, so that memory
 # does not grow with history x batch. Smaller chunks only cost time: 16,384 took LASER a third longer.
@@ -93,7 +96,7 @@ def _fit(
 ) -> RankingModel:
     known = examples if isinstance(examples, ExampleSet) else examples.examples
     learned, watched = held_out_rows(train, len(known), seed)
-    source = _source(examples, train.resident, device) if isinstance(examples, ExampleSet) else examples
+    source = _source(examples, train, device) if isinstance(examples, ExampleSet) else examples
     model = _start(config, known, seed).to(device).train()
     run = _Run(model, source, train, group, device, Watch(train.patience), steps_of(train, len(learned)))
     run.through(learned, watched, seed, progress if group.rank == 0 else None, keeper)
@@ -123,7 +126,7 @@ class _Run:
         keeper: Keeper | None,
     ) -> None:
         """All steps, from where the keeper left off."""
-        optimisers = Optimisers(self.model, self.train, self.steps)
+        optimisers, take = self._fast(learned, seed) if self.train.fast else self._plain()
         kept = None if keeper is None else keeper.load()
         begun = 0
         if kept is not None:
@@ -137,7 +140,7 @@ class _Run:
             rows = learned[places]
             if done == 1:
                 self.model.look_at(self.source.batch(rows, length))
-            loss = self._step(rows, length, optimisers)
+            loss = take(done - 1, rows, length)
             if len(watched) and (done % check_every == 0 or done == self.steps):
                 self.watch.saw(self._loss_of(watched), self.model)
             if progress is not None and (done % max(self.steps // 100, 1) == 0 or done == self.steps):
@@ -146,6 +149,19 @@ class _Run:
             last = done == self.steps or self.watch.over
             if keeper is not None and self.group.rank == 0 and (last or keeper.due()):
                 keeper.save(pack(done, self.model, optimisers, self.watch, self.device))
+
+    def _plain(self) -> tuple[Kept, Take]:
+        optimisers = Optimisers(self.model, self.train, self.steps)
+        return optimisers, lambda step, rows, length: self._step(rows, length, optimisers)
+
+    def _fast(self, learned: NDArray[np.int64], seed: int) -> tuple[Kept, Take]:
+        if self.group.size > 1 or not isinstance(self.source, DeviceSource):
+            raise ValueError(
+                f"fast with {self.group.size} processes and a {type(self.source).__name__}, expected one "
+                "process and examples on the device. Train with fast = false."
+            )
+        fast = FastSteps(self.model, self.source, self.train, learned, seed, self.steps)
+        return fast.optimisers, lambda step, rows, length: fast.take(step)
 
     def _step(self, rows: NDArray[np.int64], length: int, optimisers: Optimisers) -> Tensor:
         """One step; returns the batch's mean loss."""
@@ -196,8 +212,8 @@ class _Run:
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
-def _source(examples: ExampleSet, resident: bool | None, device: torch.device) -> Source:
-    if resident or (resident is None and device.type == "cuda"):
+def _source(examples: ExampleSet, train: TrainConfig, device: torch.device) -> Source:
+    if train.fast or train.resident or (train.resident is None and device.type == "cuda"):
         return DeviceSource(examples, device)
     return HostSource(examples, device)
 

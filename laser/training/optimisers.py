@@ -27,8 +27,7 @@ class Optimisers:
         dense = _groups(model, tables, inside=False)
         self.optimisers: list[Optimizer] = [Adam(dense, betas=(0.9, train.beta2))]
         rates = [train.learning_rate * part for part in share]
-        # The schedule wants at least one step on either side of its peak.
-        self.schedules: list[LRScheduler] = [OneCycleLR(self.optimisers[0], rates, total_steps=max(steps, 4))]
+        self.schedules: list[LRScheduler] = [one_cycle(self.optimisers[0], rates, steps)]
         if tables:
             sparse = _groups(model, tables, inside=True)
             for group, part in zip(sparse, share, strict=True):
@@ -70,6 +69,12 @@ class Optimisers:
         for schedule, kept in zip(self.schedules, state["schedules"], strict=True):
             schedule.load_state_dict(kept)
         self.scaler.load_state_dict(state["scaler"])
+
+
+def one_cycle(optimiser: Optimizer, rates: list[float], steps: int) -> OneCycleLR:
+    """The schedule of a training of so many steps, one peak rate for each group."""
+    # It wants at least one step on either side of its peak.
+    return OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
 
 
 def _tables(model: RankingModel) -> set[str]:

@@ -7,13 +7,22 @@ requests and the history lengths are not: they follow from the seed, and are dra
 from __future__ import annotations
 
 import io
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from laser.models import RankingModel
-from laser.training.optimisers import Optimisers
 from laser.training.stopping import Watch
+
+
+class Kept(Protocol):
+    """What has a state of its own: an optimiser, or several."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs, as tensors and plain values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
 
 
 class Keeper(Protocol):
@@ -29,7 +38,7 @@ class Keeper(Protocol):
         """Keep it; may raise, to end the training here."""
 
 
-def pack(done: int, model: RankingModel, optimisers: Optimisers, watch: Watch, device: torch.device) -> bytes:
+def pack(done: int, model: RankingModel, optimisers: Kept, watch: Watch, device: torch.device) -> bytes:
     """The state after `done` steps."""
     file = io.BytesIO()
     state = {
@@ -44,9 +53,7 @@ def pack(done: int, model: RankingModel, optimisers: Optimisers, watch: Watch, d
     return file.getvalue()
 
 
-def restore(
-    state: bytes, model: RankingModel, optimisers: Optimisers, watch: Watch, device: torch.device
-) -> int:
+def restore(state: bytes, model: RankingModel, optimisers: Kept, watch: Watch, device: torch.device) -> int:
     """Put a state of `pack` back and return the steps done.
 
     Args:

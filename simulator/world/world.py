@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from simulator.traffic.behaviours import ACTIONS, SCENES, Behaviours
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
+from simulator.world.blocks import drawn_blocks
 from simulator.world.candidates import draw_candidates
 from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
@@ -144,7 +145,7 @@ def _indices(values: ArrayLike, size: int, what: str) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True) -> World:
+def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True, jobs: int = 1) -> World:
     """Generate a world.
 
     Args:
@@ -152,6 +153,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True)
         seed: any integer; another seed is another world of the same kind.
         keep_behaviours: False holds no behaviours (the full-size presets need 9 GB for them);
             `World.behaviour_blocks` then makes them one block at a time.
+        jobs: processes that draw the blocks; the world is the same for any number.
 
     Raises:
         ValueError: the seed is not an integer.
@@ -167,8 +169,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True)
     trace_parts: list[Moments] = []
 
     def behaviours() -> Iterator[Behaviours]:
-        for number in range(block_count(config)):
-            block = generate_block(plan, number)
+        for block in drawn_blocks(plan, jobs):
             log_parts.append(block.log)
             trace_parts.append(block.trace)
             yield block.behaviours

@@ -25,6 +25,13 @@ def digest(world: World) -> str:
     return found.hexdigest()
 
 
+def test_a_world_drawn_by_several_processes_is_the_same() -> None:
+    config = preset("demo", **SMALL)
+    assert digest(build_world(config, 5, jobs=2)) == digest(build_world(config, 5))
+    with pytest.raises(ValueError, match="jobs is 0, expected 1 or more"):
+        build_world(config, 5, jobs=0)
+
+
 def within_user_gaps(b: Behaviours) -> np.ndarray:
     same = np.ones(len(b) - 1, dtype=bool)
     same[b.offsets[1:-1] - 1] = False

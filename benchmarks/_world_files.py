@@ -1,0 +1,89 @@
+"""Generated worlds as files, so that one process draws the next while another trains on the last.
+
+python benchmarks/_world_files.py FOLDER WORLD:SEED,SEED ... [--jobs N] [--users N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.traffic.examples import ExampleArrays, log_examples
+from simulator.world.config import preset
+from simulator.world.world import build_world
+
+if TYPE_CHECKING:
+    from laser.examples import ExampleSet
+
+SPLITS = ("train", "holdout")
+BEHAVIOURS = ("category", "action", "scene", "dwell_s", "time_s")
+Made = dict[str, "ExampleSet"]
+
+
+def drawn(name: str, seed: int, users: int | None, jobs: int) -> dict[str, ExampleArrays]:
+    """Both splits of a world's log, over the same arrays of behaviours."""
+    world = build_world(preset(name, **({} if users is None else {"users": users})), seed, jobs=jobs)
+    return {split: log_examples(world.behaviours, world.log, split) for split in SPLITS}
+
+
+def examples_of(name: str, seed: int, users: int | None = None, jobs: int = 1) -> Made:
+    """The same as examples."""
+    from laser.examples import ExampleSet  # imports torch, which the processes that draw need not
+
+    return {split: ExampleSet(**vars(made)) for split, made in drawn(name, seed, users, jobs).items()}
+
+
+def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> None:
+    """Draw a world and save it; the folder appears whole."""
+    made = drawn(name, seed, users, jobs)
+    partial = folder / f".{name}-{seed}"
+    partial.mkdir(parents=True)
+    for column in BEHAVIOURS:
+        values = getattr(made["train"], column)
+        np.save(partial / f"{column}.npy", values.astype(np.int32) if column == "time_s" else values)
+    for split in SPLITS:
+        own: dict[str, Any] = {k: v for k, v in vars(made[split]).items() if k not in BEHAVIOURS}
+        np.savez(partial / f"{split}.npz", **own)
+    partial.rename(folder / f"{name}-{seed}")
+
+
+def read(folder: Path, name: str, seed: int) -> Made:
+    """A saved world, waiting until it is there."""
+    from laser.examples import ExampleSet
+
+    path = folder / f"{name}-{seed}"
+    while not path.exists():
+        time.sleep(0.2)
+    shared = {column: np.load(path / f"{column}.npy") for column in BEHAVIOURS}
+    return {split: ExampleSet(**shared, **np.load(path / f"{split}.npz")) for split in SPLITS}
+
+
+def drop(folder: Path, name: str, seed: int) -> None:
+    """Forget a saved world."""
+    shutil.rmtree(folder / f"{name}-{seed}", ignore_errors=True)
+
+
+def command() -> None:
+    """Draw and save worlds one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("worlds", nargs="+")
+    parser.add_argument("--jobs", type=int, default=max((os.cpu_count() or 2) - 2, 1))
+    parser.add_argument("--users", type=int, help="the preset's by default")
+    args = parser.parse_args()
+    for text in args.worlds:
+        name, _, seeds = text.partition(":")
+        for seed in (seeds or "1").split(","):
+            start_s = time.perf_counter()
+            write(args.folder, name, int(seed), args.users, args.jobs)
+            print(f"{name}:{seed} drawn in {time.perf_counter() - start_s:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    command()
