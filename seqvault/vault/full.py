@@ -15,6 +15,7 @@ from seqvault.vault.files import SyncFailedError, remove
 from seqvault.vault.manifest import Manifest, dictionary_name
 from seqvault.vault.options import DICTIONARY_CODEC, MOST_ROWS
 from seqvault.vault.points import point
+from seqvault.vault.rows_by_user import cuts
 from seqvault.vault.sealing import Sizes, write_blocks
 from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
@@ -124,8 +125,7 @@ def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]
 def _portions(table: Table, users: Array) -> list[Array]:
     """The users, some at a time: about _ROWS_AT_ONCE behaviours each."""
     rows = np.concatenate([table.index.end_ranks(part) for part in np.array_split(users, 64)])
-    places = np.cumsum(rows.astype("i8")) // _ROWS_AT_ONCE
-    return np.split(users, np.flatnonzero(places[1:] != places[:-1]) + 1)
+    return np.split(users, cuts(np.cumsum(rows.astype("i8")), _ROWS_AT_ONCE))
 
 
 def _rewrite_users(writer: Writer, table: Table, users: Array, segment: SegmentWriter) -> None:

@@ -3,7 +3,7 @@
 They serve a store where numba does not work, or where SEQVAULT_PLAIN=1 asks for them, with the same results.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,6 +162,10 @@ class PlainTails:
             for name in self._schema.names
         }
         return users, bounds, columns
+
+    def portions(self, rows: int) -> Iterator[tuple[Array, Array, dict[str, Array]]]:
+        """See Tails.portions: all at once."""
+        yield self.drain()
 
     def rows_of(self, user: int) -> dict[str, Array] | None:
         """See Tails.rows_of."""

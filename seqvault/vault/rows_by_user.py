@@ -8,7 +8,7 @@ import numpy as np
 from seqvault.schema import Array
 from seqvault.select import by_user
 
-__all__ = ["Rows", "group_rows", "in_time_order", "join"]
+__all__ = ["Rows", "cuts", "group_rows", "in_time_order", "join"]
 
 
 class Rows(NamedTuple):
@@ -24,6 +24,12 @@ class Rows(NamedTuple):
         rows = slice(int(bounds[0]), int(bounds[-1]))
         columns = {name: values[rows] for name, values in self.columns.items()}
         return Rows(self.users[start:end], bounds - bounds[0], columns)
+
+
+def cuts(ends: Array, rows: int) -> Array:
+    """Where to cut users into parts of about so many rows, by (U,) the row behind each one's last."""
+    places = (ends - 1) // rows
+    return np.flatnonzero(places[1:] != places[:-1]) + 1
 
 
 def group_rows(users: Array, columns: Mapping[str, Array]) -> Rows:

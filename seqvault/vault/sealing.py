@@ -5,6 +5,7 @@ a late behaviour falls into, so that blocks fill up and never overlap in time. T
 behind as dead bytes until compaction leaves them out."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +13,15 @@ import numpy as np
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.entries import ENTRY
 from seqvault.vault.rewrite import Blocks
-from seqvault.vault.rows_by_user import Rows, in_time_order
+from seqvault.vault.rows_by_user import Rows, cuts, in_time_order, join
 from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.table import Table
 
-__all__ = ["Sizes", "seal_rows", "write_blocks"]
+__all__ = ["Sizes", "seal", "write_blocks"]
 
-# Rewritten at once: bounds the memory, and is enough for the cost of a call to vanish.
-_ROWS_AT_ONCE = 1 << 19
+# Rewritten at once: enough for the cost of a call to vanish, and little enough for its memory to stay with
+# the process from one portion to the next.
+_ROWS_AT_ONCE = 1 << 17
 
 
 class Sizes(NamedTuple):
@@ -29,13 +31,20 @@ class Sizes(NamedTuple):
     old: int
 
 
-def seal_rows(writer: SegmentWriter, table: Table, blocks: Blocks, rows: Rows, sizes: Sizes) -> None:
-    """Write new behaviours, with the stored ones that share their blocks.
+def seal(writer: SegmentWriter, table: Table, blocks: Blocks, loaded: Rows | None, sizes: Sizes) -> None:
+    """Write the tails, and what is loaded beside them, with the stored behaviours that share their blocks.
 
     Raises:
         DamagedDataError: those stored ones fail their checksum.
     """
-    for new in _portions(rows):
+    portions: Iterator[Rows]
+    if loaded is None:
+        portions = (Rows(*part) for part in table.tails.portions(_ROWS_AT_ONCE))
+    else:
+        portions = _portions(join(Rows(*table.tails.drain()), loaded))
+    for new in portions:
+        if not len(new.users):
+            continue
         bounds, stored = table.index.find(new.users)
         firsts = np.ascontiguousarray(new.columns["time_s"][new.bounds[:-1]])
         kept = blocks.kept(bounds, stored, np.diff(new.bounds), firsts, sizes.full)
@@ -90,12 +99,8 @@ def write_blocks(
 
 def _portions(rows: Rows) -> Iterator[Rows]:
     """Some users at a time."""
-    start = 0
-    while start < len(rows.users):
-        end = int(np.searchsorted(rows.bounds, rows.bounds[start] + _ROWS_AT_ONCE))
-        end = min(max(end, start + 1), len(rows.users))
-        yield rows.part(start, end)
-        start = end
+    edges = [0, *cuts(rows.bounds[1:], _ROWS_AT_ONCE).tolist(), len(rows.users)]
+    return (rows.part(start, end) for start, end in pairwise(edges))
 
 
 def _merge_with(new: Rows, bounds: Array, stored: Array, kept: Array) -> Merge:

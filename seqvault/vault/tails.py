@@ -3,7 +3,7 @@
 All calls but those that look belong into an exclusive section of the lock that the readers share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from seqvault.schema import Array, HistorySchema
 from seqvault.vault.kernels import tails as kernel
 from seqvault.vault.kernels.memory import address_of
 from seqvault.vault.kernels.users import EMPTY, slots_for
+from seqvault.vault.rows_by_user import cuts
 
 __all__ = ["Tails"]
 
@@ -66,6 +67,14 @@ class Tails:
         users = self.users()
         bounds, columns = self._rows_of(users)
         return users, bounds, columns
+
+    def portions(self, rows: int) -> Iterator[tuple[Array, Array, dict[str, Array]]]:
+        """What `drain` gives, users of about so many rows at a time."""
+        users = self.users()
+        bounds = np.zeros(len(users) + 1, "i8")
+        kernel.count_rows(self._table, users, bounds)
+        for part in np.split(users, cuts(bounds[1:], rows)):
+            yield part, *self._rows_of(part)
 
     def rows_of(self, user: int) -> dict[str, Array] | None:
         """A copy of one user's behaviours; None without any."""

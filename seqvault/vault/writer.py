@@ -20,8 +20,8 @@ from seqvault.vault.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.options import DURABILITIES
 from seqvault.vault.points import point
 from seqvault.vault.record import DELETE, EXPIRE, ROWS, Record
-from seqvault.vault.rows_by_user import Rows, group_rows, join
-from seqvault.vault.sealing import Sizes, seal_rows
+from seqvault.vault.rows_by_user import Rows, group_rows
+from seqvault.vault.sealing import Sizes, seal
 from seqvault.vault.segment_writer import SegmentWriter
 from seqvault.vault.state import Replayed, State
 from seqvault.vault.table import Table, tombstones
@@ -247,12 +247,10 @@ class Writer:
         new_wal = None
         try:
             for table in state.tables:
-                rows = Rows(*table.tails.drain())
-                if loaded is not None and loaded[0] is table:
-                    rows = join(rows, loaded[1])
-                if len(rows.users) or table.deleted:
+                of_load = loaded[1] if loaded is not None and loaded[0] is table else None
+                if table.tails.rows or table.deleted or of_load:
                     number = manifest.next_file
-                    manifest = self._seal_table(table, rows, manifest, writers)
+                    manifest = self._seal_table(table, of_load, manifest, writers)
                     slot = table.open_segment(number)
                     written.append((table, slot, table.segments[slot].entries()))
             ids = [*state.batches.ids(), *batches]
@@ -270,15 +268,15 @@ class Writer:
         point("wal.dropped")
 
     def _seal_table(
-        self, table: Table, rows: Rows, manifest: Manifest, writers: list[SegmentWriter]
+        self, table: Table, loaded: Rows | None, manifest: Manifest, writers: list[SegmentWriter]
     ) -> Manifest:
-        """Write one sequence's segment; the manifest that names it."""
+        """Write one sequence's segment, of its tails and what is loaded; the manifest that names it."""
         number, full = manifest.next_file, self.state.options.block_rows
         with SegmentWriter(table.segment_path(number), number) as writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
                 writer.add_stones(tombstones(users))
-            seal_rows(writer, table, self.state.blocks, rows, Sizes(full, full))
+            seal(writer, table, self.state.blocks, loaded, Sizes(full, full))
             writer.finish()
         writers.append(writer)
         segments = (*manifest.sequences[table.place].segments, number)

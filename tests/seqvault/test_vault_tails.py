@@ -2,6 +2,7 @@
 
 import hypothesis.strategies as st
 import numpy as np
+from histories import behaviours
 from hypothesis import given, settings
 
 from seqvault import BEHAVIOURS, Column, HistorySchema
@@ -104,3 +105,15 @@ def test_read_only_rows_are_taken() -> None:
     assert tails.rows_of(4) is None
     tails.drop_users(users)
     assert tails.rows == 0
+
+
+def test_portions_together_are_what_draining_gives() -> None:
+    tails = Tails(BEHAVIOURS)
+    user_ids, columns = behaviours(5, 900, users=60)
+    tails.add(*BEHAVIOURS.check(user_ids, columns))
+    users, _, drained = tails.drain()
+    parts = list(tails.portions(100))
+    assert 5 <= len(parts) <= 12
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), users)
+    for name, values in drained.items():
+        np.testing.assert_array_equal(np.concatenate([part[2][name] for part in parts]), values)
