@@ -2,11 +2,11 @@
 
     python benchmarks/store_reads.py [--quick] [--json] [--out FILE]
 
-Every request goes to every engine, in an order drawn anew for each; users are drawn by length; five rounds of
+Every request goes to every engine, in an order drawn anew for each; users are drawn by length; nine rounds of
 the same requests after one that is dropped. Before that, outputs are compared with what was stored. RocksDB
-is timed inside its own process, on a core of its own; SeqVault is charged the whole Python call of a prepared
-read, which keeps its output memory as RocksDB's reader does ("read_last" in the rows makes new arrays every
-time). CPU is the reading thread's.
+is timed inside its own process, on a core of its own. SeqVault is charged the whole Python call of a prepared
+read, which keeps its output memory as RocksDB's reader does; "read_last" in the rows makes new arrays every
+time. CPU is the reading thread's.
 
     warm    page cache; RocksDB's block cache 8 MB for 19.7 million behaviours (data many times DRAM)
     cached  the same reads with 2 GB of block cache: everything decompressed in DRAM (engines A*, B*, C*)
@@ -38,7 +38,7 @@ from _store.rocks import COLD, Rocks, missing, write_source
 from _store.vault import load_vault, load_with_tails, noting, open_vault
 
 SEED = 7
-ROUNDS = 5
+ROUNDS = 9
 NS = {200: "200", 1000: "1k", 10_000: "10k", ALL: "full"}
 # For how many behaviours RocksDB's block cache of 8 MB was chosen.
 REFERENCE_ROWS = 19.7e6
