@@ -8,7 +8,14 @@ from _result import bar
 
 Row = dict[str, Any]
 # (one, other): one's gain over the other is a claim, or a claim that there is none.
-PAIRS = (("din", "base"), ("laser", "din"), ("laser", "din-1000"), ("laser-50", "din"))
+PAIRS = (
+    ("din", "base"),
+    ("laser", "din"),
+    ("laser", "din-1000"),
+    ("laser-50", "din"),
+    # What length alone gains: the model is the same.
+    ("laser", "laser-50"),
+)
 # LASER trained at one length and at the next.
 CURVE = ("laser-50", "laser-200", "laser-500", "laser-1000", "laser-2000", "laser")
 RIVALS = ("sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
@@ -67,7 +74,7 @@ def bars_of(rows: list[Row]) -> list[Row]:
             continue
         if gap["gap"] == "laser-50 - din":
             bars.append(bar(f"{name}, either way, pt", abs(gap["pt"]), 0.05, better="lower"))
-        elif gap["gap"] == "laser - din" and gap["world"] in ("null", "fast-drift"):
+        elif gap["gap"] in ("laser - din", "laser - laser-50") and gap["world"] in ("null", "fast-drift"):
             bars.append(bar(f"{name}, pt", gap["pt"], 0.03, better="lower"))
         elif gap["gap"] in rising:
             bars.append(bar(f"{name}, pt", gap["pt"], 0.0))

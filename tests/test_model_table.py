@@ -17,7 +17,7 @@ def scripts_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def row(model: str, sauc: float, world_seed: int = 1, train_seed: int = 0) -> dict[str, Any]:
     named = {"world": "quick", "world_seed": world_seed, "train_seed": train_seed, "protocol": "tuned"}
     scores = {"sauc": sauc, "auc": sauc, "gauc": sauc, "logloss": 0.2, "pcoc": 1.0}
-    costs = {"train_s": 1.0, "params": 9, "macs": 5e6, "macs_500": 2e7}
+    costs = {"train_s": 1.0, "params": 9, "macs": 5e6, "macs_500": 2e7, "device": "cpu"}
     return {**named, "model": model, "history": 5, **scores, **costs}
 
 
@@ -62,9 +62,27 @@ def test_the_page_says_what_the_results_say() -> None:
     text = page({"model_table_cpu": result})
     assert "| din 5 | 0.7850 | 0.7850 | 0.7850 | 0.2000 | 1.000 | 1.0 | 9 | 5 M | 20 M |" in text
     assert text.index("| din 5 |") < text.index("| base 5 |")
-    assert "| din - base | +0.500 | +0.500 | – | – |" in text
+    assert "| din - base | +0.500 | – | +0.500 | – | – |" in text
+    assert "Trained on" not in text
     assert "Preset `cpu`, Abacus, commit abc" in text
     assert "| least din - base on quick, pt | 0.5 | at least 0 | met |" in text
+
+
+def test_the_page_gives_students_interval_and_says_what_ran_elsewhere() -> None:
+    from _model_gaps import bars_of, gap_rows
+    from _model_page import page
+
+    rows = [
+        {**row(model, sauc), "world_seed": seed, "device": "gpu" if model == "base" else "cpu"}
+        for seed, gap in enumerate((0.004, 0.005, 0.006))
+        for model, sauc in (("base", 0.78), ("din", 0.78 + gap))
+    ]
+    machine = {"cpu": "Abacus", "gpu": "gpu"}
+    result: dict[str, Any] = {"preset": "full", "machine": machine, "commit": "abc", "bars": bars_of(rows)}
+    text = page({"model_table_gpu": {**result, "rows": [*rows, *gap_rows(rows)]}})
+    # 4.303 x 0.1 / sqrt(3), from a table of Student's distribution.
+    assert "| din - base | +0.500 | +0.252 to +0.748 | +0.400 | 0.100 | 8.7 |" in text
+    assert "Trained on a CPU, each step plain: din on quick." in text
 
 
 def test_a_table_goes_on_where_it_was_left(
