@@ -315,8 +315,9 @@ class _Prepared:
         """Read until nothing hinders; rows found. Raises DamagedDataError."""
         while found < 0:
             if found == c.NO_ROOM:
-                # Twice what is needed: the next users' histories are as likely longer.
-                self._room(2 * int(self._thread.words[c.REPORT]))
+                # A quarter more: the next users' histories are as likely longer.
+                needed = int(self._thread.words[c.REPORT])
+                self._room(needed + needed // 4)
             else:
                 self._reader.overcome(found, self._thread)
                 if self._thread.dictionaries is not self._reader.dictionaries:

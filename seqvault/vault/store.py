@@ -255,8 +255,9 @@ class SeqVault:
     ) -> PreparedRead:
         """A `read_last` to be called often, by one thread: `read = store.prepare_last(200)`, `read(users)`.
 
-        Its arguments are checked and its output memory made once; each answer lies where the last one was.
-        Reading the newest 200 takes about half the time `read_last` takes. Raises as `read_last`.
+        Its arguments are checked and its output memory made once, as large as the largest answer so far; each
+        answer lies where the last one was. Reading the newest 200 takes about half the time that `read_last`
+        takes. Raises as `read_last`.
         """
 
         def query(table: Table) -> Query:
