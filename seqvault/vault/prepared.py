@@ -55,15 +55,15 @@ class PreparedRead:
             self._prepare(table)
         users = users_of(user_ids)
         end_s = NO_BOUND_S if before_s is None else bound_s(before_s, len(users))
-        try:
-            return self._reading(users, end_s)
-        except DamagedDataError:
-            # A refresh in another thread may have replaced, and closed, what this read began with.
-            table = self._table()
-            if table is self._of:
-                raise
-            self._prepare(table)
-            return self._reading(users, end_s)
+        while True:
+            try:
+                return self._reading(users, end_s)
+            except DamagedDataError:
+                # A refresh in another thread may have replaced, and closed, what this read began with.
+                table = self._table()
+                if table is self._of:
+                    raise
+                self._prepare(table)
 
     def _prepare(self, table: Table) -> None:
         self._of = table
@@ -79,14 +79,12 @@ class PreparedReads(threading.local):
 
     def __init__(self, prepare: Callable[..., PreparedRead]) -> None:
         self._prepare = prepare
-        self._made: dict[object, PreparedRead] = {}
+        self._made: dict[str, PreparedRead] = {}
 
     def get(self, n: int, **conditions: object) -> PreparedRead:
         """The prepared read of these arguments. Raises as SeqVault.prepare_last."""
-        key = (
-            n,
-            *(None if v is None else tuple(np.array(v).reshape(-1).tolist()) for v in conditions.values()),
-        )
+        # As text: 5 and 5.0, "item_id" and ["item_id"] are equal or alike, and one of each is refused.
+        key = repr([np.asarray(value).tolist() for value in (n, *conditions.values())])
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= _KEPT:

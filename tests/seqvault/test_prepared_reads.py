@@ -2,14 +2,16 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from histories import START_S, behaviours, same
 
-from seqvault import BEHAVIOURS, SchemaError, StoreClosedError
+from seqvault import BEHAVIOURS, DamagedDataError, SchemaError, StoreClosedError, StoreError
 from seqvault.schema import Column, HistorySchema
 from seqvault.vault import SeqVault
+from seqvault.vault.prepared import PreparedRead
 
 EVERYONE = np.arange(9, dtype="u8")  # two of them unknown
 ALL = 10**9
@@ -124,6 +126,38 @@ def test_a_timed_read_is_a_batch_of_its_own(tmp_path: Path) -> None:
             same(batch, store.read_last(EVERYONE[i : i + 1], 20))
         _, took = store.timed_read_last(EVERYONE, 20, columns=["item_id"], actions=np.array([1], "u1"))
         assert 0 < took.own_s <= took.call_s
+
+
+def test_a_timed_read_refuses_what_read_last_refuses_after_its_like_was_read(tmp_path: Path) -> None:
+    with SeqVault(tmp_path / "store") as store:
+        good = {"n": 5, "columns": ["item_id"], "scenes": [1]}
+        store.timed_read_last(EVERYONE, **good)
+        for wrong in ({"n": 5.0}, {"n": [5]}, {"columns": "item_id"}, {"scenes": [[1]]}):
+            for read in (store.read_last, store.timed_read_last):
+                with pytest.raises(StoreError):
+                    read(EVERYONE, **{**good, **wrong})
+
+
+def test_damage_is_believed_only_of_the_table_there_is_now() -> None:
+    def table(finds: object) -> SimpleNamespace:
+        def reading(users: object, end_s: object) -> object:
+            if finds is None:
+                raise DamagedDataError("gone")
+            return finds
+
+        return SimpleNamespace(reader=SimpleNamespace(prepare=lambda _query: reading))
+
+    tables = iter([*(table(None) for _ in range(5)), table("found")])
+    now = [next(tables)]
+
+    def replaced_each_time() -> SimpleNamespace:
+        now[0] = next(tables, now[0])
+        return now[0]
+
+    assert PreparedRead(replaced_each_time, lambda _table: None)(EVERYONE) == "found"
+    damaged = table(None)
+    with pytest.raises(DamagedDataError):
+        PreparedRead(lambda: damaged, lambda _table: None)(EVERYONE)
 
 
 def test_wrong_arguments_and_closed_stores_are_told(vault: SeqVault) -> None:
