@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _world_files import SPLITS, Made, examples_of
+from _world_files import SPLITS, Made, examples_of, world_config
 from numpy.typing import NDArray
 
 from laser.attention.kernels import fused
@@ -21,7 +21,6 @@ from laser.training.loop import train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
 from laser.training.presets import GENERIC_START, generic, recommended
 from simulator.traffic.behaviours import ACTIONS, SCENES
-from simulator.world.config import preset
 
 WIDTH = 16
 CHUNK = 256  # requests scored together
@@ -76,7 +75,7 @@ class World:
 
 def open_world(name: str, seed: int, sizes: Sizes, device: str, made: Made | None = None) -> World:
     """A world's log on the device; generated here if it is not given."""
-    config = preset(name, **({} if sizes.users is None else {"users": sizes.users}))
+    config = world_config(name, sizes.users)
     made = made or examples_of(name, seed, sizes.users)
     where = resolve_device(device)
     if where.type != "cuda":
@@ -106,7 +105,7 @@ def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str
         "macs_request": counted.per_request,
         "batch": how.batch,
         "learning_rate": how.learning_rate,
-        "device": torch.cuda.get_device_name() if resolve_device(device).type == "cuda" else "cpu",
+        "device": chosen_device_name(device),
     }
 
 
@@ -123,6 +122,11 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
     # With five times the log half the rate was better, by .008 (DIN) to .015 pt (Base, LASER) on loud:9.
     scaled = {"batch": how.batch * larger, "learning_rate": how.learning_rate * (0.5 if larger > 1 else 1.0)}
     return config, TrainConfig(**{**vars(how), "device": device, "fast": fast, **scaled})
+
+
+def chosen_device_name(device: str) -> str:
+    """What a training runs on, by name."""
+    return torch.cuda.get_device_name() if resolve_device(device).type == "cuda" else "cpu"
 
 
 def growth(requests: int) -> int:

@@ -1,6 +1,8 @@
-"""Generated worlds as files, so that one process draws the next while another trains on the last.
+"""Generated worlds as files, so that one process draws the next while others train on the last.
 
 python benchmarks/_world_files.py FOLDER WORLD:SEED,SEED ... [--jobs N] [--users N]
+
+A world is a preset or one of CHANGED: a preset with one thing changed.
 """
 
 from __future__ import annotations
@@ -15,20 +17,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.traffic.examples import ExampleArrays, log_examples
-from simulator.world.config import preset
+from simulator.world.config import WorldConfig, preset
 from simulator.world.world import build_world
 
 if TYPE_CHECKING:
     from laser.examples import ExampleSet
 
 SPLITS = ("train", "holdout")
+FAILED = "failed"  # a file that whoever draws leaves behind when it gives up
 BEHAVIOURS = ("category", "action", "scene", "dwell_s", "time_s")
 Made = dict[str, "ExampleSet"]
+#: Name: the preset and what is changed in it.
+CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
+    # Twice the history, half the users; interests have periods twice as long, so that old behaviours matter.
+    "loud-10k": (
+        "loud",
+        {"users": 50_000, "history_max": 10_000, "history_median": 10_000.0, "period_max": 12_000.0},
+    ),
+    "loud-active": ("loud", {"dormant_click": 0.0}),  # only interests that are active now draw clicks
+    "loud-40": ("loud", {"categories": 40}),  # five times as many behaviours on each category
+}
+
+
+def world_config(name: str, users: int | None = None) -> WorldConfig:
+    """The parameters of a preset or a changed one, with so many users."""
+    base, changes = CHANGED.get(name, (name, {}))
+    return preset(base, **changes, **({} if users is None else {"users": users}))
 
 
 def drawn(name: str, seed: int, users: int | None, jobs: int) -> dict[str, ExampleArrays]:
     """Both splits of a world's log, over the same arrays of behaviours."""
-    world = build_world(preset(name, **({} if users is None else {"users": users})), seed, jobs=jobs)
+    world = build_world(world_config(name, users), seed, jobs=jobs)
     return {split: log_examples(world.behaviours, world.log, split) for split in SPLITS}
 
 
@@ -54,13 +73,19 @@ def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> N
 
 
 def read(folder: Path, name: str, seed: int) -> Made:
-    """A saved world, waiting until it is there."""
+    """A saved world, waiting until it is there; behaviours are mapped, not read, so processes share them.
+
+    Raises:
+        FileNotFoundError: whoever draws it gave up.
+    """
     from laser.examples import ExampleSet
 
     path = folder / f"{name}-{seed}"
     while not path.exists():
+        if (folder / FAILED).exists():
+            raise FileNotFoundError(f"{path} is not there and drawing worlds has failed. See its output.")
         time.sleep(0.2)
-    shared = {column: np.load(path / f"{column}.npy") for column in BEHAVIOURS}
+    shared = {column: np.load(path / f"{column}.npy", mmap_mode="c") for column in BEHAVIOURS}
     return {split: ExampleSet(**shared, **np.load(path / f"{split}.npz")) for split in SPLITS}
 
 
@@ -77,12 +102,18 @@ def command() -> None:
     parser.add_argument("--jobs", type=int, default=max((os.cpu_count() or 2) - 2, 1))
     parser.add_argument("--users", type=int, help="the preset's by default")
     args = parser.parse_args()
-    for text in args.worlds:
-        name, _, seeds = text.partition(":")
-        for seed in (seeds or "1").split(","):
-            start_s = time.perf_counter()
-            write(args.folder, name, int(seed), args.users, args.jobs)
-            print(f"{name}:{seed} drawn in {time.perf_counter() - start_s:.1f} s", flush=True)
+    try:
+        for text in args.worlds:
+            name, _, seeds = text.partition(":")
+            for seed in (seeds or "1").split(","):
+                start_s = time.perf_counter()
+                if not (args.folder / f"{name}-{seed}").exists():
+                    write(args.folder, name, int(seed), args.users, args.jobs)
+                print(f"{name}:{seed} there after {time.perf_counter() - start_s:.1f} s", flush=True)
+    except BaseException:
+        args.folder.mkdir(parents=True, exist_ok=True)
+        (args.folder / FAILED).touch()
+        raise
 
 
 if __name__ == "__main__":

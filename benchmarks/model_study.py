@@ -1,0 +1,192 @@
+"""The model study: every model tuned with as many trials, judged on other worlds, and LASER taken apart.
+
+    python benchmarks/model_study.py STAGE ... --work FOLDER [--drawn FOLDER] [--gpus N] [--each K]
+        [--drawers N] [--jobs N] [--seconds S] [--users N] [--device auto] [--quick]
+
+Stages, in this order: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned),
+ablation (LASER with one thing changed), length (trained short, served long), why (explanations put to the
+test). benchmarks/_study_plan.py says what each trains.
+
+--work is where rows are kept, a line a row: trainings that it has are not done again, so several calls, each
+of at most --seconds, make one study. On N GPUs, K processes each take trainings from one queue; others draw
+the worlds into --drawn. After every call the rows are written, with machine, versions and commit, to
+model_study_tuning.json and model_study.json in --out; exit status 130 says that trainings are missing.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from _study_plan import (
+    MODELS,
+    Settings,
+    Training,
+    ablations,
+    first_stage,
+    lengths,
+    order,
+    plain,
+    second_stage,
+    settings_of,
+    shrunk,
+    trial_settings,
+    why,
+)
+from _study_queue import Queue, save
+
+TUNING = ("tune1", "tune2")
+JUDGED = {"order": order, "plain": plain, "ablation": ablations, "length": lengths, "why": why}
+QUICK_USERS = 600
+MORE = 130  # exit status: trainings are missing
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "stages", nargs="*", help=f"some of {', '.join([*TUNING, *JUDGED])}; with --quick all"
+    )
+    parser.add_argument("--work", type=Path, default=Path("model-study"))
+    parser.add_argument("--drawn", type=Path, help="where worlds are put; in --work by default")
+    parser.add_argument("--out", type=Path, help="folder of the results; --work by default")
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--each", type=int, default=1, help="processes on each GPU")
+    parser.add_argument("--drawers", type=int, default=1, help="worlds drawn at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that draw one world")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no training after these")
+    parser.add_argument("--only", help="trainings whose description contains this")
+    parser.add_argument("--users", type=int, help="of each world; the preset's by default")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--quick", action="store_true", help="tiny worlds and short histories, two a stage")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.stages = args.stages or ([*TUNING, *JUDGED] if args.quick else [])
+    unknown = sorted(set(args.stages) - {*TUNING, *JUDGED})
+    if unknown or not args.stages:
+        parser.error(f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED]}")
+    args.users = QUICK_USERS if args.quick and args.users is None else args.users
+    args.drawn = args.drawn or args.work / "worlds"
+    args.out = args.out or args.work
+    return args
+
+
+def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[Training]:
+    """The trainings of a stage; some need the rows of earlier ones."""
+    if stage == "tune1":
+        found = list(first_stage())
+    elif stage == "tune2":
+        found = list(second_stage(rows))
+    else:
+        settings: Settings = settings_of(rows)
+        found = list(JUDGED[stage](settings))
+    return asked(found, args)
+
+
+def asked(trainings: list[Training], args: argparse.Namespace) -> list[Training]:
+    """Those that the command line leaves."""
+    if args.quick:
+        trainings = shrunk(trainings)
+    return [training for training in trainings if args.only is None or args.only in str(training)]
+
+
+def together(stages: list[str]) -> Iterator[list[str]]:
+    """Stages whose plans do not wait for one another's rows."""
+    for stage in stages:
+        if stage in TUNING:
+            yield [stage]
+    judged = [stage for stage in stages if stage in JUDGED]
+    if judged:
+        yield judged
+
+
+def by_world(trainings: list[Training]) -> list[Training]:
+    """World by world, in the order in which worlds first come up."""
+    worlds = list(dict.fromkeys((t.world, t.world_seed) for t in trainings))
+    return sorted(trainings, key=lambda t: worlds.index((t.world, t.world_seed)))
+
+
+def work(args: argparse.Namespace) -> bool:
+    """What each process does: take trainings until there are none; False when time ran out before."""
+    from _study_train import Trainer
+
+    queue = Queue(args.work, args.seconds)
+    trainer = Trainer(args.drawn, args.users, args.device)
+    for stages in together(args.stages):
+        trainings = by_world([t for stage in stages for t in plan(stage, args, queue.rows())])
+        for training in queue.taken(trainings):
+            rows = trainer.rows(training)
+            queue.add(rows)
+            scored = rows[0]["sauc"]
+            print(
+                f"{training}: {'failed' if scored is None else f'{scored:.5f}'} "
+                f"after {queue.elapsed_s():.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        if not queue.wait_for(trainings):
+            return False
+    return True
+
+
+def drawing(args: argparse.Namespace) -> list[subprocess.Popen[bytes]]:
+    """Processes that draw all worlds of the stages, each every n-th."""
+    needed: dict[tuple[str, int], None] = {}
+    for stage in args.stages:
+        # What a later stage trains is not known yet, but its worlds are: settings do not choose them.
+        needed |= dict.fromkeys((t.world, t.world_seed) for t in asked(worlds_of(stage), args))
+    texts = [f"{world}:{seed}" for world, seed in needed]
+    script = Path(__file__).with_name("_world_files.py")
+    started = []
+    for i in range(args.drawers):
+        if texts[i :: args.drawers]:
+            command = [sys.executable, str(script), str(args.drawn), *texts[i :: args.drawers]]
+            command += ["--jobs", str(args.jobs)]
+            command += [] if args.users is None else ["--users", str(args.users)]
+            started.append(subprocess.Popen(command))
+    return started
+
+
+def worlds_of(stage: str) -> list[Training]:
+    """Trainings of a stage under any settings: good for their worlds alone."""
+    if stage == "tune1":
+        return list(first_stage())
+    if stage == "tune2":
+        some = [{"part": "tuning", "stage": 1, "model": model, "trial": 0, "sauc": 0.5} for model in MODELS]
+        return list(second_stage(some))
+    return list(JUDGED[stage]({model: trial_settings(model, 0) for model in MODELS}))
+
+
+def command() -> int:
+    """Start the processes, wait, write what there is; 130 where there is more to do."""
+    args = parsed()
+    args.work.mkdir(parents=True, exist_ok=True)
+    if args.worker:
+        return 0 if work(args) else MORE
+    start_s = time.perf_counter()
+    Queue.open(args.work)
+    drawers = drawing(args)
+    workers = []
+    for i in range(args.gpus * args.each):
+        own = os.environ | {"CUDA_VISIBLE_DEVICES": str(i % args.gpus)} if args.gpus > 1 else os.environ
+        workers.append(subprocess.Popen([sys.executable, *sys.argv, "--worker"], env=dict(own)))
+    try:
+        codes = [worker.wait() for worker in workers]
+    finally:
+        for process in (*drawers, *workers):
+            process.kill()
+    save(args.work, args.out, args.quick, args.users)
+    print(
+        f"{len(Queue(args.work, 0).rows())} rows after {time.perf_counter() - start_s:.0f} s", file=sys.stderr
+    )
+    return max(codes, key=abs)
+
+
+if __name__ == "__main__":
+    sys.exit(command())
