@@ -38,8 +38,8 @@ KEY = ("part", "world", "world_seed", "train_seed", "protocol", "name")
 
 #: What trials draw beside rates and the width: strengths of the start, and depth and sizes.
 STARTS: dict[str, dict[str, list[Any]]] = {
-    "base": {"sharpness": [3.0, 6.0, 10.0], "bias": [-5.0, -3.0, -1.0]},
-    "din": {"sharpness": [3.0, 6.0, 10.0], "bias": [-5.0, -3.0, -1.0]},
+    "base": {"sharpness": [6.0, 8.0, 12.0], "bias": [-5.0, -3.0, -1.0]},
+    "din": {"sharpness": [6.0, 8.0, 12.0], "bias": [-5.0, -3.0, -1.0]},
     "twin": {"query_init": [3.0, 6.0, 10.0], "sink": [3.0, 5.0, 8.0]},
     "sim": {"query_init": [3.0, 6.0, 10.0], "sink": [3.0, 5.0, 8.0]},
     "transformer": {"query_init": [1.0, 1.5, 2.2], "own_bias": [0.0, 2.0, 4.0]},
@@ -207,9 +207,7 @@ def settings_of(rows: list[Row], models: tuple[str, ...] = tuple(MODELS)) -> Set
                 means.setdefault(row["trial"], []).append(score(row))
         whole = {trial: sum(s) / len(s) for trial, s in means.items() if len(s) == 1 + len(LATER_WORLDS)}
         if not whole:
-            raise ValueError(
-                f"no trial of {model} ran on every tuning world. Run the stages tune1 and tune2."
-            )
+            raise ValueError(f"no trial of {model} ran on every tuning world. Run tune1, then tune2.")
         best = max(whole, key=lambda trial: whole[trial])
         found[model] = {**trial_settings(model, best), "trial": best}
     return found

@@ -42,7 +42,7 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
 def world_config(name: str, users: int | None = None) -> WorldConfig:
     """The parameters of a preset or a changed one, with so many users."""
     base, changes = CHANGED.get(name, (name, {}))
-    return preset(base, **changes, **({} if users is None else {"users": users}))
+    return preset(base, **changes | ({} if users is None else {"users": users}))
 
 
 def drawn(name: str, seed: int, users: int | None, jobs: int) -> dict[str, ExampleArrays]:

@@ -21,10 +21,23 @@ class ActivationUnit(nn.Module):
     (B, L, C, 4 D) concatenation is never built.
 
     Padding needs no mask: a padded behaviour is the zero vector, and whatever its weight, it adds zero.
+
+    Args:
+        width: D of candidates. behaviour_width: E. hidden: units.
+        sharpness, bias: one unit starts as relu(sharpness t . x + bias), scaled to 1 where t . x is 1; a
+            sharpness of 0 is torch's own start.
+
+    Raises:
+        ValueError: that unit would begin closed for every behaviour.
     """
 
     def __init__(self, width: int, behaviour_width: int, hidden: int, sharpness: float, bias: float) -> None:
         super().__init__()
+        if sharpness > 0 and sharpness + bias <= 0:
+            raise ValueError(
+                f"sharpness is {sharpness} and bias {bias}, expected a sum above 0: the unit would begin "
+                "closed."
+            )
         self.sizes = [width, behaviour_width, width, width]
         self.first = nn.Linear(sum(self.sizes), hidden)
         self.last = nn.Linear(hidden, 1)

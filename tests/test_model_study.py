@@ -1,0 +1,112 @@
+"""The model study tunes every model alike, judges on other worlds, and trains nothing twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def judged_trainings() -> list[Any]:
+    from _study_plan import MODELS, ablations, lengths, order, plain, trial_settings, why
+
+    settings = {model: trial_settings(model, 1) for model in MODELS}
+    return [training for part in (order, plain, ablations, lengths, why) for training in part(settings)]
+
+
+def scored(trainings: list[Any], score: Any) -> list[dict[str, Any]]:
+    return [{**vars(training), "sauc": score(training)} for training in trainings]
+
+
+def test_every_model_gets_as_many_trials_on_worlds_that_none_is_judged_on() -> None:
+    from _study_plan import KEPT, MODELS, TRIALS, first_stage, second_stage
+
+    first = list(first_stage())
+    rows = scored(first, lambda training: training.trial)
+    later = list(second_stage(rows))
+    for model in MODELS:
+        assert sorted(t.trial for t in first if t.model == model) == list(range(TRIALS))
+        assert len([t for t in later if t.model == model]) == 2 * KEPT
+        # The best three of the first world, and what was recommended.
+        assert {t.trial for t in later if t.model == model} == {0, TRIALS - 1, TRIALS - 2, TRIALS - 3}
+    tuned_on = {(t.world, t.world_seed) for t in first + later}
+    assert not tuned_on & {(t.world, t.world_seed) for t in judged_trainings()}
+
+
+def test_the_settings_are_those_of_the_best_mean_over_all_tuning_worlds() -> None:
+    from _study_plan import first_stage, second_stage, settings_of
+
+    first = scored(
+        [t for t in first_stage() if t.model == "din"], lambda t: {5: None, 7: 0.9}.get(t.trial, 0.8)
+    )
+    later = scored(list(second_stage(first, ("din",))), lambda t: 0.5 if t.trial == 7 else 0.8)
+    # 7 leads on the first world and falls behind on the others, 5 failed, 0 is the first of those at .8.
+    assert settings_of(first + later, ("din",))["din"]["trial"] != 7
+    with pytest.raises(ValueError, match="Run tune1, then tune2"):
+        settings_of(first, ("din",))
+
+
+def test_every_planned_model_can_be_built() -> None:
+    from _study_plan import MODELS, TRIALS, trial_settings
+
+    from laser.models import ModelConfig, build_model
+    from laser.training.presets import GENERIC_START
+
+    wanted = {(MODELS[m][0], json.dumps(s["options"]), s["width"]) for m in MODELS for s in [
+        trial_settings(m, trial) for trial in range(TRIALS)
+    ]}  # fmt: skip
+    for t in judged_trainings():
+        options = json.dumps(GENERIC_START[t.kind]) if t.protocol == "plain" else t.options
+        wanted.add((t.kind, options, t.width))
+    for kind, options, width in wanted:
+        build_model(ModelConfig(kind, 200, 400, 3, 3, width, json.loads(options)), seed=0)
+
+
+def test_no_two_judged_trainings_share_a_name() -> None:
+    trainings = judged_trainings()
+    assert len({training.key for training in trainings}) == len(trainings)
+
+
+def test_two_processes_never_take_the_same_training_and_a_later_call_goes_on(tmp_path: Path) -> None:
+    from _study_plan import first_stage
+    from _study_queue import Queue
+
+    trainings = list(first_stage(("din",)))
+    Queue.open(tmp_path)
+    one, other = Queue(tmp_path, 60), Queue(tmp_path, 60)
+    taken = [
+        training for queue in (one, other) for training, _ in zip(queue.taken(trainings), "abc", strict=False)
+    ]
+    assert len({training.key for training in taken}) == len(taken)
+    for training in taken[:2]:
+        one.add(scored([training], lambda _: 0.8))
+    # The claims of a call that ended before its rows were written are void.
+    Queue.open(tmp_path)
+    left = list(Queue(tmp_path, 60).taken(trainings))
+    assert {t.key for t in left} == {t.key for t in trainings} - {t.key for t in taken[:2]}
+    assert list(Queue(tmp_path, -1).taken(trainings)) == []
+
+
+def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> None:
+    from _study_plan import lengths, shrunk, trial_settings
+    from _study_train import Trainer
+    from _world_files import write
+
+    write(tmp_path, "loud-10k", 1, 40, 1)
+    planned = shrunk(list(lengths({model: trial_settings(model, 0) for model in ("laser", "stca")})))
+    training = next(t for t in planned if t.name == "laser, short")
+    rows = Trainer(tmp_path, 40, "cpu").rows(training)
+    assert [(row["name"], row["history"]) for row in rows] == [
+        ("laser, short", 500),
+        *((f"laser, short served at {length}", length) for length in (25, 50, 100, 250)),
+    ]
+    # U-shaped with a mean of a fifth: far less is read than in training at full length.
+    assert 0 < rows[0]["behaviours_trained"] < 0.6 * 500 * 160
+    assert rows[0]["macs"] > rows[1]["macs"]
