@@ -33,8 +33,8 @@ class Laser(RankingModel):
         heads: gates of a behaviour.
         query_width, value_width: dimensions of a head's queries and keys, and of its values, built once a
             request (the paper's low-dimensional form); null: full rank, absorbed, neither is ever built.
-        layers: M, readings of GSTA; global_heads: its heads; global_width: of its keys and values a head,
-            built for every token; null: full rank, absorbed.
+        layers: M, readings of GSTA; tied: all by one set of weights; global_heads: heads; global_width: of
+            its keys and values a head, built for every token; null: full rank, absorbed.
         ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
         norm: LayerNorm behind the segments' feed-forward net.
         gates: "sigmoid", or "softmax" over the segment.
@@ -58,6 +58,7 @@ class Laser(RankingModel):
         "query_width": None,
         "value_width": None,
         "layers": 2,
+        "tied": False,
         "global_heads": 2,
         "global_width": None,
         "ffn": 2,

@@ -52,7 +52,9 @@ class Branch(nn.Module):
         inner = chosen["ffn"] * width
         self.feed = FeedForward(width, inner, chosen["norm"]) if inner else None
         layers = chosen["layers"] if "global" in self.fusion else 0
-        self.layers = nn.ModuleList(_global_layer(width, inner, chosen) for _ in range(layers))
+        apart = min(layers, 1) if chosen["tied"] else layers
+        self.layers = nn.ModuleList(_global_layer(width, inner, chosen) for _ in range(apart))
+        self.rounds = layers if chosen["tied"] else 1
 
     def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
         """Read a history for each candidate.
@@ -73,7 +75,7 @@ class Branch(nn.Module):
         parts = []
         if "global" in self.fusion:
             refined = target
-            for layer in self.layers:
+            for layer in [*self.layers] * self.rounds:
                 refined = layer(refined, tokens, filled)
             parts.append(refined)
         if "strongest" in self.fusion:

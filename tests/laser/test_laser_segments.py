@@ -157,12 +157,35 @@ def beside_another(length: int) -> RankingBatch:
     return RankingBatch(**joined, offsets=torch.tensor([0, 17, 17 + length]))
 
 
+def test_tied_layers_are_layers_with_equal_weights() -> None:
+    tied = build_model(config("laser", segment=5, layers=3, tied=True), seed=1)
+    apart = build_model(config("laser", segment=5, layers=3), seed=2)
+    state = tied.state_dict()
+    for name in apart.state_dict():
+        for copy in (1, 2):
+            if f".layers.{copy}." in name:
+                state[name] = state[name.replace(f".layers.{copy}.", ".layers.0.")]
+    apart.load_state_dict(state)
+    batch = random_batch([40, 23, 0, 7])
+    scores = [model(batch) for model in (tied, apart)]
+    assert torch.equal(*scores)
+    for score in scores:
+        score.square().sum().backward()
+    of_apart = {name: weights.grad for name, weights in apart.named_parameters()}
+    names = [name for name, _ in tied.named_parameters() if ".layers.0." in name]
+    assert len(names) == 11
+    for name in names:
+        three = [of_apart[name.replace(".layers.0.", f".layers.{i}.")] for i in range(3)]
+        expected = torch.stack([g for g in three if g is not None]).sum(dim=0)
+        torch.testing.assert_close(tied.get_parameter(name).grad, expected, rtol=1e-4, atol=1e-5)
+
+
 SMALLER: list[dict[str, Any]] = [
     {"ffn": 0},
     {"layers": 1, "fusion": ["strongest", "newest"]},
     {"ffn": 0, "layers": 1, "fusion": ["strongest", "newest"]},
     {"ffn": 0, "layers": 1, "double_every": 1},
-    {"double_every": 2, "segment": 4},
+    {"layers": 3, "tied": True, "double_every": 2, "segment": 4},
 ]
 
 
