@@ -28,11 +28,13 @@ class Laser(RankingModel):
     the history's length, and only the oldest segment may be partly filled. Options:
 
         segment: behaviours in a segment; a list has one for each branch.
+        double_every: n, segments of a width, after which older ones are twice as wide: n of `segment`
+            behaviours, n of twice as many, and so on; null: all of one width.
         heads: gates of a behaviour.
         query_width, value_width: dimensions of a head's queries and keys, and of its values, built once a
             request (the paper's low-dimensional form); null: full rank, absorbed, neither is ever built.
-        layers: M, readings of GSTA; global_heads: its heads; global_width: of its keys and values a head,
-            built for every token; null: full rank, absorbed.
+        layers: M, readings of GSTA; tied: all by one set of weights; global_heads: heads; global_width: of
+            its keys and values a head, built for every token; null: full rank, absorbed.
         ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
         norm: LayerNorm behind the segments' feed-forward net.
         gates: "sigmoid", or "softmax" over the segment.
@@ -51,10 +53,12 @@ class Laser(RankingModel):
 
     OPTIONS: ClassVar[dict[str, Any]] = {
         "segment": 10,
+        "double_every": None,
         "heads": 2,
         "query_width": None,
         "value_width": None,
         "layers": 2,
+        "tied": False,
         "global_heads": 2,
         "global_width": None,
         "ffn": 2,
@@ -83,19 +87,21 @@ class Laser(RankingModel):
             raise ValueError(f"branches are {widths} wide, expected one width for merge {chosen['merge']!r}.")
         super().__init__(config, attended=sum(widths) if chosen["merge"] == "concat" else widths[0])
         self.scenes = scenes
-        self.segments: list[int] = [own["segment"] for own in each]
         self.merge: str = chosen["merge"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.branches = nn.ModuleList(Branch(config.width, own) for own in each)
+        branches = [Branch(config.width, own) for own in each]
+        self.segments = [branch.segments for branch in branches]
+        self.branches = nn.ModuleList(branches)
         self.share = nn.Linear(config.width, len(scenes)) if self.merge == "gated" else None
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, parts x D), times the branches where they are side by side."""
         outputs: list[Tensor] = []
-        for scenes, segment, branch in zip(self.scenes, self.segments, self.branches, strict=True):
+        for scenes, segments, branch in zip(self.scenes, self.segments, self.branches, strict=True):
             seen = batch if scenes is None else batch.only_scenes(scenes)
-            history, rows = self.history(seen, self.category.weight, segment)
-            outputs.append(branch(target, history, None if seen.even_segments(segment) else rows > 0))
+            length = segments.padded(seen.longest)
+            history, rows = self.history(seen, self.category.weight, length)
+            outputs.append(branch(target, history, None if seen.even_segments(length) else rows > 0))
         return outputs[0] if len(outputs) == 1 else self._merged(outputs, target)
 
     def _merged(self, outputs: list[Tensor], target: Tensor) -> Tensor:

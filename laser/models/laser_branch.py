@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from laser.attention.kernels import fusing
 from laser.attention.masking import hide
 from laser.attention.segmented import gate_weights, gated_segments, segment_sums
+from laser.attention.segments import Segments, side_by_side
 from laser.attention.stacked import target_attention, target_attention_with_keys
 from laser.models.history import KIND_WIDTH
 from laser.models.target import turned
@@ -44,21 +45,23 @@ class Branch(nn.Module):
 
     def __init__(self, width: int, chosen: dict[str, Any]) -> None:
         super().__init__()
-        self.segment: int = chosen["segment"]
+        self.segments = Segments(chosen["segment"], chosen["double_every"])
         self.fusion = fusion_of(chosen)
         self.recent: int = chosen["recent"]
-        self.gather = _gather(width, chosen)
+        self.gather = _gather(width, self.segments, chosen)
         inner = chosen["ffn"] * width
         self.feed = FeedForward(width, inner, chosen["norm"]) if inner else None
         layers = chosen["layers"] if "global" in self.fusion else 0
-        self.layers = nn.ModuleList(_global_layer(width, inner, chosen) for _ in range(layers))
+        apart = min(layers, 1) if chosen["tied"] else layers
+        self.layers = nn.ModuleList(_global_layer(width, inner, chosen) for _ in range(apart))
+        self.rounds = layers if chosen["tied"] else 1
 
     def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
         """Read a history for each candidate.
 
         Args:
             target: (B, C, D).
-            history: (B, L, D + KIND_WIDTH), newest last, L a multiple of the segment.
+            history: (B, L, D + KIND_WIDTH), newest last, L as `Segments.padded` gives it.
             real: (B, L) bool, False where padded; None if nothing is.
 
         Returns:
@@ -68,11 +71,11 @@ class Branch(nn.Module):
         if self.feed is not None:
             tokens = self.feed(tokens)
         tokens = tokens.transpose(1, 2).contiguous()  # (B, C, S, D): once, for all layers.
-        filled = None if real is None else real.view(len(target), -1, self.segment).any(dim=2)
+        filled = None if real is None else self.segments.filled(real)
         parts = []
         if "global" in self.fusion:
             refined = target
-            for layer in self.layers:
+            for layer in [*self.layers] * self.rounds:
                 refined = layer(refined, tokens, filled)
             parts.append(refined)
         if "strongest" in self.fusion:
@@ -82,18 +85,18 @@ class Branch(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def _gather(width: int, chosen: dict[str, Any]) -> nn.Module:
+def _gather(width: int, segments: Segments, chosen: dict[str, Any]) -> nn.Module:
     if chosen["query_width"] is None and chosen["value_width"] is None:
-        return AbsorbedGather(width, chosen)
-    return NarrowGather(width, chosen)
+        return AbsorbedGather(width, segments, chosen)
+    return NarrowGather(width, segments, chosen)
 
 
 class AbsorbedGather(nn.Module):
     """STA at full rank: the key map absorbed in the query, the value map behind the sum."""
 
-    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
+    def __init__(self, width: int, segments: Segments, chosen: dict[str, Any]) -> None:
         super().__init__()
-        self.segment, self.gates, heads = chosen["segment"], chosen["gates"], chosen["heads"]
+        self.segments, self.gates, heads = segments, chosen["gates"], chosen["heads"]
         seen = width + KIND_WIDTH
         # A candidate recognises its own category from the start; what kinds of behaviour it heeds is learned.
         noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
@@ -104,17 +107,20 @@ class AbsorbedGather(nn.Module):
     def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
         """(B, S, C, D), c_s of every segment and candidate."""
         query = torch.einsum("bcd,ade->bcae", target, self.query)
-        sums = gated_segments(query, history, self.segment, self.bias, self.gates, real)
-        tokens: Tensor = self.value(sums.flatten(3))
+        sums = [
+            gated_segments(query, run, width, self.bias, self.gates, there)
+            for width, there, (run,) in self.segments.each(real, history)
+        ]
+        tokens: Tensor = self.value(side_by_side(sums).flatten(3))
         return tokens
 
 
 class NarrowGather(nn.Module):
     """STA with low-dimensional keys or values, or both, built once a request: the paper's form."""
 
-    def __init__(self, width: int, chosen: dict[str, Any]) -> None:
+    def __init__(self, width: int, segments: Segments, chosen: dict[str, Any]) -> None:
         super().__init__()
-        self.segment, self.gates, heads = chosen["segment"], chosen["gates"], chosen["heads"]
+        self.segments, self.gates, heads = segments, chosen["gates"], chosen["heads"]
         seen = width + KIND_WIDTH
         inner = chosen["query_width"] or seen
         outer = chosen["value_width"]
@@ -140,10 +146,12 @@ class NarrowGather(nn.Module):
         """(B, S, C, D), c_s of every segment and candidate."""
         query = torch.einsum("bcd,adk->bcak", target, self.query) * self.query.shape[2] ** -0.5
         keys = torch.einsum("ble,aek->balk", history, self.key)
-        weights = gate_weights(query, keys, self.segment, self.bias, self.gates, real)
         values = history if self.value is None else torch.einsum("ble,aev->balv", history, self.value)
-        sums = segment_sums(weights, values, self.segment)
-        tokens: Tensor = self.out(sums.flatten(3))
+        sums = []
+        for width, there, (of_keys, of_values) in self.segments.each(real, keys, values):
+            weights = gate_weights(query, of_keys, width, self.bias, self.gates, there)
+            sums.append(segment_sums(weights, of_values, width))
+        tokens: Tensor = self.out(side_by_side(sums).flatten(3))
         return tokens
 
 

@@ -26,15 +26,18 @@ CPU = torch.device("cpu")
 HOW = TrainConfig(history=40, lengths=(1.0, 0.5, 0.3), batch=64, epochs=2, clip=1.0)
 
 
-def both(kind: str, how: TrainConfig, examples: ExampleSet) -> tuple[list[float], RankingModel, RankingModel]:
+def both(
+    kind: str, how: TrainConfig, examples: ExampleSet, **options: object
+) -> tuple[list[float], RankingModel, RankingModel]:
     """Both ways of training; the losses of all plain steps, then of all fast ones."""
     losses: list[float] = []
 
     def told(done: int, steps: int, loss: float) -> None:
         losses.append(loss)
 
-    plain = train(config(kind), how, examples, 3, told)
-    return losses, plain, train(config(kind), replace(how, fast=True), examples, 3, told)
+    model = config(kind, **options)
+    plain = train(model, how, examples, 3, told)
+    return losses, plain, train(model, replace(how, fast=True), examples, 3, told)
 
 
 @pytest.mark.parametrize("kind", sorted(set(BUILT_IN) - {"counts"}))
@@ -44,6 +47,17 @@ def test_fast_steps_have_the_losses_of_plain_ones(small_world: Worlds, kind: str
     assert half == 8
     # VISTA tells padding apart from nothing when it retells a history, and fast steps pad more.
     assert losses[half:] == pytest.approx(losses[:half], abs=5e-3 if kind == "vista" else 3e-4)
+    assert torch.allclose(weights(fast), weights(plain), atol=0.02)
+
+
+@pytest.mark.parametrize("options", [{}, {"query_width": 4, "value_width": 4, "gates": "softmax"}])
+def test_fast_steps_on_doubling_segments_have_the_losses_of_plain_ones(
+    small_world: Worlds, options: dict[str, object]
+) -> None:
+    examples = with_gaps(small_world[0].take(np.arange(250)))
+    losses, plain, fast = both("laser", HOW, examples, segment=4, double_every=2, tied=True, **options)
+    half = len(losses) // 2
+    assert losses[half:] == pytest.approx(losses[:half], abs=3e-4)
     assert torch.allclose(weights(fast), weights(plain), atol=0.02)
 
 

@@ -11,10 +11,11 @@ import torch
 from ranking_batches import KINDS, config, random_batch
 from test_ranking_models import scores, single
 
+from laser.attention.segments import Segments
 from laser.models import ModelConfig, RankingModel
 from laser.models.model import SHARED_OPTIONS
 from laser.models.registry import BUILT_IN, _model_class, build_model
-from laser.operations import operations
+from laser.operations import multiply_accumulates, operations
 from laser.training.config import TrainConfig
 from laser.training.presets import _BATCH_AND_RATE
 
@@ -64,6 +65,19 @@ def test_the_operations_on_the_page_are_the_counted_ones() -> None:
         counted = operations(build_model(ModelConfig(kind, 200, 2000, 3, 3), seed=0), 1000, (100, 200))
         assert f"{counted.per_request:,.0f}" == of_request, kind
         assert f"{counted.per_candidate:,.0f}" == of_candidate, kind
+
+
+def test_the_costs_of_wider_segments_on_the_page_are_the_counted_ones() -> None:
+    row = re.compile(r"^\| ([\d,]+) \| " + r" \| ".join([r"(\d+): ([\d,]+)"] * 4) + r" \|$", re.MULTILINE)
+    assert [told[0] for told in row.findall(PAGE)] == ["1,000", "5,000"]
+    for length, *cells in row.findall(PAGE):
+        history = int(length.replace(",", ""))
+        for every, told in zip((None, 4, 8, 16), zip(cells[::2], cells[1::2], strict=True), strict=True):
+            segments = Segments(10, every)
+            runs = segments.runs(segments.padded(history))
+            model = build_model(ModelConfig("laser", 200, 2000, 3, 3, 16, {"double_every": every}), seed=0)
+            counted = multiply_accumulates(model, history, 100)
+            assert told == (str(sum(n // width for width, n in runs)), f"{counted:,}")
 
 
 def test_the_options_on_the_page_are_those_of_the_models() -> None:

@@ -75,6 +75,17 @@ def test_what_candidates_share_is_counted_once() -> None:
     assert counted.by_candidates[30] == counted.per_request + 30 * counted.per_candidate
 
 
+def test_wider_segments_save_what_the_tokens_cost_and_nothing_else() -> None:
+    """70 behaviours are 7 segments of 10, or one each of 10, 20 and 40."""
+    even, doubling = (
+        multiply_accumulates(build_model(config("laser", double_every=every), seed=0), 70, 6)
+        for every in (None, 1)
+    )
+    width, seen, heads, inner, layers = 8, 16, 2, 16, 2
+    token = heads * seen * width + 2 * width * inner + layers * heads * 2 * width
+    assert even - doubling == 6 * (7 - 3) * token
+
+
 def test_the_cached_summary_of_vql_costs_a_candidate_the_same_at_any_length() -> None:
     model = build_model(config("vql", codes=8), seed=0)
     short, long = (operations(model, history, (10, 20)) for history in (50, 500))
