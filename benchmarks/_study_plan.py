@@ -8,6 +8,7 @@ all that there are.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,7 @@ MODELS: dict[str, tuple[str, int]] = {
 TRIALS, KEPT = 12, 4  # on the first tuning world; of them, the first and the best others go on to the rest
 FIRST_WORLD, LATER_WORLDS = ("loud", 11), (("loud", 12), ("paper", 11))
 WORLDS, WORLD_SEEDS, TRAIN_SEEDS = ("paper", "loud"), (1, 2, 3), (0, 1)
+_TUNING_SEEDS = tuple(seed for _, seed in (FIRST_WORLD, *LATER_WORLDS))
 KEY = ("part", "world", "world_seed", "train_seed", "protocol", "name")
 
 #: What trials draw beside rates and the width: strengths of the start, and depth and sizes.
@@ -314,18 +316,19 @@ def _text(values: Row) -> str:
 
 
 def shrunk(trainings: list[Training]) -> list[Training]:
-    """The same on a twentieth of the history, and of each part two worlds' first trainings."""
-    least: dict[tuple[str, str], int] = {}
-    found = []
+    """A first look: a twentieth of the history, one seed, and of three models a few trainings each part."""
+    found, taken = [], Counter[tuple[str, str, str]]()
     for training in trainings:
-        place = training.part, training.world
-        least[place] = least.get(place, 0) + 1
-        tuned = training.part == "tuning"
-        if (training.trial < 2 or training.stage == 2) if tuned else least[place] <= 40:
-            served = tuple(length // 20 for length in training.served)
+        first = training.train_seed == 0 and training.world_seed in (1, *_TUNING_SEEDS)
+        if not first or training.model not in ("base", "din", "laser") or training.trial > 1:
+            continue
+        place = training.part, training.world, training.protocol
+        taken[place] += 1
+        if taken[place] <= 6:
             settings = json.loads(training.settings)
             if "length" in settings:
                 settings["length"] //= 20
-            shorter = {"history": training.history // 20, "served": served}
-            found.append(replace(training, **shorter, settings=json.dumps(settings)))
-    return [t for t in found if t.world_seed in (1, 11, 12) and t.train_seed == 0]
+            served = tuple(length // 20 for length in training.served)
+            shorter = {"history": training.history // 20, "served": served, "settings": _text(settings)}
+            found.append(replace(training, **shorter))
+    return found

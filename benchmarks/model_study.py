@@ -41,7 +41,7 @@ from _study_queue import Queue, save
 
 TUNING = ("tune1", "tune2")
 JUDGED = {"order": order, "plain": plain, "ablation": ablations, "length": lengths, "why": why}
-QUICK_USERS = 600
+QUICK_USERS = 300
 MORE = 130  # exit status: trainings are missing
 
 
@@ -84,9 +84,16 @@ def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> li
     elif stage == "tune2":
         found = list(second_stage(rows))
     else:
-        settings: Settings = settings_of(rows)
-        found = list(JUDGED[stage](settings))
+        found = list(JUDGED[stage](chosen(rows, args.quick)))
     return asked(found, args)
+
+
+def chosen(rows: list[dict[str, Any]], quick: bool) -> Settings:
+    """The settings that the trials found; a first look tries few models, and takes the rest as they are."""
+    if not quick:
+        return settings_of(rows)
+    tried = tuple(dict.fromkeys(row["model"] for row in rows if row["part"] == "tuning"))
+    return {model: trial_settings(model, 0) for model in MODELS} | settings_of(rows, tried)
 
 
 def asked(trainings: list[Training], args: argparse.Namespace) -> list[Training]:
