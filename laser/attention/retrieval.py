@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_PLACES = 1 << 24  # of a history, at most
+_PADDED = -(1 << 60)  # below 2^31 scores of so many places
+
 
 def newest_matching(match: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The newest k behaviours that match, for each candidate (SIM's hard search).
@@ -41,10 +44,11 @@ def highest(scores: Tensor, real: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def highest_of_heads(scores: Tensor, real: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """k distinct behaviours by walking the heads in turn: each head's first, each head's second, and so on.
 
-    A behaviour's turn is its best rank over the heads, ties going to the earlier head, so no walk is needed.
+    Only a head's first k can be reached. A behaviour's turn is its best rank over the heads, ties of rank
+    going to the earlier head, ties of score to the older behaviour.
 
     Args:
-        scores: (B, C, A, L).
+        scores: (B, C, A, L), without NaN; compared as float32.
         real: (B, L) bool.
 
     Returns:
@@ -52,9 +56,35 @@ def highest_of_heads(scores: Tensor, real: Tensor, k: int) -> tuple[Tensor, Tens
 
     Source: TWIN, arXiv:2302.02352 (the general search unit with several heads).
     """
+    (requests, candidates, heads, length), k = scores.shape, min(k, scores.shape[3])
+    first = _ordered(scores, real).topk(k, dim=3)
+    walked, there = (x.transpose(2, 3).flatten(2) for x in (first.indices, first.values > _PADDED // 2))
+    never = heads * k
+    turn = torch.arange(never, device=scores.device)
+    turns = torch.where(there, turn, never)
+    best = turn.new_full((requests, candidates, length), never).scatter_reduce_(2, walked, turns, "amin")
+    # Again by a later head, or padded: no turn.
+    fresh = torch.where(best.gather(2, walked) == turn, turn, never)
+    found = fresh.topk(k, dim=2, largest=False)
+    return walked.gather(2, found.indices), found.values < never
+
+
+def _ordered(scores: Tensor, real: Tensor) -> Tensor:
+    """(B, C, A, L) int64, no two of a row alike, ordered as scores and then as places, older first.
+
+    Behaviours of one category, kind and age have equal scores, and of equal ones `topk` takes any: the heads
+    would agree on fewer, and a CPU find others than a GPU.
+    """
+    bits = (scores.float() + 0.0).view(torch.int32)  # + 0: so that -0 equals 0
+    bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # negative floats are sign and magnitude
+    place = torch.arange(real.shape[1], device=real.device)
+    after = torch.where(real, -place, _PADDED - place)[:, None, None, :]
+    return torch.add(after, bits, alpha=_PLACES)
+
+
+def highest_of_heads_plain(scores: Tensor, real: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same by the turns of all behaviours: every head's scores are sorted over the whole history."""
     heads, length = scores.shape[2:]
-    if heads == 1:
-        return highest(scores.squeeze(2), real, k)
     hidden = scores.masked_fill(~real[:, None, None, :], -torch.inf)
     order = hidden.argsort(dim=3, descending=True, stable=True)
     turns = torch.arange(length, device=scores.device) * heads

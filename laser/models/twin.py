@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from laser.attention.look_up import look_up
 from laser.attention.retrieval import gather, highest_of_heads
 from laser.attention.shared import masked_softmax
 from laser.batch import RankingBatch
@@ -52,31 +53,31 @@ class Twin(RankingModel):
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, A E + 1): the attention over what the search found, and how much that was."""
         history, rows = self.history(batch, self.category.weight)
-        real = rows > 0
+        query, cross = self.query(target), self._cross(batch, rows)
         with torch.no_grad():  # A choice has no gradient: it flows through the second stage alone.
-            places, kept = highest_of_heads(self._scores(batch, target, history, rows), real, self.found)
+            places, kept = highest_of_heads(self._scores(query, history, cross), rows > 0, self.found)
         found = gather(history, places)
         inherent = found[..., : self.config.width]
-        cross = self._cross(batch, rows)  # (B, J, L)
         features = cross.shape[1]
         at = places.reshape(len(places), 1, -1).expand(-1, features, -1)
         chosen = cross.gather(2, at).view(len(places), features, *places.shape[1:])
-        scores = torch.einsum("bcad,bckd->bcak", self.query(target), inherent)
+        scores = torch.einsum("bcad,bckd->bcak", query, inherent)
         scores = scores + torch.einsum("aj,bjck->bcak", self.beta, chosen)
         weights = masked_softmax(scores, kept.unsqueeze(2), self.query.sink)
         read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
         return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)
 
-    def _scores(self, batch: RankingBatch, target: Tensor, history: Tensor, rows: Tensor) -> Tensor:
+    def _scores(self, query: Tensor, history: Tensor, cross: Tensor) -> Tensor:
         """(B, C, A, L) scores of every behaviour, by the formula of the second stage."""
-        inherent = history[..., : self.config.width]
-        scores = torch.einsum("bcad,bld->bcal", self.query(target), inherent)
-        return scores + torch.einsum("aj,bjl->bal", self.beta, self._cross(batch, rows)).unsqueeze(1)
+        scores = torch.einsum("bcad,bld->bcal", query, history[..., : self.config.width])
+        scores += torch.einsum("aj,bjl->bal", self.beta, cross).unsqueeze(1)
+        return scores
 
     def _cross(self, batch: RankingBatch, rows: Tensor) -> Tensor:
         """(B, J, L) compressed cross features; any value where padded."""
-        kind = (self.history.kind @ self.compress[0])[(rows - 1).clamp(min=0) % len(self.history.kind)]
+        kinds = self.history.kind @ self.compress[0]
+        kind = look_up(kinds, (rows - 1).clamp(min=0) % len(kinds))
         if self.history.age is None:
             return kind.unsqueeze(1)
-        age = (self.history.age @ self.compress[1])[batch.align(age_bucket(batch.age_s))]
+        age = look_up(self.history.age @ self.compress[1], batch.align(age_bucket(batch.age_s)))
         return torch.stack([kind, age], dim=1)

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from ranking_batches import config, random_batch
 from torch import Tensor
 
+from laser.attention.retrieval import highest_of_heads, highest_of_heads_plain
 from laser.batch import RankingBatch
 from laser.models import RankingModel, build_model
 from laser.models.history import age_bucket
@@ -121,3 +124,52 @@ def test_a_search_in_one_go_equals_the_walk_in_outputs_and_gradients(
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def assert_walks_agree(scores: Tensor, lengths: list[int], k: int) -> None:
+    """The walk of each head's first k against the turns of all: the same places, in the same order."""
+    real = torch.arange(scores.shape[3]) >= scores.shape[3] - torch.tensor(lengths).unsqueeze(1)
+    places, kept = highest_of_heads(scores, real, k)
+    of_plain, kept_plain = highest_of_heads_plain(scores, real, k)
+    assert places.shape == of_plain.shape
+    assert torch.equal(kept, kept_plain)
+    assert torch.equal(places[kept], of_plain[kept])
+    assert ((places >= 0) & (places < max(scores.shape[3], 1))).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    heads=st.integers(1, 5),
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=3),
+    padding=st.integers(0, 5),
+    k=st.integers(1, 45),
+    levels=st.sampled_from([1, 2, 5, 1000]),
+    scale=st.sampled_from([1.0, 2.0**-149, 1e30]),  # the second: neighbours among floats
+    seed=st.integers(0, 1 << 30),
+)
+@example(heads=4, lengths=[0], padding=0, k=3, levels=2, scale=1.0, seed=0)  # no behaviours at all
+def test_walking_each_heads_first_finds_what_sorting_all_scores_finds(
+    heads: int, lengths: list[int], padding: int, k: int, levels: int, scale: float, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    shape = (len(lengths), 3, heads, max(lengths) + padding)
+    # Few levels are many ties, between places and between heads; half of the zeros are -0.
+    drawn = draw.integers(levels, size=shape) * scale * draw.choice([-1.0, 1.0], size=shape)
+    assert_walks_agree(torch.from_numpy(drawn.astype(np.float32)), lengths, k)
+    assert_walks_agree(torch.from_numpy(np.abs(drawn)).to(torch.bfloat16), lengths, k)
+
+
+def test_heads_that_rank_alike_are_walked_to_the_kth_rank_of_each() -> None:
+    alike = torch.randn(2, 3, 1, 300).expand(-1, -1, 4, -1)
+    assert_walks_agree(alike, [300, 120], 100)
+    assert_walks_agree(alike * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(-1, 1), [300, 120], 100)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_among_ties_what_a_cpu_finds() -> None:
+    draw = torch.Generator().manual_seed(1)
+    scores = torch.randint(-3, 4, (5, 8, 4, 700), generator=draw).float()
+    real = torch.rand(5, 700, generator=draw) < 0.8
+    on_gpu = highest_of_heads(scores.cuda(), real.cuda(), 100)
+    for found, expected in zip(on_gpu, highest_of_heads(scores, real, 100), strict=True):
+        assert torch.equal(found.cpu(), expected)
