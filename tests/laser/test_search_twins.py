@@ -163,3 +163,13 @@ def test_heads_that_rank_alike_are_walked_to_the_kth_rank_of_each() -> None:
     alike = torch.randn(2, 3, 1, 300).expand(-1, -1, 4, -1)
     assert_walks_agree(alike, [300, 120], 100)
     assert_walks_agree(alike * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(-1, 1), [300, 120], 100)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_among_ties_what_a_cpu_finds() -> None:
+    draw = torch.Generator().manual_seed(1)
+    scores = torch.randint(-3, 4, (5, 8, 4, 700), generator=draw).float()
+    real = torch.rand(5, 700, generator=draw) < 0.8
+    on_gpu = highest_of_heads(scores.cuda(), real.cuda(), 100)
+    for found, expected in zip(on_gpu, highest_of_heads(scores, real, 100), strict=True):
+        assert torch.equal(found.cpu(), expected)
