@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.attention.candidates import heads_of, joined
+from laser.attention.kernels import fusing
 from laser.attention.look_up import look_up
 from laser.batch import RankingBatch
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
@@ -97,19 +98,36 @@ class Hstu(RankingModel):
         else:
             share = torch.full((1, 1, 1, 1), 1.0 / float(self.normaliser), device=real.device)
         to_history = real[:, None, None, :] * share
-        causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
-        if not self.research:
-            return Places(to_history * causal, to_history, share, None, None, None)
-        age_s = batch.align(batch.age_s)
-        next_s = torch.nn.functional.pad(age_s[:, 1:], (0, 1))
+        age_s = batch.align(batch.age_s) if self.research else None
+        of_history: Tensor | Seen
+        if fusing(share):
+            of_history = Seen(real.sum(dim=1), share.view(-1).expand(len(real)), age_s)
+        else:
+            of_history = to_history * torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
+        if age_s is None:
+            return Places(of_history, to_history, share, None, None, None)
         place = torch.arange(length, device=real.device)
-        within = (place.unsqueeze(1) - place.unsqueeze(0)).clamp(min=0), _bucket(age_s, next_s)
         behind = (length - place).unsqueeze(0), _bucket(age_s, torch.zeros_like(age_s[:, :1]))
         own = torch.zeros(1, 1, dtype=torch.long, device=real.device)
-        return Places(to_history * causal, to_history, share, within, behind, (own, own.unsqueeze(0)))
+        within = None if isinstance(of_history, Seen) else _within(place, age_s)
+        return Places(of_history, to_history, share, within, behind, (own, own.unsqueeze(0)))
 
 
 Apart = tuple[Tensor, Tensor] | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a fused kernel makes the history's weights and distances of, (L, L) nowhere.
+
+    Attributes:
+        counts: (B,) behaviours. share: (B,) 1 / n.
+        age_s: (B, L), 0 where padded; None in the production form.
+    """
+
+    counts: Tensor
+    share: Tensor
+    age_s: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -117,17 +135,23 @@ class Places:
     """Weights of a pair: 1 / n where seen, 0 elsewhere; distances in positions and buckets of time.
 
     Attributes:
-        of_history: (B, 1, L, L), of_candidates: (B, 1, 1, L), of_own: (B or 1, 1, 1, 1).
+        of_history: (B, 1, L, L), of_candidates: (B, 1, 1, L), of_own: (B or 1, 1, 1, 1). In a fast step on a
+            GPU the history's are made within a kernel.
         within, behind, own: (rows, columns) distances and (B or 1, rows, columns) buckets of the same three;
             None in the production form.
     """
 
-    of_history: Tensor
+    of_history: Tensor | Seen
     of_candidates: Tensor
     of_own: Tensor
     within: Apart
     behind: Apart
     own: Apart
+
+
+def _within(place: Tensor, age_s: Tensor) -> tuple[Tensor, Tensor]:
+    next_s = torch.nn.functional.pad(age_s[:, 1:], (0, 1))
+    return (place.unsqueeze(1) - place.unsqueeze(0)).clamp(min=0), _bucket(age_s, next_s)
 
 
 def _bucket(age_s: Tensor, next_s: Tensor) -> Tensor:
@@ -200,9 +224,21 @@ class Unit(nn.Module):
         of_own = self._weights((own_q * own_k).sum(dim=3, keepdim=True), places.own) * places.of_own
         candidates = self._out(candidates, own_u, torch.matmul(weights, v) + of_own * own_v)
         if not last:
-            weights = self._weights(torch.matmul(q, k.transpose(2, 3)), places.within) * places.of_history
-            history = self._out(history, u, torch.matmul(weights, v))
+            history = self._out(history, u, self._read(q, k, v, places))
         return history, candidates
+
+    def _read(self, q: Tensor, k: Tensor, v: Tensor, places: Places) -> Tensor:
+        """(B, A, L, V), what each behaviour reads of those up to itself."""
+        seen = places.of_history
+        if isinstance(seen, Tensor):
+            weights = self._weights(torch.matmul(q, k.transpose(2, 3)), places.within) * seen
+            return torch.matmul(weights, v)
+        from laser.attention.kernels.silu_attention import silu_attention
+
+        tables = None
+        if self.of_position is not None and self.of_time is not None and seen.age_s is not None:
+            tables = self.of_position, self.of_time, seen.age_s
+        return silu_attention(q, k, v, self.bias, seen.counts, seen.share, tables)
 
     def _mixed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """U (B, N, E) and V, Q, K (B, A, N, .), queries scaled."""
