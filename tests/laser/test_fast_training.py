@@ -24,6 +24,7 @@ Worlds = tuple[ExampleSet, ExampleSet]
 CPU = torch.device("cpu")
 # 250 requests in batches of 64: the last of an epoch is short. One mode of drawing lengths each.
 HOW = TrainConfig(history=40, lengths=(1.0, 0.5, 0.3), batch=64, epochs=2, clip=1.0)
+DOUBLING: dict[str, object] = {"segment": 4, "double_every": 2, "tied": True}
 
 
 def both(
@@ -55,16 +56,21 @@ def test_fast_steps_on_doubling_segments_have_the_losses_of_plain_ones(
     small_world: Worlds, options: dict[str, object]
 ) -> None:
     examples = with_gaps(small_world[0].take(np.arange(250)))
-    losses, plain, fast = both("laser", HOW, examples, segment=4, double_every=2, tied=True, **options)
+    losses, plain, fast = both("laser", HOW, examples, **DOUBLING, **options)
     half = len(losses) // 2
     assert losses[half:] == pytest.approx(losses[:half], abs=3e-4)
     assert torch.allclose(weights(fast), weights(plain), atol=0.02)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("kind", sorted(set(BUILT_IN) - {"counts"}))
-def test_captured_steps_on_a_gpu_have_the_losses_of_plain_ones(small_world: Worlds, kind: str) -> None:
-    examples, model = with_gaps(small_world[0].take(np.arange(250))), config(kind, width=16)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*((kind, {}) for kind in sorted(set(BUILT_IN) - {"counts"})), ("laser", DOUBLING)],
+)
+def test_captured_steps_on_a_gpu_have_the_losses_of_plain_ones(
+    small_world: Worlds, kind: str, options: dict[str, object]
+) -> None:
+    examples, model = with_gaps(small_world[0].take(np.arange(250))), config(kind, width=16, **options)
     losses: dict[bool, list[float]] = {True: [], False: []}
     for fast in losses:
         how = replace(HOW, device="cuda", fast=fast)
