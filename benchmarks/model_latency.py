@@ -45,7 +45,7 @@ from simulator.traffic.behaviours import ACTIONS, SCENES
 SEED = 1
 CANDIDATES = (100, 500)
 WIDTH = 16
-REQUESTS = 24  # different ones, taken in turn
+REQUESTS = 12  # different ones, taken in turn
 SAME_LOGITS, SAME_PROBABILITY = 1e-4, 1e-3
 SUMMARY_KEPT = ", summary kept"
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ class Case:
 
 # What is timed; names are those of the rows of model_study.json, which the page puts beside.
 MODELS = (
-    Case("base", "base", 100, {"short": 100}),
+    Case("base", "din", 100),  # the ranker without a long history: DIN over the newest 100
     Case("din", "din", 1000),
     Case("twin", "twin", 5000),
     Case("sim", "sim", 5000),
@@ -78,8 +78,12 @@ MODELS = (
     Case("vql" + SUMMARY_KEPT, "vql", 1000),
     Case("din 50", "din", 50),
     Case("laser 5000", "laser", 5000),
-    Case("laser, doubling", "laser", 1000, {"double_every": 8}),
-    Case("laser 5000, doubling", "laser", 5000, {"double_every": 8}),
+    Case("variant: segments double every 4", "laser", 1000, {"double_every": 4}),
+    Case("variant: segments double every 8", "laser", 1000, {"double_every": 8}),
+    Case("variant: segments double every 8, L = 4000", "laser", 4000, {"double_every": 8}),
+    Case("variant: segments double every 8, L = 5000", "laser", 5000, {"double_every": 8}),
+    Case("variant: tied layers", "laser", 1000, {"tied": True}),
+    Case("variant: no global reading", "laser", 1000, {"fusion": ["strongest", "newest"]}),
 )
 
 
@@ -93,7 +97,7 @@ class Effort:
     warm_ups: int
 
 
-ON_GPU = Effort(most=300, least=100, fit_s=1.0, warm_ups=20)
+ON_GPU = Effort(most=300, least=100, fit_s=0.6, warm_ups=20)
 ON_CPU = Effort(most=1000, least=20, fit_s=1.5, warm_ups=2)
 QUICK = Effort(most=5, least=2, fit_s=0.05, warm_ups=1)
 
