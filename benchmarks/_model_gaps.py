@@ -35,13 +35,23 @@ def gap_rows(rows: list[Row]) -> list[Row]:
     return found
 
 
-def paired(rows: list[Row], world: str, protocol: str, one: str, other: str) -> Row | None:
+def paired(
+    rows: list[Row], world: str, protocol: str, one: str, other: str, label: str = "model"
+) -> Row | None:
     """The gap of two models, points of truth-weighted AUC; None where they share no cell.
 
-    Training seeds of one world share its users, so the worlds' means are what the spread is over.
+    Args:
+        label: what names a model in a row.
     """
+    return over_worlds(gaps_by_world(rows, world, protocol, one, other, label))
+
+
+def gaps_by_world(
+    rows: list[Row], world: str, protocol: str, one: str, other: str, label: str = "model"
+) -> dict[int, list[float]]:
+    """By world seed, the gap of two models in each training seed that both have, points."""
     cells = {
-        (row["world_seed"], row["train_seed"], row["model"]): row["sauc"]
+        (row["world_seed"], row["train_seed"], row[label]): row["sauc"]
         for row in rows
         if row["world"] == world and row["protocol"] == protocol
     }
@@ -50,6 +60,14 @@ def paired(rows: list[Row], world: str, protocol: str, one: str, other: str) -> 
         rival = cells.get((seed, train_seed, other))
         if model == one and rival is not None:
             by_world[seed].append(100 * (value - rival))
+    return dict(by_world)
+
+
+def over_worlds(by_world: dict[int, list[float]]) -> Row | None:
+    """Mean and spread of what was found in each world; None for no world.
+
+    Training seeds of one world share its users, so the worlds' means are what the spread is over.
+    """
     if not by_world:
         return None
     means = [mean(values) for values in by_world.values()]

@@ -112,10 +112,16 @@ def of_gaps(rows: list[Row], world: str, protocol: str) -> str:
 
 def interval(gap: Row) -> str:
     """Student's interval of a mean over worlds."""
+    found = ends(gap)
+    return "–" if found is None else f"{found[0]:+.3f} to {found[1]:+.3f}"
+
+
+def ends(gap: Row) -> tuple[float, float] | None:
+    """The ends of Student's 95 % interval of a mean over worlds; None for one world."""
     if gap["sd_pt"] is None:
-        return "–"
-    half = student.ppf(0.975, gap["worlds"] - 1) * gap["sd_pt"] / gap["worlds"] ** 0.5
-    return f"{gap['pt'] - half:+.3f} to {gap['pt'] + half:+.3f}"
+        return None
+    half = float(student.ppf(0.975, gap["worlds"] - 1)) * gap["sd_pt"] / gap["worlds"] ** 0.5
+    return gap["pt"] - half, gap["pt"] + half
 
 
 def of_bars(bars: list[Row]) -> str:

@@ -19,6 +19,8 @@ from laser.models.model import ModelConfig, RankingModel, choose
 _HALF_LIVES_S = (365 * 86_400.0, 5 * 86_400.0, 6 * 3600.0, 30 * 86_400.0)
 _COMMITMENT = 0.25
 
+Summary = tuple[Tensor, Tensor, Tensor]
+
 
 class Vql(RankingModel):
     """Options:
@@ -77,8 +79,10 @@ class Vql(RankingModel):
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, G (A E + 1)): what was read, and the log of each group's kernel mass."""
+        if self.cached and not self.training:
+            return self.read(self.summarise(batch), target)
         history, keys, kernel = self._user_side(batch)
-        query = torch.einsum("bcd,gadk->bcgak", target, self.query)
+        query = self._queries(target)
         if not self.quantised:
             read = read_exactly(query, keys, history, kernel, self.sink)
         elif self.training:
@@ -86,13 +90,27 @@ class Vql(RankingModel):
             read = read_exactly(query, keys, history, kernel, self.sink)
         else:
             code = nearest(keys, self.codes)
-            if self.cached:
-                kept = cache(history, code, kernel, self.codes.shape[1])
-                read = read_cached(query, self.codes, *kept, self.sink)
-            else:
-                read = read_exactly(query, self._rows(code), history, kernel, self.sink)
-        mass = kernel.sum(dim=2).log1p().unsqueeze(1).expand(-1, batch.candidates, -1)
-        return torch.cat([read.flatten(2), mass], dim=2)
+            read = read_exactly(query, self._rows(code), history, kernel, self.sink)
+        return _beside(read, _mass(kernel))
+
+    def summarise(self, batch: RankingBatch) -> Summary:
+        """What a server keeps for each user; it knows nothing of candidates.
+
+        Returns:
+            Sums by code (B, G, N, E), their weights (B, G, N) and the log of each group's kernel mass (B, G),
+            as of the requests' time.
+        """
+        history, keys, kernel = self._user_side(batch)
+        sums, count = cache(history, nearest(keys, self.codes), kernel, self.codes.shape[1])
+        return sums, count, _mass(kernel)
+
+    def read(self, summary: Summary, target: Tensor) -> Tensor:
+        """(B, C, G (A E + 1)) from summaries, fresh or kept, and (B, C, D) candidates."""
+        sums, count, mass = summary
+        return _beside(read_cached(self._queries(target), self.codes, sums, count, self.sink), mass)
+
+    def _queries(self, target: Tensor) -> Tensor:
+        return torch.einsum("bcd,gadk->bcgak", target, self.query)
 
     def _rows(self, code: Tensor) -> Tensor:
         first = torch.arange(len(self.codes), device=code.device).view(1, -1, 1) * self.codes.shape[1]
@@ -136,3 +154,12 @@ class Vql(RankingModel):
         weight = self.commitment * weights.sum(dim=1)
         loss: Tensor = (weight * (codebook + _COMMITMENT * commitment)).sum()
         return loss
+
+
+def _mass(kernel: Tensor) -> Tensor:
+    return kernel.sum(dim=2).log1p()
+
+
+def _beside(read: Tensor, mass: Tensor) -> Tensor:
+    """(B, C, G (A E + 1)) of (B, C, G, A, E) and (B, G)."""
+    return torch.cat([read.flatten(2), mass.unsqueeze(1).expand(-1, read.shape[1], -1)], dim=2)
