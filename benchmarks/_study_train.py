@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from _model_cells import Sizes, World, chosen_device_name, counts, growth, open_world, scores
 from _study_plan import Training
 from _world_files import read
@@ -112,7 +113,10 @@ class Trainer:
 
     def rows(self, training: Training) -> list[dict[str, Any]]:
         """The rows of one training."""
-        return list(rows_of(training, self._opened(training.world, training.world_seed), self._device))
+        rows = list(rows_of(training, self._opened(training.world, training.world_seed), self._device))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # other processes train on the same device
+        return rows
 
     def _opened(self, name: str, seed: int) -> World:
         if self._open != (name, seed) or self._world is None:
