@@ -42,7 +42,7 @@ def silu_attention(
     most 127, as in HSTU's public code (arXiv:2402.17152).
 
     Args:
-        q, k: (B, A, L, K). v: (B, A, L, V). bias: (A,).
+        q, k: (B, A, L, K), K at most 128. v: (B, A, L, V), V at most 64. bias: (A,).
         counts: (B,) real behaviours, which are the last ones of L.
         share: (B,) float32, what a weight is multiplied by; it gets no gradient.
         tables: position (P,), time (128,) and age_s (B, L) float32, 0 where padded; or None.
