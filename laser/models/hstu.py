@@ -23,6 +23,8 @@ from laser.models.tokens import CandidateToken, Positions
 
 _TIME_BUCKETS = 128
 _LOG_BUCKET = 0.301  # of a natural logarithm, as in the public code
+# Keys and values of a head: tiles of wider ones do not fit the shared memory that the fused kernels have.
+_WIDEST = 128, 64
 
 
 class Hstu(RankingModel):
@@ -69,6 +71,7 @@ class Hstu(RankingModel):
         self.positions = Positions(0 if self.research else chosen["positions"], seen)
         bias = chosen["positions"] if self.research else 0
         start = _start(config.width, chosen)
+        self._fusible = start.key_width <= _WIDEST[0] and seen // chosen["heads"] <= _WIDEST[1]
         self.layers = nn.ModuleList(
             Unit(seen, config.width, chosen["heads"], bias, start) for _ in range(chosen["layers"])
         )
@@ -100,7 +103,7 @@ class Hstu(RankingModel):
         to_history = real[:, None, None, :] * share
         age_s = batch.align(batch.age_s) if self.research else None
         of_history: Tensor | Seen
-        if fusing(share):
+        if self._fusible and fusing(share):
             of_history = Seen(real.sum(dim=1), share.view(-1).expand(len(real)), age_s)
         else:
             of_history = to_history * torch.ones(length, length, dtype=torch.bool, device=real.device).tril()

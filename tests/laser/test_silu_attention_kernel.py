@@ -94,6 +94,15 @@ def test_a_model_with_fused_attention_has_the_plain_ones_gradients(
         assert far(found, expected) < 10 * NEAR
 
 
+def test_heads_too_wide_for_the_kernels_are_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hstu, "fusing", lambda x: True)
+    batch = random_batch([5])
+    for width, fuses in ((128, True), (129, False)):
+        model, _ = model_of({"key_width": width, "query_init": 0.0})
+        places = model.cpu()._places(batch, torch.ones(1, 5).bool())
+        assert isinstance(places.of_history, Seen) == fuses
+
+
 @pytest.mark.parametrize("options", VARIANTS)
 def test_nothing_of_a_fused_history_has_its_length_squared(
     options: dict[str, object], monkeypatch: pytest.MonkeyPatch

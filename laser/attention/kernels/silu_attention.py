@@ -42,7 +42,7 @@ def silu_attention(
     most 127, as in HSTU's public code (arXiv:2402.17152).
 
     Args:
-        q, k: (B, A, L, K). v: (B, A, L, V). bias: (A,).
+        q, k: (B, A, L, K), K at most 128. v: (B, A, L, V), V at most 64. bias: (A,).
         counts: (B,) real behaviours, which are the last ones of L.
         share: (B,) float32, what a weight is multiplied by; it gets no gradient.
         tables: position (P,), time (128,) and age_s (B, L) float32, 0 where padded; or None.
@@ -131,34 +131,41 @@ def _forward(
     # The newest queries see most: those first, so that no long program starts last.
     first_i = (tl.num_programs(1) - 1 - tl.program_id(1)) * ROWS
     i = first_i + tl.arange(0, ROWS)
-    c, e = tl.arange(0, KEYS), tl.arange(0, VALUES)
     first = length - tl.load(counts_at + request).to(tl.int32)
-    q_there = (i < length)[:, None] & (c < K)[None, :]
-    q = tl.load(q_at + i[:, None] * q_l + c[None, :], mask=q_there, other=0.0)
+    q = _load(q_at, i, q_l, length, K, KEYS)
     bias = tl.load(bias_at + head)
-    ages = age_at
     if LAST >= 0:
-        ages = age_at + request * length
-        next_s = tl.load(ages + i + 1, mask=i + 1 < length, other=0.0)
+        age_at += request * length
+        next_s = tl.load(age_at + i + 1, mask=i + 1 < length, other=0.0)
     out = tl.zeros((ROWS, VALUES), tl.float32)
     for first_j in range(first // COLUMNS * COLUMNS, tl.minimum(first_i + ROWS, length), COLUMNS):
         j = first_j + tl.arange(0, COLUMNS)
-        k_there = (c < K)[:, None] & (j < length)[None, :]
-        k = tl.load(k_at + j[None, :] * k_l + c[:, None], mask=k_there, other=0.0)
-        scores = tl.dot(q, k, input_precision="tf32") + bias
+        k = _load(k_at, j, k_l, length, K, KEYS)
+        scores = tl.dot(q, tl.trans(k), input_precision="tf32") + bias
         apart = i[:, None] - j[None, :]
         if LAST >= 0:
-            age_s = tl.load(ages + j, mask=j < length, other=0.0)
+            age_s = tl.load(age_at + j, mask=j < length, other=0.0)
             bucket = _bucket(age_s[None, :] - next_s[:, None])
             scores += _of_tables(position_at, time_at, apart, bucket, LAST)
         seen = (apart >= 0) & (j >= first)[None, :]
         weights = tl.where(seen, scores * tl.sigmoid(scores), 0.0)
-        v_there = (j < length)[:, None] & (e < V)[None, :]
-        v = tl.load(v_at + j[:, None] * v_l + e[None, :], mask=v_there, other=0.0)
-        out += tl.dot(weights, v, input_precision="tf32")
-    out_there = (i < length)[:, None] & (e < V)[None, :]
-    at = out_at + i[:, None] * out_l + e[None, :]
-    tl.store(at, out * tl.load(share_at + request), mask=out_there)
+        out += tl.dot(weights, _load(v_at, j, v_l, length, V, VALUES), input_precision="tf32")
+    _store(out_at, i, out_l, length, V, VALUES, out * tl.load(share_at + request))
+
+
+@triton.jit
+def _load(x_at, row, step, rows, width: tl.constexpr, columns: tl.constexpr):
+    """Rows of a tile, 0 beyond the ends."""
+    column = tl.arange(0, columns)[None, :]
+    there = (row < rows)[:, None] & (column < width)
+    return tl.load(x_at + row[:, None] * step + column, mask=there, other=0.0)
+
+
+@triton.jit
+def _store(x_at, row, step, rows, width: tl.constexpr, columns: tl.constexpr, x):
+    """The same the other way."""
+    column = tl.arange(0, columns)[None, :]
+    tl.store(x_at + row[:, None] * step + column, x, mask=(row < rows)[:, None] & (column < width))
 
 
 @triton.jit
@@ -184,10 +191,7 @@ def _backward(
     K: tl.constexpr, V: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, LAST: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, COPIES: tl.constexpr,
 ):  # fmt: skip
-    """One program makes the gradients of a tile of keys and values, and adds to those of the queries.
-
-    Tiles have keys as rows and queries as columns.
-    """
+    """One program makes the gradients of a tile of keys and values, and adds to those of the queries."""
     request, head = (tl.program_id(0) // heads).to(tl.int64), tl.program_id(0) % heads
     q_at, of_q_at = q_at + request * q_b + head * q_h, of_q_at + request * of_q_b + head * of_q_h
     k_at, of_k_at = k_at + request * k_b + head * k_h, of_k_at + request * of_k_b + head * of_k_h
@@ -196,35 +200,25 @@ def _backward(
     first_j = tl.program_id(1) * ROWS
     program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
     j = first_j + tl.arange(0, ROWS)
-    c, e = tl.arange(0, KEYS), tl.arange(0, VALUES)
     first = length - tl.load(counts_at + request).to(tl.int32)
-    k_there = (j < length)[:, None] & (c < K)[None, :]
-    v_there = (j < length)[:, None] & (e < V)[None, :]
-    k = tl.load(k_at + j[:, None] * k_l + c[None, :], mask=k_there, other=0.0)
-    v = tl.load(v_at + j[:, None] * v_l + e[None, :], mask=v_there, other=0.0)
+    k, v = _load(k_at, j, k_l, length, K, KEYS), _load(v_at, j, v_l, length, V, VALUES)
     bias, share = tl.load(bias_at + head), tl.load(share_at + request)
-    of_k, of_v = tl.zeros((ROWS, KEYS), tl.float32), tl.zeros((ROWS, VALUES), tl.float32)
-    of_bias = 0.0
-    ages, beyond, of_time = age_at, 0.0, 0.0
+    of_k, of_v, of_bias = tl.zeros((ROWS, KEYS), tl.float32), tl.zeros((ROWS, VALUES), tl.float32), 0.0
     if LAST >= 0:
-        ages = age_at + request * length
-        age_s = tl.load(ages + j, mask=j < length, other=0.0)
+        age_at += request * length
+        age_s = tl.load(age_at + j, mask=j < length, other=0.0)
         of_position_at += program % COPIES * (LAST + 1)
-        of_time = tl.zeros((128,), tl.float32)
+        of_time, beyond = tl.zeros((128,), tl.float32), 0.0
     # A tile of padding has no gradients, and its loop no turns.
     start = tl.where(first_j + ROWS > first, first_j, length)
     for first_i in range(start, length, COLUMNS):
         i = first_i + tl.arange(0, COLUMNS)
-        q_there = (i < length)[:, None] & (c < K)[None, :]
-        g_there = (i < length)[:, None] & (e < V)[None, :]
-        q = tl.load(q_at + i[:, None] * q_l + c[None, :], mask=q_there, other=0.0)
-        at = of_out_at + i[:, None] * g_l + e[None, :]
-        of_out = tl.load(at, mask=g_there, other=0.0) * share
-        scores = tl.dot(k, tl.trans(q), input_precision="tf32") + bias
+        q, of_out = _load(q_at, i, q_l, length, K, KEYS), _load(of_out_at, i, g_l, length, V, VALUES) * share
+        scores = tl.dot(k, tl.trans(q), input_precision="tf32") + bias  # keys by queries
         apart = i[None, :] - j[:, None]
         seen = (apart >= 0) & (j >= first)[:, None] & (i < length)[None, :]
         if LAST >= 0:
-            next_s = tl.load(ages + i + 1, mask=i + 1 < length, other=0.0)
+            next_s = tl.load(age_at + i + 1, mask=i + 1 < length, other=0.0)
             bucket = _bucket(age_s[:, None] - next_s[None, :])
             scores += _of_tables(position_at, time_at, apart, bucket, LAST)
         on = tl.sigmoid(scores)
@@ -232,9 +226,7 @@ def _backward(
         of_weights = tl.dot(v, tl.trans(of_out), input_precision="tf32")
         of_scores = tl.where(seen, of_weights * on * (1.0 + scores * (1.0 - on)), 0.0)
         of_k += tl.dot(of_scores, q, input_precision="tf32")
-        of_q = tl.dot(tl.trans(of_scores), k, input_precision="tf32")
-        at = of_q_at + i[:, None] * of_q_l + c[None, :]
-        tl.atomic_add(at, of_q, mask=q_there, sem="relaxed")
+        _add(of_q_at, i, of_q_l, length, K, KEYS, tl.dot(tl.trans(of_scores), k, input_precision="tf32"))
         total = tl.sum(of_scores)
         of_bias += total
         if LAST >= 0:
@@ -243,14 +235,20 @@ def _backward(
                 beyond += total
             else:
                 _add_diagonals(of_position_at, of_scores, first_i - first_j, LAST, ROWS, COLUMNS)
-    at = of_k_at + j[:, None] * of_k_l + c[None, :]
-    tl.store(at, of_k, mask=k_there)
-    at = of_v_at + j[:, None] * of_v_l + e[None, :]
-    tl.store(at, of_v, mask=v_there)
+    _store(of_k_at, j, of_k_l, length, K, KEYS, of_k)
+    _store(of_v_at, j, of_v_l, length, V, VALUES, of_v)
     tl.store(of_bias_at + program, of_bias)
     if LAST >= 0:
         tl.store(of_time_at + program * 128 + tl.arange(0, 128), of_time)
         tl.atomic_add(of_position_at + LAST, beyond, sem="relaxed")
+
+
+@triton.jit
+def _add(x_at, row, step, rows, width: tl.constexpr, columns: tl.constexpr, x):
+    """Add a tile to rows that other programs add to."""
+    column = tl.arange(0, columns)[None, :]
+    there = (row < rows)[:, None] & (column < width)
+    tl.atomic_add(x_at + row[:, None] * step + column, x, mask=there, sem="relaxed")
 
 
 @triton.jit
