@@ -20,6 +20,7 @@ class Segments:
         width: behaviours in the newest segment.
         double_every: segments of a width, after which the next older ones are twice as wide: n of w, then n
             of 2 w, n of 4 w and so on. None: all are w wide.
+        mean: what a wider segment sums counts as one of `width` behaviours would.
 
     Raises:
         ValueError: double_every is no positive whole number.
@@ -27,6 +28,7 @@ class Segments:
 
     width: int
     double_every: int | None = None
+    mean: bool = False
 
     def __post_init__(self) -> None:
         every = self.double_every
@@ -63,6 +65,11 @@ class Segments:
         cut = zip(*(torch.split(column, lengths, dim=-2) for column in columns), strict=True)
         for (width, _), mask, pieces in zip(runs, masks, cut, strict=True):
             yield width, mask, pieces
+
+    def evened(self, sums: Tensor, width: int) -> Tensor:
+        """The sums over segments of a width, divided by how many times wider than the newest one they are, if
+        `mean` says so."""
+        return sums * (self.width / width) if self.mean and width > self.width else sums
 
     def filled(self, real: Tensor) -> Tensor:
         """(B, S) bool, the segments that hold any behaviour; `real` is (B, L) bool."""

@@ -29,7 +29,8 @@ class Laser(RankingModel):
 
         segment: behaviours in a segment; a list has one for each branch.
         double_every: n, segments of a width, after which older ones are twice as wide: n of `segment`
-            behaviours, n of twice as many, and so on; null: all of one width.
+            behaviours, n of twice as many, and so on; null: all of one width. wide: what gates sum over a
+            wider segment counts as the "sum", or as the "mean": divided by how many times wider it is.
         heads: gates of a behaviour.
         query_width, value_width: dimensions of a head's queries and keys, and of its values, built once a
             request (the paper's low-dimensional form); null: full rank, absorbed, neither is ever built.
@@ -54,6 +55,7 @@ class Laser(RankingModel):
     OPTIONS: ClassVar[dict[str, Any]] = {
         "segment": 10,
         "double_every": None,
+        "wide": "sum",
         "heads": 2,
         "query_width": None,
         "value_width": None,

@@ -45,7 +45,7 @@ class Branch(nn.Module):
 
     def __init__(self, width: int, chosen: dict[str, Any]) -> None:
         super().__init__()
-        self.segments = Segments(chosen["segment"], chosen["double_every"])
+        self.segments = _segments(chosen)
         self.fusion = fusion_of(chosen)
         self.recent: int = chosen["recent"]
         self.gather = _gather(width, self.segments, chosen)
@@ -85,6 +85,14 @@ class Branch(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
+def _segments(chosen: dict[str, Any]) -> Segments:
+    if chosen["wide"] not in ("sum", "mean"):
+        raise ValueError(f'wide is {chosen["wide"]!r}, expected "sum" or "mean".')
+    # Softmax gates share out a segment's one, whatever its width: there is nothing to even out.
+    mean = chosen["wide"] == "mean" and chosen["gates"] == "sigmoid"
+    return Segments(chosen["segment"], chosen["double_every"], mean)
+
+
 def _gather(width: int, segments: Segments, chosen: dict[str, Any]) -> nn.Module:
     if chosen["query_width"] is None and chosen["value_width"] is None:
         return AbsorbedGather(width, segments, chosen)
@@ -108,7 +116,7 @@ class AbsorbedGather(nn.Module):
         """(B, S, C, D), c_s of every segment and candidate."""
         query = torch.einsum("bcd,ade->bcae", target, self.query)
         sums = [
-            gated_segments(query, run, width, self.bias, self.gates, there)
+            self.segments.evened(gated_segments(query, run, width, self.bias, self.gates, there), width)
             for width, there, (run,) in self.segments.each(real, history)
         ]
         tokens: Tensor = self.value(side_by_side(sums).flatten(3))
@@ -150,7 +158,7 @@ class NarrowGather(nn.Module):
         sums = []
         for width, there, (of_keys, of_values) in self.segments.each(real, keys, values):
             weights = gate_weights(query, of_keys, width, self.bias, self.gates, there)
-            sums.append(segment_sums(weights, of_values, width))
+            sums.append(self.segments.evened(segment_sums(weights, of_values, width), width))
         tokens: Tensor = self.out(side_by_side(sums).flatten(3))
         return tokens
 

@@ -68,7 +68,9 @@ def branch(**options: Any) -> Branch:
     return Branch(D, {**Laser.OPTIONS, "segment": 3, "double_every": 2, **options}).double()
 
 
-def looped(gather: AbsorbedGather | NarrowGather, target: Tensor, history: Tensor, real: Tensor) -> Tensor:
+def looped(
+    gather: AbsorbedGather | NarrowGather, target: Tensor, history: Tensor, real: Tensor, mean: bool
+) -> Tensor:
     """STA behaviour by behaviour: (B, S, C, D), the tokens of segments of 3, 3, 6, 6, 12 ... from the end."""
     rows = []
     for b in range(len(history)):
@@ -76,12 +78,13 @@ def looped(gather: AbsorbedGather | NarrowGather, target: Tensor, history: Tenso
         for newer, older in pairwise(ends):
             places = range(history.shape[1] - older, history.shape[1] - newer)
             inside = [place for place in places if real[b, place]]
-            tokens.append([one_token(gather, t, history[b, inside]) for t in target[b]])
+            share = 3 / (older - newer) if mean else 1.0
+            tokens.append([one_token(gather, t, history[b, inside], share) for t in target[b]])
         rows.append(torch.stack([torch.stack(token) for token in tokens[::-1]]))
     return torch.stack(rows)
 
 
-def one_token(gather: AbsorbedGather | NarrowGather, t: Tensor, behaviours: Tensor) -> Tensor:
+def one_token(gather: AbsorbedGather | NarrowGather, t: Tensor, behaviours: Tensor, share: float) -> Tensor:
     heads = []
     out = gather.value if isinstance(gather, AbsorbedGather) else gather.out
     for a in range(len(gather.bias)):
@@ -92,22 +95,25 @@ def one_token(gather: AbsorbedGather | NarrowGather, t: Tensor, behaviours: Tens
                 values = behaviours @ gather.value[a]
         scores = behaviours @ query
         gates = (scores + gather.bias[a]).sigmoid() if gather.gates == "sigmoid" else scores.softmax(dim=0)
-        heads.append((gates[:, None] * values).sum(dim=0))
+        heads.append(share * (gates[:, None] * values).sum(dim=0))
     token: Tensor = out(torch.cat(heads))  # type: ignore[operator]
     return token
 
 
-@pytest.mark.parametrize("gates", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("widths", [(None, None), (4, 5), (4, None)])
-def test_doubling_segments_are_a_loop_over_segments(
-    gates: str, widths: tuple[int | None, int | None]
-) -> None:
-    made = branch(gates=gates, query_width=widths[0], value_width=widths[1], gate_bias=-1.0, gate_init=1.0)
+@pytest.mark.parametrize(
+    ("gates", "wide"), [("sigmoid", "sum"), ("sigmoid", "mean"), ("softmax", "sum"), ("softmax", "mean")]
+)
+@pytest.mark.parametrize("widths", [{}, {"query_width": 4, "value_width": 5}, {"query_width": 4}], ids=str)
+def test_doubling_segments_are_a_loop_over_segments(gates: str, wide: str, widths: dict[str, int]) -> None:
+    """Of softmax gates nothing is divided: a segment has one to share out, whatever its width."""
+    made = branch(gates=gates, wide=wide, gate_bias=-1.0, gate_init=1.0, **widths)
     real = torch.stack([torch.arange(30) >= 30 - length for length in (30, 23, 4, 0)])
     target = torch.randn(4, C, D, dtype=torch.float64, requires_grad=True)
     raw = torch.randn(4, 30, E, dtype=torch.float64, requires_grad=True)
     history = raw * real.unsqueeze(2)
-    fast, plain = made.gather(target, history, real), looped(made.gather, target, history, real)  # type: ignore[arg-type]
+    gather: Any = made.gather
+    fast = gather(target, history, real)
+    plain = looped(gather, target, history, real, wide == "mean" and gates == "sigmoid")
     assert fast.shape == (4, 5, C, D)
     torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-12)
     learned = [
@@ -127,7 +133,8 @@ def test_doubling_segments_are_a_loop_over_segments(
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"gates": "softmax"}, {"query_width": 4, "value_width": 4, "global_width": 4}]
+    "options",
+    [{}, {"gates": "softmax"}, {"wide": "mean"}, {"query_width": 4, "value_width": 4, "global_width": 4}],
 )
 def test_a_history_reads_the_same_whatever_the_longest_of_its_batch(options: dict[str, Any]) -> None:
     """17 behaviours fill 2, 2, 4, 4 and some of 8 places; neighbours add segments of up to 64."""
@@ -185,7 +192,7 @@ SMALLER: list[dict[str, Any]] = [
     {"layers": 1, "fusion": ["strongest", "newest"]},
     {"ffn": 0, "layers": 1, "fusion": ["strongest", "newest"]},
     {"ffn": 0, "layers": 1, "double_every": 1},
-    {"layers": 3, "tied": True, "double_every": 2, "segment": 4},
+    {"layers": 3, "tied": True, "double_every": 2, "segment": 4, "wide": "mean"},
 ]
 
 

@@ -137,6 +137,7 @@ def test_merged_branches_are_the_mean_or_the_candidates_shares_of_the_branches_s
         ({"fusion": ["latest"]}, "fusion is .* expected true, false, or some of"),
         ({"fusion": []}, "expected true, false, or some of"),
         ({"double_every": 0}, "double_every is 0, expected a whole number of 1 or more, or null"),
+        ({"wide": "max"}, 'wide is \'max\', expected "sum" or "mean"'),
         ({"double_every": True}, "double_every is True, expected a whole number"),
         ({"double_every": 2.0}, "double_every is 2.0, expected a whole number"),
         ({"branches": [[0], [1]], "segment": [5]}, "segment has 1 entries, expected one for each of 2"),

@@ -33,6 +33,7 @@ MODELS = [
     config("laser", segment=5, value_width=3, gates="softmax", global_width=4, sink=False),
     config("laser", segment=5, fusion=["newest"], gate_init=0.0, gate_noise=0.35),
     config("laser", segment=2, double_every=2),
+    config("laser", segment=2, double_every=1, wide="mean", query_width=4),
     config("laser", segment=3, double_every=1, gates="softmax", query_width=4, value_width=3, tied=True),
     config("laser", segment=[2, 4], double_every=1, branches=[[0], [1, 2]], merge="mean", sink=False),
     config("laser", segment=5, head="rankmixer", head_tokens=2, head_width=8, short=6),
