@@ -53,9 +53,12 @@ $(RIVAL): $(wildcard benchmarks/_store/*.cpp benchmarks/_store/*.h)
 	@mkdir -p $(@D)
 	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/_store/rocks.cpp -lrocksdb
 
-# docs/store-benchmarks.md, from the results saved in benchmarks/results.
-bench-page: $(STAMPS)/install
+# All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md, and
+# docs/model-study.md with its plots and its lines of README.md.
+bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/_store_page.py
+	$(BIN)/python benchmarks/_model_page.py
+	$(BIN)/python benchmarks/_study_page.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:
@@ -69,6 +72,10 @@ $(STAMPS)/install: pyproject.toml $(STAMPS)/venv
 
 $(STAMPS)/dev: pyproject.toml $(STAMPS)/install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+$(STAMPS)/report: pyproject.toml $(STAMPS)/install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[report]"
 	@touch $@
 
 clean:
