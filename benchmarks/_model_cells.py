@@ -90,19 +90,13 @@ def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str
     start_s = time.perf_counter()
     model = train(config, how, world.log, cell.train_seed)
     train_s = time.perf_counter() - start_s
-    counted = counts(config.to_json(), how.history)
     return {
         **vars(cell),
         "history": how.history,
         **scores(model, world, how.history, device),
         "train_s": train_s,
         "training_impressions": int(world.log.examples.shown.sum()),
-        "params": counted.parameters,
-        "tables": counted.tables,
-        "macs": counted.by_candidates[CANDIDATES[0]],
-        "macs_500": counted.by_candidates[CANDIDATES[1]],
-        "macs_candidate": counted.per_candidate,
-        "macs_request": counted.per_request,
+        **counted(config.to_json(), how.history),
         "batch": how.batch,
         "learning_rate": how.learning_rate,
         "device": chosen_device_name(device),
@@ -133,6 +127,19 @@ def growth(requests: int) -> int:
     """How many times larger batches are than on a log of the size that settings were tuned on: a power of two
     that leaves about as many steps."""
     return 1 << max(round(math.log2(requests / TUNED_ON)), 0)
+
+
+def counted(config: str, history: int) -> dict[str, float]:
+    """Parameters and operations of a model, as rows have them."""
+    found = counts(config, history)
+    return {
+        "params": found.parameters,
+        "tables": found.tables,
+        "macs": found.by_candidates[CANDIDATES[0]],
+        "macs_500": found.by_candidates[CANDIDATES[1]],
+        "macs_candidate": found.per_candidate,
+        "macs_request": found.per_request,
+    }
 
 
 @cache

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from _result import result_of
-from _study_plan import KEY, Row, Training
+from _study_plan import ABLATIONS, KEY, Row, Training
 
 SEED = 0  # of the trials; worlds and trainings name theirs
 
@@ -27,6 +27,7 @@ class Queue:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder, self.claims = folder, folder / "claims"
         self._end_s = _started_s(folder) + seconds
+        self._broken = folder / "broken"
         self._own = folder / f"rows-{os.getpid()}-{time.time_ns()}.jsonl"
 
     @staticmethod
@@ -34,6 +35,7 @@ class Queue:
         """Begin a call: claims of an earlier one that gave no rows are void."""
         shutil.rmtree(folder / "claims", ignore_errors=True)
         (folder / "claims").mkdir(parents=True)
+        (folder / "broken").unlink(missing_ok=True)
         (folder / "started").write_text(repr(time.time()))
 
     def elapsed_s(self) -> float:
@@ -62,13 +64,17 @@ class Queue:
                 yield training
 
     def wait_for(self, trainings: list[Training]) -> bool:
-        """Wait for the other processes' rows; False where time ran out."""
+        """Wait for the other processes' rows; False where time ran out or one of them broke."""
         wanted = {training.key for training in trainings}
         while not wanted <= self.done():
-            if time.time() > self._end_s:
+            if time.time() > self._end_s or self._broken.exists():
                 return False
             time.sleep(1.0)
         return True
+
+    def broken(self) -> None:
+        """Say that a process broke, so that nobody waits for its rows."""
+        self._broken.touch()
 
     def add(self, rows: list[Row]) -> None:
         """Keep the rows of a training, all or none."""
@@ -86,9 +92,15 @@ class Queue:
 
 
 def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
-    """Write the two results from all rows."""
+    """Write the two results from all rows, with what each model costs in arithmetic."""
+    from _model_cells import counted
+
     rows = Queue(folder, 0).rows()
     rows.sort(key=lambda row: tuple(str(row[name]) for name in KEY))
+    for row in rows:
+        if "config" in row:
+            row |= counted(row.pop("config"), row["history"])
+    rows += as_tuned(rows)
     out.mkdir(parents=True, exist_ok=True)
     for name, own in (
         ("model_study_tuning", [row for row in rows if row["part"] == "tuning"]),
@@ -97,6 +109,17 @@ def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
         if own:
             result = result_of(name, SEED, quick, own, [])
             (out / f"{name}.json").write_text(json.dumps({**result, "users": users}, indent=1) + "\n")
+
+
+def as_tuned(rows: list[Row]) -> list[Row]:
+    """The rows of ablations that change nothing, because tuning had come to the same: LASER's own."""
+    own = [row for row in rows if (row["part"], row["protocol"], row["name"]) == ("order", "tuned", "laser")]
+    return [
+        {**row, "part": "ablation", "name": name}
+        for row in own
+        for name, (options, history) in ABLATIONS.items()
+        if row["history"] == history and options.items() <= row["options"].items()
+    ]
 
 
 def _started_s(folder: Path) -> float:

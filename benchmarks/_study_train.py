@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from _model_cells import Sizes, World, chosen_device_name, counts, growth, open_world, scores
+from _model_cells import Sizes, World, chosen_device_name, growth, open_world, scores
 from _study_plan import Training
 from _world_files import read
 
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
-from laser.operations import CANDIDATES
 from laser.out_of_memory import DeviceMemoryError
 from laser.scoring.runtime import resolve_device
 from laser.training.config import TrainConfig
@@ -44,7 +43,7 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     named |= {"table_rate": how.table_rate, "changes": json.loads(training.settings)}
     try:
         model = train(config, how, world.log, training.train_seed)
-    except (TrainingError, DeviceMemoryError) as error:
+    except (TrainingError, DeviceMemoryError, RuntimeError) as error:
         yield {**named, "sauc": None, "failed": str(error)}
         return
     train_s = time.perf_counter() - start_s
@@ -53,18 +52,12 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     named |= {"train_s": train_s, "behaviours_trained": read, "device": chosen_device_name(device)}
     for served in (training.history, *training.served):
         length = min(served, longest)
-        counted = counts(config.to_json(), length)
         yield {
             **named,
             "name": named["name"] if served == training.history else f"{named['name']} served at {served}",
             "history": length,
             **scores(model, world, length, device),
-            "params": counted.parameters,
-            "tables": counted.tables,
-            "macs": counted.by_candidates[CANDIDATES[0]],
-            "macs_500": counted.by_candidates[CANDIDATES[1]],
-            "macs_candidate": counted.per_candidate,
-            "macs_request": counted.per_request,
+            "config": config.to_json(),
         }
 
 

@@ -3,14 +3,15 @@
     python benchmarks/model_study.py STAGE ... --work FOLDER [--drawn FOLDER] [--gpus N] [--each K]
         [--drawers N] [--jobs N] [--seconds S] [--users N] [--device auto] [--quick]
 
-Stages, in this order: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned),
-ablation (LASER with one thing changed), length (trained short, served long), why (explanations put to the
-test). benchmarks/_study_plan.py says what each trains.
+Stages: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned), ablation (LASER
+with one thing changed), length (trained short, served long), why (explanations put to the test), write.
+benchmarks/_study_plan.py says what each trains; "plain:0" is the part of training seed 0, and stages joined
+by + go through the worlds together. `write` counts operations and writes model_study_tuning.json and
+model_study.json, with machine, versions and commit, into --out.
 
 --work is where rows are kept, a line a row: trainings that it has are not done again, so several calls, each
-of at most --seconds, make one study. On N GPUs, K processes each take trainings from one queue; others draw
-the worlds into --drawn. After every call the rows are written, with machine, versions and commit, to
-model_study_tuning.json and model_study.json in --out; exit status 130 says that trainings are missing.
+of at most --seconds, make one study; exit status 130 says that trainings are missing. On N GPUs, K processes
+each take trainings from one queue; others draw the worlds into --drawn.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from _study_plan import (
 from _study_queue import Queue, save
 
 TUNING = ("tune1", "tune2")
+WRITE = "write"
 JUDGED = {"order": order, "plain": plain, "ablation": ablations, "length": lengths, "why": why}
 QUICK_USERS = 300
 MORE = 130  # exit status: trainings are missing
@@ -50,15 +51,13 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "stages", nargs="*", help=f"some of {', '.join([*TUNING, *JUDGED])}; with --quick all"
-    )
+    parser.add_argument("stages", nargs="*", help="as above; all with --quick")
     parser.add_argument("--work", type=Path, default=Path("model-study"))
     parser.add_argument("--drawn", type=Path, help="where worlds are put; in --work by default")
     parser.add_argument("--out", type=Path, help="folder of the results; --work by default")
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--each", type=int, default=1, help="processes on each GPU")
-    parser.add_argument("--drawers", type=int, default=1, help="worlds drawn at a time")
+    parser.add_argument("--drawers", type=int, default=1, help="worlds drawn at a time; 0: elsewhere")
     parser.add_argument("--jobs", type=int, default=1, help="processes that draw one world")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no training after these")
     parser.add_argument("--only", help="trainings whose description contains this")
@@ -67,10 +66,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny worlds and short histories, two a stage")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.stages = args.stages or ([*TUNING, *JUDGED] if args.quick else [])
-    unknown = sorted(set(args.stages) - {*TUNING, *JUDGED})
+    args.stages = args.stages or (["tune1", "tune2", "+".join(JUDGED), WRITE] if args.quick else [])
+    names = [stage.partition(":")[0] for text in args.stages for stage in text.split("+")]
+    unknown = sorted(set(names) - {*TUNING, *JUDGED, WRITE})
     if unknown or not args.stages:
-        parser.error(f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED]}")
+        parser.error(f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED, WRITE]}")
+    args.write = WRITE in args.stages
+    args.groups = [text.split("+") for text in args.stages if text != WRITE]
     args.users = QUICK_USERS if args.quick and args.users is None else args.users
     args.drawn = args.drawn or args.work / "worlds"
     args.out = args.out or args.work
@@ -79,13 +81,14 @@ def parsed() -> argparse.Namespace:
 
 def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[Training]:
     """The trainings of a stage; some need the rows of earlier ones."""
-    if stage == "tune1":
+    name, _, seed = stage.partition(":")
+    if name == "tune1":
         found = list(first_stage())
-    elif stage == "tune2":
+    elif name == "tune2":
         found = list(second_stage(rows))
     else:
-        found = list(JUDGED[stage](chosen(rows, args.quick)))
-    return asked(found, args)
+        found = list(JUDGED[name](chosen(rows, args.quick)))
+    return asked([training for training in found if seed in ("", str(training.train_seed))], args)
 
 
 def chosen(rows: list[dict[str, Any]], quick: bool) -> Settings:
@@ -103,16 +106,6 @@ def asked(trainings: list[Training], args: argparse.Namespace) -> list[Training]
     return [training for training in trainings if args.only is None or args.only in str(training)]
 
 
-def together(stages: list[str]) -> Iterator[list[str]]:
-    """Stages whose plans do not wait for one another's rows."""
-    for stage in stages:
-        if stage in TUNING:
-            yield [stage]
-    judged = [stage for stage in stages if stage in JUDGED]
-    if judged:
-        yield judged
-
-
 def by_world(trainings: list[Training]) -> list[Training]:
     """World by world, in the order in which worlds first come up."""
     worlds = list(dict.fromkeys((t.world, t.world_seed) for t in trainings))
@@ -125,7 +118,7 @@ def work(args: argparse.Namespace) -> bool:
 
     queue = Queue(args.work, args.seconds)
     trainer = Trainer(args.drawn, args.users, args.device)
-    for stages in together(args.stages):
+    for stages in args.groups:
         trainings = by_world([t for stage in stages for t in plan(stage, args, queue.rows())])
         for training in queue.taken(trainings):
             rows = trainer.rows(training)
@@ -145,7 +138,7 @@ def work(args: argparse.Namespace) -> bool:
 def drawing(args: argparse.Namespace) -> list[subprocess.Popen[bytes]]:
     """Processes that draw all worlds of the stages, each every n-th."""
     needed: dict[tuple[str, int], None] = {}
-    for stage in args.stages:
+    for stage in (text.partition(":")[0] for group in args.groups for text in group):
         # What a later stage trains is not known yet, but its worlds are: settings do not choose them.
         needed |= dict.fromkeys((t.world, t.world_seed) for t in asked(worlds_of(stage), args))
     texts = [f"{world}:{seed}" for world, seed in needed]
@@ -171,11 +164,19 @@ def worlds_of(stage: str) -> list[Training]:
 
 
 def command() -> int:
-    """Start the processes, wait, write what there is; 130 where there is more to do."""
+    """Train what is missing, write what there is; 130 where there is more to do."""
     args = parsed()
     args.work.mkdir(parents=True, exist_ok=True)
     if args.worker:
         return 0 if work(args) else MORE
+    code = trained(args) if args.groups else 0
+    if args.write:
+        save(args.work, args.out, args.quick, args.users)
+    return code
+
+
+def trained(args: argparse.Namespace) -> int:
+    """Start the processes and wait for them; the worst of their exit statuses."""
     start_s = time.perf_counter()
     Queue.open(args.work)
     drawers = drawing(args)
@@ -184,15 +185,22 @@ def command() -> int:
         own = os.environ | {"CUDA_VISIBLE_DEVICES": str(i % args.gpus)} if args.gpus > 1 else os.environ
         workers.append(subprocess.Popen([sys.executable, *sys.argv, "--worker"], env=dict(own)))
     try:
-        codes = [worker.wait() for worker in workers]
+        code = ended(workers, Queue(args.work, 0))
     finally:
         for process in (*drawers, *workers):
             process.kill()
-    save(args.work, args.out, args.quick, args.users)
-    print(
-        f"{len(Queue(args.work, 0).rows())} rows after {time.perf_counter() - start_s:.0f} s", file=sys.stderr
-    )
-    return max(codes, key=abs)
+    rows = Queue(args.work, 0).rows()
+    print(f"{len(rows)} rows after {time.perf_counter() - start_s:.0f} s", file=sys.stderr)
+    return code
+
+
+def ended(workers: list[subprocess.Popen[bytes]], queue: Queue) -> int:
+    """Wait for all; where one breaks, the others do what they can without its rows. The worst status."""
+    while any(worker.poll() is None for worker in workers):
+        if any(worker.returncode not in (None, 0, MORE) for worker in workers):
+            queue.broken()
+        time.sleep(0.5)
+    return max((int(worker.returncode) for worker in workers), key=abs)
 
 
 if __name__ == "__main__":
