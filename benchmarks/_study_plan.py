@@ -103,6 +103,16 @@ WHY_WORLDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "loud-40": (("base", "twin", "din"), ()),
 }  # fmt: skip
+#: On small worlds; LASER as tuned is there as "laser, full" of the lengths.
+SMALL = "quick"
+SMALL_CHANGES: dict[str, tuple[Row, int]] = {
+    "laser": ({}, 1000),
+    "softmax gates, w = 20": ({"gates": "softmax", "segment": 20}, 1000),
+}
+SMALL_ABLATIONS = {
+    "quick": ("no recency", "softmax gates", "softmax gates, w = 20"),
+    "fast-drift": ("laser", "no recency"),
+}
 LONG = "loud-10k"
 LONG_MODELS = ("laser", "stca")
 LONG_HISTORY, LONG_SERVED = 10_000, (500, 1000, 2000, 5000)
@@ -114,8 +124,8 @@ class Training:
 
     Attributes:
         history: behaviours read when judged. options: the model's, as JSON.
-        settings: of the training, as JSON: rate (times the recommended one), table_rate, length_beta, length
-            (behaviours in training where not `history`).
+        settings: of the training, as JSON: rate (times the recommended one), table_rate, length_beta, epochs,
+            length (behaviours in training where not `history`).
         served: other lengths that the same weights are judged at, each a row "NAME served at LENGTH".
         stage, trial: of the tuning.
     """
@@ -265,6 +275,23 @@ def why(settings: Settings) -> Iterator[Training]:
                     yield made(*where, model, model)
                 for name in changes:
                     yield made(*where, name, "laser", *ABLATIONS[name])
+
+
+def small(settings: Settings) -> Iterator[Training]:
+    """Explanations on worlds small enough for a CPU: 1,000 behaviours at most, a fifth of the log."""
+    for world_seed in WORLD_SEEDS:
+        where = (settings, "length", SMALL, world_seed, 0)
+        u_shaped = {"length_beta": [0.1, 0.4]}
+        for model in LONG_MODELS:
+            yield made(*where, f"{model}, full", model, {}, 1000)
+            yield made(*where, f"{model}, short", model, {}, 1000, u_shaped, (200,))
+            thrice = {**u_shaped, "epochs": 3}
+            yield made(*where, f"{model}, short, three passes", model, {}, 1000, thrice, (200,))
+            yield made(*where, f"{model}, base", model, {}, 50)
+        for world, names in SMALL_ABLATIONS.items():
+            for name in names:
+                options, history = {**ABLATIONS, **SMALL_CHANGES}[name]
+                yield made(settings, "why", world, world_seed, 0, name, "laser", options, history)
 
 
 def judged() -> Iterator[tuple[str, int, int]]:

@@ -78,6 +78,7 @@ def configured(training: Training, world: World, device: str) -> tuple[ModelConf
         "device": device,
         "fast": resolve_device(device).type == "cuda",
     }
+    own |= {"epochs": asked["epochs"]} if "epochs" in asked else {}
     if "length_beta" in asked:
         own["length_beta"] = tuple(asked["length_beta"])
     return config, TrainConfig(**{**vars(how), **own})

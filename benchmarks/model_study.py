@@ -4,7 +4,8 @@
         [--drawers N] [--jobs N] [--seconds S] [--users N] [--device auto] [--quick]
 
 Stages: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned), ablation (LASER
-with one thing changed), length (trained short, served long), why (explanations put to the test), write.
+with one thing changed), length (trained short, served long), why (explanations put to the test), small (those that a
+CPU can do), write.
 benchmarks/_study_plan.py says what each trains; "plain:0" is the part of training seed 0, and stages joined
 by + go through the worlds together. `write` counts operations and writes model_study_tuning.json and
 model_study.json, with machine, versions and commit, into --out.
@@ -34,6 +35,7 @@ from _study_plan import (
     second_stage,
     settings_of,
     shrunk,
+    small,
     trial_settings,
     why,
 )
@@ -41,7 +43,14 @@ from _study_queue import Queue, save
 
 TUNING = ("tune1", "tune2")
 WRITE = "write"
-JUDGED = {"order": order, "plain": plain, "ablation": ablations, "length": lengths, "why": why}
+JUDGED = {
+    "order": order,
+    "plain": plain,
+    "ablation": ablations,
+    "length": lengths,
+    "why": why,
+    "small": small,
+}
 QUICK_USERS = 300
 MORE = 130  # exit status: trainings are missing
 
