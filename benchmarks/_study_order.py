@@ -7,7 +7,7 @@ from statistics import mean, median, stdev
 
 from _model_gaps import over_worlds
 from _model_page import ends, table
-from _study_claims import EXPLANATIONS, OTHERS, PUBLISHED_AUC, Contrast, Explanation
+from _study_claims import EXPLANATIONS, OTHERS, PUBLISHED_AUC, WORLDS, Contrast, Explanation
 from _study_rows import (
     NONE,
     Row,
@@ -47,7 +47,8 @@ default there. Every trial is in `benchmarks/results/model_study_tuning.json`.
 """
 CONTRASTS = """
 Each row is one contrast as it stands and with one thing changed, in the world or in the model. *Change* is
-the second less the first, paired by world seed.
+the second less the first, paired by world and training seed. An explanation holds where the change is as
+foretold: less, with an interval below 0, or no loss, with one that is not.
 """
 BESIDE = ("no history", "din 50", "laser 5000")
 
@@ -66,6 +67,9 @@ def compared(study: Study) -> str:
     parts.append(
         table(["part", "protocol", "worlds, with their seeds", "training seeds", "trainings"], lines)
     )
+    changed = [f"`{world}`: {WORLDS[world]}" for world in worlds_of(study.rows) if world in WORLDS]
+    if changed:
+        parts.append(prose(f"Worlds changed from a preset. {'; '.join(changed)}."))
     if study.failed:
         told = ", ".join(dict.fromkeys(f"{row['name']} on {row['world']}" for row in study.failed))
         parts.append(prose(f"Failed and left out, {len(study.failed)} in all: {told}."))
@@ -277,14 +281,14 @@ def order_points(study: Study) -> list[Row]:
 def explained(study: Study) -> str:
     """Where it does not come out, and what was put to the test."""
     parts = ["## Where it does not come out\n", *_against_paper(study)]
-    rows = study.pool("why", "ablation", "order")
+    rows = study.pool("why", "ablation", "order", "length")
     tests = [test for test in EXPLANATIONS if _contrasted(rows, test.changed) is not None]
     if not tests:
         return "\n".join([*parts, "No explanation has been put to the test yet.\n"])
     parts.append(prose(CONTRASTS))
     for (title, claim), own in groupby(tests, key=lambda test: (test.title, test.claim)):
-        parts += [f"### {title}\n", f"{claim}\n"]
-        head = ["contrast", "as it stands, pt", "changed to", "then, pt", "change, pt", "told apart"]
+        parts += [f"### {title}\n", prose(claim)]
+        head = ["contrast", "as it stands, pt", "changed to", "then, pt", "change, pt", "foretold", "holds"]
         parts.append(table(head, [_explanation_line(rows, test) for test in own]))
     return "\n".join(parts)
 
@@ -304,9 +308,15 @@ def _contrasted(rows: list[Row], contrast: Contrast) -> Row | None:
 
 
 def _explanation_line(rows: list[Row], test: Explanation) -> list[str]:
-    usual, changed = (by_seed(rows, c.world, c.one, c.other) for c in (test.usual, test.changed))
+    # Of training seeds that both have, so that what a seed does to a model is in neither or in both.
+    seeds = [{row["train_seed"] for row in named(rows, c.world, c.one)} for c in (test.usual, test.changed)]
+    own = [row for row in rows if row["train_seed"] in seeds[0] & seeds[1]]
+    usual, changed = (by_seed(own, c.world, c.one, c.other) for c in (test.usual, test.changed))
     both = {seed: [mean(changed[seed]) - mean(usual[seed])] for seed in changed if seed in usual}
     change = over_worlds(both)
-    told = {None: NONE, 0: "no", 1: "more", -1: "less"}[sign(change)]
+    seen, foretold = sign(change), {-1: "less", 0: "no loss"}[test.foretold]
+    as_foretold = seen is not None and (seen < 0 if test.foretold < 0 else seen >= 0)
+    holds = NONE if seen is None else "yes" if as_foretold else "no"
     then = cell(over_worlds(changed))
-    return [str(test.usual), cell(over_worlds(usual)), str(test.changed), then, cell(change), told]
+    told = [str(test.changed), then, cell(change), foretold, holds]
+    return [str(test.usual), cell(over_worlds(usual)), *told]

@@ -9,28 +9,29 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from _study_claims import EXTRAPOLATED
+from _study_claims import EXTRAPOLATED, SHOWN
 from _study_cost import against_cost, plots_of, varied
 from _study_order import (
     NEIGHBOURS,
     ORDER,
-    best_first,
     compared,
-    counted_text,
+    counted,
     explained,
     ordered,
+    trials_of,
     tuned,
 )
 from _study_parts import changes, extrapolated, kept_of, same_sign, taken_apart
-from _study_rows import Study, cell, gap, prose, worlds_of
+from _study_rows import AS_PUBLISHED, Study, cell, gap, prose, verdict, worlds_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "model-study.md"
 README = ROOT / "README.md"
+SCORE = "points (0.01) of AUC by the true click probabilities"
 BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
 
-SIGNS = {"yes": "have the paper's sign", "no": "the other", "not told apart": "not told apart"}
+SIGNS = {"yes": "have the paper's sign", "no": "have the other", "not told apart": "are too small to tell"}
 INTRODUCTION = """\
 # Model study
 
@@ -51,25 +52,36 @@ def page(study: Study) -> str:
 
 def readme_block(study: Study) -> str:
     """What README.md says of the study, between its marks; nothing before there is one."""
-    lines = [*_orders(study), *_ablations(study), *_lengths(study)]
-    if not lines:
+    told = [*_orders(study), *_ablations(study), *_lengths(study)]
+    if not told:
         return ""
+    how = f"{trials_of(study)} tuning trials each, judged on worlds apart" if study.tuning else "tuned alike"
     plot = next((name for name in ("gpu", "macs", "cpu") if name in plots_of(study)), None)
     image = f"\n![Quality against cost](docs/model-study-{plot}.svg)\n" if plot else ""
-    listed = "".join(prose(f"- {line}", indent="  ") for line in lines)
-    return f"The model study ([docs/model-study.md](docs/model-study.md)):\n\n{listed}{image}"
+    begin = f"- **Models** ([docs/model-study.md](docs/model-study.md); {how}), in {SCORE}:"
+    listed = "".join(f"  {prose(f'- {line}', indent='    ')}" for line in told)
+    return prose(begin, indent="  ") + listed + image
 
 
 def _orders(study: Study) -> list[str]:
-    rows = study.pool("order")
+    rows, untuned = study.pool("order"), study.pool("order", protocol="plain")
+    order = " < ".join(SHOWN[name] for name in ORDER)
     lines = []
     for world in worlds_of(rows):
-        pairs = counted_text(rows, world)
-        best = " > ".join(best_first(rows, world, ORDER))
-        led = cell(gap(rows, world, "laser", "din"))
+        leads = [(other, gap(rows, world, "laser", other)) for other in ("transformer", "din", "base")]
+        told = ", ".join(f"{SHOWN[other]} by {found['pt']:.3f}" for other, found in leads if found)
+        found = {pair: verdict(gap(rows, world, *pair), 1.0) for pair in NEIGHBOURS}
+        right = list(found.values()).count(AS_PUBLISHED)
+        wrong = [
+            f"{SHOWN[one]} over {SHOWN[other]} is {said}"
+            for (one, other), said in found.items()
+            if said != AS_PUBLISHED
+        ]
+        before = counted(untuned, world).get(AS_PUBLISHED, 0)
+        exceptions = f" ({'; '.join(wrong)})" if wrong else ""
         lines.append(
-            f"**Order on `{world}`**, each model tuned with as many trials: {best}. Of the paper's "
-            f"{len(NEIGHBOURS)} neighbouring pairs, {pairs}. LASER - DIN {led} pt."
+            f"`{world}`: LASER leads {told}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
+            f"come out{exceptions}; untuned, {before}."
         )
     return lines
 
@@ -82,8 +94,8 @@ def _ablations(study: Study) -> list[str]:
         signs = [same_sign(gap(rows, world, c.name, c.against), c.points) for c in own]
         told = ", ".join(f"{signs.count(answer)} {said}" for answer, said in SIGNS.items() if answer in signs)
         if told:
-            lines.append(f"**LASER's ablations on `{world}`**: of {len(own)} that the paper reports, {told}.")
-    return lines
+            lines.append(f"{told} on `{world}`")
+    return [f"Of LASER's published ablations, {'; '.join(lines)}."] if lines else []
 
 
 def _lengths(study: Study) -> list[str]:
@@ -94,12 +106,10 @@ def _lengths(study: Study) -> list[str]:
             kept = kept_of(rows, world, f"{model}, short", model)
             if kept is not None and kept.quality is not None:
                 served = max(row["history"] for row in rows if row["name"] == f"{model}, short")
-                lines.append(
-                    f"**{model} trained short, served at {served:,}** on `{world}`: keeps "
-                    f"{cell(kept.quality, '.0f')} % of the gain for {kept.behaviours:.0%} of the behaviours "
-                    f"and {kept.seconds:.0%} of the training time."
-                )
-    return lines
+                quality = cell(kept.quality, ".0f")
+                lines.append(f"{SHOWN[model]} {quality} % at {served:,} on `{world}` ({kept.behaviours:.0%})")
+    told = "Trained short, served long, share of the full training's gain kept (of its behaviours read)"
+    return [f"{told}: {'; '.join(lines)}."] if lines else []
 
 
 def with_block(readme: str, block: str) -> str:

@@ -38,10 +38,14 @@ with.
 """
 SHORT = """
 *full*: trained and served at the full length. *short*: trained at lengths drawn from a U-shaped distribution
-with a mean of about 2,000, served at the full length. *base*: trained and served short. Quality kept is
+with a mean of a fifth of it, served at the full length. *base*: trained and served short. Quality kept is
 (short - base) / (full - base) of each world; cost is relative to *full*. STCA (arXiv:2511.06077) reports
-{kept} % kept at about {cost}.
+{kept} % kept at about {cost}. Training times on the GPU are rough, because four trainings shared it; `quick`
+was trained on a CPU, a core for each.
 """
+
+
+KINDS = ("full", "short", "short, three passes", "fixed 2,000", "base")
 
 
 def taken_apart(study: Study) -> str:
@@ -167,7 +171,7 @@ def extrapolated(study: Study) -> str:
 
 
 def _of_lengths(rows: list[Row], world: str, model: str, names: Iterable[str]) -> str:
-    rank = {f"{model}, {kind}": i for i, kind in enumerate(("full", "short", "fixed 2,000", "base"))}
+    rank = {f"{model}, {kind}": i for i, kind in enumerate(KINDS)}
     lines = []
     for name in sorted(names, key=lambda n: (rank.get(n.partition(" served at ")[0], 9), -_served(rows, n))):
         own = named(rows, world, name)

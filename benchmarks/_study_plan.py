@@ -110,7 +110,7 @@ SMALL_CHANGES: dict[str, tuple[Row, int]] = {
     "softmax gates, w = 20": ({"gates": "softmax", "segment": 20}, 1000),
 }
 SMALL_ABLATIONS = {
-    "quick": ("no recency", "softmax gates", "softmax gates, w = 20"),
+    "quick": ("no recency", "softmax gates", "softmax gates, w = 20", "w = 20"),
     "fast-drift": ("laser", "no recency"),
 }
 LONG = "loud-10k"

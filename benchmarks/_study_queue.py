@@ -113,7 +113,13 @@ def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
 
 def as_tuned(rows: list[Row]) -> list[Row]:
     """The rows of ablations that change nothing, because tuning had come to the same: LASER's own."""
-    own = [row for row in rows if (row["part"], row["protocol"], row["name"]) == ("order", "tuned", "laser")]
+    seeds = {row["train_seed"] for row in rows if row["part"] == "ablation"}
+    own = [
+        row
+        for row in rows
+        if (row["part"], row["protocol"], row["name"]) == ("order", "tuned", "laser")
+        and row["train_seed"] in seeds
+    ]
     return [
         {**row, "part": "ablation", "name": name}
         for row in own

@@ -14,6 +14,7 @@ from _model_page import ends
 Row = dict[str, Any]
 NONE = "–"
 SUMMARY_KEPT = ", summary kept"
+AS_PUBLISHED = "as in the paper"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def verdict(found: Row | None, claimed: float) -> str:
         return "not measured" if found is None else "one world"
     if seen == 0:
         return "not told apart"
-    return "as in the paper" if seen * claimed > 0 else "the other way round"
+    return AS_PUBLISHED if seen * claimed > 0 else "the other way round"
 
 
 def front(points: Iterable[tuple[str, float, float]]) -> list[str]:

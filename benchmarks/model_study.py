@@ -4,11 +4,10 @@
         [--drawers N] [--jobs N] [--seconds S] [--users N] [--device auto] [--quick]
 
 Stages: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned), ablation (LASER
-with one thing changed), length (trained short, served long), why (explanations put to the test), small (those that a
-CPU can do), write.
-benchmarks/_study_plan.py says what each trains; "plain:0" is the part of training seed 0, and stages joined
-by + go through the worlds together. `write` counts operations and writes model_study_tuning.json and
-model_study.json, with machine, versions and commit, into --out.
+with one thing changed), length (trained short, served long), why (explanations put to the test), small (those
+that a CPU can do), write. benchmarks/_study_plan.py says what each trains; "plain:0" is the part of training
+seed 0, and stages joined by + go through the worlds together. `write` counts operations and writes
+model_study_tuning.json and model_study.json, with machine, versions and commit, into --out.
 
 --work is where rows are kept, a line a row: trainings that it has are not done again, so several calls, each
 of at most --seconds, make one study; exit status 130 says that trainings are missing. On N GPUs, K processes

@@ -53,7 +53,11 @@ def test_settings_go_by_name_then_by_model_and_a_rows_own_options_stay() -> None
     found = {case.name: case for case in cases_of(settings)}
     assert (found["laser"].options, found["laser"].width) == ({"segment": 5, "double_every": 3}, 32)
     assert (found["laser 5000"].options, found["laser 5000"].width) == ({"segment": 20}, 16)
-    assert found["variant: segments double every 8"].options == {"segment": 5, "double_every": 8}
+    assert found["variant: segments double every 8"].options == {
+        "segment": 5,
+        "double_every": 8,
+        "wide": "mean",
+    }
     assert found["din"].options == {}
     with pytest.raises(SystemExit, match="lazer"):
         cases_of({"lazer": {}})

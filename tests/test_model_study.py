@@ -94,6 +94,30 @@ def test_two_processes_never_take_the_same_training_and_a_later_call_goes_on(tmp
     assert list(Queue(tmp_path, -1).taken(trainings)) == []
 
 
+def test_what_is_written_has_costs_and_laser_itself_where_an_ablation_changes_nothing(tmp_path: Path) -> None:
+    from _study_plan import Training
+    from _study_queue import save
+
+    from laser.models import ModelConfig
+
+    def trained(part: str, name: str, seed: int, **options: Any) -> dict[str, Any]:
+        training = Training(part, "loud", 1, seed, "tuned", name, "laser", "laser", 1000)
+        config = ModelConfig("laser", 9, 9, 3, 3, options=options).to_json()
+        return {**vars(training), "options": options, "config": config, "sauc": 0.8}
+
+    rows = [trained("order", "laser", 0, layers=3), trained("order", "laser", 1, layers=3)]
+    rows.append(trained("ablation", "M = 1", 0, layers=1))
+    (tmp_path / "rows-1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    save(tmp_path, tmp_path, False, None)
+    written = json.loads((tmp_path / "model_study.json").read_text())["rows"]
+    same = [row for row in written if row["name"] == "M = 3"]
+    # Only with the training seeds that the ablations had.
+    assert [(row["part"], row["train_seed"]) for row in same] == [("ablation", 0)]
+    macs = {row["name"]: row["macs"] for row in written}
+    assert macs["M = 1"] < macs["laser"] == macs["M = 3"]
+    assert not (tmp_path / "model_study_tuning.json").exists()
+
+
 def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> None:
     from _study_plan import lengths, shrunk, trial_settings
     from _study_train import Trainer
@@ -109,4 +133,3 @@ def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> 
     ]
     # U-shaped with a mean of a fifth: far less is read than in training at full length.
     assert 0 < rows[0]["behaviours_trained"] < 0.6 * 500 * 160
-    assert rows[0]["macs"] > rows[1]["macs"]
