@@ -119,17 +119,17 @@ def test_what_is_written_has_costs_and_laser_itself_where_an_ablation_changes_no
 
 
 def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> None:
-    from _study_plan import lengths, shrunk, trial_settings
+    from _study_plan import shrunk, small, trial_settings
     from _study_train import Trainer
     from _world_files import write
 
-    write(tmp_path, "loud-10k", 1, 40, 1)
-    planned = shrunk(list(lengths({model: trial_settings(model, 0) for model in ("laser", "stca")})))
+    write(tmp_path, "quick", 1, 60, 1)
+    planned = shrunk(list(small({model: trial_settings(model, 0) for model in ("laser", "stca")})))
     training = next(t for t in planned if t.name == "laser, short")
-    rows = Trainer(tmp_path, 40, "cpu").rows(training)
-    assert [(row["name"], row["history"]) for row in rows] == [
-        ("laser, short", 500),
-        *((f"laser, short served at {length}", length) for length in (25, 50, 100, 250)),
+    rows = Trainer(tmp_path, 60, "cpu").rows(training)
+    assert [(r["name"], r["history"]) for r in rows] == [
+        ("laser, short", 50),
+        ("laser, short served at 10", 10),
     ]
-    # U-shaped with a mean of a fifth: far less is read than in training at full length.
-    assert 0 < rows[0]["behaviours_trained"] < 0.6 * 500 * 160
+    # U-shaped with a mean of a fifth: far less is read than by the 240 trained requests at full length.
+    assert 0 < rows[0]["behaviours_trained"] < 0.7 * 50 * 240
