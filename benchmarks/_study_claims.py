@@ -81,7 +81,7 @@ class Explanation:
     Attributes:
         title: of the group; those of one title stand together under its claim.
         claim: what the explanation foretells.
-        foretold: of the contrast's change, -1 for less, 0 for no loss.
+        foretold: of the contrast's change, -1 for less, 0 for no loss, 1 for more.
     """
 
     title: str
@@ -157,6 +157,15 @@ _WINDOW = (
     """,
     -1,
 )
+_NOTHING = (
+    "Softmax gates lose far more than in the paper: nothing matched",
+    """
+    A softmax shares one out among a segment's behaviours, whether any of them matches or not. With
+    one more entry that is nothing, such a segment can come out as nothing, and softmax gates should
+    not lose to sigmoid ones.
+    """,
+    1,
+)
 
 EXPLANATIONS = (
     Explanation(*_HANDED_ON, Contrast("loud", "twin", "din"), Contrast("loud-40", "twin", "din")),
@@ -196,6 +205,11 @@ EXPLANATIONS = (
         *_WINDOW,
         Contrast("quick", "w = 20", "laser, full"),
         Contrast("quick", "softmax gates, w = 20", "softmax gates"),
+    ),
+    Explanation(
+        *_NOTHING,
+        Contrast("quick", "softmax gates", "laser, full"),
+        Contrast("quick", "softmax gates with a sink", "laser, full"),
     ),
 )
 

@@ -48,7 +48,7 @@ default there. Every trial is in `benchmarks/results/model_study_tuning.json`.
 CONTRASTS = """
 Each row is one contrast as it stands and with one thing changed, in the world or in the model. *Change* is
 the second less the first, paired by world and training seed. An explanation holds where the change is as
-foretold: less, with an interval below 0, or no loss, with one that is not.
+foretold: less, with an interval below 0, more, with one above, or no loss, with one that is not below.
 """
 BESIDE = ("no history", "din 50", "laser 5000")
 
@@ -314,8 +314,8 @@ def _explanation_line(rows: list[Row], test: Explanation) -> list[str]:
     usual, changed = (by_seed(own, c.world, c.one, c.other) for c in (test.usual, test.changed))
     both = {seed: [mean(changed[seed]) - mean(usual[seed])] for seed in changed if seed in usual}
     change = over_worlds(both)
-    seen, foretold = sign(change), {-1: "less", 0: "no loss"}[test.foretold]
-    as_foretold = seen is not None and (seen < 0 if test.foretold < 0 else seen >= 0)
+    seen, foretold = sign(change), {-1: "less", 0: "no loss", 1: "more"}[test.foretold]
+    as_foretold = seen == test.foretold or (test.foretold == 0 and seen == 1)
     holds = NONE if seen is None else "yes" if as_foretold else "no"
     then = cell(over_worlds(changed))
     told = [str(test.changed), then, cell(change), foretold, holds]

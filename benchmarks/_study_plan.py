@@ -108,9 +108,10 @@ SMALL = "quick"
 SMALL_CHANGES: dict[str, tuple[Row, int]] = {
     "laser": ({}, 1000),
     "softmax gates, w = 20": ({"gates": "softmax", "segment": 20}, 1000),
+    "softmax gates with a sink": ({"gates": "softmax-sink"}, 1000),
 }
 SMALL_ABLATIONS = {
-    "quick": ("no recency", "softmax gates", "softmax gates, w = 20", "w = 20"),
+    "quick": ("no recency", "softmax gates", "softmax gates, w = 20", "w = 20", "softmax gates with a sink"),
     "fast-drift": ("laser", "no recency"),
 }
 LONG = "loud-10k"

@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def measure(quick: bool) -> Measured:
     """A row for each training, then one for each gap."""
-    sizes = Sizes(users=300 if quick else 1500, long=HISTORY, short=50, attention=100)
+    sizes = Sizes(300 if quick else 1500, {}, HISTORY)
     world = open_world("demo", SEED, sizes, "cpu")
     variants = (MERGED, "apart") if quick else tuple(VARIANTS)
     rows = [trained(world, variant, seed) for variant in variants for seed in range(1 if quick else 5)]

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from laser.attention.masking import hide
 
-Gates = Literal["sigmoid", "softmax"]
+Gates = Literal["sigmoid", "softmax", "softmax-sink"]
+GATES: tuple[Gates, ...] = ("sigmoid", "softmax", "softmax-sink")
 
 
 def gated_segments(
@@ -37,8 +38,9 @@ def gated_segments(
         query: (B, C, A, D), one mapped query for each candidate and head.
         history: (B, L, D), newest behaviour last, L a multiple of `segment`.
         segment: behaviours in a segment.
-        bias: (A,), added to the scores of each head. Softmax gates ignore it: it would cancel.
-        gates: "sigmoid", or "softmax" over the segment (an ablation).
+        bias: (A,), added to the scores of each head. Plain softmax gates ignore it: it would cancel.
+        gates: "sigmoid"; "softmax" over the segment (an ablation); or "softmax-sink", over the segment and
+            one more entry of score 0 that adds nothing, by which a segment can say that nothing matched.
         real: (B, L) bool, False where padded.
 
     Returns:
@@ -48,23 +50,32 @@ def gated_segments(
     length = history.shape[1]
     keys = query.reshape(requests, candidates * heads, width).transpose(1, 2)
     # (B, L, C A): with candidates last, both products below read their operands as they lie in memory.
+    offset = bias.repeat(candidates).view(1, 1, -1)
     if gates == "sigmoid":
-        offset = bias.repeat(candidates).view(1, 1, -1)
         # In place is safe: the product does not need its own output again.
         weights = torch.baddbmm(offset, history, keys).sigmoid_()
     else:
-        scores = torch.bmm(history, keys)
+        sink = gates == "softmax-sink"
+        scores = torch.baddbmm(offset, history, keys) if sink else torch.bmm(history, keys)
         if real is not None:
             # A finite stand-in for -inf keeps wholly padded segments free of NaN; they sum zero vectors
             # anyway.
             scores = hide(scores, ~real.unsqueeze(2))
-        weights = scores.view(requests, -1, segment, candidates * heads).softmax(dim=2)
+        weights = shares(scores.view(requests, -1, segment, candidates * heads), 2, sink)
     segments = requests * (length // segment)
     sums = torch.bmm(
         weights.view(segments, segment, candidates * heads).transpose(1, 2),
         history.reshape(segments, segment, width),
     )
     return sums.view(requests, -1, candidates, heads, width)
+
+
+def shares(scores: Tensor, dim: int, sink: bool) -> Tensor:
+    """Softmax along a dimension; with a sink beside one more entry of score 0, which is then left out."""
+    if not sink:
+        return scores.softmax(dim)
+    beside = torch.cat([scores, torch.zeros_like(scores.narrow(dim, 0, 1))], dim)
+    return beside.softmax(dim).narrow(dim, 0, scores.shape[dim])
 
 
 def gate_weights(
@@ -76,7 +87,7 @@ def gate_weights(
     real: Tensor | None = None,
 ) -> Tensor:
     """Gates of low-dimensional queries and keys that exist: sigmoid(q . k + bias), or softmax in each
-    segment.
+    segment, as in `gated_segments`.
 
     Args:
         query: (B, C, A, K), scaled. keys: (B, A, L, K), built once a request.
@@ -90,9 +101,11 @@ def gate_weights(
         weights = torch.sigmoid(scores + bias.view(1, -1, 1, 1))
         # A padded behaviour may have a value that is not zero: values can carry a constant.
         return weights if real is None else weights * real[:, None, None, :]
+    sink = gates == "softmax-sink"
+    scores = scores + bias.view(1, -1, 1, 1) if sink else scores
     if real is not None:
         scores = hide(scores, ~real[:, None, None, :])
-    return scores.view(*scores.shape[:3], -1, segment).softmax(dim=4).flatten(3)
+    return shares(scores.view(*scores.shape[:3], -1, segment), 4, sink).flatten(3)
 
 
 def segment_sums(weights: Tensor, values: Tensor, segment: int) -> Tensor:
@@ -137,6 +150,9 @@ def gated_segments_plain(
     mask = real.view(real.shape[0], -1, segment, 1, 1)
     if gates == "sigmoid":
         weights = torch.sigmoid(scores + bias).view(shape) * mask
-    else:
+    elif gates == "softmax":
         weights = hide(scores.view(shape), ~mask).softmax(dim=2) * mask
+    else:
+        powers = torch.exp((scores + bias).view(shape)) * mask
+        weights = powers / (1.0 + powers.sum(dim=2, keepdim=True))
     return torch.einsum("bswca,bswav->bscav", weights, v.view(v.shape[0], -1, segment, *v.shape[2:]))

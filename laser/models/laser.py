@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from laser.attention.segmented import GATES
 from laser.batch import RankingBatch
 from laser.models.history import BehaviourEmbedding
 from laser.models.laser_branch import Branch, fused_parts
@@ -38,7 +39,7 @@ class Laser(RankingModel):
             its keys and values a head, built for every token; null: full rank, absorbed.
         ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
         norm: LayerNorm behind the segments' feed-forward net.
-        gates: "sigmoid", or "softmax" over the segment.
+        gates: "sigmoid", "softmax" over the segment, or "softmax-sink", with one more entry that is nothing.
         fusion: which of "global" (the refined candidate), "strongest" (elementwise maximum of the segments)
             and "newest" (the `recent` newest segments) go to the head; true: all; false: "global".
         recent: r, newest segments; a list has one for each branch.
@@ -83,6 +84,8 @@ class Laser(RankingModel):
         scenes = _groups(chosen["branches"], config.scenes)
         each = [_of_branch(chosen, i, len(scenes)) for i in range(len(scenes))]
         widths = [fused_parts(own) * config.width for own in each]
+        if chosen["gates"] not in GATES:
+            raise ValueError(f"gates is {chosen['gates']!r}, expected one of {list(GATES)}.")
         if chosen["merge"] not in _MERGES:
             raise ValueError(f"merge is {chosen['merge']!r}, expected one of {list(_MERGES)}.")
         if chosen["merge"] != "concat" and len(set(widths)) > 1:

@@ -35,7 +35,7 @@ def assert_same_outputs_and_gradients(fast: Tensor, plain: Tensor, leaves: list[
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("gates", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("gates", ["sigmoid", "softmax", "softmax-sink"])
 def test_absorbed_segments_equal_the_formula_with_keys_and_values(gates: Gates) -> None:
     real = mask([20, 13, 0], L)
     target, raw = leaf(B, C, D), leaf(B, L, D)
@@ -44,7 +44,7 @@ def test_absorbed_segments_equal_the_formula_with_keys_and_values(gates: Gates) 
     query = torch.einsum("bcd,adk,aek->bcae", target, query_map, key_map) * K**-0.5
     fast = torch.einsum("bscae,aev->bscav", gated_segments(query, history, W, bias, gates, real), value_map)
     plain = gated_segments_plain(target, history, W, query_map, key_map, value_map, bias, real, gates)
-    leaves = [target, raw, query_map, key_map, value_map] + ([bias] if gates == "sigmoid" else [])
+    leaves = [target, raw, query_map, key_map, value_map] + ([] if gates == "softmax" else [bias])
     assert_same_outputs_and_gradients(fast, plain, leaves)
 
 

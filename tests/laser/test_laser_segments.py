@@ -94,14 +94,26 @@ def one_token(gather: AbsorbedGather | NarrowGather, t: Tensor, behaviours: Tens
             if gather.value is not None:
                 values = behaviours @ gather.value[a]
         scores = behaviours @ query
-        gates = (scores + gather.bias[a]).sigmoid() if gather.gates == "sigmoid" else scores.softmax(dim=0)
+        powers = (scores + gather.bias[a]).exp()
+        gates = {
+            "sigmoid": (scores + gather.bias[a]).sigmoid(),
+            "softmax": scores.softmax(dim=0),
+            "softmax-sink": powers / (1 + powers.sum()),
+        }[gather.gates]
         heads.append(share * (gates[:, None] * values).sum(dim=0))
     token: Tensor = out(torch.cat(heads))  # type: ignore[operator]
     return token
 
 
 @pytest.mark.parametrize(
-    ("gates", "wide"), [("sigmoid", "sum"), ("sigmoid", "mean"), ("softmax", "sum"), ("softmax", "mean")]
+    ("gates", "wide"),
+    [
+        ("sigmoid", "sum"),
+        ("sigmoid", "mean"),
+        ("softmax", "sum"),
+        ("softmax", "mean"),
+        ("softmax-sink", "sum"),
+    ],
 )
 @pytest.mark.parametrize("widths", [{}, {"query_width": 4, "value_width": 5}, {"query_width": 4}], ids=str)
 def test_doubling_segments_are_a_loop_over_segments(gates: str, wide: str, widths: dict[str, int]) -> None:

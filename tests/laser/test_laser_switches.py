@@ -36,7 +36,7 @@ def without_head(model: RankingModel) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
 
 
-@pytest.mark.parametrize("gates", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("gates", ["sigmoid", "softmax", "softmax-sink"])
 @pytest.mark.parametrize("widths", [(E, E), (E, None), (None, E)])
 def test_the_low_dimensional_form_at_full_rank_is_the_absorbed_one(
     gates: str, widths: tuple[int | None, int | None]

@@ -31,6 +31,7 @@ MODELS = [
     config("laser", segment=5, branches=[[0], [1, 2]], merge="gated", fusion=["global"]),
     config("laser", segment=5, query_width=4, value_width=3, global_width=4),
     config("laser", segment=5, value_width=3, gates="softmax", global_width=4, sink=False),
+    config("laser", segment=5, gates="softmax-sink"),
     config("laser", segment=5, fusion=["newest"], gate_init=0.0, gate_noise=0.35),
     config("laser", segment=2, double_every=2),
     config("laser", segment=2, double_every=1, wide="mean", query_width=4),
