@@ -157,6 +157,14 @@ _WINDOW = (
     """,
     -1,
 )
+_RATE = (
+    "No loss without LayerNorm: the learning rate",
+    """
+    A LayerNorm keeps training steady where the learning rate is high, and here the rate is tuned.
+    At four times the tuned rate it should matter.
+    """,
+    -1,
+)
 _NOTHING = (
     "Softmax gates lose far more than in the paper: nothing matched",
     """
@@ -205,6 +213,11 @@ EXPLANATIONS = (
         *_WINDOW,
         Contrast("quick", "w = 20", "laser, full"),
         Contrast("quick", "softmax gates, w = 20", "softmax gates"),
+    ),
+    Explanation(
+        *_RATE,
+        Contrast("quick", "no LN", "laser, full"),
+        Contrast("quick", "no LN, four times the rate", "laser, four times the rate"),
     ),
     Explanation(
         *_NOTHING,

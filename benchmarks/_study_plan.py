@@ -104,16 +104,19 @@ WHY_WORLDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "loud-40": (("base", "twin", "din"), ()),
 }  # fmt: skip
 #: On small worlds; LASER as tuned is there as "laser, full" of the lengths.
-SMALL = "quick"
+SMALL, FASTER = "quick", ", four times the rate"
 SMALL_CHANGES: dict[str, tuple[Row, int]] = {
     "laser": ({}, 1000),
     "softmax gates, w = 20": ({"gates": "softmax", "segment": 20}, 1000),
     "softmax gates with a sink": ({"gates": "softmax-sink"}, 1000),
 }
 SMALL_ABLATIONS = {
-    "quick": ("no recency", "softmax gates", "softmax gates, w = 20", "w = 20", "softmax gates with a sink"),
+    "quick": (
+        "no recency", "softmax gates", "softmax gates, w = 20", "w = 20", "softmax gates with a sink",
+        "no LN", f"laser{FASTER}", f"no LN{FASTER}",
+    ),
     "fast-drift": ("laser", "no recency"),
-}
+}  # fmt: skip
 LONG = "loud-10k"
 LONG_MODELS = ("laser", "stca")
 LONG_HISTORY, LONG_SERVED = 10_000, (500, 1000, 2000, 5000)
@@ -291,8 +294,9 @@ def small(settings: Settings) -> Iterator[Training]:
             yield made(*where, f"{model}, base", model, {}, 50)
         for world, names in SMALL_ABLATIONS.items():
             for name in names:
-                options, history = {**ABLATIONS, **SMALL_CHANGES}[name]
-                yield made(settings, "why", world, world_seed, 0, name, "laser", options, history)
+                options, history = {**ABLATIONS, **SMALL_CHANGES}[name.removesuffix(FASTER)]
+                how = {"rate": 4 * settings["laser"]["rate"]} if name.endswith(FASTER) else {}
+                yield made(settings, "why", world, world_seed, 0, name, "laser", options, history, how)
 
 
 def judged() -> Iterator[tuple[str, int, int]]:
