@@ -62,6 +62,7 @@ def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> N
     """Draw a world and save it; the folder appears whole."""
     made = drawn(name, seed, users, jobs)
     partial = folder / f".{name}-{seed}"
+    shutil.rmtree(partial, ignore_errors=True)  # of a call that was stopped
     partial.mkdir(parents=True)
     for column in BEHAVIOURS:
         values = getattr(made["train"], column)
@@ -92,6 +93,11 @@ def read(folder: Path, name: str, seed: int) -> Made:
 def drop(folder: Path, name: str, seed: int) -> None:
     """Forget a saved world."""
     shutil.rmtree(folder / f"{name}-{seed}", ignore_errors=True)
+
+
+def forget_failure(folder: Path) -> None:
+    """Before worlds are drawn again: an earlier call's failure says nothing about this one."""
+    (folder / FAILED).unlink(missing_ok=True)
 
 
 def command() -> None:
