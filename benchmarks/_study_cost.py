@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from _model_page import table
 from _study_claims import VARIANT
+from _study_parts import ROUGH
 from _study_rows import (
     NONE,
     SUMMARY_KEPT,
@@ -185,7 +186,8 @@ def varied(study: Study) -> str:
     if not own:
         return "\n".join([*parts, "Not measured yet.\n"])
     rows = study.pool("ablation", "order")
-    parts.append("Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms.\n")
+    told = "Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms."
+    parts.append(prose(f"{told} {ROUGH}"))
     for world in worlds_of(own):
         lines = [_variant_line(study, rows, world, name) for name in _names(own, world)]
         head = [
@@ -196,7 +198,7 @@ def varied(study: Study) -> str:
             "MAC, 100",
             "MAC, 500",
             "parameters",
-            "training",
+            "training time",
         ]
         head += [f"{place} {count}" for _, place in LATENCIES.values() for count in CANDIDATES]
         parts += [f"### World `{world}`\n", table(head, lines)]

@@ -35,7 +35,7 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
         {"users": 50_000, "history_max": 10_000, "history_median": 10_000.0, "period_max": 12_000.0},
     ),
     "loud-active": ("loud", {"dormant_click": 0.0}),  # only interests that are active now draw clicks
-    "loud-40": ("loud", {"categories": 40}),  # five times as many behaviours on each category
+    "loud-40": ("loud", {"categories": 40}),  # a fifth of them: more behaviours on a candidate's own
 }
 
 
