@@ -71,7 +71,7 @@ class Contrast:
     other: str
 
     def __str__(self) -> str:
-        return f"{self.one} - {self.other}, {self.world}"
+        return f"{self.one} - {self.other} on {self.world}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ _AGE = (
     "No loss without the recency embedding: how fast interests change",
     """
     Interests here come back, so an old behaviour tells nearly as much as a new one. Where they live
-    for 150 behaviours and do not come back (`fast-drift`), age should matter.
+    for 150 behaviours and do not come back (`fast-drift`), leaving the age out should cost more.
     """,
     -1,
 )
@@ -131,7 +131,7 @@ _NEWEST = (
     "No loss without the recency embedding: the newest tokens",
     """
     The newest segments reach the head as they are, which tells what is recent without an age.
-    Without them the embedding should matter.
+    Without them leaving the embedding out should cost more.
     """,
     -1,
 )

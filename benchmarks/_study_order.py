@@ -39,7 +39,8 @@ PLAIN = """
 UNITS = """
 sAUC is AUC by the true click probabilities on the held-out days, AUC is by clicks. Gaps are in points (0.01)
 of sAUC, paired: the same world and training seed. A mean over worlds, each the mean of its training seeds,
-has Student's 95 % interval over the worlds; models are told apart where it leaves 0 out.
+has Student's 95 % interval over the worlds; models are told apart where it leaves 0 out, as one interval in
+twenty does where there is no difference.
 """
 TUNING = """
 Trial 0 is the default, what `laser.training.presets` recommends; the others draw rates, width and the model's

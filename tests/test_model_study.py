@@ -190,7 +190,10 @@ def test_worlds_are_drawn_again_after_a_call_that_broke(tmp_path: Path) -> None:
     assert set(read(tmp_path, "quick", 1)) == {"train", "holdout"}
 
 
-def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> None:
+def test_a_training_is_judged_at_each_length_it_is_served_at_or_says_how_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import _study_train
     from _study_plan import shrunk, small, trial_settings
     from _study_train import Trainer
     from _world_files import write
@@ -205,3 +208,14 @@ def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> 
     ]
     # U-shaped with a mean of a fifth: far less is read than by the 240 trained requests at full length.
     assert 0 < rows[0]["behaviours_trained"] < 0.7 * 50 * 240
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(_study_train, "train", fails)
+    told = "no way"
+    failed = Trainer(tmp_path, 60, "cpu").rows(training)
+    assert [(r["sauc"], r["failed"]) for r in failed] == [(None, "no way")]
+    told = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal"):  # not a row: every later training would have one
+        Trainer(tmp_path, 60, "cpu").rows(training)

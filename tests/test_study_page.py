@@ -90,7 +90,7 @@ def test_a_contrast_is_compared_with_the_same_one_changed_world_by_world() -> No
     rows += [*in_worlds("no recency", (4.3, 4.4, 4.5), part="why", world="loud-active")]
     text = explained(Study(rows))
     # Gaps of -.7, -.6, -.5 where they were -.1: changes of -.6, -.5, -.4.
-    assert "| -0.100 [-0.100, -0.100] | no recency - laser, loud-active | -0.600 [" in text
+    assert "| -0.100 [-0.100, -0.100] | no recency - laser on loud-active | -0.600 [" in text
     assert "| -0.500 [-0.748, -0.252] | less |" in text
 
 
