@@ -32,6 +32,8 @@ one request, from ids on the host to logits on the host (`benchmarks/model_laten
 captured graph, on a CPU one thread. With a summary kept the server stores what does not depend on the
 candidate. Plots leave out the model without history.
 """
+TIED = f"{VARIANT}tied layers"
+OFF = f" `{TIED}` does the same work as `laser`: what their times differ by is what a run can be off by."
 LATENCIES = {"gpu": ("graph", "GPU"), "cpu": ("cpu", "CPU")}
 
 
@@ -134,7 +136,9 @@ def _latencies(study: Study) -> list[str]:
         lines.append(line)
     counts = [row["requests"] for row in study.latency if row["requests"]]
     head = ["timed", "history", *(f"{MODES[mode]}, {count}" for mode, count in columns)]
-    told = f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each." if counts else ""
+    told = f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each, in one run." if counts else ""
+    if {"laser", TIED} <= {row["name"] for row in study.latency}:
+        told += OFF
     return ["### Latency\n", prose(told), table(head, lines)]
 
 
