@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from _model_page import table
 from _study_claims import VARIANT
+from _study_parts import ROUGH
 from _study_rows import (
     NONE,
     SUMMARY_KEPT,
@@ -31,6 +32,8 @@ one request, from ids on the host to logits on the host (`benchmarks/model_laten
 captured graph, on a CPU one thread. With a summary kept the server stores what does not depend on the
 candidate. Plots leave out the model without history.
 """
+TIED = f"{VARIANT}tied layers"
+OFF = f" `{TIED}` does the same work as `laser`: what their times differ by is what a run can be off by."
 LATENCIES = {"gpu": ("graph", "GPU"), "cpu": ("cpu", "CPU")}
 
 
@@ -133,7 +136,9 @@ def _latencies(study: Study) -> list[str]:
         lines.append(line)
     counts = [row["requests"] for row in study.latency if row["requests"]]
     head = ["timed", "history", *(f"{MODES[mode]}, {count}" for mode, count in columns)]
-    told = f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each." if counts else ""
+    told = f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each, in one run." if counts else ""
+    if {"laser", TIED} <= {row["name"] for row in study.latency}:
+        told += OFF
     return ["### Latency\n", prose(told), table(head, lines)]
 
 
@@ -185,7 +190,8 @@ def varied(study: Study) -> str:
     if not own:
         return "\n".join([*parts, "Not measured yet.\n"])
     rows = study.pool("ablation", "order")
-    parts.append("Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms.\n")
+    told = "Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms."
+    parts.append(prose(f"{told} {ROUGH}"))
     for world in worlds_of(own):
         lines = [_variant_line(study, rows, world, name) for name in _names(own, world)]
         head = [
@@ -196,7 +202,7 @@ def varied(study: Study) -> str:
             "MAC, 100",
             "MAC, 500",
             "parameters",
-            "training",
+            "training time",
         ]
         head += [f"{place} {count}" for _, place in LATENCIES.values() for count in CANDIDATES]
         parts += [f"### World `{world}`\n", table(head, lines)]

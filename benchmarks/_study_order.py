@@ -4,11 +4,13 @@ import json
 from collections import defaultdict
 from itertools import groupby
 from statistics import mean, median, stdev
+from typing import Any
 
 from _model_gaps import over_worlds
 from _model_page import ends, table
 from _study_claims import EXPLANATIONS, OTHERS, PUBLISHED_AUC, WORLDS, Contrast, Explanation
 from _study_rows import (
+    AS_PUBLISHED,
     NONE,
     Row,
     Study,
@@ -37,7 +39,8 @@ PLAIN = """
 UNITS = """
 sAUC is AUC by the true click probabilities on the held-out days, AUC is by clicks. Gaps are in points (0.01)
 of sAUC, paired: the same world and training seed. A mean over worlds, each the mean of its training seeds,
-has Student's 95 % interval over the worlds; models are told apart where it leaves 0 out.
+has Student's 95 % interval over the worlds; models are told apart where it leaves 0 out, as one interval in
+twenty does where there is no difference.
 """
 TUNING = """
 Trial 0 is the default, what `laser.training.presets` recommends; the others draw rates, width and the model's
@@ -47,8 +50,9 @@ default there. Every trial is in `benchmarks/results/model_study_tuning.json`.
 """
 CONTRASTS = """
 Each row is one contrast as it stands and with one thing changed, in the world or in the model. *Change* is
-the second less the first, paired by world and training seed. An explanation holds where the change is as
-foretold: less, with an interval below 0, more, with one above, or no loss, with one that is not below.
+the second less the first, paired by world seed and training seed; seeds that only one of them has are left
+out. An explanation holds where the change is as foretold: *less* where its interval is below 0, *more* where
+it is above, *no loss* where it is not below, though a small loss can hide in an interval.
 """
 BESIDE = ("no history", "din 50", "laser 5000")
 
@@ -59,14 +63,9 @@ def compared(study: Study) -> str:
     if not study.rows:
         return "\n".join([*parts, "No judged trainings are saved yet.\n"])
     parts.append(_protocol(study))
-    lines = []
-    for part, protocol in dict.fromkeys((row["part"], row["protocol"]) for row in study.rows):
-        own = [row for row in study.rows if (row["part"], row["protocol"]) == (part, protocol)]
-        trained = {(r["world"], r["world_seed"], r["train_seed"], _weights(r)) for r in own}
-        lines.append([part, PROTOCOLS[protocol], _places(own), _seeds(own, "train_seed"), f"{len(trained)}"])
-    parts.append(
-        table(["part", "protocol", "worlds, with their seeds", "training seeds", "trainings"], lines)
-    )
+    head = ["part", "protocol", "worlds, with their seeds", "training seeds", "trainings"]
+    parts.append(table(head, _trainings(study.rows)))
+    parts += [prose(told)] if (told := _less_often(study.pool("order"))) else []
     changed = [f"`{world}`: {WORLDS[world]}" for world in worlds_of(study.rows) if world in WORLDS]
     if changed:
         parts.append(prose(f"Worlds changed from a preset. {'; '.join(changed)}."))
@@ -104,9 +103,33 @@ def trials_of(study: Study) -> str:
     return " to ".join(str(count) for count in dict.fromkeys([*counts[:1], *counts[-1:]]))
 
 
-def _weights(row: Row) -> str:
-    """The training that a row is a serving of."""
-    return str(row["name"]).partition(" served at ")[0]
+def _trainings(rows: list[Row]) -> list[list[str]]:
+    """A line for each part and protocol; a training that two parts have is counted with the first."""
+    lines, before = [], set[tuple[Any, ...]]()
+    places = dict.fromkeys((row["part"], row["protocol"]) for row in rows)
+    for part, protocol in sorted(places, key=lambda place: place[0] != "order"):
+        own = [row for row in rows if (row["part"], row["protocol"]) == (part, protocol)]
+        own = [row for row in own if _training(row) not in before]
+        trained = {_training(row) for row in own}
+        lines.append([part, PROTOCOLS[protocol], _places(own), _seeds(own, "train_seed"), f"{len(trained)}"])
+        before |= trained
+    return lines
+
+
+def _training(row: Row) -> tuple[Any, ...]:
+    """What tells a training from others, whatever its rows are called: no two take as long to the digit."""
+    return row["world"], row["world_seed"], row["train_seed"], row["train_s"]
+
+
+def _less_often(rows: list[Row]) -> str:
+    """Models that have fewer training seeds than the others."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        seeds[row["name"]].add(row["train_seed"])
+    most = max(map(len, seeds.values()), default=0)
+    few = ", ".join(name for name, own in seeds.items() if len(own) < most)
+    told = f"With fewer training seeds than the other tuned models: {few}."
+    return f"{told} Gaps are over those that both have." if few else ""
 
 
 def _places(rows: list[Row]) -> str:
@@ -298,7 +321,7 @@ def _against_paper(study: Study) -> list[str]:
     lines = []
     for world in worlds_of(rows):
         found = {f"{one} - {other}": verdict(gap(rows, world, one, other), 1.0) for one, other in NEIGHBOURS}
-        told = [f"{pair} {said}" for pair, said in found.items() if said != "as in the paper"]
+        told = [f"{pair} {said}" for pair, said in found.items() if said != AS_PUBLISHED]
         lines.append(prose(f"Tuned models on `{world}`, not as in the paper: {'; '.join(told) or 'none'}."))
     return lines
 

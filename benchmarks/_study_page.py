@@ -22,16 +22,16 @@ from _study_order import (
     tuned,
 )
 from _study_parts import changes, extrapolated, kept_of, same_sign, taken_apart
-from _study_rows import AS_PUBLISHED, Study, cell, gap, prose, verdict, worlds_of
+from _study_rows import AS_PUBLISHED, Study, cell, gap, named, prose, verdict, worlds_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "model-study.md"
 README = ROOT / "README.md"
-SCORE = "points (0.01) of AUC by the true click probabilities"
+SCORE = "points (0.01) of AUC by the true click probabilities, with 95 % intervals over worlds"
 BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
 
-SIGNS = {"yes": "have the paper's sign", "no": "have the other", "not told apart": "are too small to tell"}
+SIGNS = {"yes": "with the paper's sign", "no": "with the other", "not told apart": "too small to tell"}
 INTRODUCTION = """\
 # Model study
 
@@ -69,7 +69,7 @@ def _orders(study: Study) -> list[str]:
     lines = []
     for world in worlds_of(rows):
         leads = [(other, gap(rows, world, "laser", other)) for other in ("transformer", "din", "base")]
-        told = ", ".join(f"{SHOWN[other]} by {found['pt']:.3f}" for other, found in leads if found)
+        told = ", ".join(f"{SHOWN[other]} {cell(lead)}" for other, lead in leads if lead)
         found = {pair: verdict(gap(rows, world, *pair), 1.0) for pair in NEIGHBOURS}
         right = list(found.values()).count(AS_PUBLISHED)
         wrong = [
@@ -80,8 +80,8 @@ def _orders(study: Study) -> list[str]:
         before = counted(untuned, world).get(AS_PUBLISHED, 0)
         exceptions = f" ({'; '.join(wrong)})" if wrong else ""
         lines.append(
-            f"`{world}`: LASER leads {told}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
-            f"come out{exceptions}; untuned, {before}."
+            f"`{world}`: LASER over {told}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
+            f"come out{exceptions}; of untuned models, {before} of {len(NEIGHBOURS)}."
         )
     return lines
 
@@ -94,8 +94,8 @@ def _ablations(study: Study) -> list[str]:
         signs = [same_sign(gap(rows, world, c.name, c.against), c.points) for c in own]
         told = ", ".join(f"{signs.count(answer)} {said}" for answer, said in SIGNS.items() if answer in signs)
         if told:
-            lines.append(f"{told} on `{world}`")
-    return [f"Of LASER's published ablations, {'; '.join(lines)}."] if lines else []
+            lines.append(f"on `{world}` {told}")
+    return [f"LASER's published ablations: {'; '.join(lines)}."] if lines else []
 
 
 def _lengths(study: Study) -> list[str]:
@@ -105,11 +105,11 @@ def _lengths(study: Study) -> list[str]:
         for model in EXTRAPOLATED:
             kept = kept_of(rows, world, f"{model}, short", model)
             if kept is not None and kept.quality is not None:
-                served = max(row["history"] for row in rows if row["name"] == f"{model}, short")
-                quality = cell(kept.quality, ".0f")
-                lines.append(f"{SHOWN[model]} {quality} % at {served:,} on `{world}` ({kept.behaviours:.0%})")
-    told = "Trained short, served long, share of the full training's gain kept (of its behaviours read)"
-    return [f"{told}: {'; '.join(lines)}."] if lines else []
+                served = max(row["history"] for row in named(rows, world, f"{model}, short"))
+                read = f"{served:,} on `{world}`, {100 * kept.behaviours:.0f} % of the behaviours read"
+                lines.append(f"{SHOWN[model]} {cell(kept.quality, '.0f')} % ({read})")
+    told = "Trained on a fifth of the history, served with all of it, a model keeps of what all of it gains"
+    return [f"{told} over a twentieth: {'; '.join(lines)}."] if lines else []
 
 
 def with_block(readme: str, block: str) -> str:

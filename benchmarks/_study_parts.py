@@ -38,12 +38,12 @@ with.
 """
 SHORT = """
 *full*: trained and served at the full length. *short*: trained at lengths drawn from a U-shaped distribution
-with a mean of a fifth of it, served at the full length. *base*: trained and served short. Quality kept is
-(short - base) / (full - base) of each world; cost is relative to *full*. STCA (arXiv:2511.06077) reports
-{kept} % kept at about {cost}. Training times on the GPU are rough, because four trainings shared it; `quick`
-was trained on a CPU, a core for each.
+with a mean of a fifth of it. *fixed*: trained at one shorter length. {passes}*base*: trained and served at a
+twentieth. Quality kept is (row - base) / (full - base) of each world; the last two columns are relative to
+*full*. STCA (arXiv:2511.06077) reports {kept} % kept at about {cost}. {rough}
 """
-
+PASSES = "*short, three passes*: the same with three passes over the log. "
+ROUGH = "Training times are rough, because several trainings shared a machine."
 
 KINDS = ("full", "short", "short, three passes", "fixed 2,000", "base")
 
@@ -161,7 +161,9 @@ def extrapolated(study: Study) -> str:
     rows = study.pool("length")
     if not rows:
         return "\n".join([*parts, "Not measured yet.\n"])
-    parts.append(prose(SHORT.format(kept=EXTRAPOLATION_KEPT, cost=EXTRAPOLATION_COST)))
+    passes = PASSES if any("three passes" in row["name"] for row in rows) else ""
+    told = {"kept": EXTRAPOLATION_KEPT, "cost": EXTRAPOLATION_COST, "passes": passes, "rough": ROUGH}
+    parts.append(prose(SHORT.format(**told)))
     for world in worlds_of(rows):
         for model in EXTRAPOLATED:
             names = dict.fromkeys(r["name"] for r in rows if r["model"] == model and r["world"] == world)

@@ -91,7 +91,7 @@ def _order(points: list[Row], world: str) -> Any:
     """Gap to Base by model: tuned, untuned, the paper's."""
     own = [point for point in points if point["world"] == world]
     models = [m for m in (*ORDER[::-1], *OTHERS) if any(point["model"] == m for point in own)]
-    return _intervals(own, "model", models, f"World {world}", "gap to Base, points of sAUC")
+    return _intervals(own, "model", models, f"World {world}", "gap to Base, points of sAUC (paper: of AUC)")
 
 
 def _ablation(points: list[Row], world: str) -> Any:
@@ -102,7 +102,13 @@ def _ablation(points: list[Row], world: str) -> Any:
         {**p, "kind": "paper", "pt": p["paper"], "low": p["paper"], "high": p["paper"]} for p in reported
     ]
     names = [point["change"] for point in own]
-    return _intervals([*own, *paper], "change", names, f"World {world}", "gap to LASER, points of sAUC")
+    return _intervals(
+        [*own, *paper],
+        "change",
+        names,
+        f"World {world}",
+        "gap to LASER (M: to M = 2), points of sAUC (paper: of AUC)",
+    )
 
 
 def _intervals(values: list[Row], by: str, names: list[str], title: str, axis: str) -> Any:

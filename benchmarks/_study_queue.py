@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from _result import result_of
-from _study_plan import ABLATIONS, KEY, Row, Training
+from _study_plan import KEY, Row, Training
 
 SEED = 0  # of the trials; worlds and trainings name theirs
+
+
+class WorkError(Exception):
+    """The folder of rows lacks what a stage needs, or cannot be read."""
 
 
 class Queue:
@@ -43,16 +47,20 @@ class Queue:
         return time.time() - _started_s(self.folder)
 
     def rows(self) -> list[Row]:
-        """All rows so far, of all processes and calls."""
+        """All rows so far, of all processes and calls.
+
+        Raises:
+            WorkError: a line is no row.
+        """
         found = []
         for path in sorted(self.folder.glob("rows-*.jsonl")):
-            # A line that is being written has no end yet.
-            found += [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
+            for i, line in enumerate(path.read_text().split("\n")[:-1], 1):  # the last is not yet whole
+                found.append(_row(line, f"{path}, line {i}"))
         return found
 
     def done(self) -> set[tuple[Any, ...]]:
         """Keys of all rows."""
-        return {tuple(row[name] for name in KEY) for row in self.rows()}
+        return keys_of(self.rows())
 
     def taken(self, trainings: list[Training]) -> Iterator[Training]:
         """Trainings that nobody has done or does, claimed one by one."""
@@ -91,16 +99,36 @@ class Queue:
         return True
 
 
+def keys_of(rows: list[Row]) -> set[tuple[Any, ...]]:
+    """What names them, as `Training.key`."""
+    return {tuple(row[name] for name in KEY) for row in rows}
+
+
+def _row(line: str, place: str) -> Row:
+    try:
+        row: Row = json.loads(line)
+        keys_of([row])
+    except (ValueError, KeyError, TypeError) as error:
+        told = f"{place} is {line[:40]!r}, expected a row of a training ({error!r})."
+        raise WorkError(f"{told} Remove the line: its training is done again.") from error
+    return row
+
+
 def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
-    """Write the two results from all rows, with what each model costs in arithmetic."""
+    """Write the two results from all rows, with what each model costs in arithmetic.
+
+    Raises:
+        WorkError: there is no row.
+    """
     from _model_cells import counted
 
     rows = Queue(folder, 0).rows()
+    if not rows:
+        raise WorkError(f"{folder} holds no rows, so nothing was written. Run the stages before.")
     rows.sort(key=lambda row: tuple(str(row[name]) for name in KEY))
     for row in rows:
         if "config" in row:
             row |= counted(row.pop("config"), row["history"])
-    rows += as_tuned(rows)
     out.mkdir(parents=True, exist_ok=True)
     for name, own in (
         ("model_study_tuning", [row for row in rows if row["part"] == "tuning"]),
@@ -109,23 +137,6 @@ def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
         if own:
             result = result_of(name, SEED, quick, own, [])
             (out / f"{name}.json").write_text(json.dumps({**result, "users": users}, indent=1) + "\n")
-
-
-def as_tuned(rows: list[Row]) -> list[Row]:
-    """The rows of ablations that change nothing, because tuning had come to the same: LASER's own."""
-    seeds = {row["train_seed"] for row in rows if row["part"] == "ablation"}
-    own = [
-        row
-        for row in rows
-        if (row["part"], row["protocol"], row["name"]) == ("order", "tuned", "laser")
-        and row["train_seed"] in seeds
-    ]
-    return [
-        {**row, "part": "ablation", "name": name}
-        for row in own
-        for name, (options, history) in ABLATIONS.items()
-        if row["history"] == history and options.items() <= row["options"].items()
-    ]
 
 
 def _started_s(folder: Path) -> float:

@@ -33,6 +33,9 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     """Train, and judge at the training's own length and at those that it is also served at.
 
     A training that fails gives one row that says how.
+
+    Raises:
+        RuntimeError: the device itself broke, so that later trainings here would fail too.
     """
     named = {**asdict(training), "options": json.loads(training.options)}
     for name in ("settings", "served", "kind"):
@@ -44,6 +47,8 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     try:
         model = train(config, how, world.log, training.train_seed)
     except (TrainingError, DeviceMemoryError, RuntimeError) as error:
+        if "CUDA error" in str(error):
+            raise
         yield {**named, "sauc": None, "failed": str(error)}
         return
     train_s = time.perf_counter() - start_s

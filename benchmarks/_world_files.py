@@ -35,7 +35,7 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
         {"users": 50_000, "history_max": 10_000, "history_median": 10_000.0, "period_max": 12_000.0},
     ),
     "loud-active": ("loud", {"dormant_click": 0.0}),  # only interests that are active now draw clicks
-    "loud-40": ("loud", {"categories": 40}),  # five times as many behaviours on each category
+    "loud-40": ("loud", {"categories": 40}),  # a fifth of them: more behaviours on a candidate's own
 }
 
 
@@ -62,6 +62,7 @@ def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> N
     """Draw a world and save it; the folder appears whole."""
     made = drawn(name, seed, users, jobs)
     partial = folder / f".{name}-{seed}"
+    shutil.rmtree(partial, ignore_errors=True)  # of a call that was stopped
     partial.mkdir(parents=True)
     for column in BEHAVIOURS:
         values = getattr(made["train"], column)
@@ -92,6 +93,11 @@ def read(folder: Path, name: str, seed: int) -> Made:
 def drop(folder: Path, name: str, seed: int) -> None:
     """Forget a saved world."""
     shutil.rmtree(folder / f"{name}-{seed}", ignore_errors=True)
+
+
+def forget_failure(folder: Path) -> None:
+    """Before worlds are drawn again: an earlier call's failure says nothing about this one."""
+    (folder / FAILED).unlink(missing_ok=True)
 
 
 def command() -> None:

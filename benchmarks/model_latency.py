@@ -39,7 +39,7 @@ from _result import options, show
 from laser.attention.kernels import fused
 from laser.batch import RankingBatch
 from laser.models import ModelConfig, RankingModel, build_model
-from laser.scoring.runtime import Scorer, resolve_device
+from laser.scoring.runtime import DeviceError, Scorer, resolve_device
 from simulator.traffic.behaviours import ACTIONS, SCENES
 
 SEED = 1
@@ -112,11 +112,27 @@ def cases_of(settings: Row, quick: bool = False) -> list[Case]:
         sys.exit(f"--settings names {unknown}, expected some of {sorted(known)}. Correct the file.")
     cases = []
     for case in MODELS:
-        own: Row = settings.get(case.name) or settings.get(case.model) or {}
+        own: Row = settings.get(case.name, settings.get(case.model, {}))
         history = min(case.history, 100) if quick else case.history
         chosen = {**own.get("options", {}), **case.options}
         cases.append(replace(case, history=history, options=chosen, width=own.get("width", case.width)))
     return cases
+
+
+def settings_from(path: Path) -> Row:
+    """What --settings holds.
+
+    Raises:
+        SystemExit: it cannot be read.
+    """
+    expected = 'expected JSON such as {"laser": {"options": {"segment": 5}, "width": 32}}. Correct the file.'
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"--settings {path} cannot be read ({error}), {expected}")
+    if not isinstance(found, dict) or not all(isinstance(own, dict) for own in found.values()):
+        sys.exit(f"--settings {path} holds {str(found)[:60]}, {expected}")
+    return found
 
 
 def rows_of(case: Case, device: torch.device, quick: bool = False) -> Iterator[Row]:
@@ -215,8 +231,11 @@ def timed(serve: Callable[[Any], Any], requests: list[Any], effort: Effort) -> R
 
 def measure(args: argparse.Namespace) -> list[Row]:
     """All rows, each told as it is done."""
-    settings = json.loads(args.settings.read_text()) if args.settings else {}
-    device = resolve_device(args.device)
+    settings = settings_from(args.settings) if args.settings else {}
+    try:
+        device = resolve_device(args.device)
+    except DeviceError as error:
+        sys.exit(str(error))
     rows = []
     for case in cases_of(settings, args.quick):
         for row in rows_of(case, device, args.quick):

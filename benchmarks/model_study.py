@@ -10,12 +10,14 @@ seed 0, and stages joined by + go through the worlds together. `write` counts op
 model_study_tuning.json and model_study.json, with machine, versions and commit, into --out.
 
 --work is where rows are kept, a line a row: trainings that it has are not done again, so several calls, each
-of at most --seconds, make one study; exit status 130 says that trainings are missing. On N GPUs, K processes
-each take trainings from one queue; others draw the worlds into --drawn.
+of at most --seconds, make one study; exit status 130 says that trainings are missing, any other but
+0 that something broke. On N GPUs, K processes each take trainings from one queue; others draw the worlds into
+--drawn.
 """
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,7 +40,8 @@ from _study_plan import (
     trial_settings,
     why,
 )
-from _study_queue import Queue, save
+from _study_queue import Queue, WorkError, keys_of, save
+from _world_files import forget_failure
 
 TUNING = ("tune1", "tune2")
 WRITE = "write"
@@ -76,9 +79,16 @@ def parsed() -> argparse.Namespace:
     args = parser.parse_args()
     args.stages = args.stages or (["tune1", "tune2", "+".join(JUDGED), WRITE] if args.quick else [])
     names = [stage.partition(":")[0] for text in args.stages for stage in text.split("+")]
-    unknown = sorted(set(names) - {*TUNING, *JUDGED, WRITE})
-    if unknown or not args.stages:
-        parser.error(f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED, WRITE]}")
+    seeds = [stage.partition(":")[2] or "0" for text in args.stages for stage in text.split("+")]
+    alone = all(text == WRITE for text in args.stages if WRITE in text)
+    if {*names} - {*TUNING, *JUDGED, WRITE} or not args.stages or not alone:
+        parser.error(
+            f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED, WRITE]}, {WRITE} on its own"
+        )
+    if not all(seed.isdecimal() for seed in seeds):
+        parser.error(f"found stages {args.stages}, expected a training seed behind each colon")
+    if min(args.gpus, args.each, args.jobs) < 1 or args.drawers < 0:
+        parser.error("--gpus, --each and --jobs are 1 or more, --drawers 0 or more")
     args.write = WRITE in args.stages
     args.groups = [text.split("+") for text in args.stages if text != WRITE]
     args.users = QUICK_USERS if args.quick and args.users is None else args.users
@@ -93,6 +103,8 @@ def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> li
     if name == "tune1":
         found = list(first_stage())
     elif name == "tune2":
+        if missing := {t.key for t in asked(list(first_stage()), args)} - keys_of(rows):
+            raise WorkError(f"{len(missing)} trials of tune1 are missing in {args.work}. Run tune1 first.")
         found = list(second_stage(rows))
     else:
         found = list(JUDGED[name](chosen(rows, args.quick)))
@@ -100,11 +112,16 @@ def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> li
 
 
 def chosen(rows: list[dict[str, Any]], quick: bool) -> Settings:
-    """The settings that the trials found; a first look tries few models, and takes the rest as they are."""
-    if not quick:
-        return settings_of(rows)
-    tried = tuple(dict.fromkeys(row["model"] for row in rows if row["part"] == "tuning"))
-    return {model: trial_settings(model, 0) for model in MODELS} | settings_of(rows, tried)
+    """The settings that the trials found; a first look tries few models, and takes the rest as they are.
+
+    Raises:
+        WorkError: a model has no trial on every tuning world.
+    """
+    tried = tuple(dict.fromkeys(row["model"] for row in rows if row["part"] == "tuning")) if quick else MODELS
+    try:
+        return {model: trial_settings(model, 0) for model in MODELS} | settings_of(rows, tuple(tried))
+    except ValueError as error:
+        raise WorkError(str(error)) from error
 
 
 def asked(trainings: list[Training], args: argparse.Namespace) -> list[Training]:
@@ -145,6 +162,8 @@ def work(args: argparse.Namespace) -> bool:
 
 def drawing(args: argparse.Namespace) -> list[subprocess.Popen[bytes]]:
     """Processes that draw all worlds of the stages, each every n-th."""
+    if args.drawers:
+        forget_failure(args.drawn)
     needed: dict[tuple[str, int], None] = {}
     for stage in (text.partition(":")[0] for group in args.groups for text in group):
         # What a later stage trains is not known yet, but its worlds are: settings do not choose them.
@@ -174,12 +193,18 @@ def worlds_of(stage: str) -> list[Training]:
 def command() -> int:
     """Train what is missing, write what there is; 130 where there is more to do."""
     args = parsed()
-    args.work.mkdir(parents=True, exist_ok=True)
-    if args.worker:
-        return 0 if work(args) else MORE
-    code = trained(args) if args.groups else 0
-    if args.write:
-        save(args.work, args.out, args.quick, args.users)
+    try:
+        args.work.mkdir(parents=True, exist_ok=True)
+        if args.worker:
+            return 0 if work(args) else MORE
+        code = trained(args) if args.groups else 0
+        if args.write:
+            save(args.work, args.out, args.quick, args.users)
+    except KeyboardInterrupt:
+        return MORE
+    except (WorkError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return code
 
 
@@ -187,12 +212,12 @@ def trained(args: argparse.Namespace) -> int:
     """Start the processes and wait for them; the worst of their exit statuses."""
     start_s = time.perf_counter()
     Queue.open(args.work)
-    drawers = drawing(args)
-    workers = []
-    for i in range(args.gpus * args.each):
-        own = os.environ | {"CUDA_VISIBLE_DEVICES": str(i % args.gpus)} if args.gpus > 1 else os.environ
-        workers.append(subprocess.Popen([sys.executable, *sys.argv, "--worker"], env=dict(own)))
+    Queue(args.work, 0).rows()  # a broken file is told once, before anything starts
+    drawers, workers = drawing(args), list[subprocess.Popen[bytes]]()
     try:
+        for i in range(args.gpus * args.each):
+            own = os.environ | {"CUDA_VISIBLE_DEVICES": str(i % args.gpus)} if args.gpus > 1 else os.environ
+            workers.append(subprocess.Popen([sys.executable, *sys.argv, "--worker"], env=dict(own)))
         code = ended(workers, Queue(args.work, 0))
     finally:
         for process in (*drawers, *workers):
@@ -203,13 +228,20 @@ def trained(args: argparse.Namespace) -> int:
 
 
 def ended(workers: list[subprocess.Popen[bytes]], queue: Queue) -> int:
-    """Wait for all; where one breaks, the others do what they can without its rows. The worst status."""
+    """Wait for all; where one breaks, the others do what they can without its rows.
+
+    Returns:
+        0, 130 where trainings are missing, or the status of one that broke, whatever the others say.
+    """
     while any(worker.poll() is None for worker in workers):
         if any(worker.returncode not in (None, 0, MORE) for worker in workers):
             queue.broken()
         time.sleep(0.5)
-    return max((int(worker.returncode) for worker in workers), key=abs)
+    codes = [int(worker.returncode) for worker in workers]
+    return max(codes, key=lambda code: (code not in (0, MORE), abs(code)))
 
 
 if __name__ == "__main__":
+    # A stop by `kill`, too, ends the processes that were started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(command())

@@ -63,6 +63,26 @@ def test_settings_go_by_name_then_by_model_and_a_rows_own_options_stay() -> None
         cases_of({"lazer": {}})
 
 
+def test_settings_that_cannot_be_read_end_in_a_sentence(tmp_path: Path) -> None:
+    from model_latency import cases_of, settings_from
+
+    path = tmp_path / "settings.json"
+    for text, told in (
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[1]", "holds"),
+        ('{"a": 1}', "holds"),
+    ):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(SystemExit, match=f"{told} .*expected JSON"):
+            settings_from(path)
+    path.write_text('{"laser": {"width": 32}, "laser 5000": {}}')
+    widths = {case.name: case.width for case in cases_of(settings_from(path))}
+    # Nothing for a name is its own setting, not its model's.
+    assert (widths["laser"], widths["laser 5000"]) == (32, 16)
+
+
 def test_a_row_has_its_percentiles_or_says_why_not() -> None:
     from model_latency import Case, rows_of
 

@@ -1,6 +1,8 @@
 """The model study tunes every model alike, judges on other worlds, and trains nothing twice."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,31 +96,104 @@ def test_two_processes_never_take_the_same_training_and_a_later_call_goes_on(tmp
     assert list(Queue(tmp_path, -1).taken(trainings)) == []
 
 
-def test_what_is_written_has_costs_and_laser_itself_where_an_ablation_changes_nothing(tmp_path: Path) -> None:
+def test_what_is_written_has_costs_and_each_training_once(tmp_path: Path) -> None:
     from _study_plan import Training
-    from _study_queue import save
+    from _study_queue import WorkError, save
 
     from laser.models import ModelConfig
 
-    def trained(part: str, name: str, seed: int, **options: Any) -> dict[str, Any]:
-        training = Training(part, "loud", 1, seed, "tuned", name, "laser", "laser", 1000)
+    def trained(part: str, name: str, **options: Any) -> dict[str, Any]:
+        training = Training(part, "loud", 1, 0, "tuned", name, "laser", "laser", 1000)
         config = ModelConfig("laser", 9, 9, 3, 3, options=options).to_json()
         return {**vars(training), "options": options, "config": config, "sauc": 0.8}
 
-    rows = [trained("order", "laser", 0, layers=3), trained("order", "laser", 1, layers=3)]
-    rows.append(trained("ablation", "M = 1", 0, layers=1))
+    with pytest.raises(WorkError, match="holds no rows"):
+        save(tmp_path, tmp_path, False, None)
+    rows = [trained("order", "laser", layers=3), trained("ablation", "M = 3", layers=3)]
+    rows.append(trained("ablation", "M = 1", layers=1))
     (tmp_path / "rows-1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     save(tmp_path, tmp_path, False, None)
     written = json.loads((tmp_path / "model_study.json").read_text())["rows"]
-    same = [row for row in written if row["name"] == "M = 3"]
-    # Only with the training seeds that the ablations had.
-    assert [(row["part"], row["train_seed"]) for row in same] == [("ablation", 0)]
     macs = {row["name"]: row["macs"] for row in written}
+    assert len(written) == len(macs) == 3
     assert macs["M = 1"] < macs["laser"] == macs["M = 3"]
     assert not (tmp_path / "model_study_tuning.json").exists()
 
 
-def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> None:
+def test_a_line_that_is_no_row_is_named_and_one_that_is_not_whole_is_left(tmp_path: Path) -> None:
+    from _study_plan import first_stage
+    from _study_queue import Queue, WorkError
+
+    row = json.dumps(scored(list(first_stage(("din",)))[:1], lambda _: 0.8)[0])
+    (tmp_path / "rows-1.jsonl").write_text(f"{row}\n{row[:30]}")
+    assert len(Queue(tmp_path, 60).rows()) == 1
+    for broken in ("{", "7", '{"part": "order"}'):
+        (tmp_path / "rows-1.jsonl").write_text(f"{row}\n{broken}\n")
+        with pytest.raises(WorkError, match=r"rows-1.jsonl, line 2 .* Remove the line"):
+            Queue(tmp_path, 60).rows()
+
+
+def test_a_process_that_broke_is_told_before_trainings_that_are_missing(tmp_path: Path) -> None:
+    from _study_queue import Queue
+    from model_study import MORE, ended
+
+    def process(code: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-S", "-c", f"raise SystemExit({code})"])
+
+    for codes, worst in (((0, MORE), MORE), ((MORE, 1, MORE), 1), ((0, 0), 0)):
+        assert ended([process(code) for code in codes], Queue(tmp_path, 0)) == worst
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("write:0", "write on its own"),
+        ("order+write", "write on its own"),
+        ("tune3", "found stages"),
+        ("order:x", "a training seed behind each colon"),
+        ("order --gpus 0", "1 or more"),
+    ],
+)
+def test_a_command_line_that_cannot_be_followed_says_why(
+    line: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from model_study import parsed
+
+    monkeypatch.setattr(sys, "argv", ["model_study.py", *line.split()])
+    with pytest.raises(SystemExit):
+        parsed()
+    assert told in capsys.readouterr().err
+
+
+def test_a_stage_without_what_it_needs_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from model_study import command
+
+    (tmp_path / "claims").mkdir()
+    for stage, told in (("tune2", "120 trials of tune1 are missing"), ("order", "Run tune1, then tune2")):
+        argv = ["model_study.py", stage, "--work", str(tmp_path), "--worker"]
+        monkeypatch.setattr(sys, "argv", argv)
+        assert command() == 1
+        assert told in capsys.readouterr().err
+
+
+def test_worlds_are_drawn_again_after_a_call_that_broke(tmp_path: Path) -> None:
+    from _world_files import FAILED, forget_failure, read, write
+
+    (tmp_path / ".quick-1").mkdir()
+    (tmp_path / FAILED).touch()
+    with pytest.raises(FileNotFoundError, match="drawing worlds has failed"):
+        read(tmp_path, "quick", 1)
+    forget_failure(tmp_path)
+    write(tmp_path, "quick", 1, 20, 1)
+    assert set(read(tmp_path, "quick", 1)) == {"train", "holdout"}
+
+
+def test_a_training_is_judged_at_each_length_it_is_served_at_or_says_how_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import _study_train
     from _study_plan import shrunk, small, trial_settings
     from _study_train import Trainer
     from _world_files import write
@@ -133,3 +208,14 @@ def test_a_training_is_judged_at_each_length_it_is_served_at(tmp_path: Path) -> 
     ]
     # U-shaped with a mean of a fifth: far less is read than by the 240 trained requests at full length.
     assert 0 < rows[0]["behaviours_trained"] < 0.7 * 50 * 240
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(_study_train, "train", fails)
+    told = "no way"
+    failed = Trainer(tmp_path, 60, "cpu").rows(training)
+    assert [(r["sauc"], r["failed"]) for r in failed] == [(None, "no way")]
+    told = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal"):  # not a row: every later training would have one
+        Trainer(tmp_path, 60, "cpu").rows(training)

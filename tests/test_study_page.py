@@ -90,8 +90,41 @@ def test_a_contrast_is_compared_with_the_same_one_changed_world_by_world() -> No
     rows += [*in_worlds("no recency", (4.3, 4.4, 4.5), part="why", world="loud-active")]
     text = explained(Study(rows))
     # Gaps of -.7, -.6, -.5 where they were -.1: changes of -.6, -.5, -.4.
-    assert "| -0.100 [-0.100, -0.100] | no recency - laser, loud-active | -0.600 [" in text
+    assert "| -0.100 [-0.100, -0.100] | no recency - laser on loud-active | -0.600 [" in text
     assert "| -0.500 [-0.748, -0.252] | less |" in text
+
+
+def test_a_training_that_two_parts_have_is_counted_once_and_servings_are_none() -> None:
+    from _study_order import compared
+    from _study_rows import Study
+
+    laser = row("laser", 0.8, train_s=1.5)
+    rows = [{**laser, "part": "ablation", "name": "M = 3", "train_seed": 0}, laser]
+    rows += [row("no LN", 0.8, part="ablation", train_s=2.5), row("din", 0.8, train_s=3.5)]
+    rows += [row("laser, short", 0.8, part="length", train_s=4.5)]
+    rows += [row("laser, short served at 5", 0.8, part="length", train_s=4.5)]
+    rows += [row("din", 0.8, train_s=5.5, train_seed=1)]
+    text = compared(Study(rows))
+    assert [line for line in text.splitlines() if line.endswith(" 1 |") or line.endswith(" 3 |")] == [
+        "| order | tuned | `loud` 1 | 0, 1 | 3 |",
+        "| ablation | tuned | `loud` 1 | 0 | 1 |",
+        "| length | tuned | `loud` 1 | 0 | 1 |",
+    ]
+    assert "fewer training seeds than the other tuned models: laser." in text
+
+
+def test_the_readme_tells_the_length_that_each_world_was_served_at() -> None:
+    from _study_page import readme_block
+    from _study_rows import Study
+
+    rows = []
+    for world, length in (("loud-10k", 10_000), ("quick", 1000)):
+        for kind, gaps in (("full", (2, 2.2)), ("short", (1, 1.2)), ("base", (0, 0))):
+            place: dict[str, Any] = {"part": "length", "world": world, "history": length}
+            rows += in_worlds(f"laser, {kind}", gaps, **place)
+    told = " ".join(readme_block(Study(rows)).split())
+    assert "% (10,000 on `loud-10k`, 100 % of" in told
+    assert "% (1,000 on `quick`, 100 % of" in told
 
 
 def test_kept_quality_is_a_share_of_what_length_gains_in_each_world() -> None:
