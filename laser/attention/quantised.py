@@ -41,7 +41,7 @@ def read_exactly(
     """
     scores = torch.einsum("bcgak,bglk->bcgal", query, keys)
     shares = _shares(scores, kernel[:, None, :, None], sink)
-    return torch.einsum("bcgal,bgl,blv->bcgav", shares, kernel, values)
+    return torch.einsum("bcgal,blv->bcgav", shares * kernel[:, None, :, None], values)
 
 
 def cache(values: Tensor, code: Tensor, kernel: Tensor, codes: int) -> tuple[Tensor, Tensor]:

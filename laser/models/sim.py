@@ -79,7 +79,9 @@ class Sim(RankingModel):
             match = (batch.ad_category.unsqueeze(2) == category.unsqueeze(1)) & real.unsqueeze(1)
             places, kept = newest_matching(match, self.found)
         else:
-            scores = torch.einsum("bcd,de,ble->bcl", target @ self.of_target, self.of_behaviour, history)
+            # Two products: where opt_einsum is installed one einsum of all three takes another order.
+            query = target @ self.of_target @ self.of_behaviour
+            scores = torch.einsum("bce,ble->bcl", query, history)
             places, kept = highest(scores.detach(), real, self.found)
             if self.training:
                 self._keep_search(target, history, scores, real)
