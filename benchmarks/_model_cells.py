@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -111,11 +111,21 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
     how = generic(history) if plain else recommended(kind, history)
     options = GENERIC_START[kind] if plain else {}
     config = ModelConfig(kind, world.categories, world.ads, SCENES, ACTIONS, WIDTH, options)
-    fast = resolve_device(device).type == "cuda"
+    return config, sized(how, world, device)
+
+
+def sized(how: TrainConfig, world: World, device: str, rate: float = 1.0, **changes: Any) -> TrainConfig:
+    """A training fitted to the size of a world's log and to the device.
+
+    Args:
+        rate: times the learning rate. changes: of other settings.
+    """
     larger = growth(len(world.log.examples))
     # With five times the log half the rate was better, by .008 (DIN) to .015 pt (Base, LASER) on loud:9.
-    scaled = {"batch": how.batch * larger, "learning_rate": how.learning_rate * (0.5 if larger > 1 else 1.0)}
-    return config, TrainConfig(**{**vars(how), "device": device, "fast": fast, **scaled})
+    of_size = 0.5 if larger > 1 else 1.0
+    fast = resolve_device(device).type == "cuda"
+    scaled = {"batch": how.batch * larger, "learning_rate": how.learning_rate * of_size * rate}
+    return replace(how, device=device, fast=fast, **scaled, **changes)
 
 
 def chosen_device_name(device: str) -> str:

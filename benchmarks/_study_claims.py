@@ -5,6 +5,8 @@ Figures of arXiv:2602.11562 in points (0.01) of AUC, costs relative to its LASER
 
 from dataclasses import dataclass
 
+from _study_plan import VARIANT
+
 #: AUC in the order of the paper, lowest first.
 PUBLISHED_AUC = {
     "base": 0.7802,
@@ -51,7 +53,6 @@ ABLATIONS = (
     Ablation("M = 3", against="M = 2"),
     Ablation("M = 4", 0.01, against="M = 2"),
 )
-VARIANT = "variant: "
 
 #: LASER at one length and at the next; "laser" reads 1,000.
 LENGTHS = ("L = 500", "laser", "L = 2000", "L = 4000", "laser 5000")
@@ -207,7 +208,7 @@ EXPLANATIONS = (
     ),
     *(
         Explanation(
-            *_GLOBAL, Contrast(world, "laser", "din"), Contrast(world, "variant: no global reading", "din")
+            *_GLOBAL, Contrast(world, "laser", "din"), Contrast(world, f"{VARIANT}no global reading", "din")
         )
         for world in ("paper", "loud")
     ),

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from _model_page import table
-from _study_claims import VARIANT
 from _study_parts import ROUGH
+from _study_plan import SUMMARY_KEPT, VARIANT
 from _study_rows import (
     NONE,
-    SUMMARY_KEPT,
     Row,
     Study,
     average,

@@ -14,9 +14,9 @@ from _study_claims import (
     EXTRAPOLATION_KEPT,
     LENGTH_NAMES,
     LENGTHS,
-    VARIANT,
     Ablation,
 )
+from _study_plan import VARIANT
 from _study_rows import (
     NONE,
     Row,

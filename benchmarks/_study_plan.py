@@ -37,6 +37,8 @@ FIRST_WORLD, LATER_WORLDS = ("loud", 11), (("loud", 12), ("paper", 11))
 WORLDS, WORLD_SEEDS, TRAIN_SEEDS = ("paper", "loud"), (1, 2, 3), (0, 1)
 ONCE = ("vista",)  # one training a world: the dearest, and so far below the others that more tell nothing
 _TUNING_SEEDS = tuple(seed for _, seed in (FIRST_WORLD, *LATER_WORLDS))
+VARIANT = "variant: "  # begins the names of LASER's variants that are ours
+SUMMARY_KEPT = ", summary kept"  # ends those of latencies with a user's summary from a cache
 KEY = ("part", "world", "world_seed", "train_seed", "protocol", "name")
 
 #: What trials draw beside rates and the width: strengths of the start, and depth and sizes.
@@ -84,10 +86,10 @@ ABLATIONS: dict[str, tuple[Row, int]] = {
     "L = 500": ({}, 500),
     "L = 2000": ({}, 2000),
     "L = 4000": ({}, 4000),
-    "variant: segments double every 8": ({"double_every": 8, "wide": "mean"}, 1000),
-    "variant: segments double every 8, L = 4000": ({"double_every": 8, "wide": "mean"}, 4000),
-    "variant: tied layers": ({"tied": True}, 1000),
-    "variant: no global reading": ({"fusion": ["strongest", "newest"]}, 1000),
+    f"{VARIANT}segments double every 8": ({"double_every": 8, "wide": "mean"}, 1000),
+    f"{VARIANT}segments double every 8, L = 4000": ({"double_every": 8, "wide": "mean"}, 4000),
+    f"{VARIANT}tied layers": ({"tied": True}, 1000),
+    f"{VARIANT}no global reading": ({"fusion": ["strongest", "newest"]}, 1000),
 }
 #: Models of the judged worlds with one thing changed: (model, options, behaviours read).
 WHY_MODELS: dict[str, tuple[str, Row, int]] = {

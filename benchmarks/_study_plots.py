@@ -11,7 +11,8 @@ from _study_claims import OTHERS
 from _study_cost import Cost, costs, plots_of
 from _study_order import ORDER, order_points
 from _study_parts import ablation_points
-from _study_rows import SUMMARY_KEPT, Row, Study, front, worlds_of
+from _study_plan import SUMMARY_KEPT
+from _study_rows import Row, Study, front, worlds_of
 
 WIDTH, HEIGHT, ROW = 400, 300, 26
 LETTER, LINE, GAP = 6.2, 13, 7  # a label's size in pixels, about, and its distance from the point

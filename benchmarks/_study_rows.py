@@ -13,7 +13,6 @@ from _model_page import ends
 
 Row = dict[str, Any]
 NONE = "–"
-SUMMARY_KEPT = ", summary kept"
 AS_PUBLISHED = "as in the paper"
 
 

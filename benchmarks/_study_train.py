@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from _model_cells import Sizes, World, chosen_device_name, growth, open_world, scores
+from _model_cells import Sizes, World, chosen_device_name, open_world, scores, sized
 from _study_plan import Training
 from _world_files import read
 
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
 from laser.out_of_memory import DeviceMemoryError
-from laser.scoring.runtime import resolve_device
 from laser.training.config import TrainConfig
 from laser.training.loop import TrainingError, train
 from laser.training.order import batches
@@ -32,10 +31,8 @@ _ROUND = 128  # histories of all behaviours are this much rounded up: shapes sta
 def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str, Any]]:
     """Train, and judge at the training's own length and at those that it is also served at.
 
-    A training that fails gives one row that says how.
-
-    Raises:
-        RuntimeError: the device itself broke, so that later trainings here would fail too.
+    A training that comes to nothing, or does not fit the device, gives one row that says so. Any other error
+    is raised: it would stop later trainings too.
     """
     named = {**asdict(training), "options": json.loads(training.options)}
     for name in ("settings", "served", "kind"):
@@ -46,9 +43,7 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     named |= {"table_rate": how.table_rate, "changes": json.loads(training.settings)}
     try:
         model = train(config, how, world.log, training.train_seed)
-    except (TrainingError, DeviceMemoryError, RuntimeError) as error:
-        if "CUDA error" in str(error):
-            raise
+    except (TrainingError, DeviceMemoryError) as error:
         yield {**named, "sauc": None, "failed": str(error)}
         return
     train_s = time.perf_counter() - start_s
@@ -75,18 +70,10 @@ def configured(training: Training, world: World, device: str) -> tuple[ModelConf
     width = PLAIN_WIDTH if plain else training.width
     how = generic(history) if plain else recommended(training.kind, history)
     config = ModelConfig(training.kind, world.categories, world.ads, SCENES, ACTIONS, width, options)
-    larger = growth(len(world.log.examples))
-    own = {
-        "batch": how.batch * larger,
-        "learning_rate": how.learning_rate * (0.5 if larger > 1 else 1.0) * asked.get("rate", 1.0),
-        "table_rate": how.table_rate if plain else asked.get("table_rate", how.table_rate),
-        "device": device,
-        "fast": resolve_device(device).type == "cuda",
-    }
-    own |= {"epochs": asked["epochs"]} if "epochs" in asked else {}
+    changes = {name: asked[name] for name in ("table_rate", "epochs") if name in asked}
     if "length_beta" in asked:
-        own["length_beta"] = tuple(asked["length_beta"])
-    return config, TrainConfig(**{**vars(how), **own})
+        changes["length_beta"] = tuple(asked["length_beta"])
+    return config, sized(how, world, device, asked.get("rate", 1.0), **changes)
 
 
 def behaviours_trained(how: TrainConfig, examples: ExampleSet, seed: int) -> int:

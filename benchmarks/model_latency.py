@@ -35,6 +35,7 @@ import torch
 from _latency_requests import ADS, CATEGORIES, requests_of
 from _latency_serving import Columns, Served, Step, at_once, columns_of, from_summary, kept, whole
 from _result import options, show
+from _study_plan import ABLATIONS, SUMMARY_KEPT, VARIANT
 
 from laser.attention.kernels import fused
 from laser.batch import RankingBatch
@@ -47,7 +48,6 @@ CANDIDATES = (100, 500)
 WIDTH = 16
 REQUESTS = 12  # different ones, taken in turn
 SAME_LOGITS, SAME_PROBABILITY = 1e-4, 1e-3
-SUMMARY_KEPT = ", summary kept"
 Row = dict[str, Any]
 
 
@@ -62,6 +62,7 @@ class Case:
     width: int = WIDTH
 
 
+DOUBLING = f"{VARIANT}segments double every 8"
 # What is timed; names are those of the rows of model_study.json, which the page puts beside.
 MODELS = (
     Case("base", "din", 100),  # the ranker without a long history: DIN over the newest 100
@@ -78,11 +79,12 @@ MODELS = (
     Case("vql" + SUMMARY_KEPT, "vql", 1000),
     Case("din 50", "din", 50),
     Case("laser 5000", "laser", 5000),
-    Case("variant: segments double every 8", "laser", 1000, {"double_every": 8, "wide": "mean"}),
-    Case("variant: segments double every 8, L = 4000", "laser", 4000, {"double_every": 8, "wide": "mean"}),
-    Case("variant: segments double every 8, L = 5000", "laser", 5000, {"double_every": 8, "wide": "mean"}),
-    Case("variant: tied layers", "laser", 1000, {"tied": True}),
-    Case("variant: no global reading", "laser", 1000, {"fusion": ["strongest", "newest"]}),
+    *(
+        Case(name, "laser", history, options)
+        for name, (options, history) in ABLATIONS.items()
+        if name.startswith(VARIANT)
+    ),
+    Case(f"{DOUBLING}, L = 5000", "laser", 5000, ABLATIONS[DOUBLING][0]),
 )
 
 

@@ -198,6 +198,8 @@ def test_a_training_is_judged_at_each_length_it_is_served_at_or_says_how_it_fail
     from _study_train import Trainer
     from _world_files import write
 
+    from laser.training.loop import TrainingError
+
     write(tmp_path, "quick", 1, 60, 1)
     planned = shrunk(list(small({model: trial_settings(model, 0) for model in ("laser", "stca")})))
     training = next(t for t in planned if t.name == "laser, short")
@@ -209,13 +211,15 @@ def test_a_training_is_judged_at_each_length_it_is_served_at_or_says_how_it_fail
     # U-shaped with a mean of a fifth: far less is read than by the 240 trained requests at full length.
     assert 0 < rows[0]["behaviours_trained"] < 0.7 * 50 * 240
 
-    def fails(*_: Any) -> None:
-        raise RuntimeError(told)
+    def failing(error: Exception) -> list[dict[str, Any]]:
+        def fails(*_: Any) -> None:
+            raise error
 
-    monkeypatch.setattr(_study_train, "train", fails)
-    told = "no way"
-    failed = Trainer(tmp_path, 60, "cpu").rows(training)
-    assert [(r["sauc"], r["failed"]) for r in failed] == [(None, "no way")]
-    told = "CUDA error: an illegal memory access was encountered"
-    with pytest.raises(RuntimeError, match="illegal"):  # not a row: every later training would have one
-        Trainer(tmp_path, 60, "cpu").rows(training)
+        monkeypatch.setattr(_study_train, "train", fails)
+        return Trainer(tmp_path, 60, "cpu").rows(training)
+
+    failed = failing(TrainingError("weights are no longer finite"))
+    assert [(r["sauc"], r["failed"]) for r in failed] == [(None, "weights are no longer finite")]
+    for message in ("CUDA error: an illegal memory access", "shapes do not fit"):
+        with pytest.raises(RuntimeError, match=message):  # not a row: later trainings would fail too
+            failing(RuntimeError(message))
