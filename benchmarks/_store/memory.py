@@ -51,8 +51,8 @@ def _opened(path: str, schema: str) -> dict[str, int]:
 
 
 def _indexed(users: int, blocks: int) -> dict[str, int]:
-    from seqvault.vault.entries import ENTRY
-    from seqvault.vault.index import Index
+    from seqvault.vault.format.entries import ENTRY
+    from seqvault.vault.reading.index import Index
 
     entries = np.zeros(users * blocks, ENTRY)
     entries["user"] = np.repeat(np.arange(users, dtype="u8") * np.uint64(2654435761), blocks)

@@ -15,10 +15,10 @@ from _store.floors import FloorEngine, pread
 from _store.vault import UnavailableError
 
 try:
-    from seqvault.vault import block
-    from seqvault.vault.damage import BlockDamage
+    from seqvault.vault.format import block
+    from seqvault.vault.format.damage import BlockDamage
+    from seqvault.vault.format.zstd import PlainPlanes
     from seqvault.vault.kernels.zstd import LIBRARY
-    from seqvault.vault.zstd import PlainPlanes
 except ImportError as error:
     raise UnavailableError(f"this SeqVault has no zstd tier: {error}") from error
 

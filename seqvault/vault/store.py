@@ -1,8 +1,9 @@
 """SeqVault: histories in packed columnar blocks, recent behaviours in DRAM, every append in a log.
 
-Start reading here. Writing: writer.py, commit.py, wal.py, sealing.py, compaction.py. Reading: read.py,
-index.py, tails.py, block.py. Opening: recovery.py, replay.py, follower.py, manifest.py. docs/storage.md draws
-the files and says what survives which failure.
+Start reading here. Writing: engine/writer.py, log/commit.py, log/wal.py, engine/sealing.py,
+engine/compaction.py. Reading: reading/read.py, reading/index.py, reading/tails.py, format/block.py. Opening:
+engine/recovery.py, log/replay.py, engine/follower.py, disk/manifest.py. docs/storage.md draws the files and
+says what survives which failure.
 
 Source: LASER, arXiv:2602.11562 (SeqVault); the layout is our own.
 """
@@ -25,15 +26,15 @@ from seqvault.errors import (
 from seqvault.query import Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.store import HistoryBatch, ReadTime
-from seqvault.vault.access import ReadOnly, Writable
-from seqvault.vault.batches import check_batch
-from seqvault.vault.check import Report, check_store
-from seqvault.vault.options import Options
-from seqvault.vault.prepared import PreparedRead, PreparedReads
-from seqvault.vault.recovery import Asked
-from seqvault.vault.snapshot import snapshot
-from seqvault.vault.stats import Place, locate, stats
-from seqvault.vault.table import Table
+from seqvault.vault.care.check import Report, check_store
+from seqvault.vault.care.snapshot import snapshot
+from seqvault.vault.care.stats import Place, locate, stats
+from seqvault.vault.compiled.options import Options
+from seqvault.vault.engine.access import ReadOnly, Writable
+from seqvault.vault.engine.prepared import PreparedRead, PreparedReads
+from seqvault.vault.engine.recovery import Asked
+from seqvault.vault.engine.table import Table
+from seqvault.vault.log.batches import check_batch
 
 __all__ = ["SeqVault"]
 

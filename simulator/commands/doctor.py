@@ -130,7 +130,7 @@ def _rocksdb() -> Check:
 
 
 def _seqvault() -> Check:
-    from seqvault.vault.options import Options
+    from seqvault.vault.compiled.options import Options
 
     if not _keeps_a_behaviour("seqvault"):
         return Check("seqvault", "failed", "a behaviour written was not read back", "Install numba again.")

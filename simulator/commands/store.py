@@ -29,7 +29,7 @@ def check(path: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Says which file and block, what can still be read, and how to mend it.
     """
-    from seqvault.vault.check import check_store
+    from seqvault.vault.care.check import check_store
     from simulator.commands.output import print_json, progress
     from simulator.commands.store_report import check_lines
 
@@ -64,7 +64,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Time this store's reads here: newest 200, 1,000, 10,000 and whole histories, warm, one thread."""
-    from seqvault.vault.bench import measure_reads
+    from seqvault.vault.care.bench import measure_reads
     from simulator.commands.output import print_json, progress
     from simulator.commands.store_report import print_figures
 

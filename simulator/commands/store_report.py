@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from seqvault.schema import SequenceType
 
 if TYPE_CHECKING:
-    from seqvault.vault.bench import ReadFigures
-    from seqvault.vault.check import Report
+    from seqvault.vault.care.bench import ReadFigures
+    from seqvault.vault.care.check import Report
 
 # Of one file; the JSON has all.
 _MOST_FINDINGS = 10

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from seqvault import Column, HistorySchema
-from seqvault.vault.block import read_header
-from seqvault.vault.damage import OK, BlockDamage
-from seqvault.vault.dictionary import Dictionary
-from seqvault.vault.encode import encode_blocks
-from seqvault.vault.items import ItemTable
+from seqvault.vault.compiled.encode import encode_blocks
+from seqvault.vault.compiled.scratch import Scratch
+from seqvault.vault.format.block import read_header
+from seqvault.vault.format.damage import OK, BlockDamage
+from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.format.items import ItemTable
 from seqvault.vault.kernels.decode import MISSING, decode_rows, verify_block
-from seqvault.vault.scratch import Scratch
 
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 PATTERNS = ("constant", "narrow", "wide", "sorted", "repeated", "outliers", "follows")

@@ -9,10 +9,10 @@ from seqvault.query import Query
 from seqvault.schema import BEHAVIOURS, HistorySchema
 from seqvault.select import by_user, in_order
 from seqvault.store import HistoryBatch
-from seqvault.vault.block import encode_blocks_plain
-from seqvault.vault.entries import ENTRY
-from seqvault.vault.locks import ReadersWriterLock
-from seqvault.vault.read import engine
+from seqvault.vault.format.block import encode_blocks_plain
+from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.reading.locks import ReadersWriterLock
+from seqvault.vault.reading.read import engine
 
 
 class Sealed:

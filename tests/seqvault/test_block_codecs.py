@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqvault import Column, HistorySchema
-from seqvault.vault.block import MAX_ROWS, decode_block_plain, encode_blocks_plain, read_header
-from seqvault.vault.damage import BAD_CALL, OK, BlockDamage
-from seqvault.vault.hash64 import hash64
+from seqvault.vault.compiled.scratch import Scratch
+from seqvault.vault.format.block import MAX_ROWS, decode_block_plain, encode_blocks_plain, read_header
+from seqvault.vault.format.damage import BAD_CALL, OK, BlockDamage
+from seqvault.vault.format.hash64 import hash64
 from seqvault.vault.kernels.decode import MISSING, block_schema, decode_rows, verify_block
 from seqvault.vault.kernels.hash64 import hash64 as compiled_hash64
-from seqvault.vault.scratch import Scratch
 
 codecs = st.sampled_from(("packed", "zstd"))
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqvault import Column, HistorySchema
-from seqvault.vault.block import decode_block_plain, read_header
-from seqvault.vault.damage import BAD_HASH, BAD_MAGIC, BAD_SIZE, OK, BlockDamage, damage
-from seqvault.vault.hash64 import hash64
+from seqvault.vault.format.block import decode_block_plain, read_header
+from seqvault.vault.format.damage import BAD_HASH, BAD_MAGIC, BAD_SIZE, OK, BlockDamage, damage
+from seqvault.vault.format.hash64 import hash64
 
 SCHEMA = HistorySchema("small", 1, (Column("time_s", "i8"), Column("c", "u2")))
 

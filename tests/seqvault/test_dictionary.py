@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqvault import Column, HistorySchema
-from seqvault.vault.block import decode_block_plain, encode_blocks_plain, read_header
-from seqvault.vault.damage import NO_DICTIONARY, BlockDamage
-from seqvault.vault.dictionary import Dictionary
-from seqvault.vault.items import ItemTable
-from seqvault.vault.training import build_dictionary
+from seqvault.vault.engine.training import build_dictionary
+from seqvault.vault.format.block import decode_block_plain, encode_blocks_plain, read_header
+from seqvault.vault.format.damage import NO_DICTIONARY, BlockDamage
+from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.format.items import ItemTable
 
 SHOP = HistorySchema(
     "shop",

@@ -11,7 +11,7 @@ from histories import START_S, behaviours, same
 from seqvault import BEHAVIOURS, DamagedDataError, SchemaError, StoreClosedError, StoreError
 from seqvault.schema import Column, HistorySchema
 from seqvault.vault import SeqVault
-from seqvault.vault.prepared import PreparedRead
+from seqvault.vault.engine.prepared import PreparedRead
 
 EVERYONE = np.arange(9, dtype="u8")  # two of them unknown
 ALL = 10**9

@@ -13,7 +13,7 @@ from histories import numbered, same
 
 from seqvault import HistoryBatch
 from seqvault.vault import SeqVault
-from seqvault.vault.check import check_store
+from seqvault.vault.care.check import check_store
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FORMATS = ("format-1", "format-2")

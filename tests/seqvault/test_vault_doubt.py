@@ -11,7 +11,9 @@ import pytest
 from histories import behaviours, numbered, same
 
 from seqvault import DamagedDataError, HistoryBatch, StoreError
-from seqvault.vault import SeqVault, doubt, files
+from seqvault.vault import SeqVault
+from seqvault.vault.disk import files
+from seqvault.vault.sealed import doubt
 
 EVERYONE, ALL = np.arange(7), 10**9
 
@@ -99,7 +101,7 @@ def test_log_cut_by_a_closing_writer_is_no_damage(writer: SeqVault, monkeypatch:
             writer.close()
             return size
 
-        monkeypatch.setattr("seqvault.vault.replay.size_of", before_it_closes)
+        monkeypatch.setattr("seqvault.vault.log.replay.size_of", before_it_closes)
         reader.refresh()
         same(everything(reader), expected)
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 from seqvault import BEHAVIOURS, SchemaError, StoreError, StoreReadOnlyError
 from seqvault.memory import MemoryStore
 from seqvault.schema import Column, HistorySchema, SequenceType
-from seqvault.vault import SeqVault, files
+from seqvault.vault import SeqVault
+from seqvault.vault.disk import files
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 EVERYONE = np.arange(6)

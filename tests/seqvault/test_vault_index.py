@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 
 from seqvault.errors import StoreError
-from seqvault.vault.entries import BLOCK, ENTRY
-from seqvault.vault.index import Index
-from seqvault.vault.plain import PlainIndex
+from seqvault.vault.format.entries import BLOCK, ENTRY
+from seqvault.vault.reading.index import Index
+from seqvault.vault.reading.plain import PlainIndex
 
 EXTREMES = (0, (1 << 64) - 1)
 # Few users and ranks, so that entries meet; two ids that a hash table could take for marks of its own.

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from seqvault.vault.kernels.locks import BUSY, end, enter, leave
-from seqvault.vault.locks import ReadersWriterLock
+from seqvault.vault.reading.locks import ReadersWriterLock
 
 
 class Waiting:

@@ -10,7 +10,8 @@ from histories import behaviours, same
 
 from seqvault import DamagedDataError, HistoryBatch, StoreReadOnlyError
 from seqvault.memory import MemoryStore
-from seqvault.vault import SeqVault, files
+from seqvault.vault import SeqVault
+from seqvault.vault.disk import files
 
 EVERYONE, ALL = np.arange(7), 10**9
 OPTIONS = {"block_rows": 16, "codec": "zstd", "background": False}

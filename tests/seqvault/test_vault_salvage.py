@@ -10,12 +10,12 @@ from histories import behaviours, numbered, same
 from seqvault import DamagedDataError, HistoryBatch
 from seqvault.memory import MemoryStore
 from seqvault.vault import SeqVault
-from seqvault.vault.block import read_header
-from seqvault.vault.check import check_store
-from seqvault.vault.entries import ENTRY
-from seqvault.vault.record import DELETE, Record
-from seqvault.vault.salvage import entries_of_blocks, stone_blocks
-from seqvault.vault.segment import TAIL_BYTES, Segment, segment_footer
+from seqvault.vault.care.check import check_store
+from seqvault.vault.disk.segment import TAIL_BYTES, Segment, segment_footer
+from seqvault.vault.format.block import read_header
+from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.log.record import DELETE, Record
+from seqvault.vault.sealed.salvage import entries_of_blocks, stone_blocks
 
 EVERYONE, ALL = np.arange(7), 10**9
 
@@ -154,7 +154,7 @@ def test_compiled_and_plain_scan_give_the_footer_back(
     for plain in ("", "1"):
         monkeypatch.setenv("SEQVAULT_PLAIN", plain)
         for window in (64, 8 << 20):
-            monkeypatch.setattr("seqvault.vault.salvage._WINDOW_BYTES", window)
+            monkeypatch.setattr("seqvault.vault.sealed.salvage._WINDOW_BYTES", window)
             for path in segments(origin[0]):
                 segment = Segment(path, int(path.stem[-8:]))
                 found = entries_of_blocks(segment)

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqvault.vault import SeqVault, encode, selftest, state
-from seqvault.vault.compiled_records import CompiledRecords
+from seqvault.vault import SeqVault
+from seqvault.vault.compiled import encode, selftest
+from seqvault.vault.compiled.compiled_records import CompiledRecords
+from seqvault.vault.compiled.rewrite import PlainBlocks
+from seqvault.vault.engine import state
 from seqvault.vault.kernels import decode
-from seqvault.vault.rewrite import PlainBlocks
 
 
 def test_kernels_agree_with_their_twins_here() -> None:
@@ -42,7 +44,9 @@ def test_wrong_encoding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_store_without_numba_is_served_by_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "seqvault.vault.compiled_records", None)  # importing it now fails
+    monkeypatch.setitem(
+        sys.modules, "seqvault.vault.compiled.compiled_records", None
+    )  # importing it now fails
     monkeypatch.setattr(selftest, "trusted", selftest.trusted.__wrapped__)
     with SeqVault(tmp_path) as store:
         assert store.stats()["plain"] == 1

@@ -6,8 +6,8 @@ from histories import behaviours
 from hypothesis import given, settings
 
 from seqvault import BEHAVIOURS, Column, HistorySchema
-from seqvault.vault.plain import PlainTails
-from seqvault.vault.tails import Tails
+from seqvault.vault.reading.plain import PlainTails
+from seqvault.vault.reading.tails import Tails
 
 # Widths in an order that a chunk does not have.
 MIXED = HistorySchema(

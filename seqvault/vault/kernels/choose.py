@@ -1,4 +1,4 @@
-"""Choosing a column's codec: the compiled twin of the choosing half of seqvault/vault/codec.py.
+"""Choosing a column's codec: the compiled twin of the choosing half of seqvault/vault/format/codec.py.
 
 A plan is what will be written of a column: PLAN_WORDS u8 at an address. `room` is the address of rows of
 scratch (room.py), `work` that of the scratch of pack.py.
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.schema import CODECS
-from seqvault.vault.codec import DELTA, DICT, FRAME, MISFITS_BITS, NARROW_BITS
+from seqvault.vault.format.codec import DELTA, DICT, FRAME, MISFITS_BITS, NARROW_BITS
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.pack import patch_bits, stream_bits
 from seqvault.vault.kernels.room import (

@@ -1,4 +1,4 @@
-"""Columns, decoded: the compiled twin of seqvault/vault/codec.py.
+"""Columns, decoded: the compiled twin of seqvault/vault/format/codec.py.
 
 A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs
 besides: (address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0;
@@ -8,8 +8,8 @@ whether the block is small enough for trained dictionaries, 1 or 0).
 import numpy as np
 from numba import njit
 
-from seqvault.vault.codec import BASE, CODEC, DELTA, DICT, FRAME, FROM_ITEMS, ITEMS, LAST, PARENT
-from seqvault.vault.damage import BAD_COLUMN
+from seqvault.vault.format.codec import BASE, CODEC, DELTA, DICT, FRAME, FROM_ITEMS, ITEMS, LAST, PARENT
+from seqvault.vault.format.damage import BAD_COLUMN
 from seqvault.vault.kernels.outputs import load_chosen, store_chosen, store_one
 from seqvault.vault.kernels.streams import (
     AT_GAPS,

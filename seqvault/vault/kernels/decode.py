@@ -1,4 +1,4 @@
-"""Blocks, verified and decoded: the compiled twin of seqvault/vault/block.py.
+"""Blocks, verified and decoded: the compiled twin of seqvault/vault/format/block.py.
 
 `verify_block` once a block, then `decode_rows` as often as rows or columns are wanted. Neither reads or
 writes a byte outside what it was given, whatever the block holds.
@@ -7,9 +7,9 @@ writes a byte outside what it was given, whatever the block holds.
 import numpy as np
 from numba import njit
 
-from seqvault.vault.block import HEAD, MAGIC, MAX_ROWS
-from seqvault.vault.codec import CODEC, DICT, FRAME, FROM_ITEMS, ITEMS, PARENT
-from seqvault.vault.damage import (
+from seqvault.vault.format.block import HEAD, MAGIC, MAX_ROWS
+from seqvault.vault.format.codec import CODEC, DICT, FRAME, FROM_ITEMS, ITEMS, PARENT
+from seqvault.vault.format.damage import (
     BAD_CALL,
     BAD_COLUMN,
     BAD_HASH,
@@ -19,7 +19,7 @@ from seqvault.vault.damage import (
     NOT_EXPECTED,
     OK,
 )
-from seqvault.vault.dictionary import TRAINED_ROWS
+from seqvault.vault.format.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.columns import (
     RECORD_WORDS,
     read_derived,

@@ -1,12 +1,12 @@
-"""Blocks, encoded: the compiled twin of encode_blocks_plain in seqvault/vault/block.py."""
+"""Blocks, encoded: the compiled twin of encode_blocks_plain in seqvault/vault/format/block.py."""
 
 import numpy as np
 from numba import njit
 
 from seqvault.schema import CODECS
-from seqvault.vault import codec
-from seqvault.vault.block import HEAD, MAGIC
-from seqvault.vault.dictionary import TRAINED_ROWS
+from seqvault.vault.format import codec
+from seqvault.vault.format.block import HEAD, MAGIC
+from seqvault.vault.format.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.choose import BASE, BITS, CODEC, COUNT, ENTRIES, PLAN_WORDS, best, derived
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.schema import Array
-from seqvault.vault.hash64 import FACTOR_1, FACTOR_2, STEP
+from seqvault.vault.format.hash64 import FACTOR_1, FACTOR_2, STEP
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.views import bytes_at, view8
 
@@ -47,6 +47,6 @@ def hash64_words(data, at, size, seed):  # type: ignore[no-untyped-def]
 
 
 def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:
-    """The checksum of bytes; see seqvault.vault.hash64."""
+    """The checksum of bytes; see seqvault.vault.format.hash64."""
     flat = np.ascontiguousarray(np.frombuffer(data, "u1"))
     return int(hash64_at(flat.ctypes.data, flat.size, seed))

@@ -1,4 +1,4 @@
-"""Lanes, compiled: see seqvault/vault/lanes.py for the layout.
+"""Lanes, compiled: see seqvault/vault/format/lanes.py for the layout.
 
 0.03 to 0.1 ns a value: a row of lanes is shifted and masked in whole vectors. Shifts must be of two bytes for
 that; numba would widen them to eight, hence the intrinsics.

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from seqvault.vault.codec import DICT, FRAME, MISFITS_BITS
+from seqvault.vault.format.codec import DICT, FRAME, MISFITS_BITS
 from seqvault.vault.kernels.choose import BASE, BITS, CODEC, COUNT, ENTRIES, PLAN_WORDS, base_bits, sort
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.pack import patch_bits, stream_bits

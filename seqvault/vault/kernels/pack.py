@@ -1,4 +1,4 @@
-"""Patched streams, written: the compiled twin of seqvault/vault/patched.py.
+"""Patched streams, written: the compiled twin of seqvault/vault/format/patched.py.
 
 Costs are computed in the same integers as there, so both choose the same widths and write the same bytes.
 Streams come and go by address: values are u8, and the caller has room for the worst a stream can take.
@@ -7,12 +7,12 @@ Streams come and go by address: values are u8, and the caller has room for the w
 import numpy as np
 from numba import njit
 
-from seqvault.vault.entropy import FRACTION, FRAME_BITS, SYMBOL_BITS
+from seqvault.vault.format.entropy import FRACTION, FRAME_BITS, SYMBOL_BITS
+from seqvault.vault.format.patched import PATCH_COST
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import pack_plane
 from seqvault.vault.kernels.views import bit_length, bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_compress2
-from seqvault.vault.patched import PATCH_COST
 
 __all__ = ["PACK_BYTES", "pack_misfits", "pack_stream", "patch_bits", "stream_bits"]
 

@@ -1,4 +1,4 @@
-"""A read, from user ids to columns, in one call without the GIL. The plain twin is seqvault/vault/plain.py.
+"""A read, from user ids to columns, in one call without the GIL. The plain twin is reading/plain.py.
 
     look    under the readers' side of the lock: find the users, choose their blocks, copy tail rows (look.py)
     fetch   neighbouring blocks of a user with one pread, newest first
@@ -10,7 +10,7 @@ Blocks that a bound cuts, filters, distinct values and tails that reach back go 
 import numpy as np
 from numba import njit, types
 
-from seqvault.vault.damage import OK
+from seqvault.vault.format.damage import OK
 from seqvault.vault.kernels import contexts as c
 from seqvault.vault.kernels.compiled import kernel, symbol
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block

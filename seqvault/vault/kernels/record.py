@@ -8,7 +8,7 @@ from numba import njit
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
-from seqvault.vault.record import MAX_ROWS
+from seqvault.vault.log.record import MAX_ROWS
 
 __all__ = ["encode_columns", "finish_record", "read_columns", "scan_records"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from seqvault.vault.damage import NOT_EXPECTED, OK
+from seqvault.vault.format.damage import NOT_EXPECTED, OK
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
 

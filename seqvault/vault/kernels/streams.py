@@ -1,4 +1,4 @@
-"""Patched streams, decoded: the compiled twin of seqvault/vault/patched.py.
+"""Patched streams, decoded: the compiled twin of seqvault/vault/format/patched.py.
 
 A stream lies at an address, `end` behind the section that holds it: every length is checked against that
 before it is used. What comes back is the address behind the stream, or an error: a code above ERROR. Values
@@ -8,12 +8,12 @@ go straight to the caller's memory, u8 or u2: sums wrap in both.
 import numpy as np
 from numba import njit
 
-from seqvault.vault.damage import BAD_COLUMN, BAD_ZSTD
+from seqvault.vault.format.damage import BAD_COLUMN, BAD_ZSTD
+from seqvault.vault.format.zstd import PLAIN_HEAD
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import unpack_plane
 from seqvault.vault.kernels.views import bytes_at, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_decompress_usingDDict
-from seqvault.vault.zstd import PLAIN_HEAD
 
 __all__ = [
     "AT_GAPS",

@@ -1,6 +1,6 @@
-"""The loops of seqvault/vault/tiers.py, compiled."""
+"""The loops of seqvault/vault/format/tiers.py, compiled."""
 
-from seqvault.vault import tiers
+from seqvault.vault.format import tiers
 from seqvault.vault.kernels.compiled import kernel
 
 __all__ = ["cut_blocks", "kept_blocks"]

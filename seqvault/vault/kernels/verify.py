@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqvault.vault.damage import BAD_SIZE, OK
+from seqvault.vault.format.damage import BAD_SIZE, OK
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.decode import verify_block
 from seqvault.vault.kernels.views import view8

@@ -11,14 +11,14 @@ import numpy as np
 from guarded import Guarded
 
 from seqvault import BEHAVIOURS, Column, HistorySchema
-from seqvault.vault.block import HEAD, decode_block_plain, encode_blocks_plain
-from seqvault.vault.compiled_records import CompiledRecords
-from seqvault.vault.damage import OK, BlockDamage
-from seqvault.vault.hash64 import hash64
+from seqvault.vault.compiled.compiled_records import CompiledRecords
+from seqvault.vault.compiled.scratch import Scratch
+from seqvault.vault.format.block import HEAD, decode_block_plain, encode_blocks_plain
+from seqvault.vault.format.damage import OK, BlockDamage
+from seqvault.vault.format.hash64 import hash64
 from seqvault.vault.kernels.decode import decode_rows, verify_block
 from seqvault.vault.kernels.streams import WORK_BYTES
-from seqvault.vault.record import DELETE, EXPIRE, FOUND, HEAD_BYTES, ROWS, PlainRecords, Record, salt_of
-from seqvault.vault.scratch import Scratch
+from seqvault.vault.log.record import DELETE, EXPIRE, FOUND, HEAD_BYTES, ROWS, PlainRecords, Record, salt_of
 
 WIDE = HistorySchema(
     "wide",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqvault.vault import files
+from seqvault.vault.disk import files
 
 WATCHED = (
     "open",

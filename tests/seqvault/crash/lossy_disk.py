@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqvault.vault import files
+from seqvault.vault.disk import files
 
 SECTOR = 512
 DATA_MODES = ("lost", "kept", "prefix", "shuffled", "late", "torn", "stale")

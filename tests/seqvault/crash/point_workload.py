@@ -14,7 +14,7 @@ from streams import standard_streams
 from vaults import open_vault
 
 from seqvault import open_store
-from seqvault.vault import points
+from seqvault.vault.disk import points
 
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "format-1" / "store"
 VARIANTS = ("write", "dictionary", "import", "threads")

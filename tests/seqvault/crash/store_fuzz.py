@@ -20,11 +20,11 @@ from streams import ALL
 from vaults import MEMORY
 
 from seqvault import StoreError
-from seqvault.vault.entries import ENTRY
-from seqvault.vault.hash64 import hash64
-from seqvault.vault.record import PlainRecords, salt_of
-from seqvault.vault.segment import Segment
-from seqvault.vault.wal import HEAD_BYTES
+from seqvault.vault.disk.segment import Segment
+from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.format.hash64 import hash64
+from seqvault.vault.log.record import PlainRecords, salt_of
+from seqvault.vault.log.wal import HEAD_BYTES
 
 WORDS = (0, 1, 7, 8, 31, 32, 255, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 62, 1 << 63)
 LARGEST = (1 << 64) - 1

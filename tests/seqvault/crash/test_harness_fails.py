@@ -10,7 +10,9 @@ from power_loss import lose_power
 from streams import Stream, Survivors
 from vaults import open_vault
 
-from seqvault.vault import block, files, plain
+from seqvault.vault.disk import files
+from seqvault.vault.format import block
+from seqvault.vault.reading import plain
 
 OPERATIONS = 20
 

@@ -15,7 +15,7 @@ from tally import counted
 from vaults import MEMORY, open_vault
 
 from seqvault import open_store
-from seqvault.vault.points import POINTS
+from seqvault.vault.disk.points import POINTS
 
 
 @pytest.fixture(scope="module")

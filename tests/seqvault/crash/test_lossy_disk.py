@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lossy_disk import SECTOR, KilledError, RecordingIO, crashes
 
-from seqvault.vault.files import FileIO
+from seqvault.vault.disk.files import FileIO
 
 
 @pytest.fixture

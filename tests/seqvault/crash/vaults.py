@@ -8,7 +8,7 @@ from streams import SCHEMAS
 
 from seqvault import open_store
 from seqvault.schema import SequenceType
-from seqvault.vault import compaction
+from seqvault.vault.engine import compaction
 
 # Kills and the lossy disk need no device: what a killed process wrote is in the page cache.
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None

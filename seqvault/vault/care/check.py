@@ -1,0 +1,350 @@
+"""Check: read and verify every byte a store needs, change nothing, and say what damage means.
+
+Works while another process writes to the store: what its manifest names is checked, and checked again where a
+new manifest came meanwhile.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqvault.errors import DamagedDataError, StoreError
+from seqvault.schema import Array
+from seqvault.vault.compiled.options import Options
+from seqvault.vault.disk.files import read_file
+from seqvault.vault.disk.manifest import (
+    NAME,
+    Manifest,
+    SequenceState,
+    dictionary_name,
+    log_name,
+    read_manifest,
+    segment_name,
+)
+from seqvault.vault.disk.segment import Segment
+from seqvault.vault.format.damage import BlockDamage
+from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.format.format1 import is_format1, read_format1
+from seqvault.vault.log.record import PlainRecords, Records
+from seqvault.vault.log.replay import LogRead, read_log
+from seqvault.vault.reading.plain import PlainIndex
+from seqvault.vault.sealed.blockcheck import damaged_blocks
+from seqvault.vault.sealed.salvage import entries_of_blocks
+
+__all__ = ["Checked", "Finding", "Report", "check_store"]
+
+_TRIES = 5
+_DATA = re.compile(r"\w+-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
+
+_SEGMENT = "Such files never change: copy {name} from any snapshot or backup that has it, then check again."
+_SALVAGE = (
+    " Without one: `laser-ab store dump {folder} --skip-damaged --out FILE` saves the other users, and "
+    "delete_user({user}) gives up this one."
+)
+_RELOAD = " Without one: save everything with `laser-ab store dump`, and load it into a new store."
+_TOGETHER = "Restore the whole folder from a snapshot or backup: the manifest and the logs change together."
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An intact file.
+
+    Attributes:
+        holds: what is in it, in words.
+    """
+
+    name: str
+    bytes: int
+    holds: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Damage.
+
+    Attributes:
+        file: the damaged file's name.
+        byte: where in it, if that is known.
+        found: what is wrong.
+        readable: what reads still return.
+        mend: what to do.
+    """
+
+    file: str
+    byte: int | None
+    found: str
+    readable: str
+    mend: str
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        path: the store's folder.
+        generation: of the manifest that was checked; None where it is damaged.
+        files: the intact files.
+        findings: the damage.
+        notes: what is worth knowing and no damage.
+    """
+
+    path: str
+    generation: int | None = None
+    files: list[Checked] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether every read will be answered."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"sound": self.sound, **asdict(self)}
+
+
+Told = Callable[[int, int], None]
+
+
+def check_store(path: Path, told: Told = lambda done, total: None) -> Report:
+    """Verify a store's files.
+
+    Args:
+        told: called with (files done, files) before each file and at the end.
+
+    Raises:
+        StoreError: there is no SeqVault in this folder.
+    """
+    for attempt in range(_TRIES):
+        report = _Check(path, told).run()
+        if report.sound or attempt == _TRIES - 1 or _generation(path) == report.generation:
+            break
+    return report
+
+
+def _generation(path: Path) -> int | None:
+    try:
+        manifest = read_manifest(path)
+    except StoreError:
+        return None
+    return None if manifest is None else manifest.generation
+
+
+class _Check:
+    """One pass over the files that one manifest names."""
+
+    def __init__(self, path: Path, told: Told) -> None:
+        self._path, self._told = path, told
+        self._report = Report(str(path))
+        self._done = self._total = 0
+        self._dictionaries: frozenset[int] = frozenset()
+        self._records: Records = _records()
+
+    def run(self) -> Report:
+        """The pass."""
+        manifest = None if self._format1() else self._manifest()
+        if manifest is None:
+            return self._report
+        self._report.generation = manifest.generation
+        self._total = len(manifest.files())
+        self._dictionaries = frozenset(id_ for n in manifest.dictionaries for id_ in self._dictionary(n))
+        for state in manifest.sequences:
+            self._sequence(state)
+        self._logs(manifest)
+        self._told(self._total, self._total)
+        self._surroundings(manifest)
+        return self._report
+
+    def _format1(self) -> bool:
+        """Whether the store is of format 1, which is read as a whole or not at all."""
+        if not self._path.is_dir() or not is_format1(self._path):
+            return False
+        try:
+            for _ in read_format1(self._path).portions():
+                pass
+        except StoreError as error:
+            readable = "nothing: stores of format 1 open as a whole"
+            self._find(NAME, None, str(error), readable, _TOGETHER)
+            return True
+        for file in sorted(self._path.iterdir()):
+            self._intact(file.name, "format 1")
+        self._report.notes.append("the store is of format 1; opening it for writing converts it")
+        return True
+
+    def _manifest(self) -> Manifest | None:
+        if not self._path.is_dir():
+            raise StoreError(f"{self._path}: no such folder; expected one that holds a SeqVault store")
+        try:
+            manifest = read_manifest(self._path)
+        except DamagedDataError as error:
+            self._find(
+                NAME, None, str(error), "nothing: only the manifest says which files are live", _TOGETHER
+            )
+            return None
+        if manifest is None:
+            if not any(file.suffix == ".seg" for file in self._path.iterdir()):
+                raise StoreError(f"{self._path}: no SeqVault store here (no {NAME}); check the path")
+            self._find(
+                NAME,
+                None,
+                "it is missing, and there are segments",
+                "nothing: only the manifest says which files are live",
+                _TOGETHER,
+            )
+            return None
+        self._intact(NAME, f"generation {manifest.generation}")
+        return manifest
+
+    def _dictionary(self, number: int) -> Iterator[int]:
+        """The id of a dictionary, when it is intact."""
+        self._told(self._done, self._total)
+        name = dictionary_name(number)
+        try:
+            found = Dictionary.from_bytes(read_file(self._path / name))
+        except (FileNotFoundError, StoreError, BlockDamage) as error:
+            readable = "all but the blocks written with it; the store does not open without it"
+            self._find(name, None, f"it does not load: {error}", readable, _SEGMENT.format(name=name))
+            return
+        items = 0 if found.items is None else len(found.items.values)
+        self._intact(name, f"{sum(map(bool, found.trained))} trained dictionaries, {items:,} items")
+        self._done += 1
+        yield found.id
+
+    def _sequence(self, state: SequenceState) -> None:
+        """The segments of one sequence: first their footers, which say what is live, then the blocks."""
+        opened: list[Segment] = []
+        footers: list[Array] = []
+        try:
+            for number in state.segments:
+                name = segment_name(state.name, number)
+                try:
+                    opened.append(Segment(self._path / name, number))
+                    footers.append(self._footer(opened[-1]))
+                except StoreError as error:
+                    for segment in opened[len(footers) :]:
+                        segment.close()
+                    del opened[len(footers) :]
+                    readable = f"nothing of sequence {state.name} opens without this file"
+                    self._find(name, None, str(error), readable, _SEGMENT.format(name=name))
+            index = PlainIndex()
+            index.build(list(enumerate(footers)))
+            live = index.live()
+            for slot, (segment, entries) in enumerate(zip(opened, footers, strict=True)):
+                self._segment(segment, entries, live[live["slot"] == slot], state, live)
+        finally:
+            for segment in opened:
+                segment.close()
+
+    def _footer(self, segment: Segment) -> Array:
+        """A segment's entries; of its blocks where the footer is damaged. Raises DamagedDataError."""
+        try:
+            return segment.entries()
+        except DamagedDataError as error:
+            found = entries_of_blocks(segment)
+            if found is None:
+                raise
+            name = segment.path.name
+            readable = "everything, read-only: its blocks are intact; the store does not open for writing"
+            self._find(name, None, str(error), readable, _SEGMENT.format(name=name) + _RELOAD)
+            return found
+
+    def _segment(
+        self, segment: Segment, entries: Array, live: Array, state: SequenceState, all_live: Array
+    ) -> None:
+        self._told(self._done, self._total)
+        schemas = frozenset(version.id for version in state.versions)
+        places = set(live["offset"].tolist())
+        name = segment.path.name
+        damaged = 0
+        for entry, why in damaged_blocks(segment, entries, schemas, self._dictionaries):
+            if int(entry["offset"]) not in places:
+                self._report.notes.append(
+                    f"{name}, byte {entry['offset']}: a block no history needs any more {why}; "
+                    "compaction drops it"
+                )
+                continue
+            damaged += 1
+            self._lost(name, entry, why, all_live)
+        if not damaged and all(finding.file != name for finding in self._report.findings):
+            self._intact(
+                name,
+                f"{len(live):,} live blocks of {int((entries['rows'] > 0).sum()):,}, "
+                f"{int(live['rows'].sum()):,} behaviours",
+            )
+        self._done += 1
+
+    def _lost(self, name: str, entry: np.void, why: str, live: Array) -> None:
+        user, start, rows = int(entry["user"]), int(entry["start"]), int(entry["rows"])
+        others = int(live["rows"][live["user"] == user].sum()) - rows
+        self._find(
+            name,
+            int(entry["offset"]),
+            f"block of user {user}, {entry['size']} bytes, {why}",
+            f"not its {rows:,} behaviours, {entry['first_s']} <= time_s <= {entry['last_s']} (from rank "
+            f"{start} of the history); the user's {others:,} other sealed behaviours, newer and older ones, "
+            "and all other users",
+            _SEGMENT.format(name=name) + _SALVAGE.format(folder=self._path, user=user),
+        )
+
+    def _logs(self, manifest: Manifest) -> None:
+        """The closed logs and the live one, whose changes follow each other."""
+        sequence = manifest.sequence
+        ends: list[tuple[int, int | None]] = [(log.number, log.end) for log in manifest.closed_logs]
+        for number, end in [*ends, (manifest.log, None)]:
+            self._told(self._done, self._total)
+            name = log_name(number)
+            try:
+                read = self._log(self._path / name, number, sequence, end)
+            except StoreError as error:
+                readable = f"everything up to change {sequence}, from the segments; the store does not open"
+                self._find(name, None, str(error), readable, _TOGETHER)
+                return
+            self._intact(
+                name, f"changes {sequence + 1} to {read.sequence}" if len(read.found) else "no change"
+            )
+            if read.torn_bytes:
+                self._report.notes.append(
+                    f"{name}, byte {read.end}: {read.torn_bytes} bytes of an unfinished write, never "
+                    "acknowledged; if no writer is at it, a crash cut it short, and the next open ignores it"
+                )
+            sequence = read.sequence
+            self._done += 1
+
+    def _log(self, path: Path, number: int, sequence: int, end: int | None) -> LogRead:
+        """A log; a writer may be between two records of what is read, which looks like damage once."""
+        for _ in range(_TRIES - 1):
+            try:
+                return read_log(path, number, self._records, sequence, end)
+            except DamagedDataError:
+                continue
+        return read_log(path, number, self._records, sequence, end)
+
+    def _surroundings(self, manifest: Manifest) -> None:
+        """Files the manifest does not name."""
+        known = manifest.files() | {NAME, "LOCK"}
+        for file in sorted(self._path.iterdir()):
+            if file.name not in known:
+                left = "a crash or a running writer left it; the next writer removes it"
+                self._report.notes.append(
+                    f"{file.name}: " + (left if _DATA.fullmatch(file.name) else "not of SeqVault")
+                )
+
+    def _intact(self, name: str, holds: str) -> None:
+        self._report.files.append(Checked(name, (self._path / name).stat().st_size, holds))
+
+    def _find(self, name: str, byte: int | None, found: str, readable: str, mend: str) -> None:
+        self._report.findings.append(Finding(name, byte, found, readable, mend))
+
+
+def _records() -> Records:
+    if Options().plain:
+        return PlainRecords()
+    from seqvault.vault.compiled.compiled_records import CompiledRecords
+
+    return CompiledRecords()

@@ -1,0 +1,159 @@
+"""The two ways a store is open: for reading, following its writer, and for writing."""
+
+import threading
+from pathlib import Path
+
+from seqvault.errors import StoreError
+from seqvault.vault.compiled.options import Options
+from seqvault.vault.disk import files
+from seqvault.vault.engine.compaction import Compactor
+from seqvault.vault.engine.follower import Follower
+from seqvault.vault.engine.recovery import Asked, lock_folder, recover
+from seqvault.vault.engine.state import State
+from seqvault.vault.engine.writer import Writer
+
+__all__ = ["ReadOnly", "Writable"]
+
+
+class ReadOnly:
+    """A store that is followed. Args, Raises: see Follower."""
+
+    def __init__(self, folder: Path, asked: Asked, options: Options) -> None:
+        self._follower = Follower(folder, asked, options)
+        self.replayed = self._follower.replayed
+
+    @property
+    def state(self) -> State:
+        """The store as it was last seen."""
+        return self._follower.state
+
+    def current(self) -> State:
+        """The store, seen no longer ago than staleness_s."""
+        self._follower.refresh_if_stale()
+        return self._follower.state
+
+    @property
+    def durable_sequence(self) -> int:
+        """The last change seen."""
+        return self._follower.sequence
+
+    @property
+    def log_end(self) -> int:
+        """Byte behind the last record seen."""
+        return self._follower.log_end
+
+    def refresh(self) -> None:
+        """See everything acknowledged before the call."""
+        self._follower.refresh()
+
+    def close(self) -> None:
+        """Close all files."""
+        self._follower.close()
+
+
+class Writable:
+    """A store open for writing. Args, Raises: see recovery.recover."""
+
+    def __init__(self, folder: Path, asked: Asked, options: Options) -> None:
+        self._lock_fd = lock_folder(folder)
+        try:
+            self.state, wal, self.replayed = recover(folder, asked, options)
+        except BaseException:
+            files.close(self._lock_fd)
+            raise
+        self.writer = Writer(self.state, wal, self.replayed)
+        self.compactor = Compactor(self.writer)
+        self._maintained = 0
+        self._background = _Background(self.compactor) if options.background else None
+
+    def current(self) -> State:
+        """The store."""
+        return self.state
+
+    @property
+    def durable_sequence(self) -> int:
+        """The last change known durable."""
+        return self.writer.durable_sequence
+
+    @property
+    def log_end(self) -> int:
+        """Byte behind the last record."""
+        return self.writer.log_end
+
+    def refresh(self) -> None:
+        """A writer sees what it writes."""
+
+    def expire_old(self, now_s: int | None) -> None:
+        """Expire what is older than its sequence's ttl_s."""
+        if now_s is None:
+            return
+        for table, sequence in zip(self.state.tables, self.state.manifest.sequences, strict=True):
+            if sequence.ttl_s is not None:
+                self.writer.expire(table, now_s - sequence.ttl_s)
+
+    def maintain(self) -> None:
+        """Compact after a seal, where it is worth it."""
+        if self.writer.sealed == self._maintained:
+            return
+        self._maintained = self.writer.sealed
+        if self._background is not None:
+            self._background.wake()
+        else:
+            compact_unasked(self.compactor)
+
+    def close(self) -> None:
+        """Make everything durable and close all files. Raises SyncFailedError."""
+        if self._background is not None:
+            self._background.stop()
+        try:
+            self.writer.close()
+        finally:
+            self.state.close()
+            files.close(self._lock_fd)
+
+
+def compact_unasked(compactor: Compactor) -> None:
+    """Compact what is worth it; what hinders it also hinders, and is told by, the next write or read."""
+    try:
+        while compactor.step():
+            pass
+    except StoreError:
+        # A full device, damage, a failed sync: nothing depends on it, and the writer has noted the last.
+        return
+
+
+class _Background:
+    """Compacts in a thread of its own, started when there first is something to do."""
+
+    def __init__(self, compactor: Compactor) -> None:
+        self._compactor = compactor
+        self._turn = threading.Condition()
+        self._due = False
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        with self._turn:
+            self._due = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="seqvault-compaction", daemon=True)
+                self._thread.start()
+            self._turn.notify()
+
+    def stop(self) -> None:
+        """End the thread, after what it is doing."""
+        with self._turn:
+            self._stopping = True
+            self._turn.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._due or self._stopping)
+                if self._stopping:
+                    return
+                self._due = False
+            compact_unasked(self._compactor)

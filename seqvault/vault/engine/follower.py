@@ -1,0 +1,247 @@
+"""Following a store that another process may be writing to: a reader's state, brought up to date when asked.
+
+A refresh reads the manifest. The log goes on where it was read to; a seal's segments are applied, the tails
+cleared and the new log read; after a compaction everything is loaded anew and takes the place of what was.
+"""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from seqvault.errors import DamagedDataError, SchemaError, StoreError
+from seqvault.schema import HistorySchema
+from seqvault.vault.compiled.options import Options
+from seqvault.vault.disk import files
+from seqvault.vault.disk.manifest import Manifest, SequenceState, log_name, read_manifest
+from seqvault.vault.engine.recovery import DEFAULT_SEQUENCE, Asked, with_sequences
+from seqvault.vault.engine.state import Replayed, State
+from seqvault.vault.format.format1 import is_format1, read_format1
+from seqvault.vault.log.record import FOUND
+from seqvault.vault.log.replay import LogRead, follow_log, read_log, with_defaults
+from seqvault.vault.sealed.doubt import Doubt
+
+__all__ = ["Follower"]
+
+
+class Follower:
+    """A store open for reading.
+
+    Args:
+        folder: the store's.
+        asked: what the caller opens with; columns the store does not have yet read as their defaults.
+        options: `staleness_s` bounds how old the state may be that a read sees.
+
+    Attributes:
+        state: replaced as a whole by some refreshes; take it once a read.
+        replayed: what was found when it was opened.
+
+    Raises:
+        StoreError: there is no store.
+        DamagedDataError: manifest, logs or footers fail their checksums.
+    """
+
+    def __init__(self, folder: Path, asked: Asked, options: Options) -> None:
+        self._folder = folder
+        self._asked = asked
+        self._options = options
+        self._turn = threading.Lock()
+        self._read: LogRead
+        self._own: dict[str, HistorySchema] = {}
+        self._log_fd: int | None = None
+        self._refreshed_s = time.monotonic()
+        self.state, self.replayed = self._load()
+        self._follow_from(self.replayed)
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last change it has seen."""
+        return self._read.sequence
+
+    @property
+    def log_end(self) -> int:
+        """Byte behind the last record of the live log it has seen."""
+        return self._read.end
+
+    def refresh_if_stale(self) -> None:
+        """Refresh when the last one began longer ago than staleness_s."""
+        if time.monotonic() - self._refreshed_s > self._options.staleness_s:
+            with self._turn:
+                # Another thread may have been refreshing while this one waited.
+                if time.monotonic() - self._refreshed_s > self._options.staleness_s:
+                    self._refresh()
+
+    def refresh(self) -> None:
+        """See everything that was acknowledged before the call. Raises DamagedDataError."""
+        with self._turn:
+            self._refresh()
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._turn:
+            self._close_log()
+            self.state.close()
+
+    def _refresh(self) -> None:
+        began_s = time.monotonic()
+        if self.state.manifest.generation == 0 and is_format1(self._folder):
+            return
+        manifest = _named(self._folder)
+        known = self.state.manifest
+        if manifest.generation != known.generation:
+            if _sealed_since(known, manifest):
+                self._take_seal(manifest)
+            else:
+                self._reload()
+        elif self._log_fd is not None:
+            self._take_log()
+        self._refreshed_s = began_s
+
+    def _load(self) -> tuple[State, Replayed]:
+        """As the writer left it; tried again when the writer replaces files meanwhile."""
+        doubt = Doubt(self._folder)
+        while True:
+            manifest = None
+            try:
+                if is_format1(self._folder):
+                    return self._load_format1()
+                manifest = _named(self._folder)
+                return self._load_named(manifest)
+            except DamagedDataError as error:
+                doubt.weigh(manifest, error)
+
+    def _load_named(self, manifest: Manifest) -> tuple[State, Replayed]:
+        state = State(self._folder, self._options, self._adapted(manifest))
+        try:
+            state.load()
+            return state, state.replay()
+        except BaseException:
+            state.close()
+            raise
+
+    def _load_format1(self) -> tuple[State, Replayed]:
+        """A store of format 1, all of it in the tails: only a writer converts it."""
+        old = read_format1(self._folder)
+        sequence = SequenceState(DEFAULT_SEQUENCE, None, None, (old.schema,))
+        manifest = Manifest(0, (sequence,), (), 0, old.sequence, 0)
+        state = State(self._folder, self._options, self._adapted(manifest))
+        state.load()
+        table = state.tables[0]
+        for rows in old.portions():
+            columns = with_defaults(rows.columns, table.schema, len(rows.columns["time_s"]))
+            with state.lock.exclusive():
+                table.add(np.repeat(rows.users, np.diff(rows.bounds)), columns)
+        nothing = LogRead(np.empty(0, "u1"), np.empty(0, FOUND), 0, old.sequence, old.torn_bytes)
+        return state, Replayed(old.records, old.sequence, old.torn_bytes, [], nothing)
+
+    def _reload(self) -> None:
+        """Load everything anew; a read that still has the old state notices and takes the new one."""
+        old = self.state
+        self.state, replayed = self._load()
+        self._close_log()
+        self._follow_from(replayed)
+        old.close()
+
+    def _take_seal(self, manifest: Manifest) -> None:
+        """Apply the segments of a seal, and go on with the log that it began."""
+        state, known = self.state, self.state.manifest
+        try:
+            slots = [
+                [table.open_segment(number) for number in sequence.segments[len(before.segments) :]]
+                for table, sequence, before in zip(
+                    state.tables, manifest.sequences, known.sequences, strict=True
+                )
+            ]
+            entries = [
+                [(slot, table.entries(slot)) for slot in new]
+                for table, new in zip(state.tables, slots, strict=True)
+            ]
+            path = self._folder / log_name(manifest.log)
+            read = read_log(path, manifest.log, state.records, manifest.sequence)
+        except DamagedDataError:
+            # Replaced once more meanwhile, or damaged: loading tells.
+            self._reload()
+            return
+        with state.lock.exclusive():
+            state.manifest = self._adapted(manifest)
+            for table, sequence, new in zip(state.tables, state.manifest.sequences, entries, strict=True):
+                for slot, of_segment in new:
+                    table.index.apply(slot, of_segment)
+                table.tails.clear()
+                table.deleted.clear()
+                table.limit(sequence)
+            state.take(read)
+        self._close_log()
+        self._follow(read)
+
+    def _take_log(self) -> None:
+        """Put what was written since the last refresh into the tails."""
+        state, number = self.state, self.state.manifest.log
+        path = self._folder / log_name(number)
+        assert self._log_fd is not None
+        try:
+            read = follow_log(self._log_fd, path, number, state.records, self._read)
+        except DamagedDataError:
+            # A writer that closes cuts off what it had reserved; loading tells whether it is more.
+            self._reload()
+            return
+        state.take(read)
+        self._read = replace(read, data=read.data[:0], found=read.found[:0])
+
+    def _follow_from(self, replayed: Replayed) -> None:
+        assert replayed.last is not None
+        self._follow(replayed.last)
+
+    def _follow(self, read: LogRead) -> None:
+        """Go on behind what was read of the live log."""
+        path = self._folder / log_name(self.state.manifest.log)
+        try:
+            self._log_fd = files.open_file(path)
+        except FileNotFoundError:
+            # Replaced meanwhile: the next refresh finds a newer manifest.
+            self._log_fd = None
+        self._read = replace(read, data=read.data[:0], found=read.found[:0])
+
+    def _close_log(self) -> None:
+        if self._log_fd is not None:
+            files.close(self._log_fd)
+            self._log_fd = None
+
+    def _adapted(self, manifest: Manifest) -> Manifest:
+        """The manifest with the schemas this reader was opened with as the newest."""
+        if not self._own:
+            asked = with_sequences(manifest, self._asked)
+            stored = {sequence.name for sequence in manifest.sequences}
+            unknown = [sequence.name for sequence in asked.sequences if sequence.name not in stored]
+            if unknown:
+                raise SchemaError(
+                    f"{self._folder} has no sequences {unknown}: it has {sorted(stored)}; open it for "
+                    "writing to add some"
+                )
+            self._own = {sequence.name: sequence.schema for sequence in asked.sequences}
+        for place, sequence in enumerate(manifest.sequences):
+            own = self._own.get(sequence.name, sequence.schema)
+            versions = (*(version for version in sequence.versions if version != own), own)
+            manifest = manifest.with_sequence(place, versions=versions)
+        return manifest
+
+
+def _named(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise StoreError(f"{folder}: no SeqVault to read; open it with read_only=False to make one")
+    return manifest
+
+
+def _sealed_since(known: Manifest, manifest: Manifest) -> bool:
+    """Whether seals are all that changed a store."""
+    if manifest.closed_logs or manifest.log == known.log or manifest.dictionaries != known.dictionaries:
+        return False
+    if len(manifest.sequences) != len(known.sequences):
+        return False
+    return all(
+        set(new.versions) <= set(old.versions) and new.segments[: len(old.segments)] == old.segments
+        for old, new in zip(known.sequences, manifest.sequences, strict=True)
+    )

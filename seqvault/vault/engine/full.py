@@ -1,0 +1,149 @@
+"""Full compaction: every history written anew, in blocks as large as its age allows, without dead rows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from seqvault.errors import StoreError
+from seqvault.schema import Array
+from seqvault.vault.compiled.options import DICTIONARY_CODEC, MOST_ROWS
+from seqvault.vault.disk.dictionaries import write_dictionary
+from seqvault.vault.disk.files import SyncFailedError, remove
+from seqvault.vault.disk.manifest import Manifest, dictionary_name
+from seqvault.vault.disk.points import point
+from seqvault.vault.engine.sealing import Sizes, write_blocks
+from seqvault.vault.engine.table import Table
+from seqvault.vault.engine.training import build_dictionary
+from seqvault.vault.engine.writer import Writer
+from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.format.rows_by_user import cuts
+from seqvault.vault.sealed.segment_writer import SegmentWriter
+
+__all__ = ["rewrite_all"]
+
+# The newest block is half a full one, so that a short read fetches little; older ones hold twice as much: a
+# read of 10,000 takes two.
+_NEWEST, _OLD = 2, 2
+_ROWS_AT_ONCE = 1 << 19
+
+
+def rewrite_all(writer: Writer) -> None:
+    """Write the sealed histories of all sequences anew, with the writer's mutex held and the tails empty.
+
+    Raises:
+        StoreFullError: no space; nothing changed.
+        DamagedDataError: a block fails its checksum; nothing changed.
+    """
+    point("compaction.begun")
+    state, before = writer.state, writer.state.manifest
+    paths: list[Path] = []
+    slots: list[tuple[Table, list[int], int | None]] = []
+    known = state.dictionaries
+    try:
+        made, manifest = _dictionaries(writer, paths)
+        state.use((*known, *made))
+        for table in state.tables:
+            old = list(table.segments)
+            manifest = _rewrite(writer, table, manifest, paths)
+            numbers = manifest.sequences[table.place].segments
+            slots.append((table, old, table.open_segment(numbers[0]) if numbers else None))
+        point("compaction.copied")
+        writer.adopt(manifest)
+    except StoreError as error:
+        _undo(writer, slots, known)
+        if not isinstance(error, SyncFailedError):
+            for path in paths:
+                remove(path)
+        raise
+    point("compaction.adopted")
+    for table, old, slot in slots:
+        table.swap(old, slot)
+    state.lock.drain()
+    for table in state.tables:
+        for gone in table.close_retired():
+            remove(gone.path)
+    state.use(made)
+    for number in before.dictionaries:
+        remove(state.folder / dictionary_name(number))
+    point("compaction.dropped")
+
+
+def _undo(
+    writer: Writer, slots: list[tuple[Table, list[int], int | None]], known: tuple[Dictionary, ...]
+) -> None:
+    """Forget the new segments and dictionaries."""
+    state = writer.state
+    for table, _, slot in slots:
+        if slot is not None:
+            with state.lock.exclusive():
+                table.retire([slot])
+            table.close_retired()
+    state.use(known)
+
+
+def _dictionaries(writer: Writer, paths: list[Path]) -> tuple[list[Dictionary], Manifest]:
+    """A dictionary of each sequence where the codec wants one, and the manifest that names these alone."""
+    state, manifest = writer.state, writer.state.manifest
+    made: list[Dictionary] = []
+    if state.options.codec == DICTIONARY_CODEC:
+        for table in state.tables:
+            if table.index.rows:
+                number = manifest.next_file
+                made.append(build_dictionary(table.schema, _samples(writer, table), number))
+                paths.append(write_dictionary(state.folder, made[-1]))
+                manifest = replace(manifest, next_file=number + 1)
+    return made, replace(manifest, dictionaries=tuple(dictionary.id for dictionary in made))
+
+
+def _samples(writer: Writer, table: Table) -> Iterator[dict[str, Array]]:
+    """Each user's rows."""
+    for users in _portions(table, table.index.users()):
+        block_bounds, stored = table.index.find(users)
+        ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
+        blocks = writer.state.blocks
+        columns = blocks.fetch(table.segments, table.versions, stored, ends[:-1], int(ends[-1]))
+        for start, end in pairwise(ends[block_bounds].tolist()):
+            yield {name: values[start:end] for name, values in columns.items()}
+
+
+def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:
+    """Write one sequence's new segment; the manifest that names it in place of the old ones."""
+    users, number = table.index.users(), manifest.next_file
+    with SegmentWriter(table.segment_path(number), number) as segment:
+        for portion in _portions(table, users):
+            _rewrite_users(writer, table, portion, segment)
+        if segment.empty:
+            return manifest.with_sequence(table.place, segments=())
+        segment.finish()
+    paths.append(segment.path)
+    return replace(manifest.with_sequence(table.place, segments=(number,)), next_file=number + 1)
+
+
+def _portions(table: Table, users: Array) -> list[Array]:
+    """The users, some at a time: about _ROWS_AT_ONCE behaviours each."""
+    rows = np.concatenate([table.index.end_ranks(part) for part in np.array_split(users, 64)])
+    return np.split(users, cuts(np.cumsum(rows.astype("i8")), _ROWS_AT_ONCE))
+
+
+def _rewrite_users(writer: Writer, table: Table, users: Array, segment: SegmentWriter) -> None:
+    blocks, full = writer.state.blocks, writer.state.options.block_rows
+    block_bounds, stored = table.index.find(users)
+    ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
+    bounds = ends[block_bounds]
+    columns = blocks.fetch(table.segments, table.versions, stored, ends[:-1], int(ends[-1]))
+    lengths = np.diff(bounds)
+    kept = columns["time_s"] >= table.reader.floor_s
+    cap = table.reader.cap
+    if cap is not None:
+        kept &= np.repeat(bounds[1:], lengths) - np.arange(len(kept)) <= cap
+    starts = stored["start"][np.minimum(block_bounds[:-1], len(stored) - 1)]
+    if not np.all(kept):
+        before = np.concatenate(([0], np.cumsum(kept)))
+        starts = starts + (lengths - np.diff(before[bounds])).astype("u8")
+        columns = {name: values[kept] for name, values in columns.items()}
+        bounds = before[bounds]
+    sizes = Sizes(max(1, full // _NEWEST), min(_OLD * full, MOST_ROWS))
+    write_blocks(segment, table.schema, blocks, users, starts, bounds, columns, sizes)

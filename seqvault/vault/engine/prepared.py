@@ -1,0 +1,93 @@
+"""A read that is asked again and again, in memory of its own: what a server's hot path calls.
+
+`read_last` makes new arrays for every answer. Most of what reading 200 behaviours costs is that, and checking
+arguments that are the same each time. Here both are done once, as a RocksDB client keeps its buffers.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from seqvault.errors import DamagedDataError
+from seqvault.query import NO_BOUND_S, Query, bound_s, users_of
+from seqvault.schema import Array
+from seqvault.store import HistoryBatch
+from seqvault.vault.engine.table import Table
+
+__all__ = ["PreparedRead", "PreparedReads"]
+
+_KEPT = 16
+
+
+class _Reading(Protocol):
+    """A query whose users and end change."""
+
+    def __call__(self, users: Array, end_s: int | Array) -> HistoryBatch: ...
+
+
+class PreparedRead:
+    """What `SeqVault.prepare_last` gives: call it with users. Not to be called by two threads at once.
+
+    Args:
+        table: gives the sequence's table as it is now; raises when the store is closed.
+        query: for a table, the query to run, of no users.
+    """
+
+    def __init__(self, table: Callable[[], Table], query: Callable[[Table], Query]) -> None:
+        self._table, self._query = table, query
+        self._prepare(table())
+
+    def __call__(self, user_ids: object, before_s: object = None) -> HistoryBatch:
+        """Each user's newest behaviours with time_s < before_s, as `read_last` returns them.
+
+        The batch's arrays are valid until the next call of this object, which writes over them.
+
+        Args:
+            user_ids: (U,); before_s: seconds, one for all or (U,); None for no bound.
+
+        Raises:
+            SchemaError, DamagedDataError, StoreClosedError: see HistoryStore.
+        """
+        table = self._table()
+        if table is not self._of:
+            self._prepare(table)
+        users = users_of(user_ids)
+        end_s = NO_BOUND_S if before_s is None else bound_s(before_s, len(users))
+        while True:
+            try:
+                return self._reading(users, end_s)
+            except DamagedDataError:
+                # A refresh in another thread may have replaced, and closed, what this read began with.
+                table = self._table()
+                if table is self._of:
+                    raise
+                self._prepare(table)
+
+    def _prepare(self, table: Table) -> None:
+        self._of = table
+        self._reading: _Reading = table.reader.prepare(self._query(table))
+
+
+class PreparedReads(threading.local):
+    """Each thread's prepared reads, by their arguments; the latest few are kept.
+
+    Args:
+        prepare: SeqVault.prepare_last.
+    """
+
+    def __init__(self, prepare: Callable[..., PreparedRead]) -> None:
+        self._prepare = prepare
+        self._made: dict[str, PreparedRead] = {}
+
+    def get(self, n: int, **conditions: object) -> PreparedRead:
+        """The prepared read of these arguments. Raises as SeqVault.prepare_last."""
+        # As text: 5 and 5.0, "item_id" and ["item_id"] are equal or alike, and one of each is refused.
+        key = repr([np.asarray(value).tolist() for value in (n, *conditions.values())])
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            made = self._made[key] = self._prepare(n, **conditions)
+        return made

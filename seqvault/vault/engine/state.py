@@ -1,0 +1,151 @@
+"""An open store's parts, shared by what reads, writes and maintains it; and loading them from the files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seqvault.vault.compiled.options import Options
+from seqvault.vault.compiled.rewrite import Blocks, PlainBlocks
+from seqvault.vault.compiled.selftest import encoder_trusted
+from seqvault.vault.disk.dictionaries import read_dictionary
+from seqvault.vault.disk.manifest import ClosedLog, Manifest, log_name
+from seqvault.vault.engine.table import Table
+from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.log.batches import Batches
+from seqvault.vault.log.change import Change
+from seqvault.vault.log.record import BATCHES, DELETE, HAS_BATCH, PlainRecords, Records
+from seqvault.vault.log.replay import LogRead, changes, read_log
+from seqvault.vault.reading.locks import ReadersWriterLock
+
+__all__ = ["Replayed", "State"]
+
+
+@dataclass
+class Replayed:
+    """What the logs held.
+
+    Attributes:
+        records: changes replayed.
+        sequence: number of the last one.
+        torn_bytes: bytes cut off, from a write that never finished.
+        logs: the logs, with the end of each.
+        last: the live log as far as it was read.
+    """
+
+    records: int
+    sequence: int
+    torn_bytes: int
+    logs: list[ClosedLog]
+    last: LogRead | None = None
+
+
+class State:
+    """What is in memory of a store.
+
+    Attributes:
+        folder, options: as opened.
+        lock: between readers and whatever changes tables.
+        records, blocks: compiled, or plain.
+        manifest: the newest that was read or written.
+        tables: its sequences.
+        batches: batch ids seen lately.
+        dictionaries: those that blocks may name.
+    """
+
+    def __init__(self, folder: Path, options: Options, manifest: Manifest) -> None:
+        self.folder = folder
+        self.options = options
+        self.manifest = manifest
+        self.lock = ReadersWriterLock(plain=options.plain)
+        self.records: Records = PlainRecords() if options.plain else _compiled_records()
+        self.batches = Batches()
+        self.tables: list[Table] = []
+        self.dictionaries: tuple[Dictionary, ...] = ()
+        self._blocks: Blocks | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        """Made when it is first needed: most readers never rewrite."""
+        if self._blocks is None:
+            self._blocks = self.new_blocks()
+            self._blocks.use(self.dictionaries)
+        return self._blocks
+
+    def new_blocks(self) -> Blocks:
+        """For another thread."""
+        codec = self.options.codec
+        return PlainBlocks(codec) if self.options.plain or not encoder_trusted() else _compiled_blocks(codec)
+
+    def use(self, dictionaries: Sequence[Dictionary]) -> None:
+        """Let readers and writers know dictionaries, before the first block that names one is read."""
+        self.dictionaries = tuple(dictionaries)
+        with self.lock.exclusive():
+            for table in self.tables:
+                table.reader.set_dictionaries(self.dictionaries)
+        if self._blocks is not None:
+            self._blocks.use(self.dictionaries)
+
+    def load(self) -> None:
+        """Open the segments that the manifest lists, and make the indexes. Raises DamagedDataError."""
+        for place, sequence in enumerate(self.manifest.sequences):
+            table = Table(self.folder, place, sequence, self.lock, self.options)
+            self.tables.append(table)
+            table.build(sequence.segments)
+        if self.manifest.dictionaries:
+            self.use([read_dictionary(self.folder, number) for number in self.manifest.dictionaries])
+
+    def replay(self) -> Replayed:
+        """Put what the logs hold into the tables. Raises DamagedDataError."""
+        done = Replayed(0, self.manifest.sequence, 0, [])
+        logs: list[tuple[int, int | None]] = [(log.number, log.end) for log in self.manifest.closed_logs]
+        for number, end in [*logs, (self.manifest.log, None)]:
+            path = self.folder / log_name(number)
+            read = read_log(path, number, self.records, done.sequence, end)
+            self.take(read)
+            done.records += read.sequence - done.sequence
+            done.sequence = read.sequence
+            done.torn_bytes += read.torn_bytes
+            done.logs.append(ClosedLog(number, read.end))
+            done.last = read
+        return done
+
+    def take(self, read: LogRead) -> None:
+        """Put records that were read from a log into the tables."""
+        found = read.found
+        for record in found[(found["kind"] == BATCHES) | (found["flags"] == HAS_BATCH)]:
+            ids = [int(record["batch"])]
+            if record["kind"] == BATCHES:
+                ids = self.records.read(read.data, record.reshape(1), [(0, np.dtype("u8"))])[0].tolist()
+            self.batches.note(ids, int(record["sequence"]))
+        versions = [sequence.versions for sequence in self.manifest.sequences]
+        self.apply(changes(read, self.records, versions))
+
+    def apply(self, done: Iterable[Change]) -> None:
+        """Make changes readable, in order."""
+        for change in done:
+            with self.lock.exclusive():
+                if change.kind == DELETE:
+                    for table in self.tables:
+                        table.apply(change)
+                else:
+                    self.tables[change.table].apply(change)
+
+    def close(self) -> None:
+        """Close all segments, once no read uses them."""
+        self.lock.drain()
+        for table in self.tables:
+            table.close()
+
+
+def _compiled_records() -> Records:
+    from seqvault.vault.compiled.compiled_records import CompiledRecords
+
+    return CompiledRecords()
+
+
+def _compiled_blocks(codec: str) -> Blocks:
+    from seqvault.vault.compiled.compiled_blocks import CompiledBlocks
+
+    return CompiledBlocks(codec)

@@ -1,0 +1,334 @@
+"""Writing: changes go to the log, wait for its sync, and become readable; full tails become segments.
+
+`mutex` is held by whoever writes the log or replaces files. Readers do not take it: what they see changes in
+short exclusive sections of the state's lock, between which all the slow work is done.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from seqvault.errors import StoreError, StoreFullError, StoreReadOnlyError
+from seqvault.schema import Array
+from seqvault.vault.compiled.options import DURABILITIES
+from seqvault.vault.disk.files import SyncFailedError, remove
+from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
+from seqvault.vault.disk.points import point
+from seqvault.vault.engine.sealing import Sizes, seal
+from seqvault.vault.engine.state import Replayed, State
+from seqvault.vault.engine.table import Table, tombstones
+from seqvault.vault.format.rows_by_user import Rows, group_rows
+from seqvault.vault.log.change import Change
+from seqvault.vault.log.commit import Flusher, GroupCommit
+from seqvault.vault.log.record import DELETE, EXPIRE, ROWS, Record
+from seqvault.vault.log.wal import Wal
+from seqvault.vault.sealed.segment_writer import SegmentWriter
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """The one writer of an open store.
+
+    Args:
+        state: the store.
+        wal: its live log.
+        replayed: what recovery found.
+
+    Attributes:
+        mutex: see the module.
+        sealed: seals since it was opened.
+    """
+
+    def __init__(self, state: State, wal: Wal, replayed: Replayed) -> None:
+        self.state = state
+        self.mutex = threading.RLock()
+        self.sealed = 0
+        self._wal = wal
+        self._broken: str | None = None
+        self._commit = GroupCommit(wal, self._apply)
+        options = state.options
+        self._flusher = Flusher(self._commit, options.flush_interval_s, options.flush_rows)
+        self._put_off(0)
+
+    @property
+    def durable_sequence(self) -> int:
+        """Number of the last change known durable."""
+        return self._wal.durable
+
+    @property
+    def log_end(self) -> int:
+        """Byte behind the live log's last record."""
+        return self._wal.end
+
+    def append(
+        self, table: Table, users: Array, columns: dict[str, Array], batch: int | None, durability: str | None
+    ) -> bool:
+        """See SeqVault.append; the rows are checked."""
+        durability = durability or self.state.options.durability
+        if durability not in DURABILITIES:
+            raise StoreError(f"durability={durability!r}: expected one of {', '.join(DURABILITIES)}")
+        if not len(users):
+            self.check_writable()
+            return True
+        if not users.flags.writeable:
+            # Kernels are compiled for arrays that are; the columns go by their addresses.
+            users = users.copy()
+        values = [users, *columns.values()]
+        body = self.state.records.encode(values)
+        record = Record(ROWS, len(users), len(values), table.place, table.schema.id, batch)
+        waits = durability == "sync"
+        with self.mutex:
+            self.check_writable()
+            known = None if batch is None else self.state.batches.sequence_of(batch)
+            sequence = known
+            if sequence is None:
+                sequence = self._write(body, record, users, columns, waits=waits)
+        self._settle(sequence, len(users), waits=waits)
+        return known is None
+
+    def delete_user(self, user: int) -> None:
+        """See SeqVault.delete_user."""
+        users = np.array([user], "u8")
+        self._change(Record(DELETE, 1, 1), users, {})
+
+    def expire(self, table: Table, before_s: int) -> None:
+        """See SeqVault.expire."""
+        floor = np.array([before_s], "i8")
+        if before_s > table.reader.floor_s:
+            self._change(Record(EXPIRE, 1, 1, table.place), floor, {"floor_s": floor})
+
+    def flush(self) -> None:
+        """Return once everything written is durable. Raises SyncFailedError."""
+        with self.noting_failure():
+            self._commit.wait()
+
+    def bulk_load(self, table: Table, users: Array, columns: dict[str, Array], batch: int | None) -> bool:
+        """See SeqVault.bulk_load; the rows are checked."""
+        with self.mutex:
+            self.check_writable()
+            if batch is not None and self.state.batches.sequence_of(batch) is not None:
+                self.flush()
+                return False
+            if len(users):
+                batches = [] if batch is None else [batch]
+                self.seal((table, group_rows(users, columns)), batches)
+        return True
+
+    def seal(self, loaded: tuple[Table, Rows] | None = None, batches: Sequence[int] = ()) -> None:
+        """Turn the tails, and rows that were never in the log, into blocks.
+
+        Raises:
+            StoreFullError: no space; nothing changed.
+            DamagedDataError: stored rows that were to be rewritten fail their checksum; nothing changed.
+        """
+        with self.mutex, self.noting_failure():
+            self.check_writable()
+            self._commit.wait()
+            if loaded is None and self._wal.written == self.state.manifest.sequence:
+                return
+            point("seal.begun")
+            self._seal(loaded, batches)
+            self.sealed += 1
+
+    def adopt(self, manifest: Manifest, written: Sequence[SegmentWriter] = ()) -> None:
+        """Replace the manifest, with the mutex held; on a full device no trace of what it names is left."""
+        manifest = replace(manifest, generation=self.state.manifest.generation + 1)
+        with self.noting_failure():
+            try:
+                write_manifest(self.state.folder, manifest)
+            except StoreError as error:
+                # After a failed sync either manifest may be the durable one: its files must stay.
+                if not isinstance(error, SyncFailedError):
+                    for writer in written:
+                        remove(writer.path)
+                raise
+        self.state.manifest = manifest
+
+    def take_number(self) -> int:
+        """A number no file has had."""
+        with self.mutex:
+            number = self.state.manifest.next_file
+            self.state.manifest = replace(self.state.manifest, next_file=number + 1)
+            return number
+
+    def check_writable(self) -> None:
+        """Raise StoreReadOnlyError after a failed sync."""
+        failed = self._broken or self._commit.failed
+        if failed is not None:
+            raise StoreReadOnlyError(f"{self.state.folder} stopped writing: {failed}")
+
+    def close(self) -> None:
+        """Make everything durable that was written, and close the log. Raises SyncFailedError."""
+        self._flusher.stop()
+        with self.mutex:
+            try:
+                if self._broken is None and self._commit.failed is None:
+                    self.flush()
+            finally:
+                if self._broken is None and self._commit.failed is None:
+                    self._wal.close()
+                else:
+                    self._wal.abandon()
+
+    def _change(self, record: Record, values: Array, columns: dict[str, Array]) -> None:
+        """Write a small change and wait for it."""
+        body = self.state.records.encode([values])
+        users = values if record.kind == DELETE else np.empty(0, "u8")
+        with self.mutex:
+            self.check_writable()
+            sequence = self._write(body, record, users, columns, waits=True)
+        self._settle(sequence, 0, waits=True)
+
+    def _write(
+        self,
+        body: tuple[Array, int],
+        record: Record,
+        users: Array,
+        columns: dict[str, Array],
+        *,
+        waits: bool,
+    ) -> int:
+        with self.noting_failure():
+            sequence = self._wal.write(body, record)
+        if record.batch is not None:
+            self.state.batches.note([record.batch], sequence)
+        self._commit.add(Change(sequence, record.kind, record.table, users, columns), waits=waits)
+        return sequence
+
+    def _settle(self, sequence: int, rows: int, *, waits: bool) -> None:
+        """What an append does behind the log: wait, or leave it to the flusher; then seal full tails."""
+        if waits:
+            with self.noting_failure():
+                self._commit.wait(sequence)
+        else:
+            self._flusher.note(rows)
+        if self._full():
+            with self.mutex:
+                if self._full():
+                    self._seal_unasked()
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        self.state.apply(changes)
+
+    def _put_off(self, rows: int) -> None:
+        """Seal once the tails have grown from what they are now, `rows`, by what the options say."""
+        self._seal_at = rows + self.state.options.seal_rows
+        # The memory of an empty tail counts for nothing: it does not shrink.
+        self._seal_at_bytes = (
+            sum(table.tails.nbytes for table in self.state.tables) + self.state.options.tail_bytes
+        )
+
+    def _full(self) -> bool:
+        tails = [table.tails for table in self.state.tables]
+        return (
+            sum(tail.rows for tail in tails) >= self._seal_at
+            or sum(tail.nbytes for tail in tails) >= self._seal_at_bytes
+        )
+
+    def _seal_unasked(self) -> None:
+        """Seal after an append that is durable already: a failure must not make it look lost."""
+        try:
+            self.seal()
+        except StoreFullError:
+            # The rows stay in the log and the tails; as many more, and the next seal tries again.
+            self._put_off(sum(table.tails.rows for table in self.state.tables))
+        except StoreError as error:
+            self._broken = self._broken or str(error)
+
+    def _seal(self, loaded: tuple[Table, Rows] | None, batches: Sequence[int]) -> None:
+        """Segments, then a new log, then the manifest; the old logs go last."""
+        state, manifest = self.state, self.state.manifest
+        written: list[tuple[Table, int, Array]] = []
+        writers: list[SegmentWriter] = []
+        new_wal = None
+        try:
+            for table in state.tables:
+                of_load = loaded[1] if loaded is not None and loaded[0] is table else None
+                if table.tails.rows or table.deleted or of_load:
+                    number = manifest.next_file
+                    manifest = self._seal_table(table, of_load, manifest, writers)
+                    slot = table.open_segment(number)
+                    written.append((table, slot, table.segments[slot].entries()))
+            ids = [*state.batches.ids(), *batches]
+            new_wal = Wal.create(state.folder, manifest.next_file, state.records, self._wal.written, ids)
+            old, manifest = manifest, self._rotated(manifest, new_wal)
+            self.adopt(manifest)
+        except StoreError as error:
+            self._undo(written, writers, new_wal, error)
+            raise
+        self._switch(new_wal, written)
+        state.batches.note(batches, new_wal.written)
+        point("seal.adopted")
+        for number in [*(log.number for log in old.closed_logs), old.log]:
+            remove(state.folder / log_name(number))
+        point("wal.dropped")
+
+    def _seal_table(
+        self, table: Table, loaded: Rows | None, manifest: Manifest, writers: list[SegmentWriter]
+    ) -> Manifest:
+        """Write one sequence's segment, of its tails and what is loaded; the manifest that names it."""
+        number, full = manifest.next_file, self.state.options.block_rows
+        with SegmentWriter(table.segment_path(number), number) as writer:
+            if table.deleted:
+                users = np.array(sorted(table.deleted), "u8")
+                writer.add_stones(tombstones(users))
+            seal(writer, table, self.state.blocks, loaded, Sizes(full, full))
+            writer.finish()
+        writers.append(writer)
+        segments = (*manifest.sequences[table.place].segments, number)
+        return replace(manifest.with_sequence(table.place, segments=segments), next_file=number + 1)
+
+    def _rotated(self, manifest: Manifest, wal: Wal) -> Manifest:
+        """The manifest once the tails are sealed and the logs up to now are not needed."""
+        for table in self.state.tables:
+            manifest = manifest.with_sequence(table.place, floor_s=table.reader.floor_s)
+        return replace(
+            manifest, closed_logs=(), log=wal.number, sequence=wal.written, next_file=wal.number + 1
+        )
+
+    def _switch(self, new_wal: Wal, written: Sequence[tuple[Table, int, Array]]) -> None:
+        """Make the new segments readable in place of the tails, and go on with the new log."""
+        for table, _, entries in written:
+            table.index.reserve(len(entries))
+        with self.state.lock.exclusive():
+            for table, slot, entries in written:
+                table.index.apply(slot, entries)
+                table.tails.clear()
+                table.deleted.clear()
+        self._wal.abandon()
+        self._wal = self._commit.wal = new_wal
+        self._put_off(0)
+
+    def _undo(
+        self,
+        written: Sequence[tuple[Table, int, Array]],
+        writers: Sequence[SegmentWriter],
+        new_wal: Wal | None,
+        error: StoreError,
+    ) -> None:
+        """Leave no trace of a seal that did not fit. After a failed sync files may be named: they stay."""
+        with self.state.lock.exclusive():
+            for table, slot, _ in written:
+                table.retire([slot])
+        for table, _, _ in written:
+            table.close_retired()
+        if new_wal is not None:
+            new_wal.abandon()
+        if not isinstance(error, SyncFailedError):
+            for writer in writers:
+                remove(writer.path)
+            if new_wal is not None:
+                remove(new_wal.path)
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """After a failed sync the store stops writing: what it would build on may not be on the disk."""
+        try:
+            yield
+        except SyncFailedError as error:
+            self._broken = self._broken or str(error)
+            raise

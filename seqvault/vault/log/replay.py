@@ -1,0 +1,193 @@
+"""Replay: what a log held, and where a crash tore it.
+
+A record that fails its checksum ends a log. Whatever follows it was never acknowledged, or else the failure
+is damage: every record names the last change that was known to be durable when it was written, and only when
+a later record says so of the failed one does opening refuse to forget it. Otherwise loss of power may have
+kept a later record and lost an earlier one, neither acknowledged. A torn log is never written to again: the
+next change goes to a new one, so that nothing behind the tear can come back.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from seqvault.errors import DamagedDataError
+from seqvault.schema import Array, Columns, HistorySchema
+from seqvault.vault.disk.files import close, open_file, read_at, size_of
+from seqvault.vault.log.change import Change
+from seqvault.vault.log.record import DELETE, EXPIRE, MAGIC, ROWS, Records, salt_of
+from seqvault.vault.log.wal import HEAD_BYTES, log_head
+
+__all__ = ["LogRead", "changes", "follow_log", "read_log", "with_defaults"]
+
+# Rows that are put into the tails at once.
+_ROWS_AT_ONCE = 1 << 18
+
+
+@dataclass(frozen=True)
+class LogRead:
+    """Valid records of a log.
+
+    Args:
+        data: (N,) u1 bytes that `found` points into.
+        found: (K,) record.FOUND.
+        end: byte of the file behind the last of them.
+        sequence: number of the last change; the one before the log where it holds none.
+        torn_bytes: bytes behind the end, up to the last that is not zero.
+    """
+
+    data: Array
+    found: Array
+    end: int
+    sequence: int
+    torn_bytes: int
+
+
+def read_log(path: Path, number: int, records: Records, sequence: int, end: int | None = None) -> LogRead:
+    """Read a log whose changes follow number `sequence`.
+
+    Args:
+        end: where its records end, when that is known (a closed log); None looks.
+
+    Raises:
+        DamagedDataError: the file is missing, no log, or damaged before its last durable record.
+    """
+    data = _bytes(path, number)
+    stop = len(data) if end is None else end
+    found = records.scan(data, HEAD_BYTES, min(stop, len(data)), salt_of(number))
+    found, last = _in_sequence(found, sequence)
+    at = int(found["place"][-1] + found["size"][-1]) if len(found) else HEAD_BYTES
+    damaged = at != stop if end is not None else _durable_beyond(data, at, number, records) > last
+    if damaged:
+        raise DamagedDataError(
+            f"{path}, byte {at}: the record of change {last + 1} is damaged, and was acknowledged; restore "
+            "the file from backup"
+        )
+    # Zeros up to the end were reserved, or never got to the disk.
+    written = np.flatnonzero(data[at:stop])
+    return LogRead(data, found, at, last, int(written[-1]) + 1 if len(written) else 0)
+
+
+def follow_log(fd: int, path: Path, number: int, records: Records, read: LogRead) -> LogRead:
+    """What was written behind an earlier read of the same log, which a writer may be writing to."""
+    size = size_of(fd)
+    if size <= read.end:
+        return LogRead(read.data[:0], read.found[:0], read.end, read.sequence, 0)
+    data = np.frombuffer(bytearray(read_at(fd, size - read.end, read.end, path)), "u1")
+    found, last = _in_sequence(records.scan(data, 0, len(data), salt_of(number)), read.sequence)
+    end = int(found["place"][-1] + found["size"][-1]) if len(found) else 0
+    return LogRead(data, found, read.end + end, last, 0)
+
+
+def changes(read: LogRead, records: Records, versions: Sequence[Sequence[HistorySchema]]) -> Iterator[Change]:
+    """The changes in order; rows of many small appends come together, in the newest version of the schema.
+
+    Args:
+        versions: each sequence's schema versions.
+
+    Raises:
+        DamagedDataError: a record names a sequence or schema the store does not have.
+    """
+    found = read.found
+    changing = found[np.isin(found["kind"], (ROWS, DELETE, EXPIRE))]
+    for group in _alike(changing):
+        kind, table, sequence = (int(group[-1][name]) for name in ("kind", "table", "sequence"))
+        if kind == DELETE:
+            users, columns = records.read(read.data, group, [(0, np.dtype("u8"))])[0], {}
+        elif kind == EXPIRE:
+            users = np.empty(0, "u8")
+            columns = {"floor_s": records.read(read.data, group, [(0, np.dtype("i8"))])[0]}
+        else:
+            newest, written = _schemas(group[-1], versions)
+            users, columns = _rows(read.data, group, records, written, newest)
+        yield Change(sequence, kind, table, users, columns)
+
+
+def _alike(found: Array) -> Iterator[Array]:
+    """Runs of records that are read in one go: of one kind, sequence and schema; EXPIRE alone."""
+    if not len(found):
+        return
+    keys = np.stack([found[name].astype("i8") for name in ("kind", "table", "schema", "columns")])
+    rows = np.cumsum(found["rows"], dtype="i8") // _ROWS_AT_ONCE
+    new = np.any(keys[:, 1:] != keys[:, :-1], axis=0) | (rows[1:] != rows[:-1])
+    new |= found["kind"][1:] == EXPIRE
+    edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(found)]
+    for start, end in pairwise(edges):
+        yield found[start:end]
+
+
+def _schemas(head: Array, versions: Sequence[Sequence[HistorySchema]]) -> tuple[HistorySchema, HistorySchema]:
+    """(newest version, version the record was written under)."""
+    if head["table"] < len(versions):
+        of_sequence = versions[int(head["table"])]
+        for version in of_sequence:
+            if version.id == head["schema"] and len(version.columns) + 1 == head["columns"]:
+                return of_sequence[-1], version
+    raise DamagedDataError(
+        f"a record of the log names sequence {head['table']}, schema {head['schema']:#010x}: the manifest "
+        "has no such; restore the manifest and the log from the same backup"
+    )
+
+
+def _rows(
+    data: Array, group: Array, records: Records, written: HistorySchema, newest: HistorySchema
+) -> tuple[Array, dict[str, Array]]:
+    """(user ids, columns of the newest version) of ROWS written under one version."""
+    stored = [name for name in newest.names if name in written.names]
+    wanted: list[tuple[int, np.dtype[np.generic]]] = [(0, np.dtype("u8"))]
+    wanted += [(1 + written.names.index(name), newest.dtype(name)) for name in stored]
+    users, *values = records.read(data, group, wanted)
+    return users, with_defaults(dict(zip(stored, values, strict=True)), newest, len(users))
+
+
+def with_defaults(stored: Columns, schema: HistorySchema, rows: int) -> dict[str, Array]:
+    """The schema's columns, of those stored or of their defaults."""
+    return {
+        column.name: stored[column.name]
+        if column.name in stored
+        else np.full(rows, column.default, column.dtype)
+        for column in schema.columns
+    }
+
+
+def _bytes(path: Path, number: int) -> Array:
+    try:
+        fd = open_file(path)
+    except FileNotFoundError as error:
+        raise DamagedDataError(f"{path} is missing: the manifest names it; restore it from backup") from error
+    try:
+        data = np.frombuffer(bytearray(read_at(fd, size_of(fd), 0, path)), "u1")
+    finally:
+        close(fd)
+    if data[:HEAD_BYTES].tobytes() != log_head(number):
+        raise DamagedDataError(
+            f"{path} begins with {data[:16].tobytes()!r}: expected log {number}; restore it from backup"
+        )
+    return data
+
+
+def _in_sequence(found: Array, sequence: int) -> tuple[Array, int]:
+    """The records up to the first that is not the next one, and the last number among them."""
+    steps = np.isin(found["kind"], (ROWS, DELETE, EXPIRE))
+    expected = sequence + np.cumsum(steps)
+    wrong = np.flatnonzero(found["sequence"] != expected.astype("u8"))
+    kept = found[: wrong[0]] if len(wrong) else found
+    return kept, int(expected[len(kept) - 1]) if len(kept) else sequence
+
+
+def _durable_beyond(data: Array, at: int, number: int, records: Records) -> int:
+    """The highest change that a valid record behind byte `at` calls durable; 0 for none."""
+    words = data[at : at + (len(data) - at) // 8 * 8].view("<u4")[::2]
+    durable = 0
+    passed = at
+    for place in (at + 8 * np.flatnonzero(words == int.from_bytes(MAGIC, "little"))).tolist():
+        if place < passed:
+            continue
+        found = records.scan(data, place, len(data), salt_of(number))
+        if len(found):
+            durable = max(durable, int(found["durable"].max()))
+            passed = int(found["place"][-1] + found["size"][-1])
+    return durable
