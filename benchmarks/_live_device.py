@@ -15,10 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 from laser.checkpoint import load
 from laser.scoring.runtime import Scorer, resolve_device
 from seqvault.store import HistoryBatch, open_store
-from simulator.experiment.live import ArmCalls
-from simulator.experiment.prepare import Prepared
-from simulator.experiment.training import arm_ladder, step_spec
-from simulator.experiment.value_plane import MODEL_COLUMNS, ArmModels, ArmStore
+from simulator.arms.live import ArmCalls
+from simulator.arms.scores import MODEL_COLUMNS, ArmModels, ArmStore
+from simulator.arms.training import arm_ladder, step_spec
+from simulator.inputs.prepare import Prepared
 from simulator.results.read import Run
 
 COMPARED = 1024  # scored requests of each arm, at least, in batches spread evenly over the trace

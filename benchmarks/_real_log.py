@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laser.examples import ExampleSet
+from simulator.logs.folder import read_log
+from simulator.logs.kuairand.convert import PRIOR_IMPRESSIONS
+from simulator.logs.kuairand.importer import import_kuairand
+from simulator.logs.real_log import Impressions, RealLog, Split
+from simulator.logs.world import log_impressions
 from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.examples import history_slices, log_examples
-from simulator.traffic.kuairand.convert import PRIOR_IMPRESSIONS
-from simulator.traffic.kuairand.importer import import_kuairand
-from simulator.traffic.log_folder import read_log
-from simulator.traffic.real_log import Impressions, RealLog, Split
-from simulator.traffic.real_world import log_impressions
 from simulator.traffic.trace import DAY_S
 
 VARIABLE = "LASER_AB_REAL_DATA"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulator.experiment.environment import commit, hardware, versions
+from simulator.execution.environment import commit, hardware, versions
 
 Measured = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 

@@ -24,10 +24,10 @@ from _live_rows import experiment_rows
 from _result import Measured, bar, options, show
 
 from laser.scoring.device import gpu_name
-from simulator.experiment.config import ExperimentConfig, load_config
-from simulator.experiment.interrupts import Interrupted, stops_at_checkpoints
-from simulator.experiment.prepare import prepare
+from simulator.config.load import ExperimentConfig, load_config
+from simulator.execution.interrupts import Interrupted, stops_at_checkpoints
 from simulator.experiment.run import resume_experiment, run_experiment
+from simulator.inputs.prepare import prepare
 from simulator.results.read import read_run
 
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.toml"

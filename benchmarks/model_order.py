@@ -21,7 +21,7 @@ from laser.scoring.runtime import Scorer
 from laser.training.loop import train
 from laser.training.metrics import auc, gauc, truth_weighted_auc
 from laser.training.presets import recommended
-from simulator.experiment.training import holdout_logits
+from simulator.arms.training import holdout_logits
 from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.traffic.examples import log_examples
 from simulator.world.config import preset

@@ -9,7 +9,7 @@ from kuairand_files import write_kuairand
 @pytest.fixture(scope="session")
 def kuairand_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log folder of six days; do not change it."""
-    from simulator.traffic.kuairand.importer import import_kuairand
+    from simulator.logs.kuairand.importer import import_kuairand
 
     folder = tmp_path_factory.mktemp("kuairand")
     write_kuairand(folder / "published")

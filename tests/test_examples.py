@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.experiment.config import load_config
+from simulator.config.load import load_config
+from simulator.config.settings import MODELS
 from simulator.experiment.run import run_experiment
-from simulator.experiment.settings import MODELS
 from simulator.results.read import read_run
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))

@@ -129,7 +129,7 @@ def fresh(program: str) -> None:
     ("module", "absent"),
     [
         ("simulator.cli", "torch streamlit simpy numba zstandard rocksdict scipy pyarrow pandas"),
-        ("simulator.experiment.config", "torch streamlit simpy numba zstandard rocksdict scipy pyarrow"),
+        ("simulator.config.load", "torch streamlit simpy numba zstandard rocksdict scipy pyarrow"),
         ("simulator.results.report", "torch streamlit simpy zstandard rocksdict"),
         ("dashboard", "torch simpy zstandard rocksdict"),
     ],

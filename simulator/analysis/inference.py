@@ -8,8 +8,8 @@ import numpy as np
 
 from simulator.analysis.columns import AnalysisError, Table, columns, labels
 from simulator.analysis.log_ratio import F8, log_ratio, moments
-from simulator.analysis.metrics import Metric
 from simulator.analysis.power import mde
+from simulator.metrics import Metric
 
 MIN_USERS = 2  # of an arm: a variance needs two
 

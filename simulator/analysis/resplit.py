@@ -9,8 +9,8 @@ import numpy as np
 
 from simulator.analysis.columns import AnalysisError, Table, columns
 from simulator.analysis.log_ratio import F8, LogRatio, log_ratio, moments_of_many
-from simulator.analysis.metrics import METRICS, Metric
-from simulator.experiment.assignment import assign
+from simulator.assignment import assign
+from simulator.metrics import METRICS, Metric
 
 _CHUNK = 4_000_000  # users x re-splits held at once: 32 MB of weights
 

@@ -17,10 +17,10 @@ from simulator.analysis.arm_values import clustered_ratio
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
 from simulator.analysis.inference import estimate
 from simulator.analysis.latency import QUANTILES, Quantile, clustered_quantile, quantile_lift
-from simulator.analysis.metrics import BY_NAME, GUARDRAILS, METRICS, P99, Metric
 from simulator.analysis.srm import Srm, check_split
 from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
 from simulator.analysis.verdict import verdict
+from simulator.metrics import BY_NAME, GUARDRAILS, METRICS, P99, Metric
 from simulator.results.files import plain
 
 SCHEMA_VERSION = 1

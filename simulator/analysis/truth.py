@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.analysis.columns import AnalysisError, Array, Table, columns
 from simulator.analysis.latency import F8, Quantile
-from simulator.analysis.metrics import Metric
+from simulator.metrics import Metric
 
 
 @dataclass(frozen=True)

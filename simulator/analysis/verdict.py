@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.analysis.metrics import GUARDRAILS
 from simulator.analysis.srm import Srm
+from simulator.metrics import GUARDRAILS
 from simulator.results.numbers import percent
 from simulator.results.scorecard import MIN_UNITS
 

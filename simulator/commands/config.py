@@ -34,7 +34,7 @@ def check(config: ConfigFile, overrides: Overrides = None, seed: Seed = None, as
     """Check an experiment file; exit code 2 when it cannot be used."""
     from simulator.commands.errors import USAGE
     from simulator.commands.output import print_json
-    from simulator.experiment.config import ConfigError, load_config
+    from simulator.config.load import ConfigError, load_config
 
     try:
         load_config(config, overrides or [], seed)
@@ -61,6 +61,6 @@ def check(config: ConfigFile, overrides: Overrides = None, seed: Seed = None, as
 
 def schema() -> None:
     """Print the JSON Schema of experiment files, for editors."""
-    from simulator.experiment.config import ExperimentConfig
+    from simulator.config.load import ExperimentConfig
 
     print(json.dumps(ExperimentConfig.model_json_schema(), indent=2, ensure_ascii=False))

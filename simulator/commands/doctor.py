@@ -166,8 +166,8 @@ def _zstd() -> Check:
 
 
 def _profile() -> Check:
-    from simulator.experiment.environment import hardware
-    from simulator.experiment.settings import PROFILES
+    from simulator.config.settings import PROFILES
+    from simulator.execution.environment import hardware
     from simulator.serving.profile import load
 
     machine, here = load(PROFILES / "cpu.json").machine, hardware()

@@ -50,7 +50,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def explain(error: BaseException) -> tuple[str, int]:
     """The message for the user, and the exit code."""
     # Here, so that `--help` need not load the configuration's models.
-    from simulator.experiment.config_errors import ConfigError
+    from simulator.config.errors import ConfigError
 
     if isinstance(error, KeyboardInterrupt):
         command = getattr(error, "command", None)

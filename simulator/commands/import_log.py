@@ -19,8 +19,8 @@ def kuairand(
 ) -> None:
     """Import KuaiRand's published exposure log (CC BY-SA 4.0)."""
     from simulator.commands.output import print_json, progress
-    from simulator.experiment.interrupts import sigterm_as_ctrl_c
-    from simulator.traffic.kuairand.importer import import_kuairand
+    from simulator.execution.interrupts import sigterm_as_ctrl_c
+    from simulator.logs.kuairand.importer import import_kuairand
 
     with sigterm_as_ctrl_c(), progress(quiet) as told:
         manifest = import_kuairand(directory, out, told.stage)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from simulator.experiment.progress import Progress, Silent
+from simulator.execution.progress import Progress, Silent
 
 # Of the JSON documents that the commands make themselves; scorecards carry their own.
 SCHEMA_VERSION = 1

@@ -25,13 +25,13 @@ def profile(
     """Measure store, transport and scoring times, for `service_times = "profile"`."""
     from simulator.commands.output import print_json, progress
     from simulator.commands.run import DEMO
-    from simulator.experiment.config import load_config
+    from simulator.config.load import load_config
 
     if out.exists():
         raise ValueError(f"{out}: found a file there, expected none. Choose another one with --out.")
     resolved = load_config(config or DEMO, overrides or [], seed)
-    from simulator.experiment.interrupts import sigterm_as_ctrl_c
-    from simulator.experiment.profiling import make_profile  # after the checks, which should answer at once
+    from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
+    from simulator.execution.interrupts import sigterm_as_ctrl_c
 
     with sigterm_as_ctrl_c(), progress(quiet) as told:
         path = make_profile(resolved, out, quick=quick, progress=told)

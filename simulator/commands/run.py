@@ -32,7 +32,7 @@ def run(
     fail_on: FailOn = None,
 ) -> None:
     """Simulate an experiment and write a run folder."""
-    from simulator.experiment.config import load_config, to_toml
+    from simulator.config.load import load_config, to_toml
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume RUN", param_hint="CONFIG")
@@ -65,7 +65,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the shipped example: LastN + DIN against SeqVault + LASER, in a few minutes."""
-    from simulator.experiment.config import load_config
+    from simulator.config.load import load_config
 
     _simulate(load_config(DEMO, [], seed), out, jobs, as_json, quiet, None)
 
@@ -75,7 +75,7 @@ def _simulate(
 ) -> None:
     from simulator.commands.output import progress
     from simulator.commands.verdicts import parse_fail_on
-    from simulator.experiment.interrupts import stops_at_checkpoints
+    from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.experiment.run import run_experiment
 
     checks = parse_fail_on(fail_on)  # before the work, which may take an hour
@@ -88,7 +88,7 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str 
     """Bring an interrupted run to its end. A finished one is only shown: scripts may call this twice."""
     from simulator.commands.output import progress
     from simulator.commands.verdicts import parse_fail_on
-    from simulator.experiment.interrupts import stops_at_checkpoints
+    from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.results.read import read_run
 
     checks = parse_fail_on(fail_on)

@@ -37,7 +37,7 @@ def sweep(
 ) -> None:
     """Simulate an experiment under a grid of latency budgets."""
     from simulator.commands.output import progress
-    from simulator.experiment.config import load_config
+    from simulator.config.load import load_config
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
@@ -52,7 +52,7 @@ def sweep(
     assert config is not None
     check_budgets(budget or "auto")
     resolved = load_config(config, overrides or [], seed)
-    from simulator.experiment.interrupts import stops_at_checkpoints
+    from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
     with stops_at_checkpoints(), progress(quiet) as told:
@@ -63,7 +63,7 @@ def sweep(
 def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:
     """Bring an interrupted sweep to its end; a finished one is only shown."""
     from simulator.commands.output import progress
-    from simulator.experiment.interrupts import stops_at_checkpoints
+    from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.results.read import read_sweep
 
     if read_sweep(folder).status != "finished":

@@ -19,14 +19,14 @@ def train(
     Under torchrun the processes share every batch; the first one tells what came of it.
     """
     from simulator.commands.output import print_json, progress
-    from simulator.experiment.config import load_config
+    from simulator.config.load import load_config
     from simulator.results.files import plain
     from simulator.results.run_folder import free_folder
 
     resolved = load_config(config, overrides or [], seed)
     from laser.training.parallel import rank
-    from simulator.experiment.interrupts import sigterm_as_ctrl_c
-    from simulator.experiment.training import train_models  # after the checks, which should answer at once
+    from simulator.arms.training import train_models  # after the checks, which should answer at once
+    from simulator.execution.interrupts import sigterm_as_ctrl_c
 
     folder = out or Path("runs") / f"{resolved.experiment.name}-models"
     first = rank() == 0

@@ -1,1 +1,4 @@
-"""Configuration, assignment and the run itself."""
+"""The run itself: from a configuration to tables and a scorecard.
+
+Start at `run.py`.
+"""

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.scorecard import Question, build_scorecard
-from simulator.experiment.arms import ArmResult, calibrated
-from simulator.experiment.assignment import assign
-from simulator.experiment.config import ExperimentConfig
+from simulator.arms.clock import Clock, serving_arm
+from simulator.arms.serve import ArmResult, calibrated
+from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder, arm_specs
+from simulator.assignment import assign
+from simulator.config.load import ExperimentConfig
 from simulator.experiment.outcomes import Market, arm_pages, mix
-from simulator.experiment.prepare import Prepared
 from simulator.experiment.remarks import remarks
 from simulator.experiment.tables import (
     Columns,
@@ -25,8 +26,7 @@ from simulator.experiment.tables import (
     served_columns,
     truth_table,
 )
-from simulator.experiment.timing import Clock, serving_arm
-from simulator.experiment.training import ModelSpec, TrainedModel, arm_ladder, arm_specs
+from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions
 from simulator.serving.bottleneck import ServerLoad, server_load
 from simulator.serving.pipeline import Served

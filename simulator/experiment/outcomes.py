@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.experiment.prepare import Prepared
+from simulator.draws import bits
+from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions, Book, Pages, Rules, auction_order, run_auctions
 from simulator.market.budgets import daily_budgets, expected_spend, unlimited
 from simulator.serving.pipeline import Served
-from simulator.world.draws import bits
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.experiment.prepare import Prepared
-from simulator.traffic.log_manifest import read_manifest
+from simulator.inputs.prepare import Prepared
+from simulator.logs.manifest import read_manifest
 
 #: The quantile of the histories that must reach an arm's length before the arm is put to the test.
 _LONG = 0.99

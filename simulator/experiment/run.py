@@ -9,22 +9,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from simulator.experiment import interrupts
-from simulator.experiment.arms import ArmResult, ArmTask, serve_arm
-from simulator.experiment.checkpoints import read, write
-from simulator.experiment.config import ExperimentConfig, to_toml
-from simulator.experiment.environment import commit, hardware, versions
-from simulator.experiment.inputs import CONFIG, fingerprint
+from simulator.arms.clock import make_clock
+from simulator.arms.profiling import calibrate
+from simulator.arms.readiness import check_ready
+from simulator.arms.serve import ArmResult, ArmTask, serve_arm
+from simulator.arms.training import ModelSpec, TrainedModel, train_models
+from simulator.config.load import ExperimentConfig, to_toml
+from simulator.execution import interrupts
+from simulator.execution.checkpoints import read, write
+from simulator.execution.environment import commit, hardware, versions
+from simulator.execution.fingerprint import CONFIG, fingerprint
+from simulator.execution.parallel import run_tasks
+from simulator.execution.progress import Progress, Silent
+from simulator.execution.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.judge import Judge, Plan, machine_in_words, scorecard, scorecard_extra
-from simulator.experiment.parallel import run_tasks
-from simulator.experiment.prepare import Prepared, prepare
-from simulator.experiment.profiling import calibrate
-from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.readiness import check_ready
-from simulator.experiment.resume import WORK, check_unchanged, continued_by
-from simulator.experiment.timing import make_clock
-from simulator.experiment.training import ModelSpec, TrainedModel, train_models
-from simulator.experiment.worlds import world_notes
+from simulator.inputs.prepare import Prepared, prepare
+from simulator.inputs.worlds import world_notes
 from simulator.results.files import write_text
 from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder

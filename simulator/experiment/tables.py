@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.experiment.prepare import Prepared
+from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions
 from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
 from simulator.serving.arm import LadderStep

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.draws import uniform
 from simulator.market.draws import DELAY
 from simulator.market.kernel import auction_loop
-from simulator.world.draws import uniform
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]

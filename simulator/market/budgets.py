@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.draws import normal
 from simulator.market.auction import F8, I8, Auctions, Charge, MarketError
-from simulator.world.draws import normal
 
 
 def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:

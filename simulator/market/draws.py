@@ -1,4 +1,4 @@
-"""The auction's draws inside compiled code: `simulator.world.draws.uniform`, one number at a time.
+"""The auction's draws inside compiled code: `simulator.draws.uniform`, one number at a time.
 
 A page's clicks change budgets and budgets change later pages, so the loop must draw as it goes.
 Hashing the key of the one ad that won is cheaper than drawing for every candidate and slot ahead,
@@ -10,14 +10,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from simulator.world.draws import bits
+from simulator.draws import bits
 
 # Causes of the market's draws.
 CLICK = "click"
 CONVERSION = "conversion"
 DELAY = "conversion-delay"
 
-# SplitMix64's constants, as in simulator.world.draws.
+# SplitMix64's constants, as in simulator.draws.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)

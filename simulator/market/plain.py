@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.draws import uniform
 from simulator.market.auction import (
     F8,
     I8,
@@ -15,7 +16,6 @@ from simulator.market.auction import (
     check_inputs,
 )
 from simulator.market.draws import CLICK, CONVERSION
-from simulator.world.draws import uniform
 
 
 def run_auctions_plain(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules, seed: int) -> Auctions:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.draws import uniform
 from simulator.serving.arm import ServingArm
 from simulator.serving.grid import Grid, Mixture
 from simulator.serving.profile import ServiceProfile
-from simulator.world.draws import uniform
 
 # What the ladder believes a request's own work takes at most. At P99 a heavy tail (3 % of calls
 # six times as long) keeps full history out of budgets of twice the unloaded P95; P95 does not,

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from simulator.experiment import interrupts
-from simulator.experiment.config import ExperimentConfig, to_toml
-from simulator.experiment.inputs import CONFIG
+from simulator.arms.readiness import check_ready
+from simulator.config.load import ExperimentConfig, to_toml
+from simulator.execution import interrupts
+from simulator.execution.fingerprint import CONFIG
+from simulator.execution.progress import Progress, Silent
+from simulator.execution.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.judge import Judge, scorecard, scorecard_extra
-from simulator.experiment.progress import Progress, Silent
-from simulator.experiment.readiness import check_ready
-from simulator.experiment.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.run import RUNS, Tee, make_plan, manifest, serve_arms
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.draws import uniform
 from simulator.world.catalogue import Categories
 from simulator.world.config import WorldConfig
-from simulator.world.draws import uniform
 from simulator.world.users import UserTable
 
 #: Attempts to find an ad not yet among the request's candidates from the source first drawn.

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.draws import normal
 from simulator.traffic.behaviours import CLICK, Behaviours
 from simulator.traffic.log import LogImpressions
 from simulator.traffic.trace import Requests
 from simulator.world.catalogue import Catalogue
-from simulator.world.draws import normal
 from simulator.world.protocol import Sizes
 
 F8 = NDArray[np.float64]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.draws import uniform
 from simulator.traffic.behaviours import Behaviours
 from simulator.world.catalogue import ITEM_ID_BASE, Categories
 from simulator.world.clock import Timeline, Warp
 from simulator.world.config import WorldConfig
-from simulator.world.draws import uniform
 from simulator.world.sessions import Sessions, draw_sessions
 from simulator.world.streams import block_stream
 from simulator.world.users import ACTIVE, BLOCK_USERS, DORMANT, UserTable

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.draws import uniform
 from simulator.traffic.behaviours import ACTIONS, SCENES, Behaviours
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
@@ -19,7 +20,6 @@ from simulator.world.candidates import draw_candidates
 from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
-from simulator.world.draws import uniform
 from simulator.world.generate import Moments, Plan, generate_block
 from simulator.world.protocol import Sizes
 from simulator.world.response import response

@@ -1,8 +1,13 @@
 """Nurseries for the whole session: imports and kernels are paid once. And the table at its end."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).with_name("harness")))
+
 import tally
 from counts import SCALE
 from nursery import Nurseries, Nursery

@@ -7,11 +7,11 @@ import pytest
 
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.inference import estimate
-from simulator.analysis.metrics import METRICS
-from simulator.experiment.assignment import assign
+from simulator.assignment import assign
 from simulator.market.auction import Auctions, Book, Pages, Rules, run_auctions
 from simulator.market.budgets import unlimited
 from simulator.market.ledger import impression_columns
+from simulator.metrics import METRICS
 
 WIDE, ADS, ADVERTISERS = 6, 40, 8
 ARMS = ("old", "new")

@@ -13,9 +13,9 @@ from simulated_users import batch_moments, draw, stack, users_table
 from simulator.analysis.columns import AnalysisError
 from simulator.analysis.inference import estimate
 from simulator.analysis.log_ratio import Moments, log_ratio, moments, moments_of_many
-from simulator.analysis.metrics import ADVV, CTR, CVR, METRICS, REVENUE
 from simulator.analysis.power import mde, power
 from simulator.analysis.resplit import lifts, resplit
+from simulator.metrics import ADVV, CTR, CVR, METRICS, REVENUE
 
 
 def from_sums(total: float, squares: float, n: int) -> Moments:

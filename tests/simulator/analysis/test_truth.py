@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from simulator.analysis.columns import AnalysisError
-from simulator.analysis.metrics import ADVV, CTR, METRICS
 from simulator.analysis.truth import true_lift
+from simulator.metrics import ADVV, CTR, METRICS
 
 
 def world(rng: np.random.Generator, users: int = 300, lift: float = 0.1) -> tuple[dict, dict]:

@@ -8,7 +8,7 @@ import pytest
 from kuairand_files import log_lines, write_kuairand
 from small_runs import EXAMPLES, table_bytes
 
-from simulator.experiment.config import (
+from simulator.config.load import (
     ConfigError,
     ExperimentConfig,
     load_config,
@@ -17,12 +17,12 @@ from simulator.experiment.config import (
     to_toml,
     world_config,
 )
-from simulator.experiment.prepare import prepare
 from simulator.experiment.remarks import history_remark, remarks
 from simulator.experiment.run import run_experiment
+from simulator.inputs.prepare import prepare
+from simulator.logs.kuairand.importer import import_kuairand
 from simulator.results.read import Run, read_run
 from simulator.results.report import render
-from simulator.traffic.kuairand.importer import import_kuairand
 
 
 def on_log(log: Path, *overrides: str) -> ExperimentConfig:

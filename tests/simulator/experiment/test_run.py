@@ -9,7 +9,7 @@ import pytest
 from small_runs import EXAMPLES, SMALL, small, table_bytes
 
 from simulator.analysis.resplit import resplit
-from simulator.experiment.config import load_config
+from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Run, read_run
 from simulator.serving.profile import load, save

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_worlds import market
 
+from simulator.draws import uniform
 from simulator.market.auction import Book, MarketError, Pages, Rules, auction_order, run_auctions
 from simulator.market.draws import as_uniform, fold, key
 from simulator.market.plain import run_auctions_plain
-from simulator.world.draws import uniform
 
 RULES = (
     Rules(),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.experiment.config import load_config
+from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Sweep, read_run, read_sweep
 from simulator.whatif.budgets import SweepError, parse_budgets

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from simulator.world.draws import bits, normal, uniform
+from simulator.draws import bits, normal, uniform
 
 N = 200_000
 IDS = np.arange(N)

@@ -1,0 +1,89 @@
+"""The timing plane of an experiment: every arm serves the whole trace on its own servers.
+
+From here come the budget, the compression of log time, and when, and by which ladder step, each
+arm answers each request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.arms.training import arm_ladder
+from simulator.config.load import ExperimentConfig
+from simulator.inputs.prepare import Prepared
+from simulator.serving.arm import ServingArm
+from simulator.serving.capacity import capacity_rps, sim_arrivals, time_compression, unloaded_p95_s
+from simulator.serving.profile import ServiceProfile
+from simulator.serving.service_times import ProfileServiceTimes
+
+AUTO_BUDGET = 2.0  # times the slowest treatment's unloaded full-history P95
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What turns log time into queues and deadlines; the same for every arm and sweep cell.
+
+    Attributes:
+        compression: log seconds per timing-plane second.
+        unloaded_p95_s: of the slowest treatment, full history.
+        budget_s: the experiment's own budget, None for no deadline.
+        capacity_rps: by arm, full history.
+        sim_arrival_s: (R,) timing-plane seconds.
+    """
+
+    compression: float
+    unloaded_p95_s: float
+    budget_s: float | None
+    capacity_rps: dict[str, float]
+    sim_arrival_s: NDArray[np.float64]
+
+
+def serving_arm(config: ExperimentConfig, name: str) -> ServingArm:
+    """An arm as the timing plane sees it."""
+    arm = config.arms[name]
+    return ServingArm(
+        name=name,
+        store=arm.store_key,
+        steps=arm_ladder(config, name),
+        store_workers=arm.store_workers,
+        scorers=arm.scorers,
+        max_batch=arm.max_batch,
+        max_wait_s=arm.max_wait_ms / 1000.0,
+    )
+
+
+def make_clock(prepared: Prepared, profile: ServiceProfile) -> Clock:
+    """Size the timing plane by the profile.
+
+    Raises:
+        ProfileError: the profile lacks an arm's store or model.
+    """
+    config, requests = prepared.config, prepared.requests
+    candidates = requests.candidates.shape[1]
+    arms = [serving_arm(config, name) for name in config.arm_names]
+    capacity = {a.name: capacity_rps(a, profile, candidates, prepared.history_available) for a in arms}
+    # The control is first; the budget must leave room for what is to replace it.
+    p95_s = max(unloaded_p95_s(a, profile, candidates, prepared.history_available) for a in arms[1:])
+    asked = config.traffic.time_compression
+    compression = (
+        time_compression(requests.arrival_s, config.traffic.load, min(capacity.values()))
+        if asked == "auto"
+        else float(asked)
+    )
+    budget_s = AUTO_BUDGET * p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
+    return Clock(compression, p95_s, budget_s, capacity, sim_arrivals(requests.arrival_s, compression))
+
+
+def profile_times(prepared: Prepared, name: str, profile: ServiceProfile) -> ProfileServiceTimes:
+    """One arm's drawn service times."""
+    requests = prepared.requests
+    return ProfileServiceTimes(
+        profile,
+        serving_arm(prepared.config, name),
+        requests.candidates.shape[1],
+        prepared.config.seed,
+        requests.request_id,
+    )

@@ -1,0 +1,263 @@
+"""The value plane: read the arm's real store, run its real models, for exactly what the timing plane allows.
+
+With organic feedback a score depends on (request, arm, ladder step) only, so it is computed once
+and reused by the A/B, the counterfactual runs and every sweep cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.batch import RankingBatch
+from laser.models import RankingModel, build_model
+from laser.scoring.runtime import Scorer
+from seqvault.store import HistoryBatch, HistoryStore, open_store
+from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder, model_config, step_spec
+from simulator.config.load import ExperimentConfig
+from simulator.execution.checkpoints import ScoreFiles
+from simulator.inputs.prepare import Prepared
+
+F4 = NDArray[np.float32]
+MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what models read; never the item id
+# Requests between two ingests, at most; reads are bounded in time, so it changes no result. Between two, a
+# run that is asked to end does: 64 requests are about a second of scoring. Live, in the quick world, a synced
+# append for every request took 2.3 ms each (LastN), longer than reading and scoring; for many 0.7 ms.
+_INGEST_ROWS = 64
+# A compaction in a thread of its own would share the processor with whichever reads it happened to meet;
+# without it the append after which it is due does it, at the same request in every run.
+_STORE_OPTIONS: dict[str, dict[str, object]] = {"seqvault": {"background": False}}
+
+
+class ArmStore:
+    """An arm's own history store, kept up to date with log time.
+
+    Behaviours before the first request are loaded at once; later ones are appended as the trace
+    advances, always ahead of the requests that may read them. A run that goes on after an interruption
+    loads a fresh store in the same way, up to the first request that is left: every behaviour is
+    written once, whatever a killed process left of its store.
+    """
+
+    def __init__(self, prepared: Prepared, store: HistoryStore, first: int = 0) -> None:
+        """Load the store for the requests from `first` on; use `open_arm_store`."""
+        self.store = store
+        behaviours = prepared.world.behaviours
+        self._users, self._columns = behaviours.user_id, behaviours.columns
+        self._readers, self._readable_s = prepared.requests.user_id, prepared.readable_before_s
+        time_s = behaviours.time_s
+        first_s = int(self._readable_s[first:].min())
+        before = time_s < first_s
+        store.bulk_load(self._users[before], {name: c[before] for name, c in self._columns.items()})
+        later = np.flatnonzero(~before)
+        # Arrival order: by time, ties in the users' own order.
+        self._later = later[np.argsort(time_s[later], kind="stable")]
+        self._later_s = time_s[self._later]
+        self._ingested = 0
+        self._held = np.zeros(0, np.int64)  # of what was ingested: places left for later, see `ingest_for`
+        self._ready = 0  # requests below need nothing more
+
+    def ingest(self, before_s: int) -> None:
+        """Append the behaviours with time_s < before_s that are not there yet."""
+        self._append(self._due(before_s))
+
+    def ingest_for(self, row: int) -> None:
+        """Let a request find what it would find if each behaviour were appended at its own time.
+
+        What other users did changes no read, so many requests share one durable append. The user of each
+        gets nothing newer than that request may see: a store ahead of a read would have to look for its
+        moment, and its time would not be the one measured in service.
+
+        Args:
+            row: of the trace; a row below an earlier one finds the store ahead of it.
+        """
+        if row < self._ready:
+            return
+        rows = np.arange(row, min(row + _INGEST_ROWS, len(self._readers)))
+        users, first = np.unique(self._readers[rows], return_index=True)
+        if len(users) < len(rows):  # up to where a user comes again, who may have gone on meanwhile
+            rows = rows[: np.setdiff1d(np.arange(len(rows)), first)[0]]
+            users, first = np.unique(self._readers[rows], return_index=True)
+        due = self._due(int(self._readable_s[rows].max()))
+        owners = self._users[self._later[due]]
+        place = np.minimum(np.searchsorted(users, owners), len(users) - 1)
+        unseen = self._later_s[due] >= self._readable_s[rows[first]][place]
+        early = unseen & (users[place] == owners)
+        self._append(due[~early])
+        self._held, self._ready = due[early], int(rows[-1]) + 1
+
+    def _due(self, before_s: int) -> NDArray[np.int64]:
+        """Places, in order of arrival, of the behaviours before a time that were not appended yet."""
+        end = max(int(np.searchsorted(self._later_s, before_s)), self._ingested)
+        due = np.concatenate([self._held, np.arange(self._ingested, end)])
+        self._held, self._ingested = due[:0], end
+        return due
+
+    def _append(self, places: NDArray[np.int64]) -> None:
+        if len(places):
+            rows = self._later[places]
+            self.store.append(self._users[rows], {name: c[rows] for name, c in self._columns.items()})
+
+
+@contextmanager
+def open_arm_store(prepared: Prepared, name: str, folder: Path, first: int = 0) -> Iterator[ArmStore]:
+    """Open and load an arm's store in `folder`, for the requests from `first` on.
+
+    Raises:
+        StoreError: the store cannot be opened, or the disk is full.
+    """
+    arm = prepared.config.arms[name]
+    options = {**_STORE_OPTIONS.get(arm.store, {}), **arm.store_options}
+    with open_store(arm.store, folder, **options) as store:
+        yield ArmStore(prepared, store, first)
+
+
+class ArmModels:
+    """An arm's models by their profile keys, ready to score."""
+
+    def __init__(self, scorers: dict[str, Scorer]) -> None:
+        """Use `trained_models` or `untrained_models`."""
+        self._scorers = scorers
+
+    def score(self, model: str, batch: RankingBatch) -> F4:
+        """Logits (B, C) by the model that a ladder step names."""
+        return self._scorers[model].score(batch)
+
+
+def trained_models(config: ExperimentConfig, name: str, trained: dict[ModelSpec, TrainedModel]) -> ArmModels:
+    """An arm's models with their trained weights.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+    """
+    return _models(config, name, lambda spec: trained[spec].open())
+
+
+def untrained_models(prepared: Prepared, name: str) -> ArmModels:
+    """An arm's models with initial weights: as fast as trained ones, and as wrong as it gets."""
+    config = prepared.config
+    return _models(config, name, lambda spec: build_model(model_config(prepared, spec), config.training_seed))
+
+
+def _models(config: ExperimentConfig, name: str, build: Callable[[ModelSpec], RankingModel]) -> ArmModels:
+    experiment = config.experiment
+    scorers: dict[str, Scorer] = {}
+    for step in arm_ladder(config, name)[:-1]:
+        if step.model is not None and step.model not in scorers:
+            model = build(step_spec(config, name, step))
+            scorers[step.model] = Scorer(model, experiment.device, experiment.torch_threads)
+    return ArmModels(scorers)
+
+
+def ranking_batch(
+    prepared: Prepared, rows: NDArray[np.int64], history: HistoryBatch, candidates: int | None = None
+) -> RankingBatch:
+    """What a model reads of some requests: their histories and all their candidates, for the top slot.
+
+    Args:
+        rows: (B,) rows of the trace, in the order of `history`'s users.
+        history: with at least MODEL_COLUMNS.
+        candidates: another number of them than the trace's, repeated or cut; for measurements.
+    """
+    requests, columns = prepared.requests, history.columns
+    ads = requests.candidates[rows].astype(np.int64)
+    if candidates is not None:
+        ads = np.resize(ads.T, (candidates, len(rows))).T
+    age_s = np.repeat(requests.arrival_s[rows], history.lengths) - columns["time_s"]
+    return RankingBatch.from_numpy(
+        category=columns["category"],
+        action=columns["action"],
+        scene=columns["scene"],
+        age_s=age_s,
+        dwell_s=columns["dwell_s"],
+        offsets=history.offsets,
+        ad=ads,
+        ad_category=prepared.world.catalogue.category[ads],
+        # Where an ad will be shown is the auction's outcome; all are scored for the top slot.
+        position=np.zeros_like(ads),
+        hour=requests.hour[rows],
+        propensity=requests.propensity[rows],
+    )
+
+
+def score_needed(
+    prepared: Prepared,
+    name: str,
+    needed: NDArray[np.bool_],
+    trained: dict[ModelSpec, TrainedModel],
+    store: Path,
+    scores: Path | None,
+) -> F4:
+    """Score an arm's requests at the ladder steps that are needed.
+
+    Each request is scored alone, so that its logits do not depend, even in their last bits, on
+    which others happened to be needed.
+
+    Args:
+        needed: (R, K) for K steps with a model.
+        trained: the experiment's models.
+        store: where the arm's store lives.
+        scores: folder of checkpoints: scores found there are not computed again. None keeps nothing.
+
+    Returns:
+        (K, R, C) float32 logits, NaN where not needed.
+
+    Raises:
+        Interrupted: that was asked for; what was scored is kept.
+    """
+    files = ScoreFiles(scores, needed, prepared.requests.candidates.shape[1])
+    left = np.flatnonzero(files.missing.any(axis=1))
+    if len(left) == 0:
+        return files.logits
+    models = trained_models(prepared.config, name, trained)
+    with open_arm_store(prepared, name, store, int(left[0])) as arm_store:
+        for first in range(0, len(needed), _INGEST_ROWS):
+            chunk = np.arange(first, min(first + _INGEST_ROWS, len(needed)))
+            if files.missing[chunk].any():
+                arm_store.ingest(int(prepared.readable_before_s[chunk].max()))
+                _score_chunk(prepared, name, chunk, files, arm_store.store, models)
+            files.reached(int(chunk[-1]) + 1)
+    return files.logits
+
+
+def _score_chunk(
+    prepared: Prepared,
+    name: str,
+    chunk: NDArray[np.int64],
+    files: ScoreFiles,
+    store: HistoryStore,
+    models: ArmModels,
+) -> None:
+    """Fill in the logits that are missing for the requests of a chunk."""
+    for k, step in enumerate(arm_ladder(prepared.config, name)[:-1]):
+        rows = chunk[files.missing[chunk, k]]
+        if len(rows) == 0:
+            continue
+        histories = store.read_last(
+            prepared.requests.user_id[rows],
+            step.history,
+            before_s=prepared.readable_before_s[rows],
+            columns=MODEL_COLUMNS,
+        )
+        for i, row in enumerate(rows):
+            batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
+            files.logits[k, row] = models.score(step.model or "", batch)[0]
+
+
+def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:
+    """Several one-user batches as one, each cut to its newest `histories[i]` behaviours."""
+    parts = []
+    for payload, history in zip(payloads, histories, strict=True):
+        parts.append({name: c[len(c) - min(history, len(c)) :] for name, c in payload.columns.items()})
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part["time_s"]) for part in parts], out=offsets[1:])
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return HistoryBatch(np.concatenate([p.user_ids for p in payloads]), offsets, columns)
+
+
+def _one(histories: HistoryBatch, i: int) -> HistoryBatch:
+    length = int(histories.lengths[i])
+    return HistoryBatch(histories.user_ids[i : i + 1], np.array([0, length]), histories.of(i))

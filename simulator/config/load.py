@@ -1,0 +1,244 @@
+"""Load, check and write experiment files. Start at `load_config`; the tables are in `settings.py`.
+
+Precedence: file < environment (LASER_AB_EXPERIMENT__LEVEL=0.9) < --set experiment.level=0.9 < --seed.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from simulator.config.errors import ConfigError, Problem
+from simulator.config.locate import KeyPath, Place, locate_keys
+from simulator.config.origins import Origin, suggest
+from simulator.config.overrides import apply_change, read_changes
+from simulator.config.settings import (
+    Arm,
+    Experiment,
+    ExperimentConfig,
+    Market,
+    Traffic,
+    Training,
+    is_shipped_profile,
+)
+from simulator.config.toml_writer import write_toml
+from simulator.logs.manifest import read_manifest
+from simulator.logs.real_log import Split, split_days
+from simulator.world.config import WorldConfig, preset, presets
+
+__all__ = [
+    "Arm",
+    "ConfigError",
+    "Experiment",
+    "ExperimentConfig",
+    "Market",
+    "Problem",
+    "Traffic",
+    "Training",
+    "load_config",
+    "log_split",
+    "parse_config",
+    "to_toml",
+    "world_config",
+]
+
+_SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ExperimentConfig:
+    """Read, override, check and resolve an experiment file.
+
+    Args:
+        path: the TOML file. Relative paths in it are relative to its folder.
+        overrides: `a.b=1` each; the value is TOML, or text when it is not TOML.
+        seed: replaces the file's.
+        environment: `os.environ` by default.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or values are wrong; all of them at once, each
+            with its place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(
+            [Problem(f"cannot read the experiment file: {reason}", str(path), help=_nearby_file(path))]
+        ) from error
+    return parse_config(
+        text,
+        source=str(path),
+        folder=path.resolve().parent,
+        overrides=overrides,
+        seed=seed,
+        environment=os.environ if environment is None else environment,
+    )
+
+
+def parse_config(
+    text: str,
+    source: str = "experiment.toml",
+    folder: Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ExperimentConfig:
+    """`load_config` for a text: `source` names it in messages, `folder` is what its paths are relative to."""
+    data, places = _parse(text, source)
+    changes, problems = read_changes(overrides, seed, environment or {})
+    origin = Origin(source, _lines(text), places, changes)
+    for change in changes:
+        problems += apply_change(data, change)
+    if not problems:
+        experiment = data.setdefault("experiment", {})
+        if isinstance(experiment, dict):
+            experiment.setdefault("name", Path(source).stem or "experiment")
+        _resolve_paths(data, origin, folder or Path.cwd())
+        problems = _name_problems(data, origin)
+        try:
+            config = ExperimentConfig.model_validate(data)
+        except ValidationError as error:
+            problems += [origin.problem(details, data) for details in error.errors()]
+        else:
+            problems = problems or _world_problems(config, origin)
+            if not problems:
+                return config
+    raise ConfigError(
+        sorted(problems, key=lambda p: (p.place is None, p.place and (p.place.line, p.place.column)))
+    )
+
+
+def to_toml(config: ExperimentConfig) -> str:
+    """The resolved file: every value written out, in the models' order. Loading it gives the same config."""
+    return write_toml(config.model_dump(mode="json"))
+
+
+def world_config(config: ExperimentConfig) -> WorldConfig:
+    """The world the file asks for: its preset with the file's own values in place of the preset's.
+
+    Raises:
+        ValueError: a log in a preset's place, an unknown preset or parameter, or a value the world refuses.
+    """
+    if config.traffic.preset is None:
+        raise ValueError("traffic.log is set, expected a preset. Ask log_split for a log.")
+    replaced: dict[str, Any] = dict(config.traffic.world)
+    for name, value in (
+        ("days", config.experiment.days),
+        ("pre_days", config.experiment.pre_days),
+        ("slots", config.market.slots),
+    ):
+        if value is not None:
+            replaced[name] = value
+    return preset(config.traffic.preset, **replaced)
+
+
+def log_split(config: ExperimentConfig) -> Split:
+    """How the file cuts the days of its log.
+
+    Raises:
+        ValueError: no log is set, it cannot be read, or it has too few days.
+    """
+    if config.traffic.log is None:
+        raise ValueError("traffic.preset is set, expected a log. Ask world_config for a preset.")
+    days = int(read_manifest(Path(config.traffic.log))["days"])
+    experiment = config.experiment
+    return split_days(days, config.traffic.holdout_days, experiment.pre_days, experiment.days)
+
+
+def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> None:
+    """Make paths absolute: those of the file from its folder, those of flags from where the user stands."""
+    arms = data.get("arms")
+    paths: list[tuple[str, ...]] = [("experiment", "profile"), ("traffic", "log")]
+    paths += [("arms", name, "checkpoint") for name in (arms if isinstance(arms, dict) else ())]
+    for *parents, key in paths:
+        table: Any = data
+        for parent in parents:
+            table = table.get(parent) if isinstance(table, dict) else None
+        value = table.get(key) if isinstance(table, dict) else None
+        shipped = key == "profile" and isinstance(value, str) and is_shipped_profile(value)
+        if isinstance(value, str) and value and not shipped:
+            base = Path.cwd() if origin.change((*parents, key)) else folder
+            table[key] = str((base / Path(value).expanduser()).resolve())
+
+
+def _name_problems(data: dict[str, Any], origin: Origin) -> list[Problem]:
+    """Names that the world does not know: of the preset, and of parameters in [traffic.world]."""
+    traffic = data.get("traffic")
+    traffic = traffic if isinstance(traffic, dict) else {}
+    problems = []
+    name, world = traffic.get("preset"), traffic.get("world")
+    if isinstance(name, str) and name not in presets():
+        close = difflib.get_close_matches(name, presets(), n=1)
+        message = f"`traffic.preset`: no preset {name!r}; expected one of {', '.join(presets())}"
+        help = f"did you mean `{close[0]}`?" if close else None
+        problems.append(origin.at(("traffic", "preset"), message, help))
+    known = [field.name for field in fields(WorldConfig) if field.name != "preset"]
+    for key in world if isinstance(world, dict) else ():
+        if key not in known:
+            message = f"unknown key `{key}` in [traffic.world]"
+            problems.append(origin.at(("traffic", "world", key), message, suggest(key, known)))
+    return problems
+
+
+def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
+    """What the world itself refuses: values out of range, or that do not fit together."""
+    if config.traffic.log is not None:
+        try:
+            log_split(config)
+        except ValueError as error:
+            return [origin.at(("traffic", "log"), f"`traffic.log`: {error}")]
+        return []
+    try:
+        world = world_config(config)
+    except (ValueError, TypeError) as error:
+        # The world names the parameter; `days` and its like stand elsewhere in the file.
+        elsewhere = {"days": "experiment", "pre_days": "experiment", "slots": "market"}
+        paths: list[KeyPath] = [("traffic", "world", key) for key in config.traffic.world]
+        paths += [(table, key) for key, table in elsewhere.items() if getattr(getattr(config, table), key)]
+        named = [path for path in paths if re.search(rf"\b{path[-1]}\b", str(error))]
+        path: KeyPath = named[0] if named else ("traffic", "world")
+        return [origin.at(path, f"the world refuses it: {error}")]
+    if world.pre_days == 0 and config.market.budgets == "shared":
+        message = "budgets are set by the pre-period's spend, and pre_days is 0; expected at least 1 day"
+        return [origin.at(("experiment", "pre_days"), message, help='or set market.budgets = "unlimited"')]
+    return []
+
+
+def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
+    try:
+        return tomllib.loads(text), locate_keys(text)
+    except tomllib.TOMLDecodeError as error:
+        lines = _lines(text)
+        match = _SYNTAX_PLACE.search(str(error))
+        line, column = len(lines), len(lines[-1]) + 1
+        if match and match[1]:
+            line, column = int(match[1]), int(match[2])
+        line_text = lines[line - 1] if line <= len(lines) else ""
+        message = f"not TOML: {_SYNTAX_PLACE.sub('', str(error))}"
+        help = 'text needs quotes: key = "text"' if "Invalid value" in message else None
+        raise ConfigError([Problem(message, source, Place(line, column, 1), line_text, help)]) from error
+
+
+def _lines(text: str) -> list[str]:
+    # As TOML counts them: str.splitlines also breaks at form feeds and U+2028.
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _nearby_file(path: Path) -> str | None:
+    try:
+        names = [p.name for p in path.parent.glob("*.toml")]
+    except OSError:
+        return None
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / close[0]}?" if close else "`laser-ab config init` prints a template"

@@ -1,0 +1,135 @@
+"""Where each value of an experiment came from, and what is wrong with it in words. Start at `Origin`."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from simulator.config.errors import Problem
+from simulator.config.locate import KeyPath, Place, find
+from simulator.config.overrides import Change
+from simulator.config.settings import ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file's text and keys, and the overrides.
+
+    Args:
+        source: the file's name, for messages.
+        lines: of its text.
+        places: of its keys.
+        changes: in the order in which they were applied.
+    """
+
+    source: str
+    lines: list[str]
+    places: dict[KeyPath, Place]
+    changes: list[Change]
+
+    def change(self, path: KeyPath) -> Change | None:
+        """The last override that set this key or a table around it."""
+        return next((c for c in reversed(self.changes) if c.path == path[: len(c.path)]), None)
+
+    def at(self, path: KeyPath, message: str, help: str | None = None) -> Problem:
+        """A problem shown where the key, or its nearest parent, was written."""
+        place_depth, place = find(self.places, path)
+        change = self.change(path)
+        if change is None:
+            # A table that only overrides speak of: [arms.new] from --set arms.new.store=memory.
+            nearest = max(self.changes, key=lambda c: _common(c.path, path), default=None)
+            if nearest is not None and _common(nearest.path, path) > place_depth:
+                change = nearest
+        if change is not None:
+            return Problem(message, change.source, help=help)
+        place = place or Place(1, 1, 1)
+        line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
+        return Problem(message, self.source, place, line, help)
+
+    def problem(self, details: ErrorDetails, data: Mapping[str, Any]) -> Problem:
+        """pydantic's finding in this project's words."""
+        context = details.get("ctx", {})
+        path: KeyPath = tuple(str(part) if isinstance(part, str) else part for part in details["loc"])
+        if context.get("at"):
+            path = tuple(context["at"].split("."))
+        path = _existing(path, data, keep_last=details["type"] == "missing")
+        message, help = _words(details, path)
+        return self.at(path, message, help)
+
+
+def _common(one: KeyPath, other: KeyPath) -> int:
+    """How many first parts two paths share."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _existing(path: KeyPath, data: Any, keep_last: bool) -> KeyPath:
+    """Cut pydantic's own parts (a union's branch, a mapping's "[key]") off the end of a path."""
+    for i, part in enumerate(path):
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return path if keep_last and i == len(path) - 1 else path[:i]
+    return path
+
+
+def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
+    kind, found = details["type"], details["input"]
+    dotted = ".".join(str(part) for part in path)
+    if kind == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        table = ".".join(str(part) for part in path[:-1])
+        where = f"in [{table}]" if table else "at the top level"
+        return f"unknown key `{path[-1]}` {where}", suggest(str(path[-1]), known)
+    if kind == "missing":
+        return f"missing key `{dotted}`", _missing_help(path)
+    if kind == "value":
+        message = details["msg"]
+    elif kind == "literal_error":
+        message = f"found {found!r}, expected {details.get('ctx', {}).get('expected', '')}"
+    else:
+        message = f"found {_short(found)}, {details['msg'].replace('Input should be', 'expected')}"
+    choices = re.findall(r"[\"']([\w./-]+)[\"']", message.partition("expected")[2])
+    close = difflib.get_close_matches(str(found), choices, n=1) if isinstance(found, str) else []
+    return f"`{dotted}`: {message}" if dotted else message, f"did you mean `{close[0]}`?" if close else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _missing_help(path: KeyPath) -> str | None:
+    examples = {
+        ("traffic",): 'add [traffic] with preset = "demo"',
+        ("arms",): "add at least two tables, such as [arms.control] and [arms.treatment]",
+        ("store",): 'for example store = "lastn"',
+        ("model",): 'for example model = "din"',
+        ("history",): "for example history = 50",
+    }
+    return examples.get(path[-1:])  # type: ignore[arg-type]
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """The keys a table may have, by walking the models."""
+    model: Any = ExperimentConfig
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(str(part))
+            model = field.annotation if field else None
+        else:  # dict[str, Arm]: any name leads to the same table.
+            model = (get_args(model) or (None, None))[-1]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def suggest(name: str, known: Sequence[str]) -> str | None:
+    """The key that was probably meant, or all there are."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known keys: {', '.join(known)}" if known else None

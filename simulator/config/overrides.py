@@ -1,0 +1,66 @@
+"""Values from outside the experiment file: the environment, --set and --seed, in this order."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.config.errors import Problem
+
+ENVIRONMENT_PREFIX = "LASER_AB_"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value from outside the file; `source` is how the user wrote it."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+
+def read_changes(
+    overrides: Sequence[str], seed: int | None, environment: Mapping[str, str]
+) -> tuple[list[Change], list[Problem]]:
+    """All of them, the later winning over the earlier, and what could not be understood."""
+    changes: list[Change] = []
+    problems: list[Problem] = []
+    for name in sorted(environment):
+        path = tuple(part.lower() for part in name.removeprefix(ENVIRONMENT_PREFIX).split("__"))
+        # Other LASER_AB_ variables, such as LASER_AB_DEBUG, are no keys of the file.
+        if name.startswith(ENVIRONMENT_PREFIX) and (len(path) > 1 or path[0] == "seed"):
+            changes.append(Change(path, _toml_value(environment[name]), f"environment variable {name}"))
+    for override in overrides:
+        flag = f"--set {override}"
+        key, equals, value = override.partition("=")
+        parts = tuple(part.strip().strip("\"'") for part in key.split("."))
+        if not equals or not all(parts):
+            problems.append(
+                Problem("expected KEY=VALUE", flag, help="for example --set experiment.level=0.9")
+            )
+        else:
+            changes.append(Change(parts, _toml_value(value.strip()), flag))
+    if seed is not None:
+        changes.append(Change(("seed",), seed, f"--seed {seed}"))
+    return changes, problems
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def apply_change(data: dict[str, Any], change: Change) -> list[Problem]:
+    """Put the value into the file's data."""
+    table = data
+    for i, part in enumerate(change.path[:-1]):
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            where = ".".join(change.path[: i + 1])
+            return [Problem(f"`{where}` is a value, not a table", change.source)]
+        table = inner
+    table[change.path[-1]] = change.value
+    return []

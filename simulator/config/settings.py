@@ -1,0 +1,355 @@
+"""The experiment file's tables as frozen models. Start at `ExperimentConfig`; `load.py` loads a file.
+
+Units are in the names: `_s` seconds, `_ms` milliseconds, `_ecpm` currency per 1,000 impressions. Shares
+are fractions. Nothing here imports torch, SimPy or a store, so a file is checked in milliseconds.
+"""
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+STORES = ("lastn", "seqvault", "memory")
+MODELS = (
+    "base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql", "counts",
+)  # fmt: skip
+STORE_ENTRY_POINTS = "laser_ab.stores"
+MODEL_ENTRY_POINTS = "laser_ab.models"
+PROFILES = Path(__file__).resolve().parents[1] / "profiles"
+
+# "pkg.module:callable", how a store or a model of one's own is named without an entry point.
+_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_ARM_NAME = re.compile(r"[a-z0-9_-]+")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_SHARE_TOLERANCE = 1e-9  # as the assignment's
+
+
+def _problem(message: str, at: str | None = None) -> PydanticCustomError:
+    """An error whose message stands as it is; `at` is the dotted key when it is not the validated one."""
+    # A template with one field: braces in the message itself would be read as fields.
+    return PydanticCustomError("value", "{text}", {"text": message, "at": at})
+
+
+def _named(group: str, builtin: tuple[str, ...], what: str) -> Any:
+    def check(name: str) -> str:
+        if name in builtin or _DOTTED.fullmatch(name):
+            return name
+        plugins = sorted(point.name for point in entry_points(group=group))
+        if name in plugins:
+            return name
+        known = ", ".join(f'"{known}"' for known in (*builtin, *plugins))
+        raise _problem(
+            f'no {what} "{name}"; expected one of {known}, or a dotted path such as "package.module:callable"'
+        )
+
+    return AfterValidator(check)
+
+
+def _number_or(*words: str) -> Any:
+    choices = " or ".join(f'"{word}"' for word in words)
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and value in words:
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
+            return float(value)
+        raise _problem(f"found {value!r}, expected a number above 0 or {choices}")
+
+    return BeforeValidator(check)
+
+
+def _number_or_schema(*words: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"enum": list(words)}]})
+
+
+Budget = Annotated[
+    float | Literal["auto", "none"], _number_or("auto", "none"), _number_or_schema("auto", "none")
+]
+Compression = Annotated[float | Literal["auto"], _number_or("auto"), _number_or_schema("auto")]
+StoreName = Annotated[str, _named(STORE_ENTRY_POINTS, STORES, "store")]
+ModelName = Annotated[str, _named(MODEL_ENTRY_POINTS, MODELS, "model")]
+LightModelName = Annotated[str, _named(MODEL_ENTRY_POINTS, (*MODELS, "none"), "light model")]
+Metric = Literal["advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms"]
+
+
+def is_shipped_profile(name: str) -> bool:
+    """Whether it names a profile of this package ("cpu"), not a file ("mine.json", "dir/mine")."""
+    return re.search(r"[/\\]|\.json$", name) is None
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, without unknown keys, without silent conversions ("7" is no number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Experiment(Table):
+    """Design, clock and statistics. `days` and `pre_days` replace the preset's."""
+
+    name: str = Field(
+        default="experiment", min_length=1, description="Shown in reports; the file's name by default."
+    )
+    days: int | None = Field(
+        default=None, ge=1, description="Days of the experiment; the preset's by default."
+    )
+    pre_days: int | None = Field(
+        default=None,
+        ge=0,
+        description="Days before it, served wholly by the control, for CUPED; the preset's by default.",
+    )
+    unit: Literal["user"] = Field(default="user", description="What is randomised.")
+    control: str = Field(default="", description="The control's name; the first arm of the file by default.")
+    split: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict, description="Share of the units an arm gets; equal shares by default."
+    )
+    service_times: Literal["live", "profile"] = Field(
+        default="profile",
+        description="Where service times come from: real calls measured now, or a measured profile.",
+    )
+    profile: str = Field(
+        default="cpu",
+        min_length=1,
+        description="A shipped profile's name, or the path made by `laser-ab profile` (from this file).",
+    )
+    feedback: Literal["organic"] = Field(default="organic", description="What returns to the histories.")
+    primary: Metric = Field(default="advv_per_request", description="The metric the verdict is about.")
+    level: float = Field(default=0.95, gt=0, lt=1, description="Confidence level of the intervals.")
+    budget_ms: Budget = Field(
+        default="auto",
+        description='Latency budget; "auto" is twice the slowest arm\'s unloaded P95, "none" no deadline.',
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    torch_threads: int = Field(
+        default=1, ge=1, le=1024, description="Fixed here because scores must not depend on the machine."
+    )
+    ingest_delay_s: float = Field(default=60.0, ge=0, description="From a behaviour to its being readable.")
+    training_seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="The experiment's seed by default."
+    )
+
+    @field_validator("feedback", mode="before")
+    @classmethod
+    def _feedback_exists(cls, value: object) -> object:
+        if value == "all":
+            raise _problem(
+                'feedback = "all" (ad clicks return to the histories) does not exist yet; use "organic"'
+            )
+        return value
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _name_is_a_folder_name(cls, value: str) -> str:
+        if value in (".", "..") or any(c in "/\\" or ord(c) < 32 for c in value):
+            raise _problem(
+                f"found {value!r}, expected a name that can be a folder's: no slash, no control character"
+            )
+        return value
+
+    @field_validator("device", mode="after")
+    @classmethod
+    def _device_known(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise _problem(f'found "{value}", expected "auto", "cpu", "cuda" or "cuda:N"')
+        return value
+
+    @property
+    def budget_s(self) -> float | None:
+        """The budget in seconds, None for no deadline.
+
+        Raises:
+            ValueError: the budget is "auto", which only a profile or a calibration can turn into a number.
+        """
+        if self.budget_ms == "none":
+            return None
+        if isinstance(self.budget_ms, str):
+            raise ValueError('budget_ms is "auto"; resolve it from the service times first.')
+        return self.budget_ms / 1000.0
+
+    @property
+    def profile_path(self) -> Path:
+        """The profile's file: a shipped one for a bare name such as "cpu"."""
+        if is_shipped_profile(self.profile):
+            return PROFILES / f"{self.profile}.json"
+        return Path(self.profile)
+
+
+class Traffic(Table):
+    """Where requests come from and how dense they are on the timing plane."""
+
+    preset: str | None = Field(default=None, description="A synthetic world, such as demo, quick or paper.")
+    log: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A folder made by `laser-ab import` (from this file), in place of a preset.",
+    )
+    holdout_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of a log: days between training and pre-period, for calibration; a sixth by default.",
+    )
+    load: float = Field(
+        default=0.6, gt=0, description="Share of the slower arm's capacity; above 1 is overload."
+    )
+    time_compression: Compression = Field(
+        default="auto", description='Log seconds per simulated second, or "auto".'
+    )
+    world: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters that replace the preset's, such as users or requests."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Traffic":
+        if self.preset is None and self.log is None:
+            raise _problem(
+                'missing key `preset`; expected a synthetic world, such as preset = "demo", or a log folder: '
+                'log = "FOLDER"'
+            )
+        if self.preset is not None and self.log is not None:
+            raise _problem("found both `preset` and `log`, expected one of them; leave the other out")
+        if self.log is not None and self.world:
+            raise _problem(
+                "[traffic.world] replaces a preset's parameters, and a log has none; leave it out",
+                "traffic.world",
+            )
+        if self.preset is not None and self.holdout_days is not None:
+            raise _problem(
+                "it cuts a log's days; for a preset set holdout_days in [traffic.world]",
+                "traffic.holdout_days",
+            )
+        return self
+
+
+class Training(Table):
+    """How an arm's model is trained."""
+
+    # Mixed by default: the ladder also asks the model for half and a quarter of its history, and a model
+    # that never saw short histories answers them badly.
+    lengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(1.0, 0.5, 0.25),
+        min_length=1,
+        strict=False,
+        description="Shares of `history`, one drawn per batch.",
+    )
+    batch: int | None = Field(default=None, ge=1, description="Requests a batch; the model's own by default.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Peak of the schedule; the model's own by default."
+    )
+    epochs: int = Field(default=1, ge=1)
+
+
+class Arm(Table):
+    """A store, a model, a history length and serving settings."""
+
+    store: StoreName = Field(
+        description="lastn, seqvault, memory, an entry point, or package.module:callable."
+    )
+    model: ModelName = Field(description=f"{', '.join(MODELS)}, an entry point, or package.module:callable.")
+    history: int = Field(ge=1, description="Behaviours read for a request, the newest.")
+    store_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the store.")
+    model_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the model.")
+    width: int = Field(default=16, ge=1, description="The model's embedding width.")
+    checkpoint: str | None = Field(
+        default=None, min_length=1, description="A trained model; else it is trained first."
+    )
+    training: Training = Training()
+    light_model: LightModelName = Field(
+        default="din", description='The ladder\'s light model, "none" for no such step.'
+    )
+    light_history: int = Field(default=50, ge=1, description="Behaviours the light model uses.")
+    store_workers: int = Field(default=2, ge=1, description="Store reads at the same time.")
+    scorers: int = Field(default=1, ge=1, description="Model replicas.")
+    max_batch: int = Field(default=8, ge=1, description="Requests a scoring batch.")
+    max_wait_ms: float = Field(default=0.0, ge=0, description="How long a batch waits to fill.")
+
+    @property
+    def store_key(self) -> str:
+        """The store's name in a service-time profile, with its layout where it has several."""
+        layout = self.store_options.get("layout", "chunks" if self.store == "lastn" else None)
+        return self.store if layout is None else f"{self.store}/{layout}"
+
+
+class Market(Table):
+    """Auction, prices and budgets."""
+
+    slots: int | None = Field(default=None, ge=1, le=255, description="Ads a page; the preset's by default.")
+    pricing: Literal["gsp", "first"] = "gsp"
+    charge: Literal["click", "impression"] = "click"
+    reserve_ecpm: float = Field(default=0.0, ge=0, description="Least eCPM that may win, currency.")
+    budgets: Literal["shared", "unlimited"] = Field(
+        default="shared", description="Daily budgets, one for all arms."
+    )
+    budget_tau: float = Field(default=0.3, description="Budget = pre-period spend x LogNormal(tau, sigma).")
+    budget_sigma: float = Field(default=0.5, ge=0)
+    conversion_delay_s: float = Field(
+        default=3600.0, ge=0, description="Mean delay from click to conversion."
+    )
+
+
+class ExperimentConfig(Table):
+    """A whole experiment file, resolved: the control and the split are always filled in."""
+
+    seed: int = Field(default=7, ge=0, lt=2**63, description="Every draw follows from it.")
+    experiment: Experiment = Experiment()
+    traffic: Traffic
+    arms: dict[str, Arm]
+    market: Market = Market()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, data: Any) -> Any:
+        arms = data.get("arms") if isinstance(data, dict) else None
+        experiment = data.get("experiment", {}) if isinstance(data, dict) else None
+        if not isinstance(arms, dict) or not arms or not isinstance(experiment, dict):
+            return data
+        defaults = {"control": next(iter(arms)), "split": {name: 1.0 / len(arms) for name in arms}}
+        return {**data, "experiment": {**defaults, **experiment}}
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _arm_names(cls, arms: Any) -> Any:
+        if isinstance(arms, dict):
+            for name in arms:
+                if not _ARM_NAME.fullmatch(str(name)):
+                    raise _problem(f'arm name "{name}"; expected lower-case letters, digits, "_" and "-"')
+            if len(arms) < 2:
+                raise _problem(f"found {len(arms)} arm, expected at least two: [arms.control] and one more")
+        return arms
+
+    @model_validator(mode="after")
+    def _design(self) -> "ExperimentConfig":
+        names = ", ".join(self.arms)
+        if self.experiment.control not in self.arms:
+            raise _problem(
+                f'no arm "{self.experiment.control}"; expected one of {names}', "experiment.control"
+            )
+        split = self.experiment.split
+        if set(split) != set(self.arms):
+            raise _problem(
+                f"found shares for {', '.join(split)}; expected every arm once: {names}", "experiment.split"
+            )
+        if abs(sum(split.values()) - 1.0) > _SHARE_TOLERANCE:
+            raise _problem(f"the shares sum to {sum(split.values()):g}; expected 1", "experiment.split")
+        return self
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Control first, then the treatments in file order."""
+        control = self.experiment.control
+        return (control, *(name for name in self.arms if name != control))
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of model initialisation and batch order."""
+        return self.seed if self.experiment.training_seed is None else self.experiment.training_seed

@@ -1,0 +1,195 @@
+"""What an interrupted run has already computed, in RUN/work: atomic files with a checksum.
+
+    +-------+------------------+------------------------------------------+
+    | magic | SHA-256 of body  | body: an .npz of arrays, "meta" its JSON |
+    | 8 B   | 32 B             |                                          |
+    +-------+------------------+------------------------------------------+
+
+    RUN/work/experiment.toml          the file as the run began, to tell what was edited
+    RUN/work/training/KEY.train       a training under way: weights, optimiser, schedule, generator
+    RUN/work/training/KEY.trained     a trained model's calibration and metrics
+    RUN/work/calibration              live runs: what they size themselves and predict by
+    RUN/work/arms/NAME/scores-A-B     the arm's logits of requests A..B-1
+    RUN/work/arms/NAME/live           live runs: an arm that was served
+    RUN/work/arms/NAME/store-*        the arm's store while it is read; never continued, always loaded anew
+
+A file that is damaged is ignored with a note, and its work is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.execution import interrupts
+from simulator.results.files import write_atomic
+
+EVERY_S = 20.0  # wall seconds of work that may be lost; a checkpoint costs milliseconds
+
+_MAGIC = b"LASERAB1"
+_HEAD_BYTES = len(_MAGIC) + 32
+_log = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a checkpoint; `path` holds its old content or all of the new one.
+
+    Args:
+        meta: JSON-able.
+        arrays: any but one called "meta".
+
+    Raises:
+        ResultsError: the disk is full or the folder not writable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    body = io.BytesIO()
+    named: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
+    np.savez(body, **named)
+    content = body.getbuffer()
+    write_atomic(path, lambda file: file.writelines([_MAGIC, hashlib.sha256(content).digest(), content]))
+
+
+def read(path: Path) -> tuple[dict[str, Any], Arrays] | None:
+    """Meta and arrays of a checkpoint; None where there is none, or, with a note, a damaged one."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    body = content[_HEAD_BYTES:]
+    if content[:_HEAD_BYTES] != _MAGIC + hashlib.sha256(body).digest():
+        ignore(path, "it is damaged or cut short")
+        return None
+    with np.load(io.BytesIO(body), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(arrays.pop("meta").tobytes()), arrays
+
+
+def ignore(path: Path, reason: str) -> None:
+    """Note that a checkpoint is of no use."""
+    _log.warning("%s: %s. It is ignored, and its work done again.", path, reason)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Timer:
+    """Says when the next checkpoint is due: `EVERY_S` after the last, or at once when asked to end."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether to write one now."""
+        return interrupts.asked() or time.monotonic() - self._last_s >= EVERY_S
+
+    def restart(self) -> None:
+        """One was written."""
+        self._last_s = time.monotonic()
+
+
+class TrainingFile:
+    """Keeps the state of one training; a `laser.training.state.Keeper`.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._timer = path, Timer()
+
+    def load(self) -> bytes | None:
+        """The state last saved; None where there is none."""
+        found = read(self._path)
+        return None if found is None else found[1]["state"].tobytes()
+
+    def due(self) -> bool:
+        """Whether to save now."""
+        return self._timer.due()
+
+    def save(self, state: bytes) -> None:
+        """Save, and end here if that was asked for.
+
+        Raises:
+            Interrupted: it was.
+            ResultsError: the disk is full.
+        """
+        write(self._path, {}, {"state": np.frombuffer(state, np.uint8)})
+        self._timer.restart()
+        interrupts.check()
+
+
+class ScoreFiles:
+    """An arm's logits as they are computed, kept in files of some seconds' work each.
+
+    K ladder steps with a model, R requests, C candidates.
+
+    Args:
+        folder: where the files are; None to keep nothing.
+        needed: (R, K) what is to be scored.
+        candidates: C.
+
+    Attributes:
+        logits: (K, R, C) float32; what earlier processes computed is in, the rest is NaN.
+        missing: (R, K) what is still to be scored.
+    """
+
+    def __init__(self, folder: Path | None, needed: NDArray[np.bool_], candidates: int) -> None:
+        rows, steps = needed.shape
+        self._folder, self._needed, self._timer = folder, needed, Timer()
+        self.logits = np.full((steps, rows, candidates), np.nan, np.float32)
+        self.missing = needed.copy()
+        for path in [] if folder is None else sorted(folder.glob("scores-*")):
+            self._take(path)
+        self._kept = 0  # rows below are in files
+
+    def reached(self, row: int) -> None:
+        """All requests below `row` are scored: write a file if it is time, and end if that was asked for.
+
+        Raises:
+            Interrupted: it was.
+            ResultsError: the disk is full.
+        """
+        last = row == len(self._needed)
+        if self._folder is None or not (last or self._timer.due()):
+            return
+        if self.missing[self._kept : row].any():
+            needed = self._needed[self._kept : row].T
+            part = {"logits": self.logits[:, self._kept : row][needed]}
+            meta = {"first": self._kept, "end": row, "needed": self._digest(self._kept, row)}
+            write(self._folder / f"scores-{self._kept:09d}-{row:09d}", meta, part)
+        self._kept = row
+        self._timer.restart()
+        interrupts.check()
+
+    def _take(self, path: Path) -> None:
+        found = read(path)
+        if found is None:
+            return
+        meta, arrays = found
+        first, end = int(meta["first"]), int(meta["end"])
+        if meta["needed"] != self._digest(first, end):
+            ignore(path, "found scores for other ladder steps than are needed now")
+            return
+        self.logits[:, first:end][self._needed[first:end].T] = arrays["logits"]
+        self.missing[first:end] = False
+
+    def _digest(self, first: int, end: int) -> str:
+        return hashlib.sha256(np.packbits(self._needed[first:end], axis=1).tobytes()).hexdigest()

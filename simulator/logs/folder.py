@@ -1,0 +1,204 @@
+"""A log folder's tables: written in one step, read with every file checked. See docs/logs.md.
+
+behaviours.parquet, requests.parquet    in the data contracts
+impressions.parquet                     the log itself, one row an exposure
+catalogue.parquet                       the ads, with the log's own ids
+response.parquet                        the fitted response, one row a coefficient
+manifest.json                           last: without it the folder is not finished
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from simulator.logs import manifest as names
+from simulator.logs.manifest import check_files, file_entry, read_manifest
+from simulator.logs.real_log import Impressions, LogAds, RealLog
+from simulator.results.files import json_text
+from simulator.traffic.files import (
+    ROW_GROUP,
+    read_behaviours,
+    read_requests,
+    read_table,
+    replacing,
+    write_behaviours,
+    write_requests,
+)
+from simulator.traffic.trace import TraceError
+from simulator.world.fitted import FEATURES, TABLES, FittedLogit, FittedResponse
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+IMPRESSIONS_SCHEMA = _schema(
+    request_id=pa.uint64(),
+    user_id=pa.uint64(),
+    time_s=pa.float64(),
+    ad_id=pa.uint32(),
+    scene=pa.uint8(),
+    click=pa.uint8(),
+    conversion=pa.uint8(),
+    action=pa.uint8(),
+    dwell_s=pa.uint16(),
+    hour=pa.float32(),
+    propensity_logit=pa.float32(),
+)
+CATALOGUE_SCHEMA = _schema(
+    ad_id=pa.uint32(), item_id=pa.uint64(), author=pa.int64(), category=pa.uint16(), advertiser=pa.uint16()
+)
+#: part is "bias", "feature" or a table of effects; id counts within it; effect is a logit.
+RESPONSE_SCHEMA = _schema(outcome=pa.string(), part=pa.string(), id=pa.uint32(), effect=pa.float64())
+_OUTCOMES = ("click", "convert")
+
+
+def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mapping[str, Any]) -> None:
+    """Write a log folder; it appears whole, or not at all.
+
+    Raises:
+        TraceError: something is there already.
+        OSError: the disk is full or the place not writable.
+    """
+    out = out.absolute()
+    check_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        beside.mkdir()
+        write_behaviours(beside / names.BEHAVIOURS, log.behaviours)
+        write_requests(beside / names.REQUESTS, log.requests)
+        _write(beside / names.IMPRESSIONS, IMPRESSIONS_SCHEMA, _impression_columns(log.impressions))
+        _write(beside / names.CATALOGUE, CATALOGUE_SCHEMA, _ad_columns(log.ads))
+        _write(beside / names.RESPONSE, RESPONSE_SCHEMA, _response_columns(response))
+        files = {path.name: file_entry(path) for path in sorted(beside.glob("*.parquet"))}
+        whole = {"schema_version": names.SCHEMA_VERSION, "kind": "log", **manifest, "files": files}
+        (beside / names.MANIFEST).write_text(json_text(whole), encoding="utf-8")
+        for path in beside.iterdir():
+            _sync(path)
+        try:
+            beside.rename(out)
+        except OSError:
+            check_free(out)  # another import may have been faster
+            raise
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_free(out: Path) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        TraceError: something is there.
+    """
+    if out.exists():
+        raise TraceError(f"{out}: found something there, expected nothing. Choose another --out.")
+
+
+def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
+    """Read a log folder: the log and its fitted response.
+
+    Raises:
+        TraceError: no finished log folder, or a file is missing, changed or damaged.
+    """
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    shown = read_table(folder / names.IMPRESSIONS, IMPRESSIONS_SCHEMA)
+    columns = {name: shown[name].to_numpy() for name in IMPRESSIONS_SCHEMA.names}
+    ads = read_table(folder / names.CATALOGUE, CATALOGUE_SCHEMA)
+    log = RealLog(
+        epoch_ms=manifest["epoch_ms"],
+        days=manifest["days"],
+        impressions=Impressions(
+            columns["request_id"],
+            columns["user_id"],
+            columns["time_s"],
+            columns["ad_id"].astype(np.int32),
+            *(columns[name] for name in IMPRESSIONS_SCHEMA.names[4:]),
+        ),
+        ads=LogAds(
+            ads["item_id"].to_numpy(),
+            ads["author"].to_numpy(),
+            ads["category"].to_numpy(),
+            ads["advertiser"].to_numpy(),
+            int(manifest["sizes"]["advertisers"]),
+        ),
+        behaviours=read_behaviours(folder / names.BEHAVIOURS),
+        requests=read_requests(folder / names.REQUESTS),
+    )
+    return log, _read_response(folder / names.RESPONSE)
+
+
+def _write(path: Path, schema: pa.Schema, columns: list[Any]) -> None:
+    with replacing(path, schema) as writer:
+        table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
+        writer.write_table(table, row_group_size=ROW_GROUP)
+
+
+def _impression_columns(shown: Impressions) -> list[Any]:
+    rest = (shown.scene, shown.click, shown.conversion, shown.action, shown.dwell_s)
+    ad = shown.ad.astype(np.uint32)
+    return [shown.request_id, shown.user_id, shown.time_s, ad, *rest, shown.hour, shown.propensity]
+
+
+def _ad_columns(ads: LogAds) -> list[Any]:
+    ad = np.arange(len(ads.item_id), dtype=np.uint32)
+    return [ad, ads.item_id, ads.author, ads.category, ads.advertiser]
+
+
+def _response_columns(response: FittedResponse) -> list[Any]:
+    outcome: list[str] = []
+    part: list[str] = []
+    ids, effects = [], []
+    for name in _OUTCOMES:
+        fitted: FittedLogit = getattr(response, name)
+        parts = {"bias": np.array([fitted.bias]), "feature": fitted.weights, **fitted.tables}
+        for what, values in parts.items():
+            outcome += [name] * len(values)
+            part += [what] * len(values)
+            ids.append(np.arange(len(values), dtype=np.uint32))
+            effects.append(values)
+    return [outcome, part, np.concatenate(ids), np.concatenate(effects)]
+
+
+def _read_response(path: Path) -> FittedResponse:
+    table = read_table(path, RESPONSE_SCHEMA)
+    outcome, part = table["outcome"].to_numpy(), table["part"].to_numpy()
+    effect = table["effect"].to_numpy()
+
+    def values(name: str, what: str, size: int | None = None) -> Any:
+        found = effect[(outcome == name) & (part == what)]
+        if len(found) == 0 or (size is not None and len(found) != size):
+            raise TraceError(
+                f"{path}: {len(found)} coefficients of {what} for {name}, expected {size or 'some'}. "
+                "Import the log anew."
+            )
+        return found
+
+    click, convert = (
+        FittedLogit(
+            float(values(name, "bias", 1)[0]),
+            values(name, "feature", len(FEATURES)),
+            {table_name: values(name, table_name) for table_name in TABLES},
+        )
+        for name in _OUTCOMES
+    )
+    return FittedResponse(click, convert)
+
+
+def _sync(path: Path) -> None:
+    if os.name != "posix":
+        return  # folders cannot be synced elsewhere
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

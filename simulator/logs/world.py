@@ -1,0 +1,110 @@
+"""An experiment's world from a log folder: `load_log_world`.
+
+Rankers train on the log's first days, are calibrated on the held-out days after them, and the trace is what
+follows: the pre-period, then the experiment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.logs.folder import read_log
+from simulator.logs.real_log import Impressions, LogAds, RealLog, Split, periods, request_scenes
+from simulator.traffic.behaviours import ACTIONS
+from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
+from simulator.traffic.trace import EXPERIMENT, PRE, Requests, TraceError
+from simulator.world.catalogue import Catalogue
+from simulator.world.fitted import LogWorld, draw_tcpa
+from simulator.world.protocol import Sizes
+
+
+def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> LogWorld:
+    """Read a log folder as a world.
+
+    Args:
+        folder: made by `laser-ab import`.
+        seed: draws the advertisers' tCPA; everything else is the log's.
+        split: the log's days.
+        slots: ads a page.
+
+    Raises:
+        TraceError: no finished log folder, damaged files, or a period without requests or clicks.
+    """
+    log, response = read_log(folder)
+    requests = _trace(log, split, slots)
+    _check_periods(log, requests, split)
+    advertiser_tcpa = draw_tcpa(seed, log.ads.advertisers)
+    return LogWorld(
+        sizes=Sizes(log.categories, len(log.ads.item_id), log.scenes, ACTIONS),
+        catalogue=_catalogue(log.ads, advertiser_tcpa),
+        requests=requests,
+        log=log_impressions(log, split),
+        behaviours=log.behaviours,
+        scene=request_scenes(log.impressions, requests),
+        author=log.ads.author,
+        truth=response,
+    )
+
+
+def _trace(log: RealLog, split: Split, slots: int) -> Requests:
+    everything = log.requests
+    width = everything.candidates.shape[1]
+    if not 1 <= slots <= width:
+        raise TraceError(
+            f"market.slots is {slots}, expected 1 to {width}, the log's candidates. Lower market.slots."
+        )
+    kept = everything.take(np.flatnonzero((everything.day >= split.pre) & (everything.day < split.end)))
+    changed = {"slots": np.full(len(kept), slots, np.uint8), "period": periods(kept, split)}
+    return Requests(**{**vars(kept), **changed})
+
+
+def _check_periods(log: RealLog, requests: Requests, split: Split) -> None:
+    day, click = log.impressions.day, log.impressions.click
+    parts = {
+        "training": (day < split.holdout).nonzero()[0],
+        "held-out": ((day >= split.holdout) & (day < split.pre)).nonzero()[0],
+    }
+    for name, rows in parts.items():
+        if len(rows) == 0 or click[rows].min() == click[rows].max():
+            raise TraceError(
+                f"The {name} days of the log have {len(rows)} impressions, {int(click[rows].sum())} of them "
+                "clicked, expected some of both kinds. Move experiment.days, experiment.pre_days or "
+                "traffic.holdout_days."
+            )
+    for period, name in ((PRE, "pre-period"), (EXPERIMENT, "experiment")):
+        if not (requests.period == period).any() and (period == EXPERIMENT or split.pre < split.experiment):
+            raise TraceError(
+                f"The log has no request in the {name}, expected some. "
+                "Move experiment.days or experiment.pre_days."
+            )
+
+
+def _catalogue(ads: LogAds, advertiser_tcpa: Any) -> Catalogue:
+    return Catalogue(
+        np.arange(len(ads.item_id), dtype=np.uint64),
+        ads.category,
+        ads.advertiser,
+        advertiser_tcpa[ads.advertiser],
+        advertiser_tcpa,
+    )
+
+
+def log_impressions(log: RealLog, split: Split) -> LogImpressions:
+    """What rankers learn from: the days before the pre-period, a request a row, with the one ad shown."""
+    shown: Impressions = log.impressions.take(np.flatnonzero(log.impressions.day < split.pre))
+    return LogImpressions(
+        request_id=np.arange(len(shown), dtype=np.uint64),
+        time_s=shown.time_s,
+        user_id=shown.user_id,
+        hour=shown.hour,
+        propensity=shown.propensity,
+        split=np.where(shown.day >= split.holdout, HOLDOUT, TRAIN).astype(np.uint8),
+        ad=shown.ad[:, None],
+        ad_category=log.ads.category[shown.ad].astype(np.int16)[:, None],
+        position=np.zeros((len(shown), 1), np.int8),
+        click=shown.click[:, None],
+        conversion=shown.conversion[:, None],
+    )

@@ -1,0 +1,84 @@
+"""Writers that pass the kill points, and die at the one they are told."""
+
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import killed_writer
+import numpy as np
+from killed_writer import Acks
+from streams import standard_streams
+from vaults import open_vault
+
+from seqvault import open_store
+from seqvault.vault.disk import points
+
+FORMAT_1 = Path(__file__).parents[2] / "vault" / "fixtures" / "format-1" / "store"
+VARIANTS = ("write", "dictionary", "import", "threads")
+
+
+def passed(variant: str, folder: str, firsts: dict[str, int], acks: str) -> dict[str, int]:
+    """How often a variant of the workload passes each point."""
+    counts: Counter[str] = Counter()
+    points.hook = lambda name: counts.update([name])
+    _run(variant, folder, firsts, acks)
+    return dict(counts)
+
+
+def die(variant: str, folder: str, firsts: dict[str, int], acks: str, point: str, count: int) -> None:
+    """Run a variant and kill this process when it passes `point` for the count-th time."""
+    left = count
+
+    def pass_by(name: str) -> None:
+        nonlocal left
+        left -= name == point
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    points.hook = pass_by
+    _run(variant, folder, firsts, acks)
+
+
+def _run(variant: str, folder: str, firsts: dict[str, int], acks: str) -> None:
+    if variant == "threads":
+        killed_writer.write(folder, firsts, acks, 0, {"background": True, "seal_rows": 150}, True)
+    elif variant == "import":
+        _import(Path(folder))
+    else:
+        _write(Path(folder), firsts, acks, {"codec": "zstd+dictionary"} if variant == "dictionary" else {})
+
+
+def _write(folder: Path, firsts: dict[str, int], acks: str, options: dict[str, Any]) -> None:
+    """Every kind of operation and maintenance, and a reopening that finds work for recovery."""
+    noted = Acks(acks)
+    streams = standard_streams()
+    numbers = {stream.number: firsts[str(stream.number)] for stream in streams}
+    rng = np.random.default_rng(sum(numbers.values()))
+    for turn in range(3):
+        with open_vault(folder, **options) as store:
+            for step in range(60):
+                stream = streams[int(rng.integers(len(streams)))]
+                number = numbers[stream.number]
+                noted.issued(stream.number, number)
+                stream.operation(number).run(store)
+                noted.acked(stream.number, number, store.durable_sequence)
+                numbers[stream.number] += 1
+                if step % 15 == 14:
+                    store.seal()
+            store.flush()
+            store.compact(full=turn == 1)
+            store.snapshot(folder.parent / f"snapshot-{sum(numbers.values())}")
+
+
+def _import(folder: Path) -> None:
+    """A store of format 1 becomes one of format 2 when it is opened for writing."""
+    old = folder.parent / "format-1"
+    if not old.exists():
+        draft = folder.parent / "format-1.draft"
+        shutil.copytree(FORMAT_1, draft)
+        draft.rename(old)
+    with open_store("seqvault", old):
+        pass

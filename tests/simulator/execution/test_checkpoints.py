@@ -1,0 +1,204 @@
+"""Checkpoint files are whole or not there, and what they keep comes back with the same bits."""
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.execution import checkpoints, interrupts
+from simulator.execution.checkpoints import ScoreFiles, TrainingFile, read, write
+from simulator.execution.parallel import run_tasks
+from simulator.execution.progress import Silent
+from simulator.results.errors import ResultsError
+
+
+def filled(seed: int, rows: int, steps: int = 3, candidates: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """What is needed (R, K), and the logits (K, R, C) with NaN elsewhere."""
+    rng = np.random.default_rng(seed)
+    needed = rng.random((rows, steps)) < 0.4
+    logits = rng.normal(size=(steps, rows, candidates)).astype(np.float32)
+    logits[~needed.T] = np.nan
+    return needed, logits
+
+
+def test_meta_and_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    arrays = {"a": np.array([1.5, np.nan], np.float32), "b": np.zeros((0, 3), np.int8)}
+    write(tmp_path / "new" / "x", {"n": 0.1, "missing": None}, arrays)
+    found = read(tmp_path / "new" / "x")
+    assert found is not None
+    assert found[0] == {"n": 0.1, "missing": None}
+    assert all(found[1][name].tobytes() == array.tobytes() for name, array in arrays.items())
+    assert found[1]["b"].shape == (0, 3)
+
+
+def test_a_file_that_was_never_written_is_no_checkpoint_and_no_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read(tmp_path / "x") is None
+    assert not caplog.records
+
+
+def test_every_cut_and_every_flipped_bit_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x"
+    write(path, {"n": 1}, {"a": np.arange(20)})
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in range(0, len(whole), 37)]
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(0, len(whole), 11)
+    ]
+    for content in damaged:
+        path.write_bytes(content)
+        assert read(path) is None
+    assert len(caplog.records) == len(damaged)
+    assert f"{path}: it is damaged or cut short" in caplog.text
+    path.write_bytes(whole)
+    assert read(path) is not None
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "x", {"n": 1}, {})
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResultsError, match=r"full disk.*--resume"):
+        write(tmp_path / "x", {"n": 2}, {})
+    found = read(tmp_path / "x")
+    assert found is not None
+    assert found[0] == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_scores_are_kept_as_they_come_and_asked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    needed, logits = filled(1, 50)
+    files = ScoreFiles(tmp_path, needed, 4)
+    assert (files.missing == needed).all()
+    for row in (10, 25):
+        files.logits[:, :row] = logits[:, :row]
+        files.reached(row)
+    again = ScoreFiles(tmp_path, needed, 4)
+    assert again.logits[:, :25].tobytes() == logits[:, :25].tobytes()
+    assert np.isnan(again.logits[:, 25:]).all()
+    assert not again.missing[:25].any()
+    assert (again.missing[25:] == needed[25:]).all()
+
+
+def test_scores_are_written_when_due_and_at_the_end(tmp_path: Path) -> None:
+    needed, _ = filled(2, 50)
+    files = ScoreFiles(tmp_path, needed, 4)
+    files.reached(25)
+    assert not list(tmp_path.iterdir())
+    files.reached(50)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores-000000000-000000050"]
+    ScoreFiles(tmp_path, needed, 4).reached(50)  # nothing was left to score: nothing is written
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_damaged_scores_are_scored_again_and_the_others_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    needed, logits = filled(3, 30)
+    files = ScoreFiles(tmp_path, needed, 4)
+    files.logits[:] = logits
+    for row in (10, 20, 30):
+        files.reached(row)
+    middle = tmp_path / "scores-000000010-000000020"
+    middle.write_bytes(middle.read_bytes()[:-1])
+    again = ScoreFiles(tmp_path, needed, 4)
+    assert (again.missing[10:20] == needed[10:20]).all()
+    assert not again.missing[:10].any()
+    assert not again.missing[20:].any()
+    assert str(middle) in caplog.text
+
+
+def test_scores_for_other_needs_are_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    needed, logits = filled(4, 30)
+    files = ScoreFiles(tmp_path, needed, 4)
+    files.logits[:] = logits
+    files.reached(30)
+    other, _ = filled(5, 30)
+    assert (ScoreFiles(tmp_path, other, 4).missing == other).all()
+    assert "other ladder steps" in caplog.text
+
+
+def test_the_first_signal_asks_and_the_second_ends_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        signal.signal(number, signal.default_int_handler)  # a test run in the background ignores Ctrl-C
+        try:
+            with interrupts.stops_at_checkpoints():
+                os.kill(os.getpid(), number)
+                assert interrupts.asked()
+                with pytest.raises(KeyboardInterrupt):
+                    os.kill(os.getpid(), number)
+            assert not interrupts.asked()
+            assert signal.getsignal(number) is signal.default_int_handler
+        finally:
+            signal.signal(number, before)
+    assert capfd.readouterr().err.count("Stopping at the next checkpoint") == 2
+
+
+def stubborn(task: int) -> None:
+    """Work without a checkpoint."""
+    threading.Event().wait(60.0)
+
+
+def patient(task: int) -> int:
+    """Work with many."""
+    while task:
+        interrupts.check()
+        threading.Event().wait(0.01)
+    return task
+
+
+@pytest.mark.parametrize(("work", "signals"), [(patient, 1), (stubborn, 2)])
+def test_workers_are_waited_for_once_asked_and_ended_when_asked_twice(
+    work: Callable[[int], object], signals: int
+) -> None:
+    def send() -> None:
+        for _ in range(signals):
+            waiting.wait(3.0)  # the workers are at it
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    waiting, begun_s = threading.Event(), time.monotonic()
+    with interrupts.stops_at_checkpoints():
+        sender = threading.Thread(target=send)
+        sender.start()
+        with pytest.raises(KeyboardInterrupt) as told:
+            run_tasks(work, [1, 2, 3], 2, Silent(), "work")
+        sender.join()
+    assert isinstance(told.value, interrupts.Interrupted) == (signals == 1)
+    assert time.monotonic() - begun_s < 40.0
+
+
+def test_whoever_is_deaf_to_ctrl_c_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts.stops_at_checkpoints():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not interrupts.asked()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_asked_training_saves_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = TrainingFile(tmp_path / "t")
+    assert not keeper.due()
+    flag = threading.Event()
+    flag.set()
+    monkeypatch.setattr(interrupts, "_flag", flag)
+    assert keeper.due()
+    with pytest.raises(interrupts.Interrupted):
+        keeper.save(b"state")
+    assert TrainingFile(tmp_path / "t").load() == b"state"
