@@ -28,7 +28,6 @@ from seqvault.vault.disk.manifest import (
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format.damage import BlockDamage
 from seqvault.vault.format.dictionary import Dictionary
-from seqvault.vault.format.format1 import is_format1, read_format1
 from seqvault.vault.log.record import PlainRecords, Records
 from seqvault.vault.log.replay import LogRead, read_log
 from seqvault.vault.reading.plain import PlainIndex
@@ -148,7 +147,7 @@ class _Check:
 
     def run(self) -> Report:
         """The pass."""
-        manifest = None if self._format1() else self._manifest()
+        manifest = self._manifest()
         if manifest is None:
             return self._report
         self._report.generation = manifest.generation
@@ -160,22 +159,6 @@ class _Check:
         self._told(self._total, self._total)
         self._surroundings(manifest)
         return self._report
-
-    def _format1(self) -> bool:
-        """Whether the store is of format 1, which is read as a whole or not at all."""
-        if not self._path.is_dir() or not is_format1(self._path):
-            return False
-        try:
-            for _ in read_format1(self._path).portions():
-                pass
-        except StoreError as error:
-            readable = "nothing: stores of format 1 open as a whole"
-            self._find(NAME, None, str(error), readable, _TOGETHER)
-            return True
-        for file in sorted(self._path.iterdir()):
-            self._intact(file.name, "format 1")
-        self._report.notes.append("the store is of format 1; opening it for writing converts it")
-        return True
 
     def _manifest(self) -> Manifest | None:
         if not self._path.is_dir():

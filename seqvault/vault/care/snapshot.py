@@ -6,7 +6,6 @@ from seqvault.errors import DamagedDataError, StoreError
 from seqvault.vault.disk import files
 from seqvault.vault.disk.manifest import Manifest, log_name, read_manifest, write_manifest
 from seqvault.vault.disk.points import point
-from seqvault.vault.format.format1 import is_format1
 from seqvault.vault.log.record import Records
 from seqvault.vault.log.replay import read_log
 from seqvault.vault.sealed.doubt import Doubt
@@ -27,8 +26,6 @@ def snapshot(folder: Path, target: Path, records: Records) -> None:
         StoreFullError: no space; what was made is left.
         DamagedDataError: the store is damaged.
     """
-    if is_format1(folder):
-        raise StoreError(f"{folder} is of format 1: open it once for writing, which converts it")
     files.make_folder(target)
     if any(target.iterdir()):
         raise StoreError(f"{target} is not empty: name a folder that is, or does not exist yet")

@@ -164,7 +164,7 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
 
 
 def manifest_fields(path: Path, data: bytes) -> dict[str, Any]:
-    """The JSON of a manifest of format 2 or later. Raises DamagedDataError."""
+    """The JSON of a manifest. Raises DamagedDataError."""
     body, _, checksum = data.partition(b"\n")
     if checksum != b"%016x\n" % hash64(body):
         raise DamagedDataError(f"{path}: its checksum does not match; restore it from backup")

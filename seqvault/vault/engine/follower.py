@@ -9,18 +9,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
 from seqvault.schema import HistorySchema
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
-from seqvault.vault.disk.manifest import Manifest, SequenceState, log_name, read_manifest
-from seqvault.vault.engine.recovery import DEFAULT_SEQUENCE, Asked, with_sequences
+from seqvault.vault.disk.manifest import Manifest, log_name, read_manifest
+from seqvault.vault.engine.recovery import Asked, with_sequences
 from seqvault.vault.engine.state import Replayed, State
-from seqvault.vault.format.format1 import is_format1, read_format1
-from seqvault.vault.log.record import FOUND
-from seqvault.vault.log.replay import LogRead, follow_log, read_log, with_defaults
+from seqvault.vault.log.replay import LogRead, follow_log, read_log
 from seqvault.vault.sealed.doubt import Doubt
 
 __all__ = ["Follower"]
@@ -86,8 +82,6 @@ class Follower:
 
     def _refresh(self) -> None:
         began_s = time.monotonic()
-        if self.state.manifest.generation == 0 and is_format1(self._folder):
-            return
         manifest = _named(self._folder)
         known = self.state.manifest
         if manifest.generation != known.generation:
@@ -105,8 +99,6 @@ class Follower:
         while True:
             manifest = None
             try:
-                if is_format1(self._folder):
-                    return self._load_format1()
                 manifest = _named(self._folder)
                 return self._load_named(manifest)
             except DamagedDataError as error:
@@ -120,21 +112,6 @@ class Follower:
         except BaseException:
             state.close()
             raise
-
-    def _load_format1(self) -> tuple[State, Replayed]:
-        """A store of format 1, all of it in the tails: only a writer converts it."""
-        old = read_format1(self._folder)
-        sequence = SequenceState(DEFAULT_SEQUENCE, None, None, (old.schema,))
-        manifest = Manifest(0, (sequence,), (), 0, old.sequence, 0)
-        state = State(self._folder, self._options, self._adapted(manifest))
-        state.load()
-        table = state.tables[0]
-        for rows in old.portions():
-            columns = with_defaults(rows.columns, table.schema, len(rows.columns["time_s"]))
-            with state.lock.exclusive():
-                table.add(np.repeat(rows.users, np.diff(rows.bounds)), columns)
-        nothing = LogRead(np.empty(0, "u1"), np.empty(0, FOUND), 0, old.sequence, old.torn_bytes)
-        return state, Replayed(old.records, old.sequence, old.torn_bytes, [], nothing)
 
     def _reload(self) -> None:
         """Load everything anew; a read that still has the old state notices and takes the new one."""

@@ -20,14 +20,12 @@ from seqvault.vault.disk.manifest import (
     write_manifest,
 )
 from seqvault.vault.disk.points import point
-from seqvault.vault.engine.conversion import convert
 from seqvault.vault.engine.state import Replayed, State
-from seqvault.vault.format.format1 import is_format1
 from seqvault.vault.log.wal import HEAD_BYTES, Wal
 
-__all__ = ["DEFAULT_SEQUENCE", "Asked", "lock_folder", "recover", "with_sequences"]
+__all__ = ["Asked", "lock_folder", "recover", "with_sequences"]
 
-DEFAULT_SEQUENCE = "behaviours"
+_DEFAULT_SEQUENCE = "behaviours"
 _OURS = re.compile(r"[a-z][a-z0-9_]*-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
 
 
@@ -75,8 +73,6 @@ def recover(folder: Path, asked: Asked, options: Options) -> tuple[State, Wal, R
     # Names may be those a killed process never synced: nothing is built on them before.
     files.sync_folder(folder)
     point("recovery.begun")
-    if is_format1(folder):
-        convert(folder, DEFAULT_SEQUENCE, options)
     stored = read_manifest(folder) or _make(folder, asked, options)
     state = State(folder, options, with_sequences(stored, asked))
     try:
@@ -180,7 +176,7 @@ def _make(folder: Path, asked: Asked, options: Options) -> Manifest:
     if kinds is None:
         if asked.schema is None:
             raise SchemaError(f"{folder} has no store yet: open it with a schema to make one")
-        kinds = (SequenceType(DEFAULT_SEQUENCE, asked.schema),)
+        kinds = (SequenceType(_DEFAULT_SEQUENCE, asked.schema),)
     manifest = Manifest(1, tuple(new_sequence(kind) for kind in kinds), (), 1, 0, 2)
     # The folder's own name, whoever made it.
     files.sync_folder(folder.parent)

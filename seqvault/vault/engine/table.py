@@ -77,10 +77,6 @@ class Table:
         """The file of a segment."""
         return self._folder / segment_name(self.name, number)
 
-    def slot_of(self, number: int) -> int:
-        """The slot of an open segment."""
-        return next(slot for slot, segment in self.segments.items() if segment.number == number)
-
     def open_segment(self, number: int) -> int:
         """Open a segment for the reader; its blocks are in no index yet. Returns its slot.
 

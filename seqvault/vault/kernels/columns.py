@@ -8,7 +8,7 @@ whether the block is small enough for trained dictionaries, 1 or 0).
 import numpy as np
 from numba import njit
 
-from seqvault.vault.format.codec import BASE, CODEC, DELTA, DICT, FRAME, FROM_ITEMS, ITEMS, LAST, PARENT
+from seqvault.vault.format.codec import BASE, CODEC, DELTA, DICT, FRAME, LAST, PARENT
 from seqvault.vault.format.damage import BAD_COLUMN
 from seqvault.vault.kernels.outputs import load_chosen, store_chosen, store_one
 from seqvault.vault.kernels.streams import (
@@ -40,7 +40,6 @@ __all__ = [
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 _BASE, _CODEC, _LAST, _PARENT = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAST), np.uint64(PARENT)
 _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
-_TABLES = np.uint64(ITEMS | FROM_ITEMS)
 _U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
 # A dictionary as kernels see it: id; trained dictionaries and their addresses; items, and addresses and
 # widths of their values and of their attributes' values.

@@ -37,7 +37,6 @@ THREAD_WORDS = 5 + REPORT_WORDS + CALL_WORDS
 # to be distinct plus one or 0. An output is a column, its width, the widths of the outputs before it; a
 # filter is a column, the address of sorted codes to keep, and how many.
 OUTPUTS, ROW_BYTES, START_S, ENDS, FILTERS, DISTINCT, ASKED = (np.uint64(i) for i in range(7))
-ASK_WORDS = 6
 ITEM = np.uint64(3)
 
 # plan: the tail's chunk, rows and capacity; the index's first record and blocks; bounds in time; first of the

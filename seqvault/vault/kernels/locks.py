@@ -14,9 +14,9 @@ from numba import njit
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.memory import add_atomic, load_atomic
 
-__all__ = ["BUSY", "EPOCH", "PINS", "WORDS", "WRITER", "advance", "end", "enter", "leave", "quiet", "seize"]
+__all__ = ["BUSY", "EPOCH", "PINS", "WRITER", "advance", "end", "enter", "leave", "quiet", "seize"]
 
-WORDS, EPOCH, PINS = 32, 8, 16
+EPOCH, PINS = 8, 16
 WRITER = np.uint64(1 << 63)
 BUSY = np.uint64(2)
 

@@ -21,7 +21,7 @@ from seqvault.vault.log.change import Change
 from seqvault.vault.log.record import DELETE, EXPIRE, MAGIC, ROWS, Records, salt_of
 from seqvault.vault.log.wal import HEAD_BYTES, log_head
 
-__all__ = ["LogRead", "changes", "follow_log", "read_log", "with_defaults"]
+__all__ = ["LogRead", "changes", "follow_log", "read_log"]
 
 # Rows that are put into the tails at once.
 _ROWS_AT_ONCE = 1 << 18
@@ -140,10 +140,10 @@ def _rows(
     wanted: list[tuple[int, np.dtype[np.generic]]] = [(0, np.dtype("u8"))]
     wanted += [(1 + written.names.index(name), newest.dtype(name)) for name in stored]
     users, *values = records.read(data, group, wanted)
-    return users, with_defaults(dict(zip(stored, values, strict=True)), newest, len(users))
+    return users, _with_defaults(dict(zip(stored, values, strict=True)), newest, len(users))
 
 
-def with_defaults(stored: Columns, schema: HistorySchema, rows: int) -> dict[str, Array]:
+def _with_defaults(stored: Columns, schema: HistorySchema, rows: int) -> dict[str, Array]:
     """The schema's columns, of those stored or of their defaults."""
     return {
         column.name: stored[column.name]

@@ -33,7 +33,7 @@ class Doubt:
         """Return where it is worth another try.
 
         Args:
-            manifest: what the store was read by; None in format 1.
+            manifest: what the store was read by; None where it did not load.
 
         Raises:
             DamagedDataError: the one given, which is to be believed.

@@ -9,12 +9,11 @@ import pytest
 from counts import KILLS_A_POINT, some
 from killed_writer import KillRounds
 from nursery import Nursery
-from point_workload import FORMAT_1, VARIANTS
-from streams import ALL, Survivors, standard_streams
+from point_workload import VARIANTS
+from streams import Survivors, standard_streams
 from tally import counted
 from vaults import MEMORY, open_vault
 
-from seqvault import open_store
 from seqvault.vault.disk.points import POINTS
 
 
@@ -77,11 +76,8 @@ def kill(nursery: Nursery, folder: Path, variant: str, point: str, count: int) -
         )
         assert turn == 1 or ended["end"] == "killed by SIGKILL", f"{variant}: {ended}"
         assert ended["end"] in ("killed by SIGKILL", "returned"), f"{variant}: {ended}"
-        if variant == "import":
-            check_import(folder / "format-1")
-        else:
-            rounds.compare(acks)
-            check_snapshots(folder)
+        rounds.compare(acks)
+        check_snapshots(folder)
         acks.unlink(missing_ok=True)
 
 
@@ -93,13 +89,3 @@ def check_snapshots(folder: Path) -> None:
                 for stream in standard_streams():
                     Survivors(stream).settle(store, 0, 1_000)
             shutil.rmtree(snapshot)
-
-
-def check_import(old: Path) -> None:
-    """Every behaviour of the format 1 store is there, whether it was converted or not."""
-    contents = np.load(FORMAT_1.parent / "behaviours.npz")
-    with open_store("seqvault", old, read_only=True) as store:
-        found = store.read_last(contents["user_ids"], ALL)
-    np.testing.assert_array_equal(found.offsets, contents["offsets"])
-    for name, values in found.columns.items():
-        np.testing.assert_array_equal(values, contents[name], err_msg=name)

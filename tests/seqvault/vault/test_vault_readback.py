@@ -15,7 +15,6 @@ from seqvault.vault.disk import files
 
 EVERYONE, ALL = np.arange(7), 10**9
 OPTIONS = {"block_rows": 16, "codec": "zstd", "background": False}
-FORMAT_1 = Path(__file__).parent / "fixtures" / "format-1"
 CHANGES: dict[str, Callable[[SeqVault], object]] = {
     "seal": lambda store: store.seal(),
     "bulk load": lambda store: store.bulk_load(*behaviours(3, 30)),
@@ -109,19 +108,3 @@ def test_append_whose_seal_goes_wrong_is_kept_and_the_store_stops_writing(
     with SeqVault(tmp_path) as store:
         same(everything(store), everything(oracle))
         store.append(*behaviours(1, 1))
-
-
-def test_conversion_that_goes_wrong_leaves_the_old_format(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = shutil.copytree(FORMAT_1 / "store", tmp_path / "store")
-    before = {file.name: file.read_bytes() for file in path.iterdir()}
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "io", FlippingIO(write=1))
-        with pytest.raises(DamagedDataError, match="just after it was written"):
-            SeqVault(path, schema=None)
-    after = {file.name: file.read_bytes() for file in path.iterdir() if file.name != "LOCK"}
-    before.pop("LOCK", None)
-    assert after == before
-    with SeqVault(path, schema=None) as store:
-        assert len(store.users())

@@ -1,7 +1,6 @@
 """`laser-ab store` on real folders: sound, damaged, foreign, and with a writer at work."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -279,20 +278,6 @@ def test_dump_of_a_store_with_a_damaged_footer_holds_everything(folder: Path, tm
 def test_dump_refuses_to_write_into_the_store(folder: Path) -> None:
     assert "inside" in call("dump", folder, "--out", folder / "MANIFEST", code=2).output
     assert "parquet" in call("dump", folder, "--format", "parquet", code=2).output
-
-
-# ---- format 1 ----------------------------------------------------------------------------------------
-
-
-def test_store_of_format_1_is_checked_and_read(tmp_path: Path) -> None:
-    fixture = Path(__file__).parents[2] / "seqvault" / "vault" / "fixtures" / "format-1" / "store"
-    old = shutil.copytree(fixture, tmp_path / "old")
-    assert "opening it for writing converts it" in call("check", old).output
-    assert "1,440 behaviours of 6 users" in call("dump", old).stderr
-    assert "format 1" in call("snapshot", old, tmp_path / "copy", code=1).output
-    assert not (tmp_path / "copy").exists()
-    flip(old / "segment-00000002.seg", 900)
-    assert "✗" in call("check", old, code=1).output
 
 
 # ---- other folders -----------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Writers that pass the kill points, and die at the one they are told."""
 
 import os
-import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -13,11 +12,9 @@ from killed_writer import Acks
 from streams import standard_streams
 from vaults import open_vault
 
-from seqvault import open_store
 from seqvault.vault.disk import points
 
-FORMAT_1 = Path(__file__).parents[2] / "vault" / "fixtures" / "format-1" / "store"
-VARIANTS = ("write", "dictionary", "import", "threads")
+VARIANTS = ("write", "dictionary", "threads")
 
 
 def passed(variant: str, folder: str, firsts: dict[str, int], acks: str) -> dict[str, int]:
@@ -45,8 +42,6 @@ def die(variant: str, folder: str, firsts: dict[str, int], acks: str, point: str
 def _run(variant: str, folder: str, firsts: dict[str, int], acks: str) -> None:
     if variant == "threads":
         killed_writer.write(folder, firsts, acks, 0, {"background": True, "seal_rows": 150}, True)
-    elif variant == "import":
-        _import(Path(folder))
     else:
         _write(Path(folder), firsts, acks, {"codec": "zstd+dictionary"} if variant == "dictionary" else {})
 
@@ -71,14 +66,3 @@ def _write(folder: Path, firsts: dict[str, int], acks: str, options: dict[str, A
             store.flush()
             store.compact(full=turn == 1)
             store.snapshot(folder.parent / f"snapshot-{sum(numbers.values())}")
-
-
-def _import(folder: Path) -> None:
-    """A store of format 1 becomes one of format 2 when it is opened for writing."""
-    old = folder.parent / "format-1"
-    if not old.exists():
-        draft = folder.parent / "format-1.draft"
-        shutil.copytree(FORMAT_1, draft)
-        draft.rename(old)
-    with open_store("seqvault", old):
-        pass
