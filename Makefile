@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
 RUNS ?= runs
-BENCHMARKS := $(wildcard benchmarks/*.py)
-RIVAL := benchmarks/_store/build/rocks
+BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
+	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
+	$(patsubst %,benchmarks/serving/%.py,latency gpu_live)
+RIVAL := benchmarks/stores/harness/build/rocks
 
 .PHONY: demo dash test test-slow check bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
@@ -41,24 +43,24 @@ check: $(STAMPS)/dev
 
 # The quick form of every benchmark; each prints the bars it falls short of.
 bench: $(STAMPS)/install
-	@set -e; for script in $(filter-out benchmarks/_%,$(BENCHMARKS)); do \
+	@set -e; for script in $(BENCHMARKS); do \
 		echo "== $$script"; $(BIN)/python $$script --quick; \
 	done
 
 # RocksDB in C++, the rival of the store's benchmarks; without it their rows about it say so.
 bench-deps: $(RIVAL)
 
-$(RIVAL): $(wildcard benchmarks/_store/*.cpp benchmarks/_store/*.h)
+$(RIVAL): $(wildcard benchmarks/stores/harness/*.cpp benchmarks/stores/harness/*.h)
 	@test -e /usr/include/rocksdb/db.h || $$(test $$(id -u) = 0 || echo sudo) apt-get install -y librocksdb-dev g++
 	@mkdir -p $(@D)
-	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/_store/rocks.cpp -lrocksdb
+	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/stores/harness/rocks.cpp -lrocksdb
 
 # All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md, and
 # docs/model-study.md with its plots and its lines of README.md.
 bench-page: $(STAMPS)/report
-	$(BIN)/python benchmarks/_store_page.py
-	$(BIN)/python benchmarks/_model_page.py
-	$(BIN)/python benchmarks/_study_page.py
+	$(BIN)/python benchmarks/pages/stores.py
+	$(BIN)/python benchmarks/pages/models.py
+	$(BIN)/python benchmarks/pages/study.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:

@@ -12,7 +12,7 @@ from typing import Any
 from laser.training.config import TrainConfig
 
 # Options with which a model begins as the papers' text alone would have it: maps at random, no entry that
-# reads nothing. benchmarks/model_table.py shows what the tuned starts add.
+# reads nothing. benchmarks/models/table.py shows what the tuned starts add.
 GENERIC_START: dict[str, dict[str, Any]] = {
     "base": {},
     "din": {"sharpness": 0.0},

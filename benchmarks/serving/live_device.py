@@ -1,0 +1,132 @@
+"""A live run's batches once more: on the device and on the CPU, and how long the device works for one."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.serving.live_rows import served_rows
+from laser.checkpoint import load
+from laser.scoring.runtime import Scorer, resolve_device
+from seqvault.store import HistoryBatch, open_store
+from simulator.arms.live import ArmCalls
+from simulator.arms.scores import MODEL_COLUMNS, ArmModels, ArmStore
+from simulator.arms.training import arm_ladder, step_spec
+from simulator.inputs.prepare import Prepared
+from simulator.results.read import Run
+
+COMPARED = 1024  # scored requests of each arm, at least, in batches spread evenly over the trace
+_WARM_UP = 10  # batches
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch as the run scored it: the arguments of `ArmCalls.score`."""
+
+    rows: list[int]
+    model: str
+    histories: list[int]
+    payloads: list[HistoryBatch]
+
+
+def device_rows(run: Run, prepared: Prepared) -> tuple[float, dict[str, dict[str, Any]]]:
+    """Score a sample of each arm's batches again.
+
+    Returns:
+        The largest difference in probability between the device and the CPU, and by arm: requests compared,
+        their largest difference, mean batch, and the share of a scoring call in which a kernel or copy runs
+        (null without a GPU, or where its profiler gives nothing).
+    """
+    found = {}
+    with TemporaryDirectory(prefix="laser-ab-gpu-") as folder, open_store("memory", Path(folder)) as memory:
+        # Reads are bounded in time, so one store loaded to its end serves every request of both arms.
+        store = ArmStore(prepared, memory, len(prepared.requests) - 1)
+        for arm in prepared.config.arm_names:
+            batches = _sample(run, prepared, store, arm)
+            device, cpu = (
+                ArmCalls(prepared, store, _models(run, prepared, arm, on)) for on in ("auto", "cpu")
+            )
+            worst = max(_difference(device, cpu, batch) for batch in batches)
+            requests = sum(len(batch.rows) for batch in batches)
+            found[arm] = {
+                "compared_requests": requests,
+                "largest_difference": worst,
+                "mean_batch": requests / len(batches),
+                "kernel_share_of_scoring": _kernel_share(device, batches),
+            }
+    return max(entry["largest_difference"] for entry in found.values()), found
+
+
+def _sample(run: Run, prepared: Prepared, store: ArmStore, arm: str) -> list[_Batch]:
+    """At least COMPARED scored requests in the batches that they were scored in (all, if there are fewer)."""
+    served, ladder = served_rows(run, arm), arm_ladder(prepared.config, arm)
+    scored = np.flatnonzero(~np.isnan(served["score_end_ms"]))
+    # A batch starts, and ends, at one moment, to the nanosecond.
+    moments = [served["sim_arrival_s"] + served[f"score_{end}_ms"] / 1e3 for end in ("start", "end")]
+    together = np.round(np.stack(moments, axis=1)[scored], 9)
+    _, batch_of = np.unique(together, axis=0, return_inverse=True)
+    parts = np.split(scored[np.argsort(batch_of, kind="stable")], np.cumsum(np.bincount(batch_of))[:-1])
+    wanted = 1.25 * COMPARED * len(parts) / len(scored)  # batches; a quarter more, as their sizes differ
+    chosen = parts[:: max(1, int(len(parts) / wanted))]
+    return [
+        _again(prepared, store, rows, served, ladder[int(served["step"][rows[0]])].model) for rows in chosen
+    ]
+
+
+def _again(
+    prepared: Prepared, store: ArmStore, rows: NDArray[np.int64], served: dict[str, Any], model: str | None
+) -> _Batch:
+    histories = served["history_used"][rows].tolist()
+    payloads = [
+        store.store.read_last(
+            prepared.requests.user_id[row : row + 1],
+            history,
+            before_s=int(prepared.readable_before_s[row]),
+            columns=MODEL_COLUMNS,
+        )
+        for row, history in zip(rows.tolist(), histories, strict=True)
+    ]
+    return _Batch(rows.tolist(), model or "", histories, payloads)
+
+
+def _models(run: Run, prepared: Prepared, arm: str, device: str) -> ArmModels:
+    """The models that the run trained."""
+    config, scorers = prepared.config, {}
+    for step in arm_ladder(config, arm)[:-1]:
+        path = run.path / "models" / f"{step_spec(config, arm, step).key}.ckpt"
+        scorers[step.model or ""] = Scorer(load(path)[0], device, config.experiment.torch_threads)
+    return ArmModels(scorers)
+
+
+def _score(calls: ArmCalls, batch: _Batch) -> NDArray[np.float32]:
+    return calls.score(batch.rows, batch.model, batch.histories, batch.payloads)
+
+
+def _difference(one: ArmCalls, other: ArmCalls, batch: _Batch) -> float:
+    first, second = (1.0 / (1.0 + np.exp(-_score(calls, batch).astype(float))) for calls in (one, other))
+    return float(np.abs(first - second).max())
+
+
+def _kernel_share(calls: ArmCalls, batches: list[_Batch]) -> float | None:
+    if resolve_device("auto").type != "cuda":
+        return None
+    for batch in batches[:_WARM_UP]:
+        _score(calls, batch)
+    start_s = time.perf_counter()
+    for batch in batches:
+        _score(calls, batch)  # scores come back to the host, so the device has finished
+    call_s = time.perf_counter() - start_s
+    # Once more under the profiler, which slows the host down but not the kernels.
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        for batch in batches:
+            _score(calls, batch)
+    busy_us = sum(
+        e.self_device_time_total for e in recorded.events() or [] if e.device_type == DeviceType.CUDA
+    )
+    return busy_us * 1e-6 / call_s if busy_us > 0 else None

@@ -1,0 +1,130 @@
+"""Bytes a behaviour on disk: SeqVault's tiers against RocksDB, fully compacted, with u4 and u8 item ids.
+
+    python benchmarks/stores/disk.py [--quick] [--json] [--out FILE]
+
+RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments, dictionaries and manifest; the
+log is empty after compaction. A: a key a behaviour; B: a blob a user; C: chunks of 256. A dictionary's tables
+count in full; `amortised` counts them as if 10**9 behaviours shared them. The environment's
+LASER_AB_REAL_DATA names a folder of public logs to measure as well.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.result import Measured, bar, main
+from benchmarks.stores.harness.generator import Histories, draw, statistics
+from benchmarks.stores.harness.real import logs
+from benchmarks.stores.harness.rocks import Rocks, missing, write_source
+from benchmarks.stores.harness.vault import UnavailableError, load_vault
+
+SEED = 7
+AMORTISED = 10**9
+RIVALS: dict[str, tuple[str, dict[str, object]]] = {
+    "A": ("A", {}),
+    "A, dictionary of 16 KB": ("A", {"dictionary_kb": 16}),
+    "A, LZ4": ("A", {"compression": "lz4"}),
+    "B": ("B", {}),
+    "C": ("C", {}),
+}
+TIERS: dict[str, dict[str, object]] = {
+    "packed": {"codec": "packed"},
+    "zstd": {"codec": "zstd"},
+    "zstd+dictionary": {"codec": "zstd+dictionary"},
+}
+BLOCK_ROWS = (256, 1024, 4096, 16_384)
+
+
+def data_bytes(folder: Path) -> tuple[int, int]:
+    """(all data files, those that are dictionaries) of a SeqVault folder."""
+    sizes = {f: f.stat().st_size for f in folder.rglob("*") if f.is_file()}
+    tables = sum(size for f, size in sizes.items() if f.name.startswith("dict-"))
+    others = sum(size for f, size in sizes.items() if f.suffix == ".seg" or f.name == "MANIFEST")
+    return others + tables, tables
+
+
+def rivals(rocks: Rocks | None, histories: Histories, folder: Path, data: str) -> list[dict[str, Any]]:
+    """RocksDB's size in every layout."""
+    if rocks is None:
+        return [{"data": data, "engine": "A, B, C", "value": None, "reason": missing()}]
+    item_bytes = histories.columns["item_id"].itemsize
+    source = write_source(histories, folder / f"{data}-source")
+    rows = []
+    for name, (layout, tuning) in RIVALS.items():
+        path = folder / f"{data}-{name.replace(' ', '-').replace(',', '')}"
+        size = rocks.load(path, source, layout, item_bytes, **tuning)["bytes"]
+        rows.append({"data": data, "engine": name, "bytes": int(size), "value": size / histories.rows})
+    return rows
+
+
+def vaults(histories: Histories, folder: Path, data: str, sweep: bool) -> list[dict[str, Any]]:
+    """SeqVault's size in every tier, and of other block lengths."""
+    tiers = dict(TIERS)
+    if sweep:
+        for rows in BLOCK_ROWS:
+            tiers |= {f"{c}, blocks of {rows}": {"codec": c, "block_rows": rows} for c in ("packed", "zstd")}
+    found: list[dict[str, Any]] = []
+    for name, options in tiers.items():
+        path = folder / f"{data}-{name.replace(' ', '-').replace(',', '')}"
+        try:
+            load_vault(path, histories, **options)
+        except UnavailableError as error:
+            found.append({"data": data, "engine": name, "value": None, "reason": str(error)})
+            continue
+        size, tables = data_bytes(path)
+        amortised = (size - tables) / histories.rows + tables / AMORTISED
+        found.append(
+            {
+                "data": data,
+                "engine": name,
+                "bytes": size,
+                "table_bytes": tables,
+                "value": size / histories.rows,
+                "amortised": amortised,
+            }
+        )
+    return found
+
+
+def times_less(rows: list[dict[str, Any]], data: str, tier: str, size: str = "value") -> float | None:
+    """How many times less a tier takes than A."""
+    measured = [row for row in rows if row["data"] == data and "engine" in row]
+    of = {row["engine"]: row.get(size, row["value"]) for row in measured}
+    return None if of.get("A") is None or of.get(tier) is None else of["A"] / of[tier]
+
+
+def measure(quick: bool) -> Measured:
+    """Sizes of the synthetic histories with both widths of ids, and of the public logs."""
+    rows: list[dict[str, Any]] = []
+    sources: list[tuple[str, Histories | str]] = [
+        (f"u{size}", draw(150 if quick else 2000, SEED, item_bytes=size)) for size in (4, 8)
+    ]
+    rocks = Rocks() if missing() is None else None
+    try:
+        with tempfile.TemporaryDirectory() as made:
+            for name, histories in [*sources, *logs()]:
+                if isinstance(histories, str):
+                    rows.append({"data": name, "engine": "all", "value": None, "reason": histories})
+                    continue
+                rows.append({"data": name, **statistics(histories)})
+                rows += rivals(rocks, histories, Path(made), name)
+                rows += vaults(histories, Path(made), name, sweep=name == "u4" and not quick)
+    finally:
+        if rocks is not None:
+            rocks.stop()
+    return rows, [
+        bar("disk_vs_A_packed", times_less(rows, "u4", "packed"), 1.6),
+        bar("disk_vs_A_zstd", times_less(rows, "u4", "zstd"), 1.95, 2.1),
+        bar("disk_vs_A_dictionary", times_less(rows, "u4", "zstd+dictionary"), 2.2, 2.3),
+        bar("disk_vs_A_dictionary_u8", times_less(rows, "u8", "zstd+dictionary"), 2.2, 2.8),
+        bar(
+            "disk_vs_A_dictionary_u8_amortised",
+            times_less(rows, "u8", "zstd+dictionary", "amortised"),
+            2.7,
+            3.7,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main("store_disk", __doc__, SEED, measure)
