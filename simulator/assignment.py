@@ -25,7 +25,7 @@ def assign(
 
     Args:
         user_ids: integers, any shape.
-        salt: the experiment's name for its assignment.
+        salt: any text.
         split: share of each arm, in the arms' order; a mapping's values are taken in its order.
         seed: the experiment's seed.
 

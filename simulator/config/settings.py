@@ -114,6 +114,11 @@ class Experiment(Table):
     split: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict, description="Share of the units an arm gets; equal shares by default."
     )
+    salt: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Of the split: another one assigns the users anew; the seed's digits by default.",
+    )
     service_times: Literal["live", "profile"] = Field(
         default="profile",
         description="Where service times come from: real calls measured now, or a measured profile.",
@@ -348,6 +353,11 @@ class ExperimentConfig(Table):
         """Control first, then the treatments in file order."""
         control = self.experiment.control
         return (control, *(name for name in self.arms if name != control))
+
+    @property
+    def salt(self) -> str:
+        """What the units' assignment to arms is salted with. Names and file names change no number."""
+        return str(self.seed) if self.experiment.salt is None else self.experiment.salt
 
     @property
     def training_seed(self) -> int:

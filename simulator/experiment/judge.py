@@ -115,7 +115,7 @@ def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
     """(R,) index of the arm each request belongs to; the pre-period is the control's (index 0)."""
     config = prepared.config
     split = {name: config.experiment.split[name] for name in config.arm_names}
-    arm_of = assign(prepared.requests.user_id, config.experiment.name, split, config.seed)
+    arm_of = assign(prepared.requests.user_id, config.salt, split, config.seed)
     return np.where(prepared.in_experiment, arm_of, 0)
 
 

@@ -64,7 +64,17 @@ def test_the_templates_comments_are_the_defaults() -> None:
         line.removeprefix("# ") if line.startswith(("# [", "# ")) else line for line in plain.splitlines()
     ]
     settings = [line for line in lines if line.startswith("[") or " = " in line.partition("#")[0]]
-    skipped = ("checkpoint", "training_seed", "pre_days", "days", "slots", "users", "requests", "--set")
+    skipped = (
+        "checkpoint",
+        "training_seed",
+        "salt",
+        "pre_days",
+        "days",
+        "slots",
+        "users",
+        "requests",
+        "--set",
+    )
     skipped += ("history_max", "candidates", "batch", "learning_rate", "log", "holdout_days")
     full = "\n".join(line for line in settings if not line.startswith(skipped))
     assert parse_config(full).model_copy(update={"traffic": None}) == parse_config(plain).model_copy(
@@ -85,7 +95,7 @@ def test_control_split_and_name_are_resolved() -> None:
     assert config.experiment.control == "control"
     assert config.experiment.split == {"control": 0.5, "treatment": 0.5}
     assert config.experiment.name == "mine"
-    assert config.training_seed == 3
+    assert (config.training_seed, config.salt) == (3, "3")
 
 
 def test_control_comes_first_wherever_it_stands() -> None:

@@ -42,9 +42,17 @@ def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
     )
 
 
-def test_the_same_file_and_seed_give_the_same_bytes(demo: Run, tmp_path: Path) -> None:
-    again = run_experiment(small(), tmp_path / "run")
+def test_the_same_settings_and_seed_give_the_same_bytes_whatever_the_name(demo: Run, tmp_path: Path) -> None:
+    again = run_experiment(small("experiment.name=another"), tmp_path / "again")
     assert table_bytes(again) == table_bytes(demo.path)
+
+
+def test_another_salt_splits_the_same_users_anew(demo: Run, tmp_path: Path) -> None:
+    other = read_run(run_experiment(small("experiment.salt=other"), tmp_path / "run"))
+    ours, theirs = (run.table("users").to_pandas().set_index("user_id").arm for run in (demo, other))
+    assert 0.3 < (ours == theirs.reindex(ours.index)).mean() < 0.7
+    # The truth knows no split: it serves everyone by each arm.
+    assert (other.path / "truth.parquet").read_bytes() == (demo.path / "truth.parquet").read_bytes()
 
 
 def test_two_worker_processes_give_the_bytes_of_one(demo: Run, tmp_path: Path) -> None:
