@@ -128,6 +128,9 @@ def fresh(program: str) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
+        ("simulator", "torch streamlit simpy numba scipy pyarrow pandas pydantic numpy"),
+        ("laser", "torch numpy"),
+        ("seqvault", "torch simpy numba zstandard rocksdict pyarrow pandas"),
         ("simulator.cli", "torch streamlit simpy numba zstandard rocksdict scipy pyarrow pandas"),
         ("simulator.config.load", "torch streamlit simpy numba zstandard rocksdict scipy pyarrow"),
         ("simulator.results.report", "torch streamlit simpy zstandard rocksdict"),

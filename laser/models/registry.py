@@ -27,7 +27,9 @@ BUILT_IN = {
 
 
 def build_model(config: ModelConfig, seed: int) -> RankingModel:
-    """Build a model with weights drawn from `seed` alone; the global generator is left as it was.
+    """Build the model that `config` describes, with weights drawn from `seed` alone.
+
+    The global generator is left as it was.
 
     Raises:
         ValueError: the kind is unknown or does not build a RankingModel, or an option is unknown.

@@ -52,7 +52,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\
 
 
 def load_config(
-    path: Path,
+    path: Path | str,
     overrides: Sequence[str] = (),
     seed: int | None = None,
     environment: Mapping[str, str] | None = None,
@@ -69,6 +69,7 @@ def load_config(
         ConfigError: the file cannot be read or parsed, or values are wrong; all of them at once, each
             with its place.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -94,7 +95,18 @@ def parse_config(
     seed: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> ExperimentConfig:
-    """`load_config` for a text: `source` names it in messages, `folder` is what its paths are relative to."""
+    """As `load_config`, for a text instead of a file.
+
+    Args:
+        text: TOML.
+        source: what messages call it.
+        folder: what relative paths in it are relative to; the current folder by default.
+        overrides, seed: as in `load_config`.
+        environment: none by default.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
     data, places = _parse(text, source)
     changes, problems = read_changes(overrides, seed, environment or {})
     origin = Origin(source, _lines(text), places, changes)

@@ -180,24 +180,26 @@ def _check_shape(file: Path, manifest: dict[str, Any]) -> None:
         raise ResultsError(file, "found stages of another shape, expected a list of objects.", _RERUN)
 
 
-def read_run(path: Path) -> Run:
-    """Read a run folder; damage is told by its status.
+def read_run(path: Path | str) -> Run:
+    """Read the run folder at `path`, in whatever state; damage shows in its `status`.
 
     Raises:
         ResultsError: there is no such folder, it is no run folder, or it is a sweep.
     """
+    path = Path(path)
     folder = _read(path, Run)
     if folder.manifest.get("kind") == "sweep":
         raise ResultsError(path, "found a sweep, expected a run.", f"Look at it with laser-ab dash {path}.")
     return folder
 
 
-def read_sweep(path: Path) -> Sweep:
-    """Read a sweep folder; damage is told by its status.
+def read_sweep(path: Path | str) -> Sweep:
+    """Read the sweep folder at `path`, in whatever state; damage shows in its `status`.
 
     Raises:
         ResultsError: there is no such folder, it is no sweep folder, or it is a run.
     """
+    path = Path(path)
     folder = _read(path, Sweep)
     if folder.manifest.get("kind") == "run":
         raise ResultsError(
@@ -206,15 +208,15 @@ def read_sweep(path: Path) -> Sweep:
     return folder
 
 
-def list_runs(directory: Path) -> list[Run]:
+def list_runs(directory: Path | str) -> list[Run]:
     """All run folders at or directly below a directory (two levels), newest first."""
-    found = [_read(path, Run) for path in _folders(directory)]
+    found = [_read(path, Run) for path in _folders(Path(directory))]
     return _newest_first([run for run in found if run.manifest.get("kind") != "sweep"])
 
 
-def list_sweeps(directory: Path) -> list[Sweep]:
+def list_sweeps(directory: Path | str) -> list[Sweep]:
     """All sweep folders at or directly below a directory (two levels), newest first."""
-    found = [_read(path, Sweep) for path in _folders(directory)]
+    found = [_read(path, Sweep) for path in _folders(Path(directory))]
     return _newest_first([sweep for sweep in found if sweep.manifest.get("kind") == "sweep"])
 
 

@@ -1,0 +1,84 @@
+"""What a notebook calls: run an experiment or a sweep, or continue one, and get it back ready to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.config.settings import ExperimentConfig
+from simulator.execution.progress import Progress
+from simulator.experiment.run import resume_experiment, run_experiment
+from simulator.results.read import Run, Sweep, read_manifest, read_run, read_sweep
+from simulator.whatif.sweep import resume_sweep, run_sweep
+
+
+def run(
+    config: ExperimentConfig,
+    out: Path | str | None = None,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Run:
+    """Run an experiment; it takes minutes, and its folder can be read and resumed at any time.
+
+    Args:
+        config: what to run, from `load_config`.
+        out: the run folder, `runs/NAME` by default; where something is there already, the next free
+            sibling (NAME-2, ...), so that nothing is overwritten.
+        jobs: worker processes; results do not depend on it.
+        progress: notified of each stage.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
+        ResultsError: the folder cannot be written.
+    """
+    return read_run(run_experiment(config, _path(out), jobs=jobs, progress=progress))
+
+
+def sweep(
+    config: ExperimentConfig,
+    budgets: str = "auto",
+    out: Path | str | None = None,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Run an experiment under a grid of latency budgets; traffic, models and scores are made once.
+
+    Args:
+        config: the experiment; its own budget is not used.
+        budgets: "auto" (0.3 to 3 times the slowest treatment's unloaded P95) or "LO:HI:STEP" in ms.
+        out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
+        jobs, progress: as in `run`.
+
+    Returns:
+        The finished sweep.
+
+    Raises:
+        ValueError: the grid is malformed, the service times are live, or as in `run`.
+        ResultsError: the folder cannot be written.
+    """
+    return read_sweep(run_sweep(config, budgets, _path(out), jobs=jobs, progress=progress))
+
+
+def resume(folder: Path | str, *, jobs: int = 1, progress: Progress | None = None) -> Run | Sweep:
+    """Bring an interrupted run or sweep to its end, in its own folder; a finished one is only read.
+
+    Args:
+        folder: the run or sweep folder.
+        jobs, progress: as in `run`.
+
+    Raises:
+        ValueError: it is running, or its inputs are not what it began with.
+        ResultsError: there is no such folder, it is damaged, or it cannot be written.
+    """
+    path = Path(folder)
+    if read_manifest(path)["kind"] == "sweep":
+        return read_sweep(resume_sweep(path, jobs=jobs, progress=progress))
+    return read_run(resume_experiment(path, jobs=jobs, progress=progress))
+
+
+def _path(out: Path | str | None) -> Path | None:
+    return None if out is None else Path(out)
