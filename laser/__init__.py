@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from laser.batch import RankingBatch as RankingBatch
     from laser.checkpoint import CheckpointError as CheckpointError
+    from laser.errors import LaserError as LaserError
+    from laser.errors import ModelError as ModelError
+    from laser.errors import TrainingError as TrainingError
     from laser.examples import ExampleSet as ExampleSet
     from laser.models.model import ModelConfig as ModelConfig
     from laser.models.model import RankingModel as RankingModel
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from laser.scoring.runtime import ScoreError as ScoreError
     from laser.scoring.runtime import Scorer as Scorer
     from laser.training.config import TrainConfig as TrainConfig
-    from laser.training.loop import TrainingError as TrainingError
     from laser.training.loop import train as train
     from laser.training.presets import recommended as recommended
 
@@ -25,13 +27,15 @@ _HOMES = {
     "CheckpointError": "laser.checkpoint",
     "DeviceError": "laser.scoring.runtime",
     "ExampleSet": "laser.examples",
+    "LaserError": "laser.errors",
     "ModelConfig": "laser.models.model",
+    "ModelError": "laser.errors",
     "RankingBatch": "laser.batch",
     "RankingModel": "laser.models.model",
     "ScoreError": "laser.scoring.runtime",
     "Scorer": "laser.scoring.runtime",
     "TrainConfig": "laser.training.config",
-    "TrainingError": "laser.training.loop",
+    "TrainingError": "laser.errors",
     "build_model": "laser.models.registry",
     "recommended": "laser.training.presets",
     "train": "laser.training.loop",

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from laser.errors import LaserError
 from laser.models import ModelConfig, RankingModel, build_model
 
 _MAGIC = b"LASERCK1"
@@ -30,7 +31,7 @@ _DIGEST_BYTES = 32
 SCHEMA = 1
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LaserError):
     """A model checkpoint that is missing, damaged, or of another program version."""
 
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 
 import torch
 
+from laser.errors import LaserError
+
 _ON_CPU = "DefaultCPUAllocator"  # of the message; torch has no class of its own for it
 
 
-class DeviceMemoryError(ValueError):
+class DeviceMemoryError(LaserError):
     """A device has less free memory than the work needs."""
 
 

@@ -1,4 +1,8 @@
-"""The errors a store raises: ValueErrors that say what was found, what was expected and what to do."""
+"""The errors a store raises: ValueErrors that say what was found, what was expected and what to do.
+
+Whoever uses the store can mend them. Any other exception that leaves it is a defect, or an argument that
+breaks a docstring's promise.
+"""
 
 __all__ = [
     "DamagedDataError",
@@ -12,7 +16,7 @@ __all__ = [
 
 
 class StoreError(ValueError):
-    """Any failure of a history store."""
+    """Base of every error that is the user's to mend."""
 
 
 class SchemaError(StoreError):

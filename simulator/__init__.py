@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulator.config.load import parse_config as parse_config
     from simulator.config.load import to_toml as to_toml
     from simulator.config.settings import ExperimentConfig as ExperimentConfig
+    from simulator.errors import SimulatorError as SimulatorError
     from simulator.results.errors import ResultsError as ResultsError
     from simulator.results.read import Run as Run
     from simulator.results.read import Sweep as Sweep
@@ -28,6 +29,7 @@ _HOMES = {
     "ExperimentConfig": "simulator.config.settings",
     "ResultsError": "simulator.results.errors",
     "Run": "simulator.results.read",
+    "SimulatorError": "simulator.errors",
     "Sweep": "simulator.results.read",
     "list_runs": "simulator.results.read",
     "list_sweeps": "simulator.results.read",

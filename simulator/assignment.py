@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.draws import uniform
+from simulator.errors import SimulatorError
 
 
-class SplitError(ValueError):
+class SplitError(SimulatorError):
     """Shares that are no split."""
 
 

@@ -15,11 +15,12 @@ import torch
 from benchmarks.models.cells import Sizes, World, chosen_device_name, open_world, scores, sized
 from benchmarks.models.study_plan import Training
 from benchmarks.models.world_files import read
+from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
 from laser.out_of_memory import DeviceMemoryError
 from laser.training.config import TrainConfig
-from laser.training.loop import TrainingError, train
+from laser.training.loop import train
 from laser.training.order import batches
 from laser.training.presets import GENERIC_START, generic, recommended
 from simulator.traffic.behaviours import ACTIONS, SCENES

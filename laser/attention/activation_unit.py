@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from laser.errors import ModelError
+
 
 class ActivationUnit(nn.Module):
     """out = sum_j a_j x_j with a_j = v . relu(W [t; x_j; t - x_j; t * x_j] + b) + c.
@@ -34,7 +36,7 @@ class ActivationUnit(nn.Module):
     def __init__(self, width: int, behaviour_width: int, hidden: int, sharpness: float, bias: float) -> None:
         super().__init__()
         if sharpness > 0 and sharpness + bias <= 0:
-            raise ValueError(
+            raise ModelError(
                 f"sharpness is {sharpness} and bias {bias}, expected a sum above 0: the unit would begin "
                 "closed."
             )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from laser.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -33,7 +35,7 @@ class Segments:
     def __post_init__(self) -> None:
         every = self.double_every
         if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
-            raise ValueError(
+            raise ModelError(
                 f"double_every is {every!r}, expected a whole number of 1 or more, or null for one width."
             )
 

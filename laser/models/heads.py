@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from laser.errors import ModelError
 from laser.models.head import RankingHead
 from laser.models.rankmixer import RankMixerHead
 from laser.models.tower import TowerHead
@@ -29,7 +30,7 @@ def build_head(ads: int, categories: int, attended: int, options: Mapping[str, A
         options: HEAD_OPTIONS, all of them.
 
     Raises:
-        ValueError: another head, or sizes that do not fit together.
+        ModelError: another head, or sizes that do not fit together.
     """
     kind = options["head"]
     if kind == "small":
@@ -40,6 +41,6 @@ def build_head(ads: int, categories: int, attended: int, options: Mapping[str, A
         sizes = {name: options[f"head_{name}"] for name in ("tokens", "layers", "width", "ratio")}
         for name, size in sizes.items():
             if not isinstance(size, int) or size < 1:
-                raise ValueError(f"head_{name} is {size!r}, expected a whole number of 1 or more.")
+                raise ModelError(f"head_{name} is {size!r}, expected a whole number of 1 or more.")
         return RankMixerHead(ads, categories, attended, **sizes)
-    raise ValueError(f'head is {kind!r}, expected "small", "rankmixer" or "tower".')
+    raise ModelError(f'head is {kind!r}, expected "small", "rankmixer" or "tower".')

@@ -16,6 +16,7 @@ from laser.attention.candidates import heads_of, joined
 from laser.attention.kernels import fusing
 from laser.attention.look_up import look_up
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 from laser.models.target import recognise
@@ -59,9 +60,9 @@ class Hstu(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["variant"] not in ("research", "production"):
-            raise ValueError(f'variant is {chosen["variant"]!r}, expected "research" or "production".')
+            raise ModelError(f'variant is {chosen["variant"]!r}, expected "research" or "production".')
         if chosen["variant"] == "research" and chosen["positions"] < 1:
-            raise ValueError(f"positions is {chosen['positions']}, expected 1 or more in the research form.")
+            raise ModelError(f"positions is {chosen['positions']}, expected 1 or more in the research form.")
         seen = config.width + KIND_WIDTH
         super().__init__(config, attended=seen)
         self.research: bool = chosen["variant"] == "research"
@@ -196,7 +197,7 @@ class Unit(nn.Module):
     def __init__(self, width: int, about: int, heads: int, bias: int, start: _Start) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
+            raise ModelError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads, self.research = heads, bias > 0
         self.norm = nn.LayerNorm(width)
         self.inner_norm = nn.LayerNorm(width)

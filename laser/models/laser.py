@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from laser.attention.segmented import GATES
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import BehaviourEmbedding
 from laser.models.laser_branch import Branch, fused_parts
 from laser.models.model import ModelConfig, RankingModel, choose
@@ -85,11 +86,11 @@ class Laser(RankingModel):
         each = [_of_branch(chosen, i, len(scenes)) for i in range(len(scenes))]
         widths = [fused_parts(own) * config.width for own in each]
         if chosen["gates"] not in GATES:
-            raise ValueError(f"gates is {chosen['gates']!r}, expected one of {list(GATES)}.")
+            raise ModelError(f"gates is {chosen['gates']!r}, expected one of {list(GATES)}.")
         if chosen["merge"] not in _MERGES:
-            raise ValueError(f"merge is {chosen['merge']!r}, expected one of {list(_MERGES)}.")
+            raise ModelError(f"merge is {chosen['merge']!r}, expected one of {list(_MERGES)}.")
         if chosen["merge"] != "concat" and len(set(widths)) > 1:
-            raise ValueError(f"branches are {widths} wide, expected one width for merge {chosen['merge']!r}.")
+            raise ModelError(f"branches are {widths} wide, expected one width for merge {chosen['merge']!r}.")
         super().__init__(config, attended=sum(widths) if chosen["merge"] == "concat" else widths[0])
         self.scenes = scenes
         self.merge: str = chosen["merge"]
@@ -123,14 +124,14 @@ def _groups(branches: Any, scenes: int) -> list[tuple[int, ...] | None]:
     """The scenes of each branch; None for all.
 
     Raises:
-        ValueError: no groups, an empty one, or a scene that is unknown or in two of them.
+        ModelError: no groups, an empty one, or a scene that is unknown or in two of them.
     """
     if branches is None:
         return [None]
     listed = isinstance(branches, list) and all(isinstance(group, list) and group for group in branches)
     named = [scene for group in branches for scene in group] if listed else []
     if not named or len(set(named)) < len(named) or not set(named) <= set(range(scenes)):
-        raise ValueError(
+        raise ModelError(
             f"branches is {branches!r}, expected groups of scenes below {scenes}, none of them twice, "
             f"such as {[[scene] for scene in range(min(scenes, 3))]}."
         )
@@ -141,14 +142,14 @@ def _of_branch(chosen: dict[str, Any], branch: int, branches: int) -> dict[str, 
     """The options of one branch: its own entry of those that are lists.
 
     Raises:
-        ValueError: a list has another number of entries.
+        ModelError: a list has another number of entries.
     """
     own = dict(chosen)
     for name in ("segment", "recent"):
         value = chosen[name]
         if isinstance(value, list):
             if len(value) != branches:
-                raise ValueError(
+                raise ModelError(
                     f"{name} has {len(value)} entries, expected one for each of {branches} branches."
                 )
             own[name] = value[branch]

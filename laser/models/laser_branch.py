@@ -15,6 +15,7 @@ from laser.attention.masking import hide
 from laser.attention.segmented import gate_weights, gated_segments, segment_sums
 from laser.attention.segments import Segments, side_by_side
 from laser.attention.stacked import target_attention, target_attention_with_keys
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH
 from laser.models.target import turned
 
@@ -25,13 +26,13 @@ def fusion_of(chosen: dict[str, Any]) -> tuple[str, ...]:
     """The parts that reach the head, in order.
 
     Raises:
-        ValueError: none, or an unknown one.
+        ModelError: none, or an unknown one.
     """
     named = chosen["fusion"]
     if isinstance(named, bool):
         return _PARTS if named else _PARTS[:1]
     if not named or not set(named) <= set(_PARTS):
-        raise ValueError(f"fusion is {named!r}, expected true, false, or some of {list(_PARTS)}.")
+        raise ModelError(f"fusion is {named!r}, expected true, false, or some of {list(_PARTS)}.")
     return tuple(part for part in _PARTS if part in named)
 
 
@@ -87,7 +88,7 @@ class Branch(nn.Module):
 
 def _segments(chosen: dict[str, Any]) -> Segments:
     if chosen["wide"] not in ("sum", "mean"):
-        raise ValueError(f'wide is {chosen["wide"]!r}, expected "sum" or "mean".')
+        raise ModelError(f'wide is {chosen["wide"]!r}, expected "sum" or "mean".')
     # Softmax gates share out a segment's one, whatever its width: there is nothing to even out.
     mean = chosen["wide"] == "mean" and chosen["gates"] == "sigmoid"
     return Segments(chosen["segment"], chosen["double_every"], mean)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.heads import HEAD_OPTIONS, build_head
 from laser.models.history import KIND_WIDTH
 from laser.models.reading import ActivationReading
@@ -46,7 +47,7 @@ class ModelConfig:
         for name in _SIZES:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
+                raise ModelError(
                     f"{name} is {value!r}, expected a whole number of 1 or more. Count the ids from 0."
                 )
 
@@ -59,12 +60,12 @@ class ModelConfig:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: not JSON, or not a configuration.
+            ModelError: not JSON, or not a configuration.
         """
         try:
             return cls(**json.loads(text))
         except TypeError as error:
-            raise ValueError(
+            raise ModelError(
                 f"not a model configuration: {error}. Expected the fields of ModelConfig."
             ) from error
 
@@ -74,12 +75,12 @@ def choose(kind: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -
     base class.
 
     Raises:
-        ValueError: an option the model does not have.
+        ModelError: an option the model does not have.
     """
     unknown = sorted(set(options) - set(defaults) - set(SHARED_OPTIONS))
     if unknown:
         known = sorted({*defaults, *SHARED_OPTIONS})
-        raise ValueError(f"model {kind!r} has no option {unknown}, expected some of {known}.")
+        raise ModelError(f"model {kind!r} has no option {unknown}, expected some of {known}.")
     return {**defaults, **{name: value for name, value in options.items() if name in defaults}}
 
 
@@ -172,5 +173,5 @@ class RankingModel(nn.Module):
 
 def _whole(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is {value!r}, expected a whole number of 0 or more.")
+        raise ModelError(f"{name} is {value!r}, expected a whole number of 0 or more.")
     return value

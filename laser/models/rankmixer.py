@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
+from laser.errors import ModelError
 from laser.models.head import CONTEXT, RankingHead, with_context
 
 
@@ -53,7 +54,7 @@ class MixerLayer(nn.Module):
     def __init__(self, tokens: int, width: int, ratio: int) -> None:
         super().__init__()
         if width % tokens:
-            raise ValueError(f"head_width is {width}, expected a multiple of the {tokens} tokens.")
+            raise ModelError(f"head_width is {width}, expected a multiple of the {tokens} tokens.")
         inner = ratio * width
         self.up = nn.Parameter(torch.randn(tokens, width, inner) * width**-0.5)
         self.up_bias = nn.Parameter(torch.zeros(tokens, inner))

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import torch
 
+from laser.errors import ModelError
 from laser.models.model import ModelConfig, RankingModel
 
 ENTRY_POINTS = "laser_ab.models"
@@ -32,7 +33,7 @@ def build_model(config: ModelConfig, seed: int) -> RankingModel:
     The global generator is left as it was.
 
     Raises:
-        ValueError: the kind is unknown or does not build a RankingModel, or an option is unknown.
+        ModelError: the kind is unknown or does not build a RankingModel, or an option is unknown.
     """
     model_class = _model_class(config.kind)
     with torch.random.fork_rng(devices=[]):
@@ -45,7 +46,7 @@ def _model_class(kind: str) -> Callable[[ModelConfig], RankingModel]:
     if path is None:
         plugins = {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
         if kind not in plugins:
-            raise ValueError(
+            raise ModelError(
                 f"model kind {kind!r} is unknown, expected one of {sorted({*BUILT_IN, *plugins})} "
                 'or a dotted path "package.module:Class".'
             )
@@ -54,11 +55,11 @@ def _model_class(kind: str) -> Callable[[ModelConfig], RankingModel]:
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
+        raise ModelError(
             f"model kind {kind!r} leads to {path!r}, which cannot be imported: {error}. Expected "
             '"package.module:Class" of an installed package, or of a folder on PYTHONPATH.'
         ) from error
     if not (isinstance(found, type) and issubclass(found, RankingModel)):
-        raise ValueError(f"model kind {kind!r} leads to {found!r}, expected a subclass of RankingModel.")
+        raise ModelError(f"model kind {kind!r} leads to {found!r}, expected a subclass of RankingModel.")
     model_class: Callable[[ModelConfig], RankingModel] = found
     return model_class

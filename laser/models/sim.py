@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from laser.attention.retrieval import gather, highest, newest_matching
 from laser.attention.shared import masked_softmax
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 from laser.models.target import TargetQuery
@@ -45,7 +46,7 @@ class Sim(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["search"] not in ("soft", "hard"):
-            raise ValueError(f'search is {chosen["search"]!r}, expected "soft" or "hard".')
+            raise ModelError(f'search is {chosen["search"]!r}, expected "soft" or "hard".')
         seen, heads = config.width + KIND_WIDTH, chosen["heads"]
         branches = 2 if chosen["recent"] else 1
         super().__init__(config, attended=branches * (heads * seen + 1))

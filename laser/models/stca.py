@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from laser.attention.shared import read_absorbed, read_with_keys
 from laser.attention.swiglu import SwiGlu
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 from laser.models.target import recognise
@@ -54,7 +55,7 @@ class Stca(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["order"] not in ("absorbed", "keys", "auto"):
-            raise ValueError(f'order is {chosen["order"]!r}, expected "absorbed", "keys" or "auto".')
+            raise ModelError(f'order is {chosen["order"]!r}, expected "absorbed", "keys" or "auto".')
         seen, layers, ratio = config.width + KIND_WIDTH, chosen["layers"], chosen["ratio"]
         super().__init__(config, attended=seen)
         constant = config.width if chosen["identity"] else None  # the kind that begins at 1
@@ -126,7 +127,7 @@ class Read(nn.Module):
     def __init__(self, width: int, about: int, heads: int, query_init: float, sink: float | None) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
+            raise ModelError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.sink = None if sink is None else nn.Parameter(torch.full((heads,), float(sink)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from laser.errors import ModelError
 from laser.models.head import CATEGORY_WIDTH, CONTEXT, RankingHead, with_context
 
 
@@ -18,7 +19,7 @@ class TowerHead(RankingHead):
             the input with hundreds of features; here the ad's embedding fills what the others leave.
 
     Raises:
-        ValueError: the input is too narrow for what must enter.
+        ModelError: the input is too narrow for what must enter.
     """
 
     def __init__(self, ads: int, categories: int, attended: int, widths: Sequence[int]) -> None:
@@ -26,7 +27,7 @@ class TowerHead(RankingHead):
         ad_width = self.widths[0] - attended - CATEGORY_WIDTH - CONTEXT if self.widths else 0
         if ad_width < 1:
             least = attended + CATEGORY_WIDTH + CONTEXT + 1
-            raise ValueError(f"tower is {self.widths}, expected an input width of {least} or more first.")
+            raise ModelError(f"tower is {self.widths}, expected an input width of {least} or more first.")
         super().__init__(ads, categories, attended, ad_width)
 
     def _build(self, inputs: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from laser.attention.candidates import heads_of, joined, softmax_candidates, softmax_history
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 from laser.models.target import recognise
@@ -80,7 +81,7 @@ class EncoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
+            raise ModelError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads = heads
         self.norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))

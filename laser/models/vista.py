@@ -17,6 +17,7 @@ from torch.nn.functional import silu
 from laser.attention.candidates import heads_of, joined
 from laser.attention.quasi_linear import summary_matrix
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 from laser.models.target import directions
@@ -67,11 +68,11 @@ class Vista(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["quantise"] not in ("int8", "none"):
-            raise ValueError(f'quantise is {chosen["quantise"]!r}, expected "int8" or "none".')
+            raise ModelError(f'quantise is {chosen["quantise"]!r}, expected "int8" or "none".')
         if chosen["attention"] not in ("quasi-linear", "softmax"):
-            raise ValueError(f'attention is {chosen["attention"]!r}, expected "quasi-linear" or "softmax".')
+            raise ModelError(f'attention is {chosen["attention"]!r}, expected "quasi-linear" or "softmax".')
         if not 0 <= chosen["refresh_s"] <= _DAY_S:
-            raise ValueError(f"refresh_s is {chosen['refresh_s']}, expected 0 to {_DAY_S:.0f} seconds.")
+            raise ModelError(f"refresh_s is {chosen['refresh_s']}, expected 0 to {_DAY_S:.0f} seconds.")
         seen, heads = config.width + KIND_WIDTH, chosen["heads"]
         super().__init__(config, attended=seen)
         self.quantise, self.refresh_s = chosen["quantise"], chosen["refresh_s"]
@@ -147,7 +148,7 @@ class Summariser(nn.Module):
     def __init__(self, width: int, about: int, heads: int, chosen: dict[str, Any]) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
+            raise ModelError(f"heads is {heads}, expected a divisor of the token width {width} (width + 8).")
         self.heads, self.chunk = heads, chosen["chunk"]
         keys = heads * chosen["key_width"]
         self.norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)

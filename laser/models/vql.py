@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from laser.attention.look_up import look_up
 from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
 from laser.models.model import ModelConfig, RankingModel, choose
 
@@ -51,12 +52,12 @@ class Vql(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["form"] not in ("cached", "exact"):
-            raise ValueError(f'form is {chosen["form"]!r}, expected "cached" or "exact".')
+            raise ModelError(f'form is {chosen["form"]!r}, expected "cached" or "exact".')
         seen, groups, heads = config.width + KIND_WIDTH, chosen["groups"], chosen["heads"]
         width = chosen["key_width"]
         super().__init__(config, attended=groups * (heads * seen + 1))
         if chosen["form"] == "cached" and not chosen["quantised"]:
-            raise ValueError(
+            raise ModelError(
                 'quantised is false with form "cached", expected form "exact": a cache is by code.'
             )
         self.cached, self.commitment = chosen["form"] == "cached", chosen["commitment"]

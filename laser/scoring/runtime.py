@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laser.batch import RankingBatch
+from laser.errors import LaserError
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
 from laser.out_of_memory import memory_told
@@ -15,7 +16,7 @@ from laser.out_of_memory import memory_told
 _LESS = "Score fewer requests at a time or shorter histories, or use another device."
 
 
-class DeviceError(ValueError):
+class DeviceError(LaserError):
     """A device that was asked for and is not there."""
 
 
@@ -42,7 +43,7 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", needed - 1)
 
 
-class ScoreError(ValueError):
+class ScoreError(LaserError):
     """A model that does not score, or that would score wrongly."""
 
 
@@ -93,9 +94,9 @@ class Scorer:
         the last. Ids must be known.
 
         Raises:
-            ValueError: an id is beyond what the model was built for, or an age is negative or not finite.
+            ScoreError: an id is beyond what the model was built for, an age is negative or not finite, or a
+                weight or a candidate's score is NaN or infinite.
             DeviceMemoryError: the device is out of memory.
-            ScoreError: a weight or a candidate's score is NaN or infinite.
         """
         check_batch(batch, self.model.config)
         self._check_weights()
@@ -127,7 +128,7 @@ def check_batch(batch: RankingBatch, config: ModelConfig) -> None:
     -1 may name another row, and a behaviour of the future would pass for one of this moment.
 
     Raises:
-        ValueError: an id is negative or too large, an age is negative or not finite.
+        ScoreError: an id is negative or too large, an age is negative or not finite.
     """
     limits = {
         "category": config.categories,
@@ -140,13 +141,13 @@ def check_batch(batch: RankingBatch, config: ModelConfig) -> None:
         ids: Tensor = getattr(batch, name)
         low, high = _ends(ids)
         if low < 0 or high >= limit:
-            raise ValueError(
+            raise ScoreError(
                 f"{name} holds {int(low if low < 0 else high)}, expected ids below {limit} and of 0 or more. "
                 "Map unknown ids, or train with them."
             )
     low, high = _ends(batch.age_s)
     if not (low >= 0 and high < float("inf")):  # NaN fails the comparison
-        raise ValueError(
+        raise ScoreError(
             f"age_s spans {low} to {high}, expected finite seconds of 0 or more. "
             "A negative age means a behaviour later than the request: cut the history there."
         )

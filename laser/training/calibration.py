@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laser.errors import TrainingError
+
 _STEPS = 50
 
 
@@ -40,7 +42,8 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Platt:
         logits, labels: the same shape; labels 0 or 1. Logits of -inf are left out.
 
     Raises:
-        ValueError: shapes differ, a logit is NaN, labels are not 0 or 1, or they are all alike.
+        TrainingError: the labels are all alike.
+        ValueError: shapes differ, a logit is NaN, or labels are not 0 or 1.
     """
     z, y = np.asarray(logits, np.float64).ravel(), np.asarray(labels, np.float64).ravel()
     if z.shape != y.shape:
@@ -49,7 +52,7 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> Platt:
         raise ValueError("found NaN logits or labels other than 0 and 1. Check the scores and pass clicks.")
     z, y = z[np.isfinite(z)], y[np.isfinite(z)]
     if len(y) == 0 or y.min() == y.max():
-        raise ValueError(
+        raise TrainingError(
             f"{len(y)} labels are all alike, expected clicks and non-clicks. Calibrate on a longer log."
         )
     centre, spread = z.mean(), z.std()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from laser.errors import TrainingError
+
 LOSSES = ("impressions", "requests")
 OPTIMISERS = ("adam", "adagrad+adam")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -47,7 +49,7 @@ class TrainConfig:
             history whole; not repeatable to the bit on a GPU.
 
     Raises:
-        ValueError: a value is out of range.
+        TrainingError: a value is out of range.
     """
 
     history: int
@@ -78,9 +80,9 @@ class TrainConfig:
         self._check_rates()
         for name, known in (("loss", LOSSES), ("optimiser", OPTIMISERS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {list(known)}.")
+                raise TrainingError(f"{name} is {getattr(self, name)!r}, expected one of {list(known)}.")
         if self.fast and (self.optimiser != "adam" or self.precision == "float16" or self.resident is False):
-            raise ValueError(
+            raise TrainingError(
                 f"fast with optimiser {self.optimiser!r}, precision {self.precision!r} and resident "
                 f'{self.resident}, expected "adam", "float32" or "bfloat16", and examples on the device.'
             )
@@ -89,28 +91,30 @@ class TrainConfig:
         least = {"history": 0, "batch": 1, "epochs": 1, "threads": 1, "checks": 1, "patience": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {value} or more.")
+                raise TrainingError(f"{name} is {getattr(self, name)}, expected {value} or more.")
 
     def _check_lengths(self) -> None:
         if not self.lengths or not all(0.0 < share <= 1.0 for share in self.lengths):
-            raise ValueError(
+            raise TrainingError(
                 f"lengths is {self.lengths}, expected shares of the history in (0, 1], such as (1.0, 0.5)."
             )
         if not 0 <= self.least <= self.history:
-            raise ValueError(f"least is {self.least}, expected 0 to history, {self.history}.")
+            raise TrainingError(f"least is {self.least}, expected 0 to history, {self.history}.")
         if self.length_beta is not None and not all(value > 0.0 for value in self.length_beta):
-            raise ValueError(f"length_beta is {self.length_beta}, expected two numbers above 0.")
+            raise TrainingError(f"length_beta is {self.length_beta}, expected two numbers above 0.")
         if self.length_beta is not None and self.lengths != (1.0,):
-            raise ValueError("both length_beta and lengths are set, expected one of them.")
+            raise TrainingError("both length_beta and lengths are set, expected one of them.")
 
     def _check_rates(self) -> None:
         for name in ("learning_rate", "adagrad_rate"):
             if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0.")
+                raise TrainingError(f"{name} is {getattr(self, name)}, expected more than 0.")
         if self.clip is not None and not self.clip > 0.0:
-            raise ValueError(f"clip is {self.clip}, expected more than 0, or None for no limit.")
+            raise TrainingError(f"clip is {self.clip}, expected more than 0, or None for no limit.")
         if not 0.0 <= self.table_rate <= 1.0:
-            raise ValueError(f"table_rate is {self.table_rate}, expected a share of learning_rate in [0, 1].")
+            raise TrainingError(
+                f"table_rate is {self.table_rate}, expected a share of learning_rate in [0, 1]."
+            )
         for name in ("beta2", "held_out"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a share in [0, 1).")
+                raise TrainingError(f"{name} is {getattr(self, name)}, expected a share in [0, 1).")

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
@@ -29,7 +30,7 @@ from laser.training.parallel import Group, join
 from laser.training.state import Keeper, Kept, pack, restore
 from laser.training.stopping import Watch
 
-__all__ = ["TrainConfig", "TrainingError", "train"]
+__all__ = ["TrainConfig", "train"]
 
 Progress = Callable[[int, int, float], None]
 # Step number from 0, its requests and history length; returns the batch's mean loss.
@@ -40,10 +41,6 @@ Take = Callable[[int, NDArray[np.int64], int], Tensor]
 CHUNK_BEHAVIOURS = 131_072
 # From this history length on, the scores of a self-attention outweigh its tokens.
 SQUARE_AT = 64
-
-
-class TrainingError(ValueError):
-    """A training that came to nothing."""
 
 
 def train(
@@ -69,10 +66,10 @@ def train(
             bit for bit, as one that was never interrupted.
 
     Raises:
-        ValueError: no examples, or an id beyond what the model is built for.
+        TrainingError: no examples, an id beyond what the model is built for, or weights that are no longer
+            finite.
         DeviceError: the device is absent.
         DeviceMemoryError: the device is out of memory.
-        TrainingError: the weights are no longer finite.
     """
     known = examples if isinstance(examples, ExampleSet) else examples.examples
     check_examples(known, config)
@@ -156,7 +153,7 @@ class _Run:
 
     def _fast(self, learned: NDArray[np.int64], seed: int) -> tuple[Kept, Take]:
         if self.group.size > 1 or not isinstance(self.source, DeviceSource):
-            raise ValueError(
+            raise TrainingError(
                 f"fast with {self.group.size} processes and a {type(self.source).__name__}, expected one "
                 "process and examples on the device. Train with fast = false."
             )
@@ -240,10 +237,12 @@ def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
     """Refuse examples that the model cannot read.
 
     Raises:
-        ValueError: there are none, or an id has no row in the model.
+        TrainingError: there are none, or an id has no row in the model.
     """
     if len(examples) == 0:
-        raise ValueError("there are 0 examples, expected at least one request. Check the log and its split.")
+        raise TrainingError(
+            "there are 0 examples, expected at least one request. Check the log and its split."
+        )
     limits = {
         "category": config.categories,
         "action": config.actions,
@@ -254,6 +253,6 @@ def check_examples(examples: ExampleSet, config: ModelConfig) -> None:
     for name, limit in limits.items():
         ids = getattr(examples, name)
         if ids.size and (found := int(ids.max())) >= limit:
-            raise ValueError(
+            raise TrainingError(
                 f"{name} holds {found}, expected ids below {limit}. Build the model for the log's ids."
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from laser.errors import TrainingError
 from laser.training.config import TrainConfig
 
 _MULTIPLE = 8  # of drawn lengths
@@ -19,14 +20,14 @@ def held_out_rows(
     """The requests to learn from and those to watch, each ascending.
 
     Raises:
-        ValueError: one of them would be empty.
+        TrainingError: one of them would be empty.
     """
     if not train.held_out:
         return np.arange(examples), np.arange(0)
     draws = np.random.Generator(np.random.Philox(key=[seed, _HELD_OUT]))
     order, watched = draws.permutation(examples), round(train.held_out * examples)
     if not 0 < watched < examples:
-        raise ValueError(
+        raise TrainingError(
             f"held_out is {train.held_out} of {examples} requests, expected one request or more on "
             "either side."
         )

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from simulator.errors import SimulatorError
+
 Array = NDArray[Any]
 Columns = Mapping[str, Array]
 # A pyarrow Table, or a mapping of columns; pyarrow ships no types.
 Table: TypeAlias = Any
 
 
-class AnalysisError(ValueError):
+class AnalysisError(SimulatorError):
     """A table or a setting the analysis cannot use."""
 
 

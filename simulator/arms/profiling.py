@@ -23,6 +23,7 @@ from simulator.arms.readiness import check_parts
 from simulator.arms.scores import ArmModels, open_arm_store, trained_models, untrained_models
 from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder
 from simulator.config.load import ExperimentConfig
+from simulator.errors import SimulatorError
 from simulator.execution.environment import commit, versions
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared, prepare
@@ -54,8 +55,8 @@ def make_profile(
         progress: told after each stage.
 
     Raises:
-        ValueError: the configuration cannot be measured (no user has a history that long), or a part of it
-            is not there, see `check_parts`.
+        SimulatorError: the configuration cannot be measured: no user has a history that long.
+        ValueError: a part of it is not there, see `check_parts`.
     """
     check_parts(config)
     prepared = prepare(config)
@@ -161,7 +162,7 @@ class _InOrder:
 def _first(available: NDArray[np.int64], history: int) -> int:
     rows = np.flatnonzero(available >= history)
     if len(rows) == 0:
-        raise ValueError(
+        raise SimulatorError(
             f"No user of this world has {history} behaviours, expected some, to measure reading and "
             "scoring them. Lower the arm's history, raise traffic.world.history_max, or use a longer log."
         )

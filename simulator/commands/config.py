@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from simulator.commands.options import ConfigFile, Json, Overrides, Seed
+from simulator.errors import SimulatorError
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "examples" / "template.toml"
 
@@ -25,7 +26,7 @@ def init(
     from simulator.results.files import write_new
 
     if file.exists():
-        raise ValueError(f"{file}: found a file there, expected none. Choose another name.")
+        raise SimulatorError(f"{file}: found a file there, expected none. Choose another name.")
     write_new(file, lambda stream: stream.write(text.encode()))
     print(f"Wrote {file}. Next: laser-ab run {quote(str(file))}")
 

@@ -5,9 +5,13 @@
     2  wrong usage, or an experiment file that cannot be used
     3  a guardrail failed (--fail-on guardrail)
     4  sample ratio mismatch (--fail-on srm)
+    70  a defect of laser-ab; the traceback is shown
     130  interrupted
 
-LASER_AB_DEBUG=1 adds the traceback.
+Whatever a user can mend derives from the base of its package's errors: SimulatorError, LaserError or
+StoreError. The system's own (no file, no room, no memory) are explained here. Everything else is a defect, a
+plain ValueError too, as numpy and torch raise it for shapes that disagree. LASER_AB_DEBUG=1 adds the
+traceback to every error.
 """
 
 import errno
@@ -21,6 +25,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 FAILURE, USAGE, GUARDRAIL, SRM, INTERRUPTED = 1, 2, 3, 4, 130
+DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,9 +43,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of our pipe has left; typer ends quietly
-            if os.environ.get("LASER_AB_DEBUG"):
-                traceback.print_exc()
             message, code = explain(error)
+            if code == DEFECT or os.environ.get("LASER_AB_DEBUG"):
+                traceback.print_exc()
             print("\n".join([message, *getattr(error, "__notes__", ())]), file=sys.stderr)
             raise typer.Exit(code) from error
 
@@ -50,7 +55,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def explain(error: BaseException) -> tuple[str, int]:
     """The message for the user, and the exit code."""
     # Here, so that `--help` need not load the configuration's models.
+    from laser.errors import LaserError
+    from seqvault.errors import StoreError
     from simulator.config.errors import ConfigError
+    from simulator.errors import SimulatorError
 
     if isinstance(error, KeyboardInterrupt):
         command = getattr(error, "command", None)
@@ -67,12 +75,12 @@ def explain(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"error: {_explain_os(error)}", FAILURE
-    if isinstance(error, ValueError):
+    if isinstance(error, (SimulatorError, LaserError, StoreError)):
         return f"error: {error}", FAILURE
     return (
         f"error: {type(error).__name__}: {error}\n"
-        "This is a defect of laser-ab. LASER_AB_DEBUG=1 shows where it happened; please report it.",
-        FAILURE,
+        "This is a defect of laser-ab, not of your files. Please report it with the lines above.",
+        DEFECT,
     )
 
 

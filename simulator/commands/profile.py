@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from simulator.commands.options import Json, Overrides, Quiet, Seed, named
+from simulator.errors import SimulatorError
 
 
 def profile(
@@ -28,7 +29,7 @@ def profile(
     from simulator.config.load import load_config
 
     if out.exists():
-        raise ValueError(f"{out}: found a file there, expected none. Choose another one with --out.")
+        raise SimulatorError(f"{out}: found a file there, expected none. Choose another one with --out.")
     resolved = load_config(config or DEMO, overrides or [], seed)
     from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
     from simulator.execution.interrupts import sigterm_as_ctrl_c

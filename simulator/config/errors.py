@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.config.locate import Place
+from simulator.errors import SimulatorError
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,13 @@ class Problem:
         return "\n".join(lines)
 
 
-class ConfigError(ValueError):
+class ConfigError(SimulatorError):
     """An experiment file that cannot be used; `problems` holds everything found, in reading order."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n\n".join(problem.render() for problem in problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes send errors home; the default would call this class with its message alone.
+        return type(self), (self.problems,), self.__dict__

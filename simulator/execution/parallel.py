@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from simulator.errors import SimulatorError
 from simulator.execution import interrupts
 from simulator.execution.progress import Progress
 
@@ -24,7 +25,7 @@ _PARENT_CHECK_S = 1.0
 _LOOK_S = 0.2  # how often the parent looks whether it was asked to end
 
 
-class WorkerError(ValueError):
+class WorkerError(SimulatorError):
     """A worker process ended without a word."""
 
 
@@ -44,13 +45,13 @@ def run_tasks(
         stage: the name it is told.
 
     Raises:
-        ValueError: jobs is below 1.
+        SimulatorError: jobs is below 1.
         Exception: what a task raised; the others are stopped.
         WorkerError: a process was killed.
         Interrupted: that was asked for; every task under way has ended at a checkpoint.
     """
     if jobs < 1:
-        raise ValueError(
+        raise SimulatorError(
             f"Found {jobs} jobs, expected at least 1. Set --jobs to the processes you can spare."
         )
     progress.stage(stage, 0, len(tasks))

@@ -14,6 +14,7 @@ from shlex import quote
 
 from laser.out_of_memory import DeviceMemoryError
 from simulator.config.load import ExperimentConfig, load_config
+from simulator.errors import SimulatorError
 from simulator.execution.checkpoints import digest_of
 from simulator.execution.fingerprint import CONFIG, changes, device_changes
 from simulator.execution.interrupts import Interrupted
@@ -26,7 +27,7 @@ _LESS_MEMORY = (
 WORK = "work"  # checkpoints and stores: what a finished run no longer needs
 
 
-class ResumeError(ValueError):
+class ResumeError(SimulatorError):
     """A folder that cannot be continued: found, expected, what to do."""
 
 

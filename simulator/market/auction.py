@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.draws import uniform
+from simulator.errors import SimulatorError
 from simulator.market.draws import DELAY
 from simulator.market.kernel import auction_loop
 
@@ -28,7 +29,7 @@ Pricing = Literal["gsp", "first"]
 Charge = Literal["click", "impression"]
 
 
-class MarketError(ValueError):
+class MarketError(SimulatorError):
     """Inputs that no auction can be run on."""
 
 

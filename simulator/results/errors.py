@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
+
+from simulator.errors import SimulatorError
 
 
-class ResultsError(ValueError):
+class ResultsError(SimulatorError):
     """A run or sweep folder is missing, damaged, taken or cannot be written.
 
     Attributes:
@@ -20,6 +23,10 @@ class ResultsError(ValueError):
         self.reason = reason
         self.do = do
         super().__init__(f"{file}: {reason} {do}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes send errors home; the default would call this class with its message alone.
+        return type(self), (self.file, self.reason, self.do), self.__dict__
 
 
 def from_os_error(file: Path, error: OSError, *, resumable: bool = True) -> ResultsError:

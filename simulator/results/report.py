@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from simulator.errors import SimulatorError
 from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.compare import RunComparison, compare
@@ -67,7 +68,7 @@ def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | No
             for line in notes(scorecard):
                 console.print(line, markup=False)
         return capture.get()
-    raise ValueError(
+    raise SimulatorError(
         f"Found report format {form!r}, expected one of {', '.join(FORMATS)}; choose one of them."
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.errors import SimulatorError
 from simulator.serving.arm import ServingArm
 from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import ProfileServiceTimes
@@ -95,12 +96,12 @@ def time_compression(arrival_s: ArrayLike, load: float, slowest_rps: float) -> f
     """
     arrivals = np.asarray(arrival_s, dtype=np.float64)
     if arrivals.size < 2 or not arrivals[-1] > arrivals[0]:
-        raise ValueError(
+        raise SimulatorError(
             f"Found {arrivals.size} arrivals without a span of time, expected at least two at different "
             "times. Use a longer trace."
         )
     if not (load > 0.0 and slowest_rps > 0.0):
-        raise ValueError(
+        raise SimulatorError(
             f"Found load {load} of a capacity of {slowest_rps} requests/s, expected both above 0. "
             "Set a load such as 0.6."
         )

@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from simulator.errors import SimulatorError
 from simulator.serving.grid import BATCH, CANDIDATES, HISTORY, Grid
 
 SCHEMA_VERSION = 1
@@ -34,7 +35,7 @@ Samples = tuple[float, ...]
 T = TypeVar("T")
 
 
-class ProfileError(ValueError):
+class ProfileError(SimulatorError):
     """A service-time profile that is missing, damaged or lacks what was asked of it."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.errors import SimulatorError
 from simulator.traffic.log import LogImpressions
 
 
@@ -18,7 +19,7 @@ def item_ctr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     """Smoothed click rate of each ad, f8 (ads,), in (0, 1), from the training split alone.
 
     Raises:
-        ValueError: the training split is empty, or names an ad >= ads.
+        SimulatorError: the training split is empty, or names an ad >= ads.
     """
     shown, click, _ = _training(log, ads)
     return smoothed_rates(np.bincount(shown, weights=click, minlength=ads), np.bincount(shown, minlength=ads))
@@ -30,11 +31,13 @@ def top_slot_factor(log: LogImpressions) -> float:
     An item's CTR is taken over the positions it was shown at; a page is scored for its top slot.
 
     Raises:
-        ValueError: the training split is empty.
+        SimulatorError: the training split is empty.
     """
     rows = log.rows("train")
     if len(rows) == 0:
-        raise ValueError("The log has no training requests, expected some. Raise log_days or log_requests.")
+        raise SimulatorError(
+            "The log has no training requests, expected some. Raise log_days or log_requests."
+        )
     click, top = log.click[rows], log.position[rows] == 0
     # Half a click more keeps both rates above 0 in a small log.
     return float((click[top].sum() + 0.5) / (top.sum() + 1.0) / ((click.sum() + 0.5) / (click.size + 1.0)))
@@ -44,7 +47,7 @@ def item_cvr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     """Smoothed conversion rate per click of each ad, f8 (ads,), in (0, 1), from the training split alone.
 
     Raises:
-        ValueError: as `item_ctr`.
+        SimulatorError: as `item_ctr`.
     """
     shown, click, conversion = _training(log, ads)
     return smoothed_rates(
@@ -58,7 +61,9 @@ def _training(
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]:
     rows = log.rows("train")
     if len(rows) == 0:
-        raise ValueError("The log has no training requests, expected some. Raise log_days or log_requests.")
+        raise SimulatorError(
+            "The log has no training requests, expected some. Raise log_days or log_requests."
+        )
     shown = log.ad[rows].ravel()
     if int(shown.max()) >= ads:
         raise ValueError(f"The log shows ad {int(shown.max())}, but only {ads} ads are known. Raise ads.")

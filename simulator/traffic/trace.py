@@ -11,12 +11,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.errors import SimulatorError
+
 PRE, EXPERIMENT = 0, 1
 PERIODS = ("pre", "experiment")
 DAY_S = 86_400
 
 
-class TraceError(ValueError):
+class TraceError(SimulatorError):
     """A trace, log or behaviours file is missing, damaged or not what it should be."""
 
 

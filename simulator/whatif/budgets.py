@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.errors import SimulatorError
+
 MOST_CELLS = 1000
 
 
-class SweepError(ValueError):
+class SweepError(SimulatorError):
     """A sweep that cannot be made: a malformed grid, or service times that cannot be replayed."""
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.errors import SimulatorError
+
 #: One burst of arrivals: (day after the pre-period's first midnight, hour, minutes, factor).
 Burst = tuple[int, float, float, float]
 
@@ -25,7 +27,7 @@ class WorldConfig:
     """Parameters of one world. Frozen; change with `dataclasses.replace` or `preset(**overrides)`.
 
     Raises:
-        ValueError: a parameter is outside its range (the message says found, expected, what to do).
+        SimulatorError: a parameter is outside its range (the message says found, expected, what to do).
     """
 
     preset: str = "custom"
@@ -109,13 +111,13 @@ class WorldConfig:
         for name, (accepts, expected) in _RULES.items():
             value = getattr(self, name)
             if value is not None and not accepts(value):
-                raise ValueError(
+                raise SimulatorError(
                     f"World parameter {name} is {value!r}, expected {expected}. "
                     f"Change {name} or leave it out."
                 )
         for found, accepted, advice in _combinations(self):
             if not accepted:
-                raise ValueError(f"{found}. {advice}")
+                raise SimulatorError(f"{found}. {advice}")
 
     @property
     def history_span_days(self) -> int:
@@ -177,7 +179,7 @@ def _check_type(name: str, declared: str, value: object) -> None:
     else:
         return
     if not ok:
-        raise ValueError(f"World parameter {name} is {value!r}, expected {expected}. Change {name}.")
+        raise SimulatorError(f"World parameter {name} is {value!r}, expected {expected}. Change {name}.")
 
 
 def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
@@ -279,14 +281,16 @@ def preset(name: str, **overrides: Any) -> WorldConfig:
         overrides: fields of `WorldConfig`. Overriding `history_max` alone moves `history_median` along.
 
     Raises:
-        ValueError: unknown preset or parameter (the message lists what is known), or a bad value.
+        SimulatorError: unknown preset or parameter (the message lists what is known), or a bad value.
     """
     if name not in _PRESETS:
-        raise ValueError(f"Unknown world preset {name!r}. Known: {', '.join(_PRESETS)}. Pick one of them.")
+        raise SimulatorError(
+            f"Unknown world preset {name!r}. Known: {', '.join(_PRESETS)}. Pick one of them."
+        )
     known = [f.name for f in dataclasses.fields(WorldConfig) if f.name != "preset"]
     unknown = sorted(set(overrides) - set(known))
     if unknown:
-        raise ValueError(
+        raise SimulatorError(
             f"Unknown world parameter {', '.join(unknown)}. Known: {', '.join(known)}. Correct the name."
         )
     values = _PRESETS[name] | overrides

@@ -188,7 +188,7 @@ def test_a_training_is_judged_at_each_length_it_is_served_at_or_says_how_it_fail
     from benchmarks.models.study_plan import shrunk, small, trial_settings
     from benchmarks.models.study_train import Trainer
     from benchmarks.models.world_files import write
-    from laser.training.loop import TrainingError
+    from laser.errors import TrainingError
 
     write(tmp_path, "quick", 1, 60, 1)
     planned = shrunk(list(small({model: trial_settings(model, 0) for model in ("laser", "stca")})))

@@ -14,9 +14,10 @@ from test_training_resumes import Memory, Stopped
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from laser.batch import RankingBatch
+from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.models import RankingModel, build_model
-from laser.training.loop import TrainConfig, TrainingError, train
+from laser.training.loop import TrainConfig, train
 from laser.training.loss import summed_loss, weights_of
 from laser.training.optimisers import Optimisers
 from laser.training.order import batches, held_out_rows

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from simulator.cli import app
 from simulator.commands.errors import explain, guarded
 from simulator.config.load import parse_config
+from simulator.errors import SimulatorError
 from simulator.execution.resume import continued_by
 from simulator.results.run_folder import RunWriter, SweepWriter
 
@@ -144,13 +145,13 @@ def test_the_module_runs_as_the_console_script_does() -> None:
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (ValueError("found 3, expected 4"), 1, "found 3, expected 4"),
+        (SimulatorError("found 3, expected 4"), 1, "found 3, expected 4"),
         (OSError(errno.ENOSPC, "No space left on device", "/out/a"), 1, "/out/a: the disk is full"),
         (PermissionError(errno.EACCES, "denied", "/out/a"), 1, "permission denied"),
         (FileNotFoundError(errno.ENOENT, "missing", "/in/a"), 1, "/in/a: not found"),
         (MemoryError(), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (RuntimeError("odd"), 1, "RuntimeError: odd"),
+        (RuntimeError("odd"), 70, "RuntimeError: odd"),
     ],
 )
 def test_every_exception_ends_in_a_message_and_a_code(error: BaseException, code: int, says: str) -> None:
@@ -170,8 +171,10 @@ def failing(error: BaseException) -> typer.Typer:
     return program
 
 
-@pytest.mark.parametrize("error", [ValueError("wrong"), KeyboardInterrupt(), MemoryError(), OSError("odd")])
-def test_no_traceback_is_shown(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error", [SimulatorError("wrong"), KeyboardInterrupt(), MemoryError(), OSError("odd")]
+)
+def test_a_users_mistake_shows_no_traceback(error: BaseException) -> None:
     result = CliRunner().invoke(failing(error), [])
     assert "Traceback" not in result.output
     assert result.stdout == ""
@@ -180,7 +183,7 @@ def test_no_traceback_is_shown(error: BaseException) -> None:
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LASER_AB_DEBUG", "1")
-    assert "Traceback" in CliRunner().invoke(failing(ValueError("wrong")), []).stderr
+    assert "Traceback" in CliRunner().invoke(failing(SimulatorError("wrong")), []).stderr
 
 
 def test_an_interruption_names_the_command_that_continues_it(tmp_path: Path) -> None:

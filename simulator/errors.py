@@ -1,0 +1,9 @@
+"""The base of the simulator's errors; each room names its own kind.
+
+They say what was found, what was expected and what to do. Any other exception that leaves the simulator, a
+shape that numpy refuses among them, is a defect, and the command line calls it one (`commands/errors.py`).
+"""
+
+
+class SimulatorError(ValueError):
+    """Base of every error that is the user's to mend."""
