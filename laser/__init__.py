@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from laser.models.model import RankingModel as RankingModel
     from laser.models.registry import build_model as build_model
     from laser.scoring.runtime import DeviceError as DeviceError
-    from laser.scoring.runtime import ScoreError as ScoreError
     from laser.scoring.runtime import Scorer as Scorer
+    from laser.scoring.snapshot import ScoreError as ScoreError
     from laser.training.config import TrainConfig as TrainConfig
     from laser.training.loop import train as train
     from laser.training.presets import recommended as recommended
@@ -32,7 +32,7 @@ _HOMES = {
     "ModelError": "laser.errors",
     "RankingBatch": "laser.batch",
     "RankingModel": "laser.models.model",
-    "ScoreError": "laser.scoring.runtime",
+    "ScoreError": "laser.scoring.snapshot",
     "Scorer": "laser.scoring.runtime",
     "TrainConfig": "laser.training.config",
     "TrainingError": "laser.errors",

@@ -15,9 +15,9 @@ def look_up(table: Tensor, at: Tensor) -> Tensor:
 
     Inside a fast step on a GPU its gradient is summed by atomic additions, spread over copies of the table:
     the gradient of an index sorts all places first, which took HSTU nine tenths of a training step when it
-    looked up a bias for every pair of behaviours.
+    looked up a bias for every pair of behaviours. While scoring there is no gradient.
     """
-    return spread_look_up(table, at) if fusing(table) else table[at]
+    return spread_look_up(table, at) if fusing(table) and torch.is_grad_enabled() else table[at]
 
 
 def spread_look_up(table: Tensor, at: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from laser.errors import LaserError
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
 from laser.out_of_memory import memory_told
+from laser.scoring.snapshot import ScoreError, Snapshot, freeze
 
 _LESS = "Score fewer requests at a time or shorter histories, or use another device."
 
@@ -43,49 +46,39 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", needed - 1)
 
 
-class ScoreError(LaserError):
-    """A model that does not score, or that would score wrongly."""
-
-
 class Scorer:
-    """Scores batches with one model on one device. Threads are process-wide in torch: the newest Scorer
-    rules.
+    """Scores batches of any make-up with one snapshot on one device. Threads are process-wide in torch: the
+    newest Scorer rules.
 
     The same batch gives the same logits bit for bit. A request's logits may differ in the last bits between
-    batches of different make-up; score requests one by one where that matters.
+    batches of different make-up; `laser.scoring.buckets` is for where that matters.
     """
 
-    def __init__(self, model: RankingModel, device: str | torch.device = "cpu", threads: int = 1) -> None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, expected 1 or more. Pass the CPU threads to score with.")
-        self.device = device if isinstance(device, torch.device) else resolve_device(device)
-        with memory_told(self.device, "moving the model there", "Free some of it, or use another device."):
-            self.model = model.to(self.device).eval()
-        torch.set_num_threads(threads)
-        keep_freed_memory()
-        self._weights = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        self._checked: int | None = None
-        self._check_weights()
-
-    def _check_weights(self) -> None:
-        """Refuse NaN and infinity, once for as long as the weights stay what they are.
-
-        Not every broken weight breaks a score: a search that compares with NaN finds just anything, and a
-        gate whose bias is infinite is open for all.
+    def __init__(
+        self, model: RankingModel | Snapshot, device: str | torch.device = "cpu", threads: int = 1
+    ) -> None:
+        """Make one; a model is frozen as it is now, what becomes of it later changes no score.
 
         Raises:
-            ScoreError: a weight holds one.
+            ScoreError: a weight is NaN or infinite.
+            DeviceMemoryError: the device is out of memory.
         """
-        version = sum(weights._version for weights in self._weights.values())
-        if version == self._checked:
-            return
-        for name, weights in self._weights.items():
-            if weights.is_floating_point() and not bool(torch.isfinite(weights).all()):
-                raise ScoreError(
-                    f"{name} of model {self.model.config.kind!r} holds NaN or infinity, expected numbers. "
-                    "Train it again, or load a checkpoint."
-                )
-        self._checked = version
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, expected 1 or more. Pass the CPU threads to score with.")
+        if isinstance(model, RankingModel):
+            model = freeze(model, device if isinstance(device, torch.device) else resolve_device(device))
+        self.snapshot = model
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it scores."""
+        return self.snapshot.device
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Score with other weights from now on."""
+        self.snapshot = snapshot
 
     def score(self, batch: RankingBatch) -> NDArray[np.float32]:
         """Logits (B, C); -inf for candidates beyond candidate_count.
@@ -95,26 +88,38 @@ class Scorer:
 
         Raises:
             ScoreError: an id is beyond what the model was built for, an age is negative or not finite, or a
-                weight or a candidate's score is NaN or infinite.
+                candidate's score is NaN or infinite.
             DeviceMemoryError: the device is out of memory.
         """
-        check_batch(batch, self.model.config)
-        self._check_weights()
+        model = self.snapshot.model
+        check_batch(batch, model.config)
         if batch.requests == 0:
             return np.zeros((0, batch.candidates), np.float32)
-        with memory_told(self.device, _work(batch), _LESS), torch.inference_mode():
+        with memory_told(self.device, _work(batch), _LESS), self.snapshot.computing():
             moved = batch if self.device.type == "cpu" else batch.to(self.device)
-            logits: Tensor = self.model(moved)
+            logits: Tensor = model(moved)
             scores: NDArray[np.float32] = logits.cpu().numpy()
-        broken = ~np.isfinite(scores)
-        if broken.any():
-            broken &= np.arange(batch.candidates) < batch.candidate_count.cpu().numpy()[:, None]
-            if broken.any():
-                raise ScoreError(
-                    f"{int(broken.sum())} of {scores.size} scores of model {self.model.config.kind!r} are "
-                    "NaN or infinite, expected numbers. Its weights have grown too large: train it again."
-                )
+        check_scores(scores, batch.candidate_count.cpu().numpy(), model.config)
         return scores
+
+
+def check_scores(scores: NDArray[np.float32], counts: NDArray[Any], config: ModelConfig) -> None:
+    """Refuse scores of candidates that are no numbers.
+
+    Args:
+        scores: (B, C). counts: (B,) candidates.
+
+    Raises:
+        ScoreError: one is NaN or infinite.
+    """
+    broken = ~np.isfinite(scores)
+    if broken.any():
+        broken &= np.arange(scores.shape[1]) < counts[:, None]
+        if broken.any():
+            raise ScoreError(
+                f"{int(broken.sum())} of {scores.size} scores of model {config.kind!r} are "
+                "NaN or infinite, expected numbers. Its weights have grown too large: train it again."
+            )
 
 
 def _work(batch: RankingBatch) -> str:

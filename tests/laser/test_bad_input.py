@@ -15,7 +15,8 @@ from ranking_batches import KINDS, config, random_batch
 from laser import checkpoint
 from laser.checkpoint import CheckpointError
 from laser.models import build_model
-from laser.scoring.runtime import ScoreError, Scorer
+from laser.scoring.runtime import Scorer
+from laser.scoring.snapshot import ScoreError
 
 every_kind = pytest.mark.parametrize("kind", [*KINDS, "counts"])
 
@@ -42,14 +43,11 @@ def test_behaviours_beyond_the_known_positions_share_the_last_one() -> None:
 def test_one_broken_weight_anywhere_and_nothing_is_scored(kind: str, value: float) -> None:
     model = build_model(config(kind), seed=3)
     for name, weights in model.named_parameters():
-        scorer = Scorer(model)
         kept = weights.detach().clone()
         with torch.no_grad():
             weights.view(-1)[weights.numel() // 2] = value
-        # Whether it broke before the scorer was made or between two calls.
-        for scored in (lambda: Scorer(model), lambda scorer=scorer: scorer.score(random_batch([5, 0, 2]))):
-            with pytest.raises(ScoreError, match=f"{name} of model '{kind}' holds NaN or infinity"):
-                scored()
+        with pytest.raises(ScoreError, match=f"{name} of model '{kind}' holds NaN or infinity"):
+            Scorer(model)
         with torch.no_grad():
             weights.copy_(kept)
     assert np.isfinite(Scorer(model).score(random_batch([5, 0, 2]))).all()

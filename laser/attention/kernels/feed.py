@@ -15,6 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from laser.attention.kernels import dots
+
 _ROWS = 128
 _PROGRAMS = 528  # four for each multiprocessor of an H100; each sums weight gradients of its own
 _EPSILON = 1e-5
@@ -50,7 +52,7 @@ class _FeedForward(torch.autograd.Function):
         inner, width = weights[0].shape
         out = torch.empty_like(x)
         total = x.numel() // width
-        _forward[(triton.cdiv(total, _ROWS),)](x, *weights, out, total, width, inner, _EPSILON, _ROWS)
+        _forward[(triton.cdiv(total, _ROWS),)](x, *weights, out, total, width, inner, _EPSILON, _ROWS, dots())
         return out
 
     @staticmethod
@@ -72,7 +74,7 @@ class _FeedForward(torch.autograd.Function):
 @triton.jit
 def _forward(
     x_at, up_at, up_bias_at, down_at, down_bias_at, scale_at, shift_at, out_at, total,
-    D: tl.constexpr, F: tl.constexpr, EPSILON: tl.constexpr, ROWS: tl.constexpr,
+    D: tl.constexpr, F: tl.constexpr, EPSILON: tl.constexpr, ROWS: tl.constexpr, DOTS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     d, f = tl.arange(0, D), tl.arange(0, F)
@@ -81,8 +83,8 @@ def _forward(
     x = tl.load(x_at + at, mask=there, other=0.0)
     up = tl.load(up_at + f[None, :] * D + d[:, None])  # (D, F)
     down = tl.load(down_at + d[None, :] * F + f[:, None])  # (F, D)
-    hidden = tl.maximum(tl.dot(x, up, input_precision="tf32") + tl.load(up_bias_at + f)[None, :], 0.0)
-    y = x + tl.dot(hidden, down, input_precision="tf32") + tl.load(down_bias_at + d)[None, :]
+    hidden = tl.maximum(tl.dot(x, up, input_precision=DOTS) + tl.load(up_bias_at + f)[None, :], 0.0)
+    y = x + tl.dot(hidden, down, input_precision=DOTS) + tl.load(down_bias_at + d)[None, :]
     centred = y - (tl.sum(y, axis=1) / D)[:, None]
     scaled = centred * tl.rsqrt(tl.sum(centred * centred, axis=1) / D + EPSILON)[:, None]
     out = scaled * tl.load(scale_at + d)[None, :] + tl.load(shift_at + d)[None, :]

@@ -19,6 +19,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from laser.attention.kernels import dots
+
 # Of a tile. The forward's rows are queries and its columns keys, the backward's the other way round. 64 rows
 # are what four warps multiply at once on an H100; with 64 columns the backward runs out of registers.
 _ROWS, _COLUMNS = 64, 32
@@ -66,7 +68,7 @@ class _SiluAttention(torch.autograd.Function):
         out = _as_heads(v)
         requests, heads, length, _ = v.shape
         _forward[(requests * heads, triton.cdiv(length, _ROWS))](
-            q, k, v, *others, out, *_strides(q, k, v, out), length, heads, *_sizes(k, v, others[1])
+            q, k, v, *others, out, *_strides(q, k, v, out), length, heads, *_sizes(k, v, others[1]), dots()
         )
         return out
 
@@ -122,7 +124,7 @@ def _forward(
     q_at, k_at, v_at, bias_at, position_at, time_at, age_at, counts_at, share_at, out_at,
     q_b, q_h, q_l, k_b, k_h, k_l, v_b, v_h, v_l, out_b, out_h, out_l, length, heads,
     K: tl.constexpr, V: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, LAST: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DOTS: tl.constexpr,
 ):  # fmt: skip
     """One program makes a tile of outputs."""
     request, head = (tl.program_id(0) // heads).to(tl.int64), tl.program_id(0) % heads
@@ -141,7 +143,7 @@ def _forward(
     for first_j in range(first // COLUMNS * COLUMNS, tl.minimum(first_i + ROWS, length), COLUMNS):
         j = first_j + tl.arange(0, COLUMNS)
         k = _load(k_at, j, k_l, length, K, KEYS)
-        scores = tl.dot(q, tl.trans(k), input_precision="tf32") + bias
+        scores = tl.dot(q, tl.trans(k), input_precision=DOTS) + bias
         apart = i[:, None] - j[None, :]
         if LAST >= 0:
             age_s = tl.load(age_at + j, mask=j < length, other=0.0)
@@ -149,7 +151,7 @@ def _forward(
             scores += _of_tables(position_at, time_at, apart, bucket, LAST)
         seen = (apart >= 0) & (j >= first)[None, :]
         weights = tl.where(seen, scores * tl.sigmoid(scores), 0.0)
-        out += tl.dot(weights, _load(v_at, j, v_l, length, V, VALUES), input_precision="tf32")
+        out += tl.dot(weights, _load(v_at, j, v_l, length, V, VALUES), input_precision=DOTS)
     _store(out_at, i, out_l, length, V, VALUES, out * tl.load(share_at + request))
 
 

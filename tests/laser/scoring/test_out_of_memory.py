@@ -46,7 +46,7 @@ def test_other_errors_pass_as_they_are() -> None:
 
 def test_a_scorer_says_what_it_was_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(build_model(config("din"), 1))
-    monkeypatch.setattr(scorer.model, "attend", lambda *_: torch.empty(MORE_THAN_THERE_IS))
+    monkeypatch.setattr(scorer.snapshot.model, "attend", lambda *_: torch.empty(MORE_THAN_THERE_IS))
     with pytest.raises(
         DeviceMemoryError, match=r"scoring 2 x 4 candidates, histories of up to 9 .*Score fewer"
     ):
