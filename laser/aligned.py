@@ -1,13 +1,12 @@
 """A batch of fixed shape: histories already laid out as (B, L), whatever their lengths.
 
 A jagged batch has as many behaviours as its histories, so every batch has shapes of its own and the host must
-know them. Here they depend on B and L alone, which is what a captured training step needs.
+know them. Here they depend on B and L alone, which is what a captured graph needs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -51,12 +50,26 @@ class AlignedBatch(RankingBatch):
         offsets = torch.arange(self.requests + 1, device=self.real.device) * length
         return replace(self, **columns, offsets=offsets, longest=length, real=self.real[:, first:])
 
-    def _select(self, keep: Tensor) -> NoReturn:
-        raise _shapeless()
+    def older(self, age_s: Tensor) -> AlignedBatch:
+        """Keep the behaviours of at least an age.
+
+        Args:
+            age_s: (B,) seconds, one bound for each request.
+        """
+        return self._select((self.age_s.view(self.real.shape) >= age_s.unsqueeze(1)).flatten())
+
+    def _select(self, keep: Tensor) -> AlignedBatch:
+        kept = keep.view(self.real.shape) & self.real
+        # What is left moves up to the newest end; a stable sort keeps its order.
+        order = kept.to(torch.uint8).argsort(dim=1, stable=True)
+        columns = {
+            name: getattr(self, name).view(self.real.shape).gather(1, order).flatten() for name in HISTORY
+        }
+        return replace(self, **columns, real=kept.gather(1, order))
 
 
 def _shapeless() -> ValueError:
     return ValueError(
-        "the model lays out or chooses behaviours by what they are, which has no fixed shape, expected one "
-        "that reads histories whole by `align`. Train it with fast = false."
+        "the model lays out behaviours by the lengths of their histories, which has no fixed shape, expected "
+        "one that reads them by `align`. Train it with fast = false."
     )

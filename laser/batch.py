@@ -210,7 +210,10 @@ class RankingBatch:
 
     def only_scenes(self, scenes: tuple[int, ...]) -> RankingBatch:
         """Keep the behaviours of some scenes, each scene being one sequence type."""
-        return self._select(torch.isin(self.scene, torch.tensor(scenes, device=self.scene.device)))
+        keep = torch.zeros_like(self.scene, dtype=torch.bool)
+        for scene in scenes:  # no tensor of them: a captured graph cannot copy one from the host
+            keep |= self.scene == scene
+        return self._select(keep)
 
     def _select(self, keep: Tensor) -> RankingBatch:
         kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[self.offsets]
