@@ -7,3 +7,12 @@ shape that numpy refuses among them, is a defect, and the command line calls it 
 
 class SimulatorError(ValueError):
     """Base of every error that is the user's to mend."""
+
+
+def short(value: object) -> str:
+    """A value as a message shows it: not a page of it."""
+    try:
+        text = repr(value)
+    except SimulatorError:  # an int of more digits than Python will print
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from simulator.config.errors import ConfigError, Problem
 from simulator.config.locate import KeyPath, Place, locate_keys
 from simulator.config.origins import Origin, suggest
-from simulator.config.overrides import apply_change, read_changes
+from simulator.config.overrides import apply_change, read_changes, read_toml
 from simulator.config.settings import (
     Arm,
     Experiment,
@@ -28,6 +28,7 @@ from simulator.config.settings import (
     is_shipped_profile,
 )
 from simulator.config.toml_writer import write_toml
+from simulator.errors import short
 from simulator.logs.manifest import read_manifest
 from simulator.logs.real_log import Split, split_days
 from simulator.world.config import WorldConfig, preset, presets
@@ -48,6 +49,12 @@ __all__ = [
     "world_config",
 ]
 
+# Why an experiment needs more of it than a world.
+_WHY = {
+    "users": "an arm of one user has no variance",
+    "requests": "a rate of arrivals needs two of them",
+    "candidates": "one is nothing to rank",
+}
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -71,9 +78,10 @@ def load_config(
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, ValueError) as error:  # not text, or no path
+        text_error = isinstance(error, UnicodeDecodeError)
+        reason = "not UTF-8 text" if text_error else getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             [Problem(f"cannot read the experiment file: {reason}", str(path), help=_nearby_file(path))]
         ) from error
@@ -116,8 +124,7 @@ def parse_config(
         experiment = data.setdefault("experiment", {})
         if isinstance(experiment, dict):
             experiment.setdefault("name", Path(source).stem or "experiment")
-        _resolve_paths(data, origin, folder or Path.cwd())
-        problems = _name_problems(data, origin)
+        problems = _resolve_paths(data, origin, folder or Path.cwd()) + _name_problems(data, origin)
         try:
             config = ExperimentConfig.model_validate(data)
         except ValidationError as error:
@@ -168,8 +175,13 @@ def log_split(config: ExperimentConfig) -> Split:
     return split_days(days, config.traffic.holdout_days, experiment.pre_days, experiment.days)
 
 
-def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> None:
-    """Make paths absolute: those of the file from its folder, those of flags from where the user stands."""
+def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> list[Problem]:
+    """Make paths absolute: those of the file from its folder, those of flags from where the user stands.
+
+    Returns:
+        What no path can be.
+    """
+    problems = []
     arms = data.get("arms")
     paths: list[tuple[str, ...]] = [("experiment", "profile"), ("traffic", "log")]
     paths += [("arms", name, "checkpoint") for name in (arms if isinstance(arms, dict) else ())]
@@ -181,7 +193,15 @@ def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> None:
         shipped = key == "profile" and isinstance(value, str) and is_shipped_profile(value)
         if isinstance(value, str) and value and not shipped:
             base = Path.cwd() if origin.change((*parents, key)) else folder
-            table[key] = str((base / Path(value).expanduser()).resolve())
+            try:
+                path = (base / Path(value).expanduser()).resolve()
+                path.exists()
+            except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, no such ~user
+                message = f"`{'.'.join((*parents, key))}`: found {short(value)}, which is no path ({error})"
+                problems.append(origin.at((*parents, key), message))
+            else:
+                table[key] = str(path)
+    return problems
 
 
 def _name_problems(data: dict[str, Any], origin: Origin) -> list[Problem]:
@@ -221,6 +241,17 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
         named = [path for path in paths if re.search(rf"\b{path[-1]}\b", str(error))]
         path: KeyPath = named[0] if named else ("traffic", "world")
         return [origin.at(path, f"the world refuses it: {error}")]
+    problems = []
+    for key, least, found in (
+        ("users", 2 * len(config.arms), f"{world.users:,} user{'s' * (world.users > 1)}"),
+        ("requests", 2, f"{world.requests:,} request{'s' * (world.requests > 1)}"),
+        ("candidates", 2, f"{world.candidates:,} candidate{'s' * (world.candidates > 1)}"),
+    ):
+        if getattr(world, key) < least:
+            message = f"found {found}, expected at least {least}: {_WHY[key]}"
+            problems.append(origin.at(("traffic", "world", key), message))
+    if problems:
+        return problems
     if world.pre_days == 0 and config.market.budgets == "shared":
         message = "budgets are set by the pre-period's spend, and pre_days is 0; expected at least 1 day"
         return [origin.at(("experiment", "pre_days"), message, help='or set market.budgets = "unlimited"')]
@@ -229,7 +260,7 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
 
 def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
     try:
-        return tomllib.loads(text), locate_keys(text)
+        return read_toml(text), locate_keys(text)
     except tomllib.TOMLDecodeError as error:
         lines = _lines(text)
         match = _SYNTAX_PLACE.search(str(error))

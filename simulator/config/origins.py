@@ -13,6 +13,7 @@ from simulator.config.errors import Problem
 from simulator.config.locate import KeyPath, Place, find
 from simulator.config.overrides import Change
 from simulator.config.settings import ExperimentConfig
+from simulator.errors import short
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,12 @@ def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
     if kind == "value":
         message = details["msg"]
     elif kind == "literal_error":
-        message = f"found {found!r}, expected {details.get('ctx', {}).get('expected', '')}"
+        message = f"found {short(found)}, expected {details.get('ctx', {}).get('expected', '')}"
     else:
-        message = f"found {_short(found)}, {details['msg'].replace('Input should be', 'expected')}"
+        message = f"found {short(found)}, {details['msg'].replace('Input should be', 'expected')}"
     choices = re.findall(r"[\"']([\w./-]+)[\"']", message.partition("expected")[2])
     close = difflib.get_close_matches(str(found), choices, n=1) if isinstance(found, str) else []
     return f"`{dotted}`: {message}" if dotted else message, f"did you mean `{close[0]}`?" if close else None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _missing_help(path: KeyPath) -> str | None:

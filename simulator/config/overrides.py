@@ -45,9 +45,25 @@ def read_changes(
     return changes, problems
 
 
+def read_toml(text: str) -> dict[str, Any]:
+    """`tomllib.loads`, whose only error is its own.
+
+    Raises:
+        tomllib.TOMLDecodeError: not TOML; or numbers or nesting that are too much for the reader.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("lists or tables are nested too deeply") from None
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error)) from error
+
+
 def _toml_value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = read_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if len(parsed) == 1 else text

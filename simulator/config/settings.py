@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from simulator.errors import short
+
 STORES = ("lastn", "seqvault", "memory")
 MODELS = (
     "base", "din", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql", "counts",
@@ -34,6 +36,14 @@ _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _ARM_NAME = re.compile(r"[a-z0-9_-]+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _SHARE_TOLERANCE = 1e-9  # as the assignment's
+
+# No machine holds or lasts more: a slip of the keyboard should not be found out by an allocation that fails.
+_MOST_BEHAVIOURS = 10_000_000  # a user's, read for a request
+_MOST_WORKERS = 10_000
+_MOST_ROWS = 1_000_000  # of a batch
+_MOST_DAYS = 10_000
+_MOST_SECONDS = 1e9  # 32 years
+_MOST_MS = 1000 * _MOST_SECONDS
 
 
 def _problem(message: str, at: str | None = None) -> PydanticCustomError:
@@ -63,9 +73,9 @@ def _number_or(*words: str) -> Any:
     def check(value: object) -> object:
         if isinstance(value, str) and value in words:
             return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST_MS:
             return float(value)
-        raise _problem(f"found {value!r}, expected a number above 0 or {choices}")
+        raise _problem(f"found {short(value)}, expected a number above 0 or {choices}")
 
     return BeforeValidator(check)
 
@@ -102,11 +112,12 @@ class Experiment(Table):
         default="experiment", min_length=1, description="Shown in reports; the file's name by default."
     )
     days: int | None = Field(
-        default=None, ge=1, description="Days of the experiment; the preset's by default."
+        default=None, ge=1, le=_MOST_DAYS, description="Days of the experiment; the preset's by default."
     )
     pre_days: int | None = Field(
         default=None,
         ge=0,
+        le=_MOST_DAYS,
         description="Days before it, served wholly by the control, for CUPED; the preset's by default.",
     )
     unit: Literal["user"] = Field(default="user", description="What is randomised.")
@@ -130,7 +141,7 @@ class Experiment(Table):
     )
     feedback: Literal["organic"] = Field(default="organic", description="What returns to the histories.")
     primary: Metric = Field(default="advv_per_request", description="The metric the verdict is about.")
-    level: float = Field(default=0.95, gt=0, lt=1, description="Confidence level of the intervals.")
+    level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.")
     budget_ms: Budget = Field(
         default="auto",
         description='Latency budget; "auto" is twice the slowest arm\'s unloaded P95, "none" no deadline.',
@@ -139,7 +150,9 @@ class Experiment(Table):
     torch_threads: int = Field(
         default=1, ge=1, le=1024, description="Fixed here because scores must not depend on the machine."
     )
-    ingest_delay_s: float = Field(default=60.0, ge=0, description="From a behaviour to its being readable.")
+    ingest_delay_s: float = Field(
+        default=60.0, ge=0, le=_MOST_SECONDS, description="From a behaviour to its being readable."
+    )
     training_seed: int | None = Field(
         default=None, ge=0, lt=2**63, description="The experiment's seed by default."
     )
@@ -158,7 +171,8 @@ class Experiment(Table):
     def _name_is_a_folder_name(cls, value: str) -> str:
         if value in (".", "..") or any(c in "/\\" or ord(c) < 32 for c in value):
             raise _problem(
-                f"found {value!r}, expected a name that can be a folder's: no slash, no control character"
+                f"found {short(value)}, expected a name that can be a folder's: no slash, no control "
+                "character"
             )
         return value
 
@@ -202,10 +216,11 @@ class Traffic(Table):
     holdout_days: int | None = Field(
         default=None,
         ge=1,
+        le=_MOST_DAYS,
         description="Of a log: days between training and pre-period, for calibration; a sixth by default.",
     )
     load: float = Field(
-        default=0.6, gt=0, description="Share of the slower arm's capacity; above 1 is overload."
+        default=0.6, ge=1e-6, le=1e6, description="Share of the slower arm's capacity; above 1 is overload."
     )
     time_compression: Compression = Field(
         default="auto", description='Log seconds per simulated second, or "auto".'
@@ -247,11 +262,13 @@ class Training(Table):
         strict=False,
         description="Shares of `history`, one drawn per batch.",
     )
-    batch: int | None = Field(default=None, ge=1, description="Requests a batch; the model's own by default.")
-    learning_rate: float | None = Field(
-        default=None, gt=0, description="Peak of the schedule; the model's own by default."
+    batch: int | None = Field(
+        default=None, ge=1, le=_MOST_ROWS, description="Requests per batch; the model's own by default."
     )
-    epochs: int = Field(default=1, ge=1)
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1000, description="Peak of the schedule; the model's own by default."
+    )
+    epochs: int = Field(default=1, ge=1, le=100_000, description="Passes over the training log.")
 
 
 class Arm(Table):
@@ -261,22 +278,24 @@ class Arm(Table):
         description="lastn, seqvault, memory, an entry point, or package.module:callable."
     )
     model: ModelName = Field(description=f"{', '.join(MODELS)}, an entry point, or package.module:callable.")
-    history: int = Field(ge=1, description="Behaviours read for a request, the newest.")
+    history: int = Field(ge=1, le=_MOST_BEHAVIOURS, description="Behaviours read for a request, the newest.")
     store_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the store.")
     model_options: dict[str, Any] = Field(default_factory=dict, description="Passed to the model.")
-    width: int = Field(default=16, ge=1, description="The model's embedding width.")
+    width: int = Field(default=16, ge=1, le=65_536, description="The model's embedding width.")
     checkpoint: str | None = Field(
         default=None, min_length=1, description="A trained model; else it is trained first."
     )
-    training: Training = Training()
+    training: Training = Field(default=Training(), description="How the model is trained.")
     light_model: LightModelName = Field(
         default="din", description='The ladder\'s light model, "none" for no such step.'
     )
-    light_history: int = Field(default=50, ge=1, description="Behaviours the light model uses.")
-    store_workers: int = Field(default=2, ge=1, description="Store reads at the same time.")
-    scorers: int = Field(default=1, ge=1, description="Model replicas.")
-    max_batch: int = Field(default=8, ge=1, description="Requests a scoring batch.")
-    max_wait_ms: float = Field(default=0.0, ge=0, description="How long a batch waits to fill.")
+    light_history: int = Field(
+        default=50, ge=1, le=_MOST_BEHAVIOURS, description="Behaviours the light model uses."
+    )
+    store_workers: int = Field(default=2, ge=1, le=_MOST_WORKERS, description="Store reads at the same time.")
+    scorers: int = Field(default=1, ge=1, le=_MOST_WORKERS, description="Model replicas.")
+    max_batch: int = Field(default=8, ge=1, le=_MOST_ROWS, description="Requests per scoring batch, at most.")
+    max_wait_ms: float = Field(default=0.0, ge=0, le=_MOST_MS, description="How long a batch waits to fill.")
 
     @property
     def store_key(self) -> str:
@@ -288,17 +307,31 @@ class Arm(Table):
 class Market(Table):
     """Auction, prices and budgets."""
 
-    slots: int | None = Field(default=None, ge=1, le=255, description="Ads a page; the preset's by default.")
-    pricing: Literal["gsp", "first"] = "gsp"
-    charge: Literal["click", "impression"] = "click"
-    reserve_ecpm: float = Field(default=0.0, ge=0, description="Least eCPM that may win, currency.")
+    slots: int | None = Field(
+        default=None, ge=1, le=255, description="Ads per page; the preset's by default."
+    )
+    pricing: Literal["gsp", "first"] = Field(
+        default="gsp",
+        description="Pay the least that keeps the slot (generalised second price), or the own bid.",
+    )
+    charge: Literal["click", "impression"] = Field(
+        default="click", description="What an advertiser pays for."
+    )
+    reserve_ecpm: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e12,
+        description="Least eCPM (expected value of 1,000 impressions) that may win.",
+    )
     budgets: Literal["shared", "unlimited"] = Field(
         default="shared", description="Daily budgets, one for all arms."
     )
-    budget_tau: float = Field(default=0.3, description="Budget = pre-period spend x LogNormal(tau, sigma).")
-    budget_sigma: float = Field(default=0.5, ge=0)
+    budget_tau: float = Field(
+        default=0.3, ge=-10, le=10, description="Daily budget = pre-period spend x LogNormal(tau, sigma)."
+    )
+    budget_sigma: float = Field(default=0.5, ge=0, le=10, description="Spread of the daily budgets.")
     conversion_delay_s: float = Field(
-        default=3600.0, ge=0, description="Mean delay from click to conversion."
+        default=3600.0, ge=0, le=_MOST_SECONDS, description="Mean delay from click to conversion."
     )
 
 
@@ -306,10 +339,10 @@ class ExperimentConfig(Table):
     """A whole experiment file, resolved: the control and the split are always filled in."""
 
     seed: int = Field(default=7, ge=0, lt=2**63, description="Every draw follows from it.")
-    experiment: Experiment = Experiment()
-    traffic: Traffic
-    arms: dict[str, Arm]
-    market: Market = Market()
+    experiment: Experiment = Field(default=Experiment(), description="Design, clock and statistics.")
+    traffic: Traffic = Field(description="Where requests come from and how dense they are.")
+    arms: dict[str, Arm] = Field(description="At least two, the control among them.")
+    market: Market = Field(default=Market(), description="Auction, prices and budgets.")
 
     @model_validator(mode="before")
     @classmethod

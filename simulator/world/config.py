@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.errors import SimulatorError
+from simulator.errors import SimulatorError, short
 
 #: One burst of arrivals: (day after the pre-period's first midnight, hour, minutes, factor).
 Burst = tuple[int, float, float, float]
@@ -112,7 +112,7 @@ class WorldConfig:
             value = getattr(self, name)
             if value is not None and not accepts(value):
                 raise SimulatorError(
-                    f"World parameter {name} is {value!r}, expected {expected}. "
+                    f"World parameter {name} is {short(value)}, expected {expected}. "
                     f"Change {name} or leave it out."
                 )
         for found, accepted, advice in _combinations(self):
@@ -128,8 +128,9 @@ class WorldConfig:
 _Rule = tuple[Callable[[Any], bool], str]
 
 
-def _at_least(low: float, unit: str = "") -> _Rule:
-    return lambda v: v >= low, f"at least {low:g}{unit}"
+def _count(low: int, high: int) -> _Rule:
+    """A whole number that a machine can hold; the upper end is there for slips of the keyboard."""
+    return lambda v: low <= v <= high, f"from {low:,} to {high:,}"
 
 
 def _between(low: float, high: float) -> _Rule:
@@ -137,28 +138,30 @@ def _between(low: float, high: float) -> _Rule:
 
 
 def _positive() -> _Rule:
-    return lambda v: v > 0, "above 0"
+    return lambda v: 0 < v <= 1e12, "above 0, at most 1e+12"
 
 
+_DAYS, _MILLIONS, _BILLIONS = 10_000, 10_000_000, 2_000_000_000
 _RULES: dict[str, _Rule] = {
-    "users": _at_least(1), "history_max": _at_least(1), "history_median": _at_least(1),
-    "history_sd": _between(0, 5), "history_min": _at_least(0), "categories": _between(2, 65_000),
-    "ads": _at_least(2), "advertisers": _between(1, 65_000), "clusters": _at_least(1),
-    "items_per_category": _at_least(1), "item_zipf": (lambda v: 0 <= v < 1, "in [0, 1)"),
-    "candidates": _at_least(1), "slots": _between(1, 255), "history_days": _at_least(1, " day"),
-    "log_days": _at_least(1, " day"), "holdout_days": _at_least(1, " day"),
-    "pre_days": _at_least(0, " days"), "days": _at_least(1, " day"), "requests": _at_least(1),
-    "log_requests": _at_least(1), "log_candidates": _between(1, 127),
-    "interests": _at_least(1), "interests_permanent": _at_least(0), "interests_evergreen": _at_least(0),
+    "users": _count(1, _BILLIONS), "history_max": _count(1, _MILLIONS),
+    "history_median": _between(1, _MILLIONS), "history_sd": _between(0, 5),
+    "history_min": _count(0, _MILLIONS), "categories": _count(2, 65_000),
+    "ads": _count(2, _MILLIONS), "advertisers": _count(1, 65_000), "clusters": _count(1, 100_000),
+    "items_per_category": _count(1, _BILLIONS), "item_zipf": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "candidates": _count(1, 100_000), "slots": _count(1, 255), "history_days": _count(1, _DAYS),
+    "log_days": _count(1, _DAYS), "holdout_days": _count(1, _DAYS), "pre_days": _count(0, _DAYS),
+    "days": _count(1, _DAYS), "requests": _count(1, _BILLIONS), "log_requests": _count(1, _MILLIONS),
+    "log_candidates": _count(1, 127), "interests": _count(1, 10_000),
+    "interests_permanent": _count(0, 10_000), "interests_evergreen": _count(0, 10_000),
     "share_evergreen": _between(0, 1), "share_burst": _between(0, 1), "life_share": _positive(),
-    "burst_life": _positive(), "period_min": _at_least(1), "period_max": _at_least(1),
+    "burst_life": _positive(), "period_min": _between(1, 1e12), "period_max": _between(1, 1e12),
     "duty_min": _between(0, 1), "duty_max": _between(0, 1), "category_zipf": _between(0, 5),
-    "cluster_share": _between(0, 1), "cluster_concentration": _at_least(0.001),
-    "session_mean": _at_least(1, " event"), "topic_first": _between(0, 1), "topic_second": _between(0, 1),
+    "cluster_share": _between(0, 1), "cluster_concentration": _between(0.001, 1e6),
+    "session_mean": _between(1, 1e6), "topic_first": _between(0, 1), "topic_second": _between(0, 1),
     "dormant_topic": _between(0, 1), "session_gap_days": _between(0.001, 1000),
     "session_gap_sd": _between(0, 5), "activity_floor": _between(0.05, 1), "gap_median_s": _positive(),
     "gap_sd": _between(0, 5), "gap_max_s": _positive(), "b0": _between(-50, 50), "bA": _between(-10, 10),
-    "bR": _between(-10, 10), "dormant_click": _between(0, 1), "affinity_cap": _at_least(0),
+    "bR": _between(-10, 10), "dormant_click": _between(0, 1), "affinity_cap": _between(0, 1e6),
     "user_sd": _between(0, 10), "propensity_noise": _between(0, 10), "ad_sd": _between(0, 10),
     "category_sd": _between(0, 10), "position_slope": _between(0, 10), "hour_amplitude": _between(0, 10),
     "cvr0": _between(-50, 50), "cvr_sd": _between(0, 10), "cvr_affinity": _between(-10, 10),
@@ -174,12 +177,24 @@ def _check_type(name: str, declared: str, value: object) -> None:
         )
         expected = "a whole number"
     elif declared == "float":
-        ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ok = _is_finite(value)
         expected = "a finite number"
+    elif name == "bursts":
+        ok = isinstance(value, tuple) and all(
+            isinstance(b, tuple) and len(b) == 4 and all(map(_is_finite, b)) for b in value
+        )
+        expected = (
+            "a list of bursts, each [day, hour, minutes, factor] such as [1, 12.0, 20.0, 4.0]; [] for none"
+        )
     else:
         return
     if not ok:
-        raise SimulatorError(f"World parameter {name} is {value!r}, expected {expected}. Change {name}.")
+        raise SimulatorError(f"World parameter {name} is {short(value)}, expected {expected}. Change {name}.")
+
+
+def _is_finite(value: object) -> bool:
+    # Compared, not converted: an int may be larger than any float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
 
 
 def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
@@ -235,9 +250,9 @@ def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
         ),
         *(
             (
-                f"Burst {b!r} does not fit, expected "
-                "(day, hour in [0, 24), minutes within that day, factor > 0)",
-                len(b) == 4 and 0 <= b[1] < 24 and 0 < b[2] <= (24 - b[1]) * 60 and b[3] > 0,
+                f"Burst {short(b)} of bursts does not fit, expected "
+                "(day, hour in [0, 24), minutes within that day, factor > 0, at most 10,000)",
+                0 <= b[1] < 24 and 0 < b[2] <= (24 - b[1]) * 60 and 0 < b[3] <= 10_000,
                 "Correct the burst",
             )
             for b in c.bursts
@@ -294,11 +309,11 @@ def preset(name: str, **overrides: Any) -> WorldConfig:
             f"Unknown world parameter {', '.join(unknown)}. Known: {', '.join(known)}. Correct the name."
         )
     values = _PRESETS[name] | overrides
-    if "history_max" in overrides:
+    if _is_finite(overrides.get("history_max")):  # anything else is refused below
         if "history_median" not in overrides:
             values["history_median"] = max(1, values["history_max"])
         if "history_min" not in overrides:
             values["history_min"] = max(0, min(WorldConfig.history_min, values["history_max"]))
-    if "bursts" in values:
-        values["bursts"] = tuple(tuple(b) for b in values["bursts"])
+    if isinstance(values.get("bursts"), list):
+        values["bursts"] = tuple(tuple(b) if isinstance(b, list) else b for b in values["bursts"])
     return WorldConfig(preset=name, **values)

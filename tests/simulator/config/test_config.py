@@ -175,6 +175,17 @@ def test_the_schema_names_every_table() -> None:
     assert schema["additionalProperties"] is False
 
 
+def test_the_schema_and_the_template_describe_every_setting() -> None:
+    schema = ExperimentConfig.model_json_schema()
+    for name, table in {"": schema, **schema["$defs"]}.items():
+        for key, value in table["properties"].items():
+            described = schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+            assert described.get("description"), f"{name}.{key}"
+    for line in TEMPLATE.read_text(encoding="utf-8").splitlines():
+        setting, _, description = line.removeprefix("# ").partition("#")
+        assert description.strip() or " = " not in setting or "--set" in line, line
+
+
 def test_configurations_cannot_be_changed() -> None:
     config = parse_config(SMALL)
     with pytest.raises(ValueError, match="frozen"):

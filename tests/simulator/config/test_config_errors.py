@@ -85,8 +85,24 @@ def test_inline_tables_point_at_their_parent() -> None:
         ('"auto"', "-3", "expected a number above 0"),
         ('"auto"', '"soon"', '"auto" or "none"'),
         ('"auto"', "nan", "expected a number above 0"),
-        ('budget_ms = "auto"', "level = 1.0", "less than 1"),
+        ('budget_ms = "auto"', "level = 1.0", "less than or equal to 0.9999"),
         ('budget_ms = "auto"', "level = nan", "finite"),
+        ('budget_ms = "auto"', "level = 1e-308", "greater than or equal to 0.5"),
+        ("history = 50", "history = 1000000000000000", "less than or equal to 10000000"),
+        ('preset = "demo"', 'preset = "demo"\nworld = {users = 1000000000000000}', "to 2,000,000,000"),
+        ('preset = "demo"', 'preset = "demo"\nworld = {users = 1}', "found 1 user, expected at least"),
+        (
+            'preset = "demo"',
+            'preset = "demo"\nworld = {requests = 1}',
+            "found 1 request, expected at least 2",
+        ),
+        (
+            'preset = "demo"',
+            'preset = "demo"\nworld = {candidates = 1}',
+            "found 1 candidate, expected at least 2",
+        ),
+        ('preset = "demo"', 'preset = "demo"\nworld = {bursts = ""}', "a list of bursts"),
+        ('preset = "demo"', 'preset = "demo"\nworld = {bursts = [[1, 2]]}', "a list of bursts"),
         ('budget_ms = "auto"', 'feedback = "all"', "does not exist yet"),
         ('budget_ms = "auto"', 'unit = "page"', "user"),
         ('budget_ms = "auto"', 'device = "gpu"', "cuda:N"),
@@ -95,7 +111,7 @@ def test_inline_tables_point_at_their_parent() -> None:
         ('budget_ms = "auto"', "split = {control = 1.0}", "every arm once"),
         ('preset = "demo"', 'preset = "dem"', "demo"),
         ('preset = "demo"', "load = 0.5", "missing key `preset`"),
-        ('preset = "demo"', 'preset = "demo"\nload = 0', "greater than 0"),
+        ('preset = "demo"', 'preset = "demo"\nload = 0', "greater than or equal to 0.000001"),
         ('preset = "demo"', 'log = "folder"', "does not exist, expected a log folder"),
         ('preset = "demo"', 'preset = "demo"\nlog = "folder"', "found both `preset` and `log`"),
         ('preset = "demo"', 'preset = "demo"\nworld = {users = 0}', "users is 0"),
@@ -182,6 +198,13 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "demo.toml").write_text(GOOD)
     with pytest.raises(ConfigError, match=r"did you mean .*demo\.toml"):
         load_config(tmp_path / "dem.toml")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(GOOD, encoding="utf-8-sig")
+    (tmp_path / "b.toml").write_text(GOOD, encoding="utf-8")
+    changes = ["experiment.name=same"]
+    assert load_config(tmp_path / "a.toml", changes) == load_config(tmp_path / "b.toml", changes)
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:

@@ -68,5 +68,5 @@ def test_bad_value_is_refused_by_name(name: str, value: object) -> None:
 
 
 def test_error_says_found_expected_and_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"users is 0, expected at least 1. Change users"):
+    with pytest.raises(ValueError, match=r"users is 0, expected from 1 to 2,000,000,000. Change users"):
         WorldConfig(users=0)
