@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,8 @@ import streamlit as st
 
 from simulator.results import numbers
 from simulator.results.scorecard import Effect
+
+MOST = 4  # tiles of a row: five truncate their values on a laptop
 
 Colour = Literal["green", "red", "gray"]
 
@@ -54,11 +57,13 @@ def effect_tile(effect: Effect) -> Tile:
     )
 
 
-def row(tiles: Sequence[Tile]) -> None:
-    """Tiles side by side."""
-    for column, tile in zip(st.columns(len(tiles)), tiles, strict=True):
-        with column, st.container(border=True, height="stretch"):
-            _draw(tile)
+def rows(tiles: Sequence[Tile]) -> None:
+    """Tiles side by side, in as few rows of about equal length as MOST allows."""
+    width = math.ceil(len(tiles) / max(1, math.ceil(len(tiles) / MOST)))
+    for start in range(0, len(tiles), max(1, width)):
+        for column, tile in zip(st.columns(width), tiles[start : start + width], strict=False):
+            with column, st.container(border=True, height="stretch"):
+                _draw(tile)
 
 
 def _draw(tile: Tile) -> None:

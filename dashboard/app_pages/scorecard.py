@@ -20,6 +20,7 @@ from simulator.results.scorecard import (
     effects,
     primary,
     split_is_off,
+    tile_metrics,
     treatment_names,
     verdict_of,
 )
@@ -30,7 +31,6 @@ DECISIONS = {
     "invalid": (st.error, "Invalid"),
     "inconclusive": (st.info, "Inconclusive"),
 }
-TILES = ("advv_per_request", "revenue_per_request", "ctr", "p99_ms")
 
 
 def page() -> None:
@@ -57,7 +57,7 @@ def page() -> None:
         states.not_yet("Metrics", run)
         return
     by_metric = {effect.metric: effect for effect in shown}
-    tiles.row([tiles.effect_tile(by_metric[name]) for name in TILES if name in by_metric])
+    tiles.rows([tiles.effect_tile(by_metric[m.name]) for m in tile_metrics(card) if m.name in by_metric])
     lift_charts(shown)
     table(card, shown)
     limits.section(run, card)
@@ -132,8 +132,8 @@ def lift_charts(shown: list[Effect]) -> None:
         "all-control would do. The interval should hold the diamond."
     )
     groups = [
-        [e for e in shown if not e.metric.endswith("_ms")],
-        [e for e in shown if e.metric.endswith("_ms")],
+        [e for e in shown if e.unit != "ms"],
+        [e for e in shown if e.unit == "ms"],
     ]
     for number, group in enumerate(group for group in groups if group):
         words = "; ".join(

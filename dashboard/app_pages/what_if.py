@@ -14,11 +14,8 @@ from dashboard.folders import chosen_sweep
 from simulator.results import numbers
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
-from simulator.results.scorecard import control_name
+from simulator.results.scorecard import control_name, tile_metrics
 
-MONEY = ("revenue_per_request", "advv_per_request", "ctr")
-SERVING = ("p99_ms", "missed_share", "full_history_share")
-SHORT = {"revenue_per_request": "Revenue", "advv_per_request": "ADVV", "ctr": "CTR"}
 LIFT, ARMS = "Lift", "Each arm"
 BY_BUDGET, BY_P99 = "Budget", "P99 latency"
 
@@ -76,9 +73,12 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     treatment = _pick_treatment(arms)
     cell = table[table["budget_ms"] == chosen]
     level = numbers.level_name(card.get("level"))
-    for metrics in (MONEY, SERVING):  # three a row: five truncate their values on a laptop
-        tiles.row([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
-    _curve(table, arms[0], treatment, chosen)
+    known = set(table["metric"])
+    first = [metric for metric in tile_metrics(card) if metric.name in known]
+    money = [metric.name for metric in first if not metric.of_serving]
+    for metrics in (money, [metric.name for metric in first if metric.of_serving]):
+        tiles.rows([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
+    _curve(table, money, arms[0], treatment, chosen)
     limits.section(sweep, sweep.cell(int(cell["cell"].iloc[0])) or {}, f", at {numbers.ms(chosen)}")
 
 
@@ -130,7 +130,7 @@ def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
 
 
 def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str) -> tiles.Tile:
-    form = numbers.METRICS[metric]
+    form = numbers.metric_form(metric)
     base, value = _row(cell, control, metric), _row(cell, treatment, metric)
     lift = _row(cell, treatment, f"{metric}_lift")
     ends = numbers.interval((value["ci_low"], value["ci_high"]), form.form)
@@ -151,15 +151,15 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     )
 
 
-def _curve(table: pd.DataFrame, control: str, treatment: str, chosen: float) -> None:
+def _curve(table: pd.DataFrame, money: list[str], control: str, treatment: str, chosen: float) -> None:
     st.subheader("Latency against money")
     left, middle, right = st.columns(3)
     metric = left.segmented_control(
         "Metric",
-        list(MONEY),
-        default=MONEY[0],
+        money,
+        default=money[0],
         required=True,
-        format_func=lambda name: SHORT[name],
+        format_func=lambda name: numbers.metric_form(name).label,
         key="metric",
         bind="query-params",
     )
@@ -169,13 +169,13 @@ def _curve(table: pd.DataFrame, control: str, treatment: str, chosen: float) -> 
     across = right.segmented_control(
         "Against", [BY_BUDGET, BY_P99], default=BY_BUDGET, required=True, key="against", bind="query-params"
     )
-    form = numbers.METRICS[str(metric)]
+    form = numbers.metric_form(str(metric))
     if show == LIFT:
         rows = _points(table, [treatment], f"{metric}_lift", numbers.lift)
         title, y_format = f"{form.label}: lift over control", "+.1~%"
     else:
         rows = _points(table, [control, treatment], str(metric), form.form)
-        title, y_format = f"{form.label} ({form.unit})", ".2%" if metric == "ctr" else "~r"
+        title, y_format = f"{form.label} ({form.unit})", ".2%" if form.form is numbers.ratio else "~r"
     x, x_title = (
         ("budget_ms", "Latency budget (ms)")
         if across == BY_BUDGET

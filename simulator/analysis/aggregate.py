@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
+from simulator.metrics import OUTCOMES
 
 EXPERIMENT, PRE = "experiment", "pre"
-OUTCOMES = ("impressions", "clicks", "conversions", "revenue", "advv")
 
 
 def aggregate_users(served: Table, impressions: Table, arms: tuple[str, ...]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.analysis.columns import AnalysisError, Table, columns, labels
 from simulator.analysis.log_ratio import F8, log_ratio, moments
 from simulator.analysis.power import mde
-from simulator.metrics import Metric
+from simulator.metrics import Ratio
 
 MIN_USERS = 2  # of an arm: a variance needs two
 
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(
-    users: Table, metric: Metric, control: str, treatment: str, *, level: float = 0.95, cuped: bool = True
+    users: Table, metric: Ratio, control: str, treatment: str, *, level: float = 0.95, cuped: bool = True
 ) -> Estimate:
     """The metric's lift of `treatment` over `control`, clustered by user.
 
@@ -59,9 +59,9 @@ def estimate(
         raise AnalysisError(f"level is {level}, expected a number in (0, 1), such as 0.95.")
     if control == treatment:
         raise AnalysisError(f"Both arms are {control!r}, expected two different ones.")
-    names: tuple[str, ...] = (metric.numerator, metric.denominator)
+    names: tuple[str, ...] = (metric.top, metric.below)
     if cuped:
-        names += (f"pre_{metric.numerator}", f"pre_{metric.denominator}")
+        names += (f"pre_{metric.top}", f"pre_{metric.below}")
     table = columns(users, *names, "requests")
     arm = labels(users, "arm", (control, treatment))
     values = np.stack([table[name].astype(np.float64) for name in names], axis=1)
@@ -107,13 +107,13 @@ def _ratio(arm: F8) -> float | None:
     return float(arm[:, 0].sum() / below) if below > 0 else None
 
 
-def _unusable(arms: tuple[F8, F8], names: tuple[str, str], metric: Metric) -> str | None:
+def _unusable(arms: tuple[F8, F8], names: tuple[str, str], metric: Ratio) -> str | None:
     """Why no log ratio exists, in words; None if it does."""
     for values, name in zip(arms, names, strict=True):
         if len(values) < MIN_USERS:
             return f"Arm {name!r} has {len(values)} users; an interval needs at least {MIN_USERS}."
         if not values[:, 1].sum() > 0:
-            return f"Arm {name!r} has no {metric.denominator}; {metric.name} is undefined there."
+            return f"Arm {name!r} has no {metric.below}; {metric.name} is undefined there."
         if not values[:, 0].sum() > 0:
-            return f"Arm {name!r} has no {metric.numerator}; a relative lift needs some in both arms."
+            return f"Arm {name!r} has no {metric.top}; a relative lift needs some in both arms."
     return None

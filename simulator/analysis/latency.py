@@ -25,7 +25,6 @@ from simulator.analysis.columns import AnalysisError
 from simulator.analysis.power import mde
 
 F8 = NDArray[np.float64]
-QUANTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
 
 def quantile(values: F8, p: float) -> float | None:

@@ -10,13 +10,13 @@ import numpy as np
 from simulator.analysis.columns import AnalysisError, Table, columns
 from simulator.analysis.log_ratio import F8, LogRatio, log_ratio, moments_of_many
 from simulator.assignment import assign
-from simulator.metrics import METRICS, Metric
+from simulator.metrics import RATIOS, Ratio
 
 _CHUNK = 4_000_000  # users x re-splits held at once: 32 MB of weights
 
 
 def resplit(
-    users: Table, n: int, *, seed: int = 0, metrics: tuple[Metric, ...] = METRICS, cuped: bool = True
+    users: Table, n: int, *, seed: int = 0, metrics: tuple[Ratio, ...] = RATIOS, cuped: bool = True
 ) -> dict[str, F8]:
     """p-values of `n` half-and-half re-assignments of the same users.
 
@@ -44,11 +44,11 @@ def resplit(
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def lifts(users: Table, metric: Metric, treated: np.ndarray, *, cuped: bool = True) -> LogRatio:
+def lifts(users: Table, metric: Ratio, treated: np.ndarray, *, cuped: bool = True) -> LogRatio:
     """The lift under many assignments at once: (..., U) bool in, `LogRatio` of shape (...) out."""
-    names = [metric.numerator, metric.denominator]
+    names = [metric.top, metric.below]
     if cuped:
-        names += [f"pre_{metric.numerator}", f"pre_{metric.denominator}"]
+        names += [f"pre_{metric.top}", f"pre_{metric.below}"]
     table = columns(users, *names)
     values = np.stack([table[name].astype(np.float64) for name in names], axis=1)
     return log_ratio(moments_of_many(values, ~treated), moments_of_many(values, treated))

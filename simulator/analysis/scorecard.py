@@ -16,11 +16,21 @@ from simulator.analysis.aggregate import EXPERIMENT, PRE
 from simulator.analysis.arm_values import clustered_ratio
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
 from simulator.analysis.inference import estimate
-from simulator.analysis.latency import QUANTILES, Quantile, clustered_quantile, quantile_lift
+from simulator.analysis.latency import Quantile, clustered_quantile, quantile_lift
 from simulator.analysis.srm import Srm, check_split
 from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
 from simulator.analysis.verdict import verdict
-from simulator.metrics import BY_NAME, GUARDRAILS, METRICS, P99, Metric
+from simulator.metrics import (
+    COMPARED,
+    OUTCOMES,
+    PRIMARY,
+    QUANTILES,
+    RATIOS,
+    SHARES,
+    LatencyQuantile,
+    Metric,
+    Ratio,
+)
 from simulator.results.files import plain
 
 SCHEMA_VERSION = 1
@@ -40,7 +50,7 @@ class Question:
     service_times: str
     split: Mapping[str, float]
     control: str
-    primary: str = "advv_per_request"
+    primary: str = PRIMARY
     level: float = 0.95
     status: str = "finished"
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -50,8 +60,9 @@ class Question:
             raise AnalysisError(
                 f"Arms are {list(self.split)}, expected at least two, {self.control!r} among them."
             )
-        if self.primary not in (*BY_NAME, P99):
-            raise AnalysisError(f"The primary metric is {self.primary!r}, expected one of {[*BY_NAME, P99]}.")
+        known = [metric.name for metric in COMPARED]
+        if self.primary not in known:
+            raise AnalysisError(f"The primary metric is {self.primary!r}, expected one of {known}.")
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -157,28 +168,34 @@ def _metric_entries(
     control = question.control
     both = None if paths is None else (paths[control], paths[treatment])
     entries = {}
-    for metric in METRICS:
-        true = UNKNOWN
-        if worlds is not None:
-            true = true_lift(worlds[control], worlds[treatment], metric, both)
-        entries[metric.name] = _ratio_entry(question, users, metric, treatment, true)
-    entries[P99] = latency.lift_entry(treatment)
+    for metric in COMPARED:
+        if isinstance(metric, LatencyQuantile):
+            entries[metric.name] = latency.lift_entry(metric, treatment)
+        elif isinstance(metric, Ratio):
+            true = UNKNOWN
+            if worlds is not None:
+                true = true_lift(worlds[control], worlds[treatment], metric, both)
+            entries[metric.name] = _ratio_entry(question, users, metric, treatment, true)
+        else:
+            raise AssertionError(
+                f"Nothing estimates lifts of a {type(metric).__name__} such as {metric.name}."
+            )
     return entries
 
 
-def _role(question: Question, name: str) -> str:
-    return "primary" if name == question.primary else "guardrail" if name in GUARDRAILS else "secondary"
+def _role(question: Question, metric: Metric) -> str:
+    return "primary" if metric.name == question.primary else "guardrail" if metric.guardrail else "secondary"
 
 
 def _ratio_entry(
-    question: Question, users: Table, metric: Metric, treatment: str, true: TrueLift
+    question: Question, users: Table, metric: Ratio, treatment: str, true: TrueLift
 ) -> dict[str, Any]:
     e = estimate(users, metric, question.control, treatment, level=question.level)
     return {
         "control": e.control,
         "treatment": e.treatment,
         "unit": metric.unit,
-        "role": _role(question, metric.name),
+        "role": _role(question, metric),
         "lift": e.lift,
         "ci": e.ci,
         "level": e.level,
@@ -199,11 +216,11 @@ def _arm_values(
     """Every metric of one arm by itself (raw, not CUPED-adjusted), with its interval and its true value."""
     rows = labels(users, "arm", question.arms) == question.arms.index(arm)
     found = {}
-    for metric in METRICS:
-        table = columns(users, metric.numerator, metric.denominator, "user_id")
+    for metric in RATIOS:
+        table = columns(users, metric.top, metric.below, "user_id")
         own = clustered_ratio(
-            table[metric.numerator][rows],
-            table[metric.denominator][rows],
+            table[metric.top][rows],
+            table[metric.below][rows],
             table["user_id"][rows],
             question.level,
         )
@@ -219,15 +236,6 @@ def _value(
     return {"value": value, "ci": ci, "true_value": true_value, "unit": unit}
 
 
-def shares(missed: Array, step: Array) -> dict[str, Array]:
-    """By name, whether each request missed, was degraded, or was answered with its full history."""
-    return {
-        "missed_share": missed,
-        "degraded_share": step > 0,
-        "full_history_share": (step == 0) & ~missed,
-    }
-
-
 def _true_entry(true: TrueLift) -> dict[str, float | None]:
     return {
         "true_lift": true.lift,
@@ -239,8 +247,7 @@ def _true_entry(true: TrueLift) -> dict[str, float | None]:
 
 def _worlds(truth: Table, arms: tuple[str, ...]) -> dict[str, dict[str, Array]]:
     """The truth table's rows by arm."""
-    names = ["impressions", "clicks", "conversions", "revenue", "advv"]
-    table = columns(truth, "request_id", "user_id", *(f"expected_{n}" for n in names))
+    table = columns(truth, "request_id", "user_id", *(f"expected_{n}" for n in OUTCOMES))
     arm = labels(truth, "arm", arms)
     return {name: {k: v[arm == i] for k, v in table.items()} for i, name in enumerate(arms)}
 
@@ -272,43 +279,43 @@ class Latency:
         rows = self._rows(name, True)
         n = int(rows.sum())
         block: dict[str, Any] = {"n": n}
-        for key, p in QUANTILES.items():
-            q = self.quantile(name, p, assigned=True)
-            block[key] = None if q is None else q.value
-            block[f"{key}_ci"] = None if q is None else q.ci
+        for metric in QUANTILES:
+            q = self.quantile(name, metric.p, assigned=True)
+            block[metric.name] = None if q is None else q.value
+            block[f"{metric.name}_ci"] = None if q is None else q.ci
         missed, step = self.table["missed"][rows].astype(bool), self.table["step"][rows]
-        for key, hit in shares(missed, step).items():
-            block[key] = float(hit.mean()) if n else None
+        for share in SHARES:
+            block[share.name] = float(share.of(missed, step).mean()) if n else None
         return block
 
     def values(self, name: str) -> dict[str, dict[str, Any]]:
         """One arm's quantiles and shares: as assigned with intervals, and over all its requests."""
         found: dict[str, dict[str, Any]] = {}
-        for key, p in QUANTILES.items():
-            assigned, every = (self.quantile(name, p, assigned=a) for a in (True, False))
-            found[key] = _value(
+        for metric in QUANTILES:
+            assigned, every = (self.quantile(name, metric.p, assigned=a) for a in (True, False))
+            found[metric.name] = _value(
                 None if assigned is None else assigned.value,
                 None if assigned is None else assigned.ci,
                 None if every is None else every.value,
-                "ms",
+                metric.unit,
             )
         mine, all_rows = self._rows(name, True), self._rows(name, False)
-        hits = shares(self.table["missed"].astype(bool), self.table["step"])
-        for key, hit in hits.items():
+        for share in SHARES:
+            hit = share.of(self.table["missed"].astype(bool), self.table["step"])
             own = clustered_ratio(
                 hit[mine], np.ones(int(mine.sum())), self.table["user_id"][mine], self.question.level
             )
             true = float(hit[all_rows].mean()) if all_rows.any() else None
-            found[key] = _value(own.value, own.ci, true, "fraction")
+            found[share.name] = _value(own.value, own.ci, true, share.unit)
         return found
 
-    def lift_entry(self, treatment: str) -> dict[str, Any]:
-        """The metric entry of P99: assigned requests estimate it, all requests know it."""
-        question, p = self.question, QUANTILES[P99]
+    def lift_entry(self, metric: LatencyQuantile, treatment: str) -> dict[str, Any]:
+        """The metric entry of a quantile: assigned requests estimate it, all requests know it."""
+        question, p = self.question, metric.p
         names = (question.control, treatment)
         control, other = (self.quantile(name, p, assigned=True) for name in names)
         true = UNKNOWN
-        # A true P99 needs every request in both arms.
+        # A true quantile needs every request in both arms.
         if len({int(self._rows(name, False).sum()) for name in names}) == 1:
             true = true_quantile_lift(*(self.quantile(name, p, assigned=False) for name in names))
         lift = None if control is None or other is None else quantile_lift(control, other, question.level)
@@ -316,12 +323,12 @@ class Latency:
         if lift is None:
             reason = f"Arm {names[0] if control is None else names[1]!r} served no request."
         elif lift.ci is None:
-            reason = "Too few users among the slowest 1 % for an interval."
+            reason = f"Too few users among the slowest {100 * (1 - p):.3g} % for an interval."
         return {
             "control": control and control.value,
             "treatment": other and other.value,
-            "unit": "ms",
-            "role": _role(question, P99),
+            "unit": metric.unit,
+            "role": _role(question, metric),
             "lift": lift and lift.lift,
             "ci": lift and lift.ci,
             "level": question.level,

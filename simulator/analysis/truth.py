@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.analysis.columns import AnalysisError, Array, Table, columns
 from simulator.analysis.latency import F8, Quantile
-from simulator.metrics import Metric
+from simulator.metrics import Ratio
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ UNKNOWN = TrueLift(None, None, None, None)
 def true_lift(
     control: Table,
     treatment: Table,
-    metric: Metric,
+    metric: Ratio,
     paths: tuple[Mapping[str, Array], Mapping[str, Array]] | None = None,
 ) -> TrueLift:
     """A ratio metric's true lift, paired by user.
@@ -50,7 +50,7 @@ def true_lift(
     Raises:
         AnalysisError: the two do not hold the same requests.
     """
-    names = [f"expected_{n}" for n in (metric.numerator, metric.denominator) if n != "requests"]
+    names = [f"expected_{n}" for n in (metric.top, metric.below) if n != "requests"]
     sides = [columns(table, "request_id", "user_id", *names) for table in (control, treatment)]
     if not np.array_equal(sides[0]["request_id"], sides[1]["request_id"]):
         raise AnalysisError(
@@ -69,12 +69,12 @@ def true_lift(
     return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * _path_error(paths, metric)))
 
 
-def _path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Metric) -> float:
+def _path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Ratio) -> float:
     """Standard error of the log lift that comes from the paths alone; 0 with a single one."""
     logs = []
     for totals in paths:
-        top = totals[f"expected_{metric.numerator}"]
-        below = 1.0 if metric.denominator == "requests" else totals[f"expected_{metric.denominator}"]
+        top = totals[f"expected_{metric.top}"]
+        below = 1.0 if metric.below == "requests" else totals[f"expected_{metric.below}"]
         logs.append(np.log(np.maximum(top, 1e-300)) - np.log(np.maximum(below, 1e-300)))
     difference = logs[1] - logs[0]
     if len(difference) < 2:
@@ -102,10 +102,10 @@ def true_quantile_lift(control: Quantile | None, treatment: Quantile | None) -> 
     return _lift(control.value, treatment.value, treatment.influence - control.influence)
 
 
-def _totals(side: dict[str, Array], metric: Metric, at: NDArray[np.int64], users: int) -> tuple[F8, F8]:
+def _totals(side: dict[str, Array], metric: Ratio, at: NDArray[np.int64], users: int) -> tuple[F8, F8]:
     """Per user, the metric's expected numerator and denominator."""
     made = []
-    for name in (metric.numerator, metric.denominator):
+    for name in (metric.top, metric.below):
         weights = None if name == "requests" else side[f"expected_{name}"].astype(np.float64)
         made.append(np.bincount(at, weights=weights, minlength=users).astype(np.float64))
     return made[0], made[1]

@@ -6,19 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.analysis.srm import Srm
-from simulator.metrics import GUARDRAILS
+from simulator.metrics import BY_NAME, GUARDRAILS
 from simulator.results.numbers import percent
 from simulator.results.scorecard import MIN_UNITS
-
-LOWER_IS_BETTER = frozenset({"p99_ms"})
-
-_NAMES = {
-    "advv_per_request": "advertiser value per request",
-    "revenue_per_request": "revenue per request",
-    "ctr": "the click-through rate",
-    "cvr": "the conversion rate",
-    "p99_ms": "P99 latency",
-}
 
 
 def verdict(
@@ -43,13 +33,14 @@ def verdict(
     entry = metrics[primary]
     broken = srm.status in ("alert", "empty")
     better, worse = _better(primary, entry), _worse(primary, entry)
-    fallen = [name for name in GUARDRAILS if name != primary and _worse(name, metrics.get(name, {}))]
+    guardrails = [metric.name for metric in GUARDRAILS if metric.name != primary]
+    fallen = [name for name in guardrails if _worse(name, metrics.get(name, {}))]
     rules = [
         {"rule": "the arms' units agree with the planned split", "holds": not broken},
         {"rule": f"the interval of {primary} lies on the good side of 0", "holds": better},
         {"rule": f"the interval of {primary} does not lie on the bad side of 0", "holds": not worse},
         {
-            "rule": f"no interval of {', '.join(g for g in GUARDRAILS if g != primary)} lies below 0",
+            "rule": f"no interval of {', '.join(guardrails)} lies on the bad side of 0",
             "holds": not fallen,
         },
     ]
@@ -57,11 +48,11 @@ def verdict(
         decision, text = "invalid", srm.text
     elif worse or fallen:
         worsened = ([primary] if worse else []) + fallen
-        names = " and ".join(_NAMES[name] for name in worsened)
+        names = " and ".join(BY_NAME[name].words for name in worsened)
         told = [_found(name, metrics[name]) + " " + _truth(name, metrics[name]) for name in worsened]
         decision, text = "stop", f"The A/B shows that treatment worsens {names}. {' '.join(told)}"
     elif better:
-        text = f"The A/B shows that treatment improves {_NAMES[primary]}. {_found(primary, entry)}"
+        text = f"The A/B shows that treatment improves {BY_NAME[primary].words}. {_found(primary, entry)}"
         decision, text = "ship", f"{text} {_truth(primary, entry)}"
     else:
         decision, text = "inconclusive", f"{_cannot_tell(primary, entry)} {_truth(primary, entry)}"
@@ -70,12 +61,12 @@ def verdict(
 
 def _better(name: str, entry: Mapping[str, Any]) -> bool:
     ci = entry.get("ci")
-    return ci is not None and (ci[1] < 0 if name in LOWER_IS_BETTER else ci[0] > 0)
+    return ci is not None and (ci[0] > 0 if BY_NAME[name].better == "higher" else ci[1] < 0)
 
 
 def _worse(name: str, entry: Mapping[str, Any]) -> bool:
     ci = entry.get("ci")
-    return ci is not None and (ci[0] > 0 if name in LOWER_IS_BETTER else ci[1] < 0)
+    return ci is not None and (ci[1] < 0 if BY_NAME[name].better == "higher" else ci[0] > 0)
 
 
 def _lift(share: float) -> str:
@@ -89,15 +80,16 @@ def _interval(entry: Mapping[str, Any]) -> str:
 
 def _found(name: str, entry: Mapping[str, Any]) -> str:
     level = f"{100 * entry['level']:g}%"
-    return f"Its estimate for {_NAMES[name]} is {_lift(entry['lift'])} ({level} interval {_interval(entry)})."
+    found = f"{_lift(entry['lift'])} ({level} interval {_interval(entry)})"
+    return f"Its estimate for {BY_NAME[name].words} is {found}."
 
 
 def _cannot_tell(name: str, entry: Mapping[str, Any]) -> str:
     if entry.get("ci") is None:
         why = entry.get("reason") or "There is no interval."
-        return f"The A/B cannot tell whether treatment changes {_NAMES[name]}. {why}"
+        return f"The A/B cannot tell whether treatment changes {BY_NAME[name].words}. {why}"
     text = (
-        f"The A/B cannot tell whether treatment changes {_NAMES[name]}: "
+        f"The A/B cannot tell whether treatment changes {BY_NAME[name].words}: "
         f"the {100 * entry['level']:g}% interval is {_interval(entry)}."
     )
     if entry.get("mde") is not None:
@@ -109,7 +101,7 @@ def _truth(name: str, entry: Mapping[str, Any]) -> str:
     lift, ci = entry.get("true_lift"), entry.get("ci")
     if lift is None:
         return "The truth is not known: no all-control and all-treatment worlds were run."
-    text = f"The truth for {_NAMES[name]}, which only a simulation knows, is {_lift(lift)}"
+    text = f"The truth for {BY_NAME[name].words}, which only a simulation knows, is {_lift(lift)}"
     if entry.get("true_se") is not None:
         text += f" (standard error {percent(entry['true_se'])})"
     if ci is not None and not ci[0] <= lift <= ci[1]:

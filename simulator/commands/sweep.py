@@ -104,13 +104,14 @@ def show(folder: Path, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    card = (found.cell(found.cells[0]) if found.cells else None) or {}
     cells = {(row["budget_ms"], row["arm"], row["metric"]): row for row in rows}
     # The control has no lift: the others are compared with it.
     arms = dict.fromkeys(arm for _, arm, metric in cells if metric.endswith("_lift"))
     for arm in arms:
         if len(arms) > 1:
             console.print(f"\n{arm}", markup=False)
-        console.print(_table(cells, arm))
+        console.print(_table(cells, arm, card))
     print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
     print("full history. A dash: not enough data.")
     for line in _limits(found):
@@ -133,23 +134,32 @@ def _limits(sweep: "Sweep") -> list[str]:
     return [service_times(sweep.manifest), *lines]
 
 
-def _table(cells: Mapping[tuple[float, str, str], Mapping[str, Any]], arm: str) -> Any:
-    """One treatment: a line a budget, in 80 columns."""
+def _table(
+    cells: Mapping[tuple[float, str, str], Mapping[str, Any]], arm: str, card: Mapping[str, Any]
+) -> Any:
+    """One treatment: a line a budget, in 80 columns, so of the metrics with lifts only the first two."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from simulator.results.numbers import metric_form, ms
+    from simulator.results.scorecard import tile_metrics
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("budget", "P99", "missed", "full", "ADVV lift", "true", "revenue lift", "true"):
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    first = tile_metrics(card)
+    serving = [metric for metric in first if metric.of_serving]
+    lifts = [metric for metric in first if not metric.of_serving][:2]
+    headings = ["budget", *(metric.label.replace(" ", "\n") for metric in serving)]
+    for metric in lifts:
+        headings += [metric.label.replace(" per ", "\nper ") + "\nlift", "true"]
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for budget in dict.fromkeys(budget for budget, name, _ in cells if name == arm):
         values = [
-            metric_form(name).form((cells.get((budget, arm, name)) or {}).get("value"))
-            for name in ("p99_ms", "missed_share", "full_history_share")
+            metric_form(metric.name).form((cells.get((budget, arm, metric.name)) or {}).get("value"))
+            for metric in serving
         ]
-        for name in ("advv_per_request_lift", "revenue_per_request_lift"):
-            values += _lift(cells.get((budget, arm, name)) or {})
+        for metric in lifts:
+            values += _lift(cells.get((budget, arm, f"{metric.name}_lift")) or {})
         table.add_row(ms(budget), *values)
     return table
 

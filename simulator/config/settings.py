@@ -7,7 +7,7 @@ are fractions. Nothing here imports torch, SimPy or a store, so a file is checke
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from simulator.errors import short
+from simulator.metrics import COMPARED, PRIMARY
 
 STORES = ("lastn", "seqvault", "memory")
 MODELS = (
@@ -91,7 +92,10 @@ Compression = Annotated[float | Literal["auto"], _number_or("auto"), _number_or_
 StoreName = Annotated[str, _named(STORE_ENTRY_POINTS, STORES, "store")]
 ModelName = Annotated[str, _named(MODEL_ENTRY_POINTS, MODELS, "model")]
 LightModelName = Annotated[str, _named(MODEL_ENTRY_POINTS, (*MODELS, "none"), "light model")]
-Metric = Literal["advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms"]
+if TYPE_CHECKING:
+    PrimaryMetric = str
+else:  # the names of the registry, which no type checker can read
+    PrimaryMetric = Literal[tuple(metric.name for metric in COMPARED)]
 
 
 def is_shipped_profile(name: str) -> bool:
@@ -140,7 +144,9 @@ class Experiment(Table):
         description="A shipped profile's name, or the path made by `laser-ab profile` (from this file).",
     )
     feedback: Literal["organic"] = Field(default="organic", description="What returns to the histories.")
-    primary: Metric = Field(default="advv_per_request", description="The metric the verdict is about.")
+    primary: PrimaryMetric = Field(
+        default=PRIMARY, description="The metric the verdict is about; docs/metrics.md defines them."
+    )
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.")
     budget_ms: Budget = Field(
         default="auto",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions
 from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
+from simulator.metrics import OUTCOMES
 from simulator.serving.arm import LadderStep
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS
@@ -109,9 +110,8 @@ def truth_table(prepared: Prepared, worlds: Mapping[str, Sequence[Auctions]]) ->
 
 def path_totals(worlds: Mapping[str, Sequence[Auctions]]) -> dict[str, Columns]:
     """By arm, each expected outcome's total on every path: how much the truth depends on drawn clicks."""
-    names = ("impressions", "clicks", "conversions", "revenue", "advv")
     return {
-        arm: {f"expected_{n}": np.array([getattr(p, f"expected_{n}").sum() for p in paths]) for n in names}
+        arm: {f"expected_{n}": np.array([getattr(p, f"expected_{n}").sum() for p in paths]) for n in OUTCOMES}
         for arm, paths in worlds.items()
     }
 

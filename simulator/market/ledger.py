@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.market.auction import F8, I8, Auctions
+from simulator.metrics import OUTCOMES
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -66,6 +67,6 @@ def truth_columns(auctions: Auctions, request_id: NDArray[np.uint64], user_id: N
     """Expected outcomes per request, sorted by request id."""
     order = np.argsort(request_id, kind="stable")
     columns: Columns = {"request_id": request_id[order], "user_id": user_id[order]}
-    for name in ("impressions", "clicks", "conversions", "revenue", "advv"):
+    for name in OUTCOMES:
         columns[f"expected_{name}"] = getattr(auctions, f"expected_{name}")[order]
     return columns

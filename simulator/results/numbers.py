@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from simulator.metrics import BY_NAME, RequestShare
+
 MISSING = "—"
 NOT_ENOUGH = "not enough data"
 MINUS = "−"
@@ -102,36 +104,36 @@ class MetricForm:
         unit: what its values count.
         form: prints a value with its unit.
         higher_is_better: which way is good.
+        meaning: the label spelt out; empty where unknown.
     """
 
     label: str
     unit: str
     form: Callable[[float | None], str]
     higher_is_better: bool = True
-
-
-METRICS: dict[str, MetricForm] = {
-    "advv_per_request": MetricForm("ADVV per request", "¤ / request", currency),
-    "revenue_per_request": MetricForm("Revenue per request", "¤ / request", currency),
-    "ctr": MetricForm("CTR", "clicks / impression", ratio),
-    "cvr": MetricForm("CVR", "conversions / click", ratio),
-    "p99_ms": MetricForm("P99 latency", "ms", ms, higher_is_better=False),
-    "p95_ms": MetricForm("P95 latency", "ms", ms, higher_is_better=False),
-    "p50_ms": MetricForm("P50 latency", "ms", ms, higher_is_better=False),
-    "missed_share": MetricForm("Missed deadline", "share of requests", share, higher_is_better=False),
-    "degraded_share": MetricForm("Degraded", "share of requests", share, higher_is_better=False),
-    "full_history_share": MetricForm("Full history", "share of requests", share),
-}
+    meaning: str = ""
 
 
 def metric_form(name: str, unit: str = "") -> MetricForm:
-    """The form of a metric; one this release does not know is printed as a plain number."""
-    return METRICS.get(name) or MetricForm(name, unit, plain_number)
+    """The form of a metric; one that this release does not know goes by its name and unit."""
+    metric = BY_NAME.get(name)
+    if metric is None:
+        return MetricForm(name, unit, _FORMS.get(unit, plain_number))
+    form = share if isinstance(metric, RequestShare) else _FORMS[metric.unit]
+    return MetricForm(metric.label, metric.counts, form, metric.better == "higher", metric.meaning)
 
 
 def plain_number(value: float | None) -> str:
     """A number of unknown unit, four significant digits."""
     return _significant(value, 4) if _known(value) else MISSING
+
+
+_FORMS: dict[str, Callable[[float | None], str]] = {
+    "currency": currency,
+    "fraction": ratio,
+    "ms": ms,
+    "number": plain_number,
+}
 
 
 def _significant(value: float, digits: int) -> str:

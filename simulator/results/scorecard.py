@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.metrics import METRICS, PRIMARY, Metric
+
 MIN_UNITS = 100  # an arm with fewer gets no interval shown: its normal approximation is not to be trusted
 SRM_ALPHA = 0.001  # below, the split is not the one configured (Fabijan et al., KDD 2019)
-ORDER = ("advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms")
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,18 @@ def effects(scorecard: Mapping[str, Any]) -> list[Effect]:
     """
     found = []
     for arm, metrics in _by_treatment(scorecard).items():
-        names = dict.fromkeys([*(name for name in ORDER if name in metrics), *metrics])
+        names = dict.fromkeys([*(m.name for m in METRICS if m.name in metrics), *metrics])
         populous = has_enough_users(scorecard, arm)
         found += [_effect(name, arm, metrics[name], scorecard, populous) for name in names]
     return found
+
+
+def tile_metrics(scorecard: Mapping[str, Any]) -> list[Metric]:
+    """The metrics that a page shows first, the primary one leading."""
+    effect = primary(scorecard)
+    leading = effect.metric if effect else PRIMARY
+    shown = [metric for metric in METRICS if metric.tile or metric.name == leading]
+    return sorted(shown, key=lambda metric: metric.name != leading)
 
 
 def has_enough_users(scorecard: Mapping[str, Any], arm: str) -> bool:

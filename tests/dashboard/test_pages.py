@@ -314,8 +314,8 @@ def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
     assert app.select_slider[0].value == "25"
     before = [metric.value for metric in app.metric]
     assert [metric.label for metric in app.metric] == [
-        "Revenue per request",
         "ADVV per request",
+        "Revenue per request",
         "CTR",
         "P99 latency",
         "Missed deadline",
@@ -380,7 +380,7 @@ def test_sweep_of_one_point_needs_no_slider(folder):
 
 def test_a_failing_page_shows_no_traceback(folder, monkeypatch):
     make("finished", folder)
-    monkeypatch.setattr("dashboard.tiles.row", lambda tiles: 1 / 0)
+    monkeypatch.setattr("dashboard.tiles.rows", lambda tiles: 1 / 0)
     app = AppTest.from_file(str(APP), default_timeout=30).run()
     words = texts(app)
     assert not app.exception

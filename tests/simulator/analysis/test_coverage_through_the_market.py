@@ -11,7 +11,7 @@ from simulator.assignment import assign
 from simulator.market.auction import Auctions, Book, Pages, Rules, run_auctions
 from simulator.market.budgets import unlimited
 from simulator.market.ledger import impression_columns
-from simulator.metrics import METRICS
+from simulator.metrics import RATIOS
 
 WIDE, ADS, ADVERTISERS = 6, 40, 8
 ARMS = ("old", "new")
@@ -72,11 +72,8 @@ def true_lifts(users: int) -> dict[str, float]:
         }
         sums.append(totals | {"requests": keep.sum()})
     return {
-        m.name: float(
-            sums[1][m.numerator] / sums[1][m.denominator] / (sums[0][m.numerator] / sums[0][m.denominator])
-            - 1
-        )
-        for m in METRICS
+        m.name: float(sums[1][m.top] / sums[1][m.below] / (sums[0][m.top] / sums[0][m.below]) - 1)
+        for m in RATIOS
     }
 
 
@@ -102,10 +99,10 @@ def experiment(seed: int, users: int) -> dict[str, np.ndarray]:
 
 def coverage(replications: int, users: int) -> tuple[dict[str, float], dict[str, float]]:
     truth = true_lifts(20_000)
-    covered: dict[str, list[bool]] = {m.name: [] for m in METRICS}
+    covered: dict[str, list[bool]] = {m.name: [] for m in RATIOS}
     for seed in range(replications):
         table = experiment(seed, users)
-        for metric in METRICS:
+        for metric in RATIOS:
             ci = estimate(table, metric, *ARMS).ci
             covered[metric.name].append(ci[0] <= truth[metric.name] <= ci[1])
     return {name: float(np.mean(hits)) for name, hits in covered.items()}, truth
@@ -115,7 +112,7 @@ def test_an_experiment_through_the_market_estimates_its_true_lift():
     truth = true_lifts(5_000)
     table = experiment(5, 3_000)
     assert truth["ctr"] > 0.02
-    for metric in METRICS:
+    for metric in RATIOS:
         e = estimate(table, metric, *ARMS)
         assert (
             abs(np.log1p(e.lift) - np.log1p(truth[metric.name])) < 4 * e.se_log

@@ -5,6 +5,7 @@ import json
 import made_runs
 import pytest
 
+from simulator.metrics import METRICS
 from simulator.results import numbers
 from simulator.results.bottleneck import metrics
 from simulator.results.compare import compare
@@ -39,7 +40,7 @@ def test_numbers_have_sign_unit_and_interval(text, wanted):
     assert text == wanted
 
 
-@pytest.mark.parametrize("form", [f.form for f in numbers.METRICS.values()])
+@pytest.mark.parametrize("form", [numbers.metric_form(metric.name).form for metric in METRICS])
 @pytest.mark.parametrize("unknown", [None, float("nan"), float("inf")])
 def test_unknown_is_an_em_dash_never_zero(form, unknown):
     assert form(unknown) == "—"
