@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from laser.batch import RankingBatch
 from laser.errors import ModelError
-from laser.models.heads import HEAD_OPTIONS, build_head
+from laser.models.heads.build import HEAD_OPTIONS, build_head
 from laser.models.history import KIND_WIDTH
 from laser.models.reading import ActivationReading
 
@@ -30,8 +30,9 @@ class ModelConfig:
 
     Attributes:
         kind: a built-in name, an entry point of group "laser_ab.models", or a dotted path
-        "package.module:Class". categories, ads, scenes, actions: how many ids of each there are; ids run from
-        0. width: D, the width of the embeddings.
+            "package.module:Class".
+        categories, ads, scenes, actions: how many ids of each there are; ids run from 0.
+        width: D, the width of the embeddings.
         options: the model's own switches; unknown ones are refused when it is built.
     """
 

@@ -1,1 +1,4 @@
-"""Compiled kernels, each with a plain numpy twin one level up. Importing one imports numba."""
+"""Compiled kernels, twins of the numpy in `format/`, `log/` and `reading/`. Importing one imports numba.
+
+Start at `compiled.py` (how a kernel is made), then `read.py`.
+"""

@@ -1,7 +1,7 @@
 """Reading: one compiled call a request, and the little Python around it.
 
-The whole read, from user ids to filled columns, is kernels/read.py. Here its contexts are packed: what the
-store is, what a thread owns, what a choice of columns means. `plain.py` says the same in numpy.
+The whole read, from user ids to filled columns, is kernels/reads/read.py. Here its contexts are packed:
+what the store is, what a thread owns, what a choice of columns means. `plain.py` says the same in numpy.
 """
 
 import threading
@@ -18,9 +18,9 @@ from seqvault.vault.compiled.scratch import Scratch
 from seqvault.vault.disk.slots import Slots
 from seqvault.vault.format.damage import NO_DICTIONARY, damage
 from seqvault.vault.format.dictionary import Dictionary
-from seqvault.vault.kernels import contexts as c
 from seqvault.vault.kernels.decode import MISSING
-from seqvault.vault.kernels.read import read
+from seqvault.vault.kernels.reads import contexts as c
+from seqvault.vault.kernels.reads.read import read
 from seqvault.vault.reading.index import Index
 from seqvault.vault.reading.locks import ReadersWriterLock
 from seqvault.vault.reading.tails import Tails

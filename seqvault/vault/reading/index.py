@@ -11,8 +11,8 @@ import numpy as np
 
 from seqvault.schema import Array
 from seqvault.vault.format.entries import BLOCK, ENTRY, MAX_SLOTS, check_entries
-from seqvault.vault.kernels import index as kernel
-from seqvault.vault.kernels.users import EMPTY, slots_for
+from seqvault.vault.kernels.reads import index as kernel
+from seqvault.vault.kernels.reads.users import EMPTY, slots_for
 
 __all__ = ["Index"]
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.format.rows_by_user import cuts
-from seqvault.vault.kernels import tails as kernel
-from seqvault.vault.kernels.memory import address_of
-from seqvault.vault.kernels.users import EMPTY, slots_for
+from seqvault.vault.kernels.reads import tails as kernel
+from seqvault.vault.kernels.reads.memory import address_of
+from seqvault.vault.kernels.reads.users import EMPTY, slots_for
 
 __all__ = ["Tails"]
 

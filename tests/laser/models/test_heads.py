@@ -10,7 +10,7 @@ from ranking_batches import config, random_batch
 from torch.utils.flop_counter import FlopCounterMode
 
 from laser.models import build_model
-from laser.models.rankmixer import MixerLayer, RankMixerHead, mixed_tokens
+from laser.models.heads.rankmixer import MixerLayer, RankMixerHead, mixed_tokens
 from laser.operations import multiply_accumulates
 
 T, D = 4, 12

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from seqvault.vault.kernels.locks import BUSY, end, enter, leave
+from seqvault.vault.kernels.reads.locks import BUSY, end, enter, leave
 from seqvault.vault.reading.locks import ReadersWriterLock
 
 

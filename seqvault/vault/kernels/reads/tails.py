@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.kernels.compiled import kernel
-from seqvault.vault.kernels.memory import memmove
-from seqvault.vault.kernels.users import EMPTY, find_user
+from seqvault.vault.kernels.reads.memory import memmove
+from seqvault.vault.kernels.reads.users import EMPTY, find_user
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
 
 __all__ = [

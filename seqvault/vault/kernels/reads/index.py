@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.kernels.compiled import kernel
-from seqvault.vault.kernels.users import EMPTY, find_user
+from seqvault.vault.kernels.reads.users import EMPTY, find_user
 
 __all__ = [
     "BLOCKS",

@@ -8,9 +8,9 @@ here. Otherwise the whole tail is copied aside, to be merged with the blocks row
 import numpy as np
 from numba import njit
 
-from seqvault.vault.kernels import contexts as c
-from seqvault.vault.kernels.memory import memmove
-from seqvault.vault.kernels.users import EMPTY, find_user
+from seqvault.vault.kernels.reads import contexts as c
+from seqvault.vault.kernels.reads.memory import memmove
+from seqvault.vault.kernels.reads.users import EMPTY, find_user
 from seqvault.vault.kernels.views import view8
 
 __all__ = ["copy_tails", "find_users", "plan_users"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from laser.errors import ModelError
-from laser.models.head import RankingHead
-from laser.models.rankmixer import RankMixerHead
-from laser.models.tower import TowerHead
+from laser.models.heads.head import RankingHead
+from laser.models.heads.rankmixer import RankMixerHead
+from laser.models.heads.tower import TowerHead
 
 #: head: "small" (an MLP of 64 and 32), "rankmixer" or "tower". head_tokens, head_layers, head_width,
 #: head_ratio: T, L, D and k of RankMixer. tower: input and hidden widths of the tower.

@@ -7,7 +7,7 @@ columns side by side in memory, widest first, as a tail's chunk has.
 import numpy as np
 from numba import njit
 
-from seqvault.vault.kernels import contexts as c
+from seqvault.vault.kernels.reads import contexts as c
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
 
 __all__ = ["CAP_ROWS", "CURSOR", "TAIL", "WALK_WORDS", "WANTED", "choose", "gather", "mark", "seen_set"]

@@ -11,13 +11,13 @@ import numpy as np
 from numba import njit, types
 
 from seqvault.vault.format.damage import OK
-from seqvault.vault.kernels import contexts as c
 from seqvault.vault.kernels.compiled import kernel, symbol
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
-from seqvault.vault.kernels.locks import BUSY, end, enter, leave
-from seqvault.vault.kernels.look import copy_tails, find_users, plan_users
-from seqvault.vault.kernels.memory import memmove
-from seqvault.vault.kernels.select import (
+from seqvault.vault.kernels.reads import contexts as c
+from seqvault.vault.kernels.reads.locks import BUSY, end, enter, leave
+from seqvault.vault.kernels.reads.look import copy_tails, find_users, plan_users
+from seqvault.vault.kernels.reads.memory import memmove
+from seqvault.vault.kernels.reads.select import (
     CAP_ROWS,
     CURSOR,
     TAIL,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
 from laser.errors import ModelError
-from laser.models.head import CONTEXT, RankingHead, with_context
+from laser.models.heads.head import CONTEXT, RankingHead, with_context
 
 
 class RankMixerHead(RankingHead):

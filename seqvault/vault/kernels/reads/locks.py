@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.kernels.compiled import kernel
-from seqvault.vault.kernels.memory import add_atomic, load_atomic
+from seqvault.vault.kernels.reads.memory import add_atomic, load_atomic
 
 __all__ = ["BUSY", "EPOCH", "PINS", "WRITER", "advance", "end", "enter", "leave", "quiet", "seize"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.errors import ModelError
-from laser.models.head import CATEGORY_WIDTH, CONTEXT, RankingHead, with_context
+from laser.models.heads.head import CATEGORY_WIDTH, CONTEXT, RankingHead, with_context
 
 
 class TowerHead(RankingHead):
