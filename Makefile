@@ -9,7 +9,7 @@ BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/serving/%.py,latency gpu_live)
 RIVAL := benchmarks/stores/harness/build/rocks
 
-.PHONY: demo dash test test-slow check bench bench-deps bench-page clean
+.PHONY: demo dash test test-slow crash crash-nightly fuzz check docs bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/install
@@ -40,6 +40,10 @@ check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_imports.py
+
+# The pages and tables that are read from the code; a test refuses stale ones.
+docs: $(STAMPS)/install
+	$(BIN)/python -m docs.generate
 
 # The quick form of every benchmark; each prints the bars it falls short of.
 bench: $(STAMPS)/install

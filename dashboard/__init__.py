@@ -1,4 +1,4 @@
 """The Streamlit dashboard: reads run and sweep folders through `simulator.results` alone.
 
-`launch.py` starts it, `app.py` is the script Streamlit runs, `app_pages/` holds a file a page.
+Start at `app.py`, the script that Streamlit runs; `launch.py` starts it, `app_pages/` has its pages.
 """

@@ -1,4 +1,4 @@
-"""LASER: scores candidates from long behaviour histories. Start reading at `batch.py`.
+"""LASER: scores candidates from long behaviour histories. Start at `batch.py`.
 
 The names below build, train and serve a model; each is imported when it is first asked for.
 """

@@ -1,4 +1,4 @@
-"""SeqVault: stores behaviour histories. Start reading at `store.py`."""
+"""SeqVault: stores behaviour histories. Start at `store.py`."""
 
 from seqvault.errors import (
     DamagedDataError,

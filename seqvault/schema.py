@@ -24,6 +24,7 @@ _RESERVED = ("dict", "wal")
 CODECS = ("auto", "delta", "frame", "dict")
 
 Array = NDArray[Any]
+#: Rows as columns: name -> (N,) integers.
 Columns = Mapping[str, np.ndarray]
 
 
@@ -207,6 +208,7 @@ def _as_integers(name: str, values: object, dtype: np.dtype[np.generic]) -> Arra
     return np.ascontiguousarray(array, dtype)
 
 
+#: The schema of the simulator's behaviours.
 BEHAVIOURS = HistorySchema(
     "behaviours",
     1,

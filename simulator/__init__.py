@@ -1,4 +1,4 @@
-"""The A/B simulator: composes stores and models, and knows the truth. Start reading at `experiment/run.py`.
+"""The A/B simulator: composes stores and models, and knows the truth. Start at `experiment/run.py`.
 
 The names below are what a script or a notebook needs; each is imported when it is first asked for.
 """

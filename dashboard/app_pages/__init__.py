@@ -1,1 +1,4 @@
-"""A file a page; `app.py` lists them."""
+"""The pages of the dashboard, one file each.
+
+Start at `scorecard.py`; `app.py` one level up lists them.
+"""

@@ -1,1 +1,4 @@
-"""The scoring runtime. Start reading at `runtime.py`."""
+"""The scoring runtime: a trained model on a device, behind one call.
+
+Start at `runtime.py`.
+"""

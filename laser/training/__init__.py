@@ -1,1 +1,4 @@
-"""Training, calibration and offline metrics. Start reading at `loop.py`."""
+"""Training, calibration and offline metrics.
+
+Start at `loop.py`; `config.py` has the settings.
+"""

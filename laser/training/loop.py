@@ -57,7 +57,8 @@ def train(
     the state and reports progress.
 
     Args:
-        config: the model. train: how to train it.
+        config: the model.
+        train: how to train it.
         examples: what to learn from; p_true and user are not read. A `laser.sources.Source` is used as it
             is: one that lives on the device serves several trainings.
         seed: draws the weights, the order of the requests and the history lengths.

@@ -1,4 +1,7 @@
-"""LastN: the control's store, behaviour histories in RocksDB. Start reading at `store.py`."""
+"""LastN: the control's store, behaviour histories in RocksDB in one of three layouts.
+
+Start at `store.py`.
+"""
 
 from seqvault.lastn.store import LastNStore
 

@@ -1,4 +1,7 @@
-"""SeqVault: lifelong histories in packed columnar blocks. Start reading at `store.py`."""
+"""SeqVault: lifelong histories in packed columnar blocks.
+
+Start at `store.py`.
+"""
 
 from typing import TYPE_CHECKING, Any
 

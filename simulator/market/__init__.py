@@ -1,1 +1,4 @@
-"""Auction, budgets and ledger."""
+"""The market: auctions, budgets and ledger.
+
+Start at `plain.py`, which says in Python what `kernel.py` compiles.
+"""

@@ -1,4 +1,5 @@
-"""Run and sweep folders: what a simulation leaves behind. Start reading at `run_folder.py`.
+"""Run and sweep folders: what a simulation leaves behind.
 
-No torch and no SimPy in here, so that the dashboard and `laser-ab report` start at once.
+Start at `run_folder.py`, then `read.py`. No torch and no SimPy in here, so that the dashboard and
+`laser-ab report` start at once.
 """

@@ -1,1 +1,4 @@
-"""An arm at work: store workers, batcher, scorers, deadline, ladder."""
+"""The timing plane: store workers, batcher, scorers, deadline, ladder.
+
+Start at `pipeline.py`; `arm.py` has what an arm serves with.
+"""

@@ -1,1 +1,4 @@
-"""Request traces: the format, and where requests come from."""
+"""Request traces and examples: their format, and what a model may know of a request.
+
+Start at `trace.py`.
+"""

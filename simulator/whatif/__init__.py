@@ -1,1 +1,4 @@
-"""What-if sweeps."""
+"""What-if sweeps: one experiment under a grid of latency budgets.
+
+Start at `sweep.py`.
+"""

@@ -1,8 +1,8 @@
 """Fused kernels for a GPU, and the switch that puts them to use.
 
-Each has a plain twin in torch, which is what runs everywhere else: on a CPU, and in a training that is not
-`fast`. The kernels' modules need triton, which comes with torch for GPUs; import them only where `fusing`
-says so.
+Start at `silu_attention.py`. Each kernel has a plain twin in torch, which is what runs everywhere else: on a
+CPU, and in a training that is not `fast`. The kernels' modules need triton, which comes with torch for GPUs;
+import them only where `fusing` says so.
 """
 
 from __future__ import annotations

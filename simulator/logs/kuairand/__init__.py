@@ -1,1 +1,4 @@
-"""KuaiRand's published CSV files as a log folder. Start reading at `importer.py`."""
+"""KuaiRand's published CSV files, made a log folder.
+
+Start at `importer.py`.
+"""

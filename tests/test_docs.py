@@ -1,0 +1,58 @@
+"""Pages made from code are up to date, and no page links to something that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate.__main__ import DOCS, PAGES
+
+ROOT = Path(__file__).resolve().parents[1]
+HAND = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_made_from_code_is_up_to_date(name: str) -> None:
+    found = (DOCS / name).read_text(encoding="utf-8")
+    assert found == PAGES[name](), f"docs/{name} is stale: run `make docs`"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which GitHub reaches the headings of a page."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", HAND, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = []
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_functions_that_the_architecture_names_are_where_it_says() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"\[`(\w+)`\]\((\S+\.py)\)", text)
+    assert len(named) > 15
+    wrong = [
+        f"{name} in {path}"
+        for name, path in named
+        if not re.search(
+            rf"^\s*(def|class) {name}\b", (DOCS / path).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+    assert wrong == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = set(LINK.findall((DOCS / "index.md").read_text(encoding="utf-8")))
+    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} <= linked
