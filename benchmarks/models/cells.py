@@ -79,7 +79,8 @@ def open_world(name: str, seed: int, sizes: Sizes, device: str, made: Made | Non
     made = made or examples_of(name, seed, sizes.users)
     where = resolve_device(device)
     if where.type != "cuda":
-        return World(*(HostSource(made[split], where) for split in SPLITS), config.categories, config.ads)
+        learned, judged = (HostSource(made[split], where) for split in SPLITS)
+        return World(learned, judged, config.categories, config.ads)
     log = DeviceSource(made["train"], where)
     return World(log, DeviceSource(made["holdout"], where, over=log), config.categories, config.ads)
 
@@ -124,8 +125,10 @@ def sized(how: TrainConfig, world: World, device: str, rate: float = 1.0, **chan
     # With five times the log half the rate was better, by .008 (DIN) to .015 pt (Base, LASER) on loud:9.
     of_size = 0.5 if larger > 1 else 1.0
     fast = resolve_device(device).type == "cuda"
-    scaled = {"batch": how.batch * larger, "learning_rate": how.learning_rate * of_size * rate}
-    return replace(how, device=device, fast=fast, **scaled, **changes)
+    learning_rate = how.learning_rate * of_size * rate
+    return replace(
+        how, device=device, fast=fast, batch=how.batch * larger, learning_rate=learning_rate, **changes
+    )
 
 
 def chosen_device_name(device: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.models.world_files import examples_of, world_config
 from benchmarks.result import Measured, bar, main
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
@@ -23,9 +24,6 @@ from laser.training.metrics import auc, gauc, truth_weighted_auc
 from laser.training.presets import recommended
 from simulator.arms.training import holdout_logits
 from simulator.traffic.behaviours import ACTIONS, SCENES
-from simulator.traffic.examples import log_examples
-from simulator.world.config import preset
-from simulator.world.world import build_world
 
 SEED = 7
 MODELS = {"base": 0, "din": 50, "laser": 1000, "counts": 1000}
@@ -33,25 +31,15 @@ RESAMPLES = 200
 Gap = tuple[float, float, float]  # value and 95 % interval, points
 
 
-def examples_of(name: str, seed: int, users: int | None) -> tuple[dict[str, ExampleSet], int, int]:
-    """Training and held-out examples of a world, and how many categories and ads it has."""
-    config = preset(name, **({"users": users} if users else {}))
-    world = build_world(config, seed)
-    made = {
-        split: ExampleSet(**vars(log_examples(world.behaviours, world.log, split)))
-        for split in ("train", "holdout")
-    }
-    return made, config.categories, config.ads
-
-
 def judged(name: str, seed: int, users: int | None) -> tuple[list[dict[str, Any]], dict[str, Gap]]:
     """Train every model on one world; their rows, and the gaps between them."""
-    made, categories, ads = examples_of(name, seed, users)
+    world, made = world_config(name, users), examples_of(name, seed, users)
     holdout = made["holdout"]
+    p_true = truth(holdout)
     groups = np.broadcast_to(holdout.user[:, None], holdout.ad.shape).ravel()
     rows, logits = [], {}
     for kind, history in MODELS.items():
-        config = ModelConfig(kind, categories, ads, SCENES, ACTIONS, width=16)
+        config = ModelConfig(kind, world.categories, world.ads, SCENES, ACTIONS, width=16)
         start_s = time.perf_counter()
         model = train(config, recommended(kind, history), made["train"], seed)
         train_s = time.perf_counter() - start_s
@@ -62,7 +50,7 @@ def judged(name: str, seed: int, users: int | None) -> tuple[list[dict[str, Any]
                 "world": name,
                 "seed": seed,
                 "model": f"{kind}@{history}",
-                "truth_weighted_auc": truth_weighted_auc(flat, holdout.p_true.ravel()),
+                "truth_weighted_auc": truth_weighted_auc(flat, p_true.ravel()),
                 "auc": auc(flat, holdout.label.ravel()),
                 "gauc": gauc(flat, holdout.label.ravel(), groups),
                 "train_s": round(train_s, 1),
@@ -74,7 +62,7 @@ def judged(name: str, seed: int, users: int | None) -> tuple[list[dict[str, Any]
             "world": name,
             "seed": seed,
             "model": "truth",
-            "truth_weighted_auc": truth_weighted_auc(holdout.p_true.ravel(), holdout.p_true.ravel()),
+            "truth_weighted_auc": truth_weighted_auc(p_true.ravel(), p_true.ravel()),
         }
     )
     gaps = {
@@ -86,9 +74,15 @@ def judged(name: str, seed: int, users: int | None) -> tuple[list[dict[str, Any]
     return rows, gaps
 
 
+def truth(examples: ExampleSet) -> np.ndarray:
+    """The true click probabilities, which a generated world has."""
+    assert examples.p_true is not None
+    return examples.p_true
+
+
 def paired_gap(one: np.ndarray, other: np.ndarray, holdout: ExampleSet) -> Gap:
     """Difference of truth-weighted AUC in points (0.01), with a 95 % interval over resampled users."""
-    p_true = holdout.p_true
+    p_true = truth(holdout)
     users, at = np.unique(holdout.user, return_inverse=True)
     by_user = np.argsort(at, kind="stable")
     bounds = np.searchsorted(at[by_user], np.arange(len(users) + 1))

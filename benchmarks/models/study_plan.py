@@ -359,6 +359,6 @@ def shrunk(trainings: list[Training]) -> list[Training]:
             if "length" in settings:
                 settings["length"] //= 20
             served = tuple(length // 20 for length in training.served)
-            shorter = {"history": training.history // 20, "served": served, "settings": _text(settings)}
-            found.append(replace(training, **shorter))
+            history = training.history // 20
+            found.append(replace(training, history=history, served=served, settings=_text(settings)))
     return found

@@ -82,9 +82,10 @@ def rows_of(name: str, history: int, world: World, sizes: Sizes, device: str) ->
     config, how = chosen(Cell("loud", SEED, 0, "tuned", name), world, sizes, device)
     requests = len(world.log.examples)
     steps = -(-requests // how.batch)
+    impressions = int(world.log.examples.shown.sum())
     said = {"model": name, "history": history, "requests": requests, "batch": how.batch, "steps": steps}
-    said["impressions"] = int(world.log.examples.shown.sum())
-    rows = []
+    said["impressions"] = impressions
+    rows: list[dict[str, Any]] = []
     for round_ in range(-1, ROUNDS):
         train_s, model = timed(config, how, world, max(round_, 0))
         kind = "first" if round_ < 0 else "round"
@@ -93,9 +94,15 @@ def rows_of(name: str, history: int, world: World, sizes: Sizes, device: str) ->
     plain_s, model = timed(config, TrainConfig(**{**vars(how), "fast": False}), world, ROUNDS - 1)
     plain = scores(model, world, history, device)["sauc"]
     rows.append({**said, "kind": "plain", "seed": ROUNDS - 1, "train_s": plain_s, "sauc": plain})
-    train_s = median(row["train_s"] for row in rows if row["kind"] == "round")
-    summary = {**said, "kind": "median", "train_s": train_s, "step_ms": 1e3 * train_s / steps, "sauc": sauc}
-    summary["impressions_per_s"] = said["impressions"] / train_s
+    train_s = float(median(row["train_s"] for row in rows if row["kind"] == "round"))
+    summary: dict[str, Any] = {
+        **said,
+        "kind": "median",
+        "train_s": train_s,
+        "step_ms": 1e3 * train_s / steps,
+        "sauc": sauc,
+    }
+    summary["impressions_per_s"] = impressions / train_s
     if isinstance(world.log, DeviceSource):
         found = roofline(config, how, world.log)
         summary |= found

@@ -6,6 +6,7 @@ Save results with `python benchmarks/stores/reads.py --out benchmarks/results/st
 """
 
 import json
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -27,7 +28,7 @@ NS = ("200", "1k", "10k", "full")
 Row = dict[str, Any]
 
 
-def table(head: list[str], lines: list[list[object]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     """A Markdown table; numbers in three digits."""
     text = ["|" + "|".join(head) + "|", "|" + "---|" * len(head)]
     text += ["|" + "|".join(_cell(value) for value in line) + "|" for line in lines]

@@ -123,7 +123,7 @@ def cases_of(settings: Row, quick: bool = False) -> list[Case]:
         sys.exit(f"--settings names {unknown}, expected some of {sorted(known)}. Correct the file.")
     cases = []
     for case in MODELS:
-        own: Row = settings.get(case.name, settings.get(case.model, {}))
+        own: Row = settings.get(case.name, settings.get(case.model)) or {}
         history = min(case.history, 100) if quick else case.history
         chosen = {**own.get("options", {}), **case.options}
         cases.append(replace(case, history=history, options=chosen, width=own.get("width", case.width)))

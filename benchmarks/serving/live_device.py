@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.serving.live_rows import served_rows
@@ -43,7 +42,7 @@ def device_rows(run: Run, prepared: Prepared) -> tuple[float, dict[str, dict[str
         their largest difference, mean batch, and the share of a scoring call in which a kernel or copy runs
         (null without a GPU, or where its profiler gives nothing).
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="laser-ab-gpu-") as folder, open_store("memory", Path(folder)) as memory:
         # Reads are bounded in time, so one store loaded to its end serves every request of both arms.
         store = ArmStore(prepared, memory, len(prepared.requests) - 1)
@@ -126,7 +125,5 @@ def _kernel_share(calls: ArmCalls, batches: list[_Batch]) -> float | None:
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         for batch in batches:
             _score(calls, batch)
-    busy_us = sum(
-        e.self_device_time_total for e in recorded.events() or [] if e.device_type == DeviceType.CUDA
-    )
+    busy_us = sum(e.self_device_time_total for e in recorded.events() or [] if e.device_type.name == "CUDA")
     return busy_us * 1e-6 / call_s if busy_us > 0 else None

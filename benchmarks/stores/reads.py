@@ -99,7 +99,10 @@ class Stores:
         if zstd is not None:
             engines.append(VaultEngine("zstd", zstd))
         tails = open_now.enter_context(load_with_tails(self.folder / "tails", self.histories))
-        newest = [VaultEngine("tail", tails), VaultEngine("tail, read_last", tails, prepared=False)]
+        newest: list[Engine] = [
+            VaultEngine("tail", tails),
+            VaultEngine("tail, read_last", tails, prepared=False),
+        ]
         return engines + self._floors(packed, zstd, direct=False), newest
 
     def cold(self, open_now: ExitStack) -> list[Engine]:
@@ -127,11 +130,12 @@ class Stores:
         """One of SeqVault's stores; None, and a row that says why, where it is not available."""
         if not (self.folder / codec).exists():
             return None
+        opened = None
         with noting(self.rows, engine=codec, options=str(options)):
-            return open_now.enter_context(
+            opened = open_now.enter_context(
                 open_vault(self.folder / codec, self.histories.schema, codec=codec, **options)
             )
-        return None
+        return opened
 
     def _floors(self, packed: Any, zstd: Any, *, direct: bool) -> list[Engine]:
         """The floors under what is available."""
@@ -248,9 +252,9 @@ def bars_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             engine = "tail" if label == "200" else "packed"
             value = of("cpu_mean_us", rival, engine, "warm", label)
             bars.append(bar(f"warm_cpu_vs_{rival}_{label}", value, must, stretch))
-    for label, must, stretch in zip(NS.values(), (2, 3.5, 10, 20), (2.5, 4, 14, 28), strict=True):
+    for label, least, wish in zip(NS.values(), (2, 3.5, 10, 20), (2.5, 4, 14, 28), strict=True):
         value = of("wall_p99_us", "A", "packed", "cold", label)
-        bars.append(bar(f"cold_p99_vs_A_{label}", value, must, stretch))
+        bars.append(bar(f"cold_p99_vs_A_{label}", value, least, wish))
     cold = worst([of("wall_p50_us", "packed", "floor", "cold", label) for label in NS.values()])
     warm = worst([of("cpu_mean_us", "packed", "floor", "warm", label) for label in NS.values()])
     zstd = of("cpu_mean_us", "zstd", "libzstd", "warm", "full")

@@ -55,7 +55,10 @@ def measured(
     for name, tuning in VARIANTS.items():
         if cold and ("mmap" in tuning or "cache_mb" in tuning):
             continue  # mapped files have no direct reads; what is cached is not read
-        words = {"cache_mb": 8 * histories.rows / 19.7e6, "rows": int(histories.lengths.max())}
+        words: dict[str, object] = {
+            "cache_mb": 8 * histories.rows / 19.7e6,
+            "rows": int(histories.lengths.max()),
+        }
         words |= (COLD if cold else {}) | tuning
         engines.append(RocksEngine(name, rocks, rocks.open(folder(made, layout, name), layout, 4, **words)))
     asked = dict.fromkeys(NS, engines)
@@ -89,7 +92,11 @@ def measure(quick: bool) -> Measured:
             warm = measured(layout, histories, rocks, made, count, cold=False)
             cold = measured(layout, histories, rocks, made, count, cold=True)
             for name, tuning in VARIANTS.items():
-                row = {"layout": layout, "tuning": name, "settings": {**TUNED[layout], **tuning}}
+                row: dict[str, Any] = {
+                    "layout": layout,
+                    "tuning": name,
+                    "settings": {**TUNED[layout], **tuning},
+                }
                 row["bytes_per_behaviour"] = round(sizes[name] / histories.rows, 2)
                 row |= {f"cpu_us_{label}": warm[name, n] for n, label in NS.items()}
                 row |= {f"cold_us_{label}": cold.get((name, n)) for n, label in NS.items()}

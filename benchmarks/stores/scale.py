@@ -88,9 +88,14 @@ def long_histories(users: int, made: Path) -> list[dict[str, Any]]:
         store.bulk_load(histories.user_ids, histories.columns)
         blocks = store.stats()["blocks"]
     what = {"behaviours_per_user": LONG, "engine": "packed"}
-    small = {**what, "users": users, "blocks": blocks, **open_growth(made / "long", histories)}
+    small: dict[str, Any] = {
+        **what,
+        "users": users,
+        "blocks": blocks,
+        **open_growth(made / "long", histories),
+    }
     small["bytes_per_user"] = round(small["index_bytes"] / users, 1)
-    large = {**what, **index_growth(blocks_per_user=-(-blocks // users))}
+    large: dict[str, Any] = {**what, **index_growth(blocks_per_user=-(-blocks // users))}
     large["bytes_per_user"] = round(large["resident_growth_bytes"] / large["users"], 1)
     return [small, large]
 

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -274,13 +275,13 @@ def measure(quick: bool) -> Measured:
             stream = write_stream(users, columns, made / "stream")
             del histories, users, columns, order
             for part in (
-                lambda: costs(rocks, made, stream, size),
-                lambda: latencies(rocks, made, stream, size),
-                lambda: opened_after_crash(made, stream, size),
-                lambda: while_writing(made, stream, size),
+                partial(costs, rocks),
+                partial(latencies, rocks),
+                opened_after_crash,
+                while_writing,
             ):
                 with noting(rows, engine="seqvault"):
-                    rows += part()
+                    rows += part(made, stream, size)
     finally:
         if rocks is not None:
             rocks.stop()

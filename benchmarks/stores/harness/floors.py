@@ -7,14 +7,17 @@ the bytes lie, `store.locate` says beforehand.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit, types, uint64
 
 from benchmarks.stores.harness.clock import Took, timed
+from seqvault import HistorySchema
 
-pread = types.ExternalFunction("pread", types.int64(types.int32, types.uint64, types.uint64, types.int64))
+pread: Any = types.ExternalFunction(
+    "pread", types.int64(types.int32, types.uint64, types.uint64, types.int64)
+)
 _memmove = types.ExternalFunction("memmove", types.uint64(types.uint64, types.uint64, types.uint64))
 ALIGNED = 4096
 
@@ -22,13 +25,18 @@ ALIGNED = 4096
 class Locating(Protocol):
     """A store that says where a user's newest n behaviours lie."""
 
+    @property
+    def schema(self) -> HistorySchema:
+        """What a behaviour has."""
+        ...
+
     def locate(self, user: int, n: int) -> list[tuple[Path, int, int]]:
         """(file, offset, bytes) of every block a read of them touches, oldest first."""
         ...
 
 
 @njit(nogil=True)
-def _read_and_copy(extents, into, source, out, out_bytes):
+def _read_and_copy(extents: Any, into: Any, source: Any, out: Any, out_bytes: Any) -> Any:
     """Bytes read; -1 when a pread fails. extents: (E, 4) i8 file, offset, bytes to ask for, least to get."""
     done = 0
     for i in range(extents.shape[0]):

@@ -93,7 +93,8 @@ def draw_lengths(users: int, rng: np.random.Generator) -> Array:
     """(U,) lengths: Pareto, cut to SHORTEST..LONGEST."""
     share = (SHORTEST / LONGEST) ** PARETO
     uniform = rng.random(users) * (1 - share)
-    return (SHORTEST * (1 - uniform) ** (-1 / PARETO)).astype("i8")
+    lengths: Array = SHORTEST * (1 - uniform) ** (-1 / PARETO)
+    return lengths.astype("i8")
 
 
 def draw(
@@ -136,7 +137,8 @@ def _times(opens: Array, bounds: Array, rng: np.random.Generator) -> Array:
     clock_s = np.cumsum(gaps_s.astype("i8"))
     starts = bounds[:-1]
     first_s = FIRST_S + rng.integers(0, 86_400 * 30, len(starts))
-    return clock_s + np.repeat(first_s - clock_s[starts], np.diff(bounds))
+    times_s: Array = clock_s + np.repeat(first_s - clock_s[starts], np.diff(bounds))
+    return times_s
 
 
 def _items(
@@ -171,22 +173,26 @@ def _repeated(start: Array, rng: np.random.Generator) -> Array:
         source = further
 
 
-def _zipf(count: int, power: float, shape: object, rng: np.random.Generator) -> Array:
+def _zipf(count: int, power: float, shape: int | tuple[int, ...], rng: np.random.Generator) -> Array:
     """Ranks 0..count-1 with probability about 1 / (rank + 1)**power."""
     uniform = rng.random(shape)
     if power == 1.0:
         ranks = np.expm1(uniform * np.log1p(count))
     else:
         ranks = (1 + uniform * ((count + 1) ** (1 - power) - 1)) ** (1 / (1 - power)) - 1
-    return np.minimum(ranks.astype("i8"), count - 1)
+    kept: Array = np.minimum(ranks.astype("i8"), count - 1)
+    return kept
 
 
 def _item_ids(dense: Array, items: int, item_bytes: int, seed: int) -> Array:
     """Ids of dense item numbers; the same catalogue for the same seed."""
     rng = np.random.default_rng([seed, 1])
     if item_bytes == 4:
-        return rng.permutation(items).astype("u4")[dense]
-    return rng.integers(1, 1 << 63, items, dtype="u8")[dense]
+        ids: Array = rng.permutation(items).astype("u4")
+    else:
+        ids = rng.integers(1, 1 << 63, items, dtype="u8")
+    chosen: Array = ids[dense]
+    return chosen
 
 
 def statistics(histories: Histories) -> dict[str, float]:

@@ -51,7 +51,9 @@ def from_rows(
 
 
 def _flags(log: pd.DataFrame, names: list[str]) -> np.ndarray:
-    return sum((log[name].to_numpy("u1") << np.uint8(i) for i, name in enumerate(names)), np.uint8(0))
+    bits = [log[name].to_numpy("u1") << np.uint8(i) for i, name in enumerate(names)]
+    flags: np.ndarray = np.bitwise_or.reduce(bits)
+    return flags
 
 
 def _kuairand_pure(folder: Path) -> Histories:
@@ -101,8 +103,10 @@ def _movielens(folder: Path) -> Histories:
 def _git_activity(folder: Path) -> Histories:
     log = pd.read_csv(folder / "events.csv.gz")
     nothing = np.zeros(len(log))
-    columns = (log[name].to_numpy() for name in ("user_id", "timestamp", "item_id", "category_id"))
-    return from_rows(*columns, nothing, nothing)
+    user, time_s, item, category = (
+        log[name].to_numpy() for name in ("user_id", "timestamp", "item_id", "category_id")
+    )
+    return from_rows(user, time_s, item, category, nothing, nothing)
 
 
 _READERS: dict[str, Callable[[Path], Histories]] = {

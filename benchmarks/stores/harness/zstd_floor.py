@@ -35,7 +35,7 @@ LIBRARY.ZSTD_DCtx_setParameter.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes
 
 
 @njit(nogil=True)
-def _read_and_decompress(extents, into, frames, context, out):
+def _read_and_decompress(extents: Any, into: Any, frames: Any, context: Any, out: Any) -> Any:
     """Bytes decompressed; negative when a pread or a frame fails. frames: (F, 3) u8 place, bytes, content."""
     done = uint64(0)
     for i in range(extents.shape[0]):
