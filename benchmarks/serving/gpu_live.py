@@ -23,10 +23,10 @@ from benchmarks.serving.live_device import device_rows
 from benchmarks.serving.live_phases import Phases
 from benchmarks.serving.live_rows import experiment_rows
 from laser.scoring.device import gpu_name
+from simulator.arms.plan import make_plan
 from simulator.config.load import ExperimentConfig, load_config
 from simulator.execution.interrupts import Interrupted, stops_at_checkpoints
 from simulator.experiment.run import resume_experiment, run_experiment
-from simulator.inputs.prepare import prepare
 from simulator.results.read import read_run
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.toml"
@@ -52,11 +52,10 @@ def measure(config: ExperimentConfig, folder: Path) -> Measured:
             resume_experiment(folder, jobs=1, progress=phases)
         else:
             run_experiment(config, folder, jobs=1, progress=phases)
-    prepared = prepare(config)
-    run = read_run(folder)
-    rows: list[dict[str, Any]] = [{"device": gpu_name() or "cpu", "requests": len(prepared.requests)}]
+    plan, run = make_plan(config, profiled=False), read_run(folder)
+    rows: list[dict[str, Any]] = [{"device": gpu_name() or "cpu", "requests": len(plan.prepared.requests)}]
     start_s = time.perf_counter()
-    worst, by_arm = device_rows(run, prepared)
+    worst, by_arm = device_rows(run, plan)
     rows += [*experiment_rows(run, by_arm), *phases.rows()]
     rows.append({"phase": "comparison, afterwards", "wall_s": time.perf_counter() - start_s})
     return rows, [bar("largest |p(device) - p(CPU)|", worst, 1e-3, better="lower")]

@@ -14,9 +14,11 @@ from benchmarks.serving.live_rows import served_rows
 from laser.checkpoint import load
 from laser.scoring.runtime import Scorer, resolve_device
 from seqvault.store import HistoryBatch, open_store
-from simulator.arms.live import ArmCalls
-from simulator.arms.scores import MODEL_COLUMNS, ArmModels, ArmStore
-from simulator.arms.training import arm_ladder, step_spec
+from simulator.arms.arm import Arm
+from simulator.arms.live import LiveCalls
+from simulator.arms.models import scorers
+from simulator.arms.plan import Plan
+from simulator.arms.scores import MODEL_COLUMNS, ReplayedStore
 from simulator.inputs.prepare import Prepared
 from simulator.results.read import Run
 
@@ -26,7 +28,7 @@ _WARM_UP = 10  # batches
 
 @dataclass(frozen=True)
 class _Batch:
-    """A batch as the run scored it: the arguments of `ArmCalls.score`."""
+    """A batch as the run scored it: the arguments of `LiveCalls.score`."""
 
     rows: list[int]
     model: str
@@ -34,7 +36,7 @@ class _Batch:
     payloads: list[HistoryBatch]
 
 
-def device_rows(run: Run, prepared: Prepared) -> tuple[float, dict[str, dict[str, Any]]]:
+def device_rows(run: Run, plan: Plan) -> tuple[float, dict[str, dict[str, Any]]]:
     """Score a sample of each arm's batches again.
 
     Returns:
@@ -43,17 +45,16 @@ def device_rows(run: Run, prepared: Prepared) -> tuple[float, dict[str, dict[str
         (null without a GPU, or where its profiler gives nothing).
     """
     found: dict[str, dict[str, Any]] = {}
+    prepared = plan.prepared
     with TemporaryDirectory(prefix="laser-ab-gpu-") as folder, open_store("memory", Path(folder)) as memory:
         # Reads are bounded in time, so one store loaded to its end serves every request of both arms.
-        store = ArmStore(prepared, memory, len(prepared.requests) - 1)
-        for arm in prepared.config.arm_names:
+        store = ReplayedStore(prepared, memory, len(prepared.requests) - 1)
+        for arm in plan.arms:
             batches = _sample(run, prepared, store, arm)
-            device, cpu = (
-                ArmCalls(prepared, store, _models(run, prepared, arm, on)) for on in ("auto", "cpu")
-            )
+            device, cpu = (LiveCalls(prepared, store, _models(run, plan, arm, on)) for on in ("auto", "cpu"))
             worst = max(_difference(device, cpu, batch) for batch in batches)
             requests = sum(len(batch.rows) for batch in batches)
-            found[arm] = {
+            found[arm.name] = {
                 "compared_requests": requests,
                 "largest_difference": worst,
                 "mean_batch": requests / len(batches),
@@ -62,9 +63,9 @@ def device_rows(run: Run, prepared: Prepared) -> tuple[float, dict[str, dict[str
     return max(entry["largest_difference"] for entry in found.values()), found
 
 
-def _sample(run: Run, prepared: Prepared, store: ArmStore, arm: str) -> list[_Batch]:
+def _sample(run: Run, prepared: Prepared, store: ReplayedStore, arm: Arm) -> list[_Batch]:
     """At least COMPARED scored requests in the batches that they were scored in (all, if there are fewer)."""
-    served, ladder = served_rows(run, arm), arm_ladder(prepared.config, arm)
+    served, ladder = served_rows(run, arm.name), arm.ladder
     scored = np.flatnonzero(~np.isnan(served["score_end_ms"]))
     # A batch starts, and ends, at one moment, to the nanosecond.
     moments = [served["sim_arrival_s"] + served[f"score_{end}_ms"] / 1e3 for end in ("start", "end")]
@@ -79,7 +80,11 @@ def _sample(run: Run, prepared: Prepared, store: ArmStore, arm: str) -> list[_Ba
 
 
 def _again(
-    prepared: Prepared, store: ArmStore, rows: NDArray[np.int64], served: dict[str, Any], model: str | None
+    prepared: Prepared,
+    store: ReplayedStore,
+    rows: NDArray[np.int64],
+    served: dict[str, Any],
+    model: str | None,
 ) -> _Batch:
     histories = served["history_used"][rows].tolist()
     payloads = [
@@ -94,25 +99,22 @@ def _again(
     return _Batch(rows.tolist(), model or "", histories, payloads)
 
 
-def _models(run: Run, prepared: Prepared, arm: str, device: str) -> ArmModels:
+def _models(run: Run, plan: Plan, arm: Arm, device: str) -> dict[str, Scorer]:
     """The models that the run trained."""
-    config, scorers = prepared.config, {}
-    for step in arm_ladder(config, arm)[:-1]:
-        path = run.path / "models" / f"{step_spec(config, arm, step).key}.ckpt"
-        scorers[step.model or ""] = Scorer(load(path)[0], device, config.experiment.torch_threads)
-    return ArmModels(scorers)
+    models = run.path / "models"
+    return scorers(arm, lambda spec: load(models / f"{spec.key}.ckpt")[0], device, plan.threads)
 
 
-def _score(calls: ArmCalls, batch: _Batch) -> NDArray[np.float32]:
+def _score(calls: LiveCalls, batch: _Batch) -> NDArray[np.float32]:
     return calls.score(batch.rows, batch.model, batch.histories, batch.payloads)
 
 
-def _difference(one: ArmCalls, other: ArmCalls, batch: _Batch) -> float:
+def _difference(one: LiveCalls, other: LiveCalls, batch: _Batch) -> float:
     first, second = (1.0 / (1.0 + np.exp(-_score(calls, batch).astype(float))) for calls in (one, other))
     return float(np.abs(first - second).max())
 
 
-def _kernel_share(calls: ArmCalls, batches: list[_Batch]) -> float | None:
+def _kernel_share(calls: LiveCalls, batches: list[_Batch]) -> float | None:
     if resolve_device("auto").type != "cuda":
         return None
     for batch in batches[:_WARM_UP]:

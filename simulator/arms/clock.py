@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arms.training import arm_ladder
-from simulator.config.load import ExperimentConfig
-from simulator.inputs.prepare import Prepared
-from simulator.serving.arm import ServingArm
+from simulator.arms.arm import Arm
+from simulator.arms.plan import Plan
 from simulator.serving.capacity import capacity_rps, sim_arrivals, time_compression, unloaded_p95_s
 from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import ProfileServiceTimes
@@ -41,32 +39,17 @@ class Clock:
     sim_arrival_s: NDArray[np.float64]
 
 
-def serving_arm(config: ExperimentConfig, name: str) -> ServingArm:
-    """An arm as the timing plane sees it."""
-    arm = config.arms[name]
-    return ServingArm(
-        name=name,
-        store=arm.store_key,
-        steps=arm_ladder(config, name),
-        store_workers=arm.store_workers,
-        scorers=arm.scorers,
-        max_batch=arm.max_batch,
-        max_wait_s=arm.max_wait_ms / 1000.0,
-    )
-
-
-def make_clock(prepared: Prepared, profile: ServiceProfile) -> Clock:
+def make_clock(plan: Plan, profile: ServiceProfile) -> Clock:
     """Size the timing plane by the profile.
 
     Raises:
         ProfileError: the profile lacks an arm's store or model.
     """
-    config, requests = prepared.config, prepared.requests
+    config, requests, available = plan.config, plan.prepared.requests, plan.prepared.history_available
     candidates = requests.candidates.shape[1]
-    arms = [serving_arm(config, name) for name in config.arm_names]
-    capacity = {a.name: capacity_rps(a, profile, candidates, prepared.history_available) for a in arms}
-    # The control is first; the budget must leave room for what is to replace it.
-    p95_s = max(unloaded_p95_s(a, profile, candidates, prepared.history_available) for a in arms[1:])
+    capacity = {a.name: capacity_rps(a.serving, profile, candidates, available) for a in plan.arms}
+    # The budget must leave room for what is to replace the control.
+    p95_s = max(unloaded_p95_s(a.serving, profile, candidates, available) for a in plan.treatments)
     asked = config.traffic.time_compression
     compression = (
         time_compression(requests.arrival_s, config.traffic.load, min(capacity.values()))
@@ -77,13 +60,9 @@ def make_clock(prepared: Prepared, profile: ServiceProfile) -> Clock:
     return Clock(compression, p95_s, budget_s, capacity, sim_arrivals(requests.arrival_s, compression))
 
 
-def profile_times(prepared: Prepared, name: str, profile: ServiceProfile) -> ProfileServiceTimes:
+def profile_times(plan: Plan, arm: Arm, profile: ServiceProfile) -> ProfileServiceTimes:
     """One arm's drawn service times."""
-    requests = prepared.requests
+    requests = plan.prepared.requests
     return ProfileServiceTimes(
-        profile,
-        serving_arm(prepared.config, name),
-        requests.candidates.shape[1],
-        prepared.config.seed,
-        requests.request_id,
+        profile, arm.serving, requests.candidates.shape[1], plan.config.seed, requests.request_id
     )

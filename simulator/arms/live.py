@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from laser.scoring.runtime import Scorer
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.transport import pack, unpack
-from simulator.arms.clock import Clock, serving_arm
+from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.clock import Clock
+from simulator.arms.models import TrainedModel
+from simulator.arms.plan import Plan
 from simulator.arms.scores import (
     F4,
     MODEL_COLUMNS,
-    ArmModels,
-    ArmStore,
+    ReplayedStore,
     newest,
-    open_arm_store,
     ranking_batch,
-    trained_models,
+    replayed_store,
+    trained_scorers,
 )
-from simulator.arms.training import ModelSpec, TrainedModel
 from simulator.execution import interrupts
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
@@ -29,10 +31,10 @@ from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import LiveServiceTimes, ProfilePredictions
 
 
-class ArmCalls:
+class LiveCalls:
     """The real calls of one arm, in the form the timing plane asks for them."""
 
-    def __init__(self, prepared: Prepared, store: ArmStore, models: ArmModels) -> None:
+    def __init__(self, prepared: Prepared, store: ReplayedStore, models: Mapping[str, Scorer]) -> None:
         self._prepared, self._store, self._models = prepared, store, models
 
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
@@ -66,16 +68,16 @@ class ArmCalls:
         """
         rows = np.array(requests, np.int64)
         batch = ranking_batch(self._prepared, rows, newest(payloads, histories), candidates)
-        return self._models.score(model, batch)
+        return self._models[model].score(batch)
 
 
 def serve_live(
-    prepared: Prepared,
-    name: str,
+    plan: Plan,
+    arm: Arm,
     clock: Clock,
     calibration: ServiceProfile,
     budget_s: float | None,
-    trained: dict[ModelSpec, TrainedModel],
+    trained: Mapping[ModelSpec, TrainedModel],
     folder: Path,
 ) -> tuple[Served, F4, dict[str, Any]]:
     """One arm's timing plane with measured service times.
@@ -86,14 +88,14 @@ def serve_live(
     Returns:
         The timing plane, (K, R, C) logits of what was scored (NaN elsewhere), and notes for the manifest.
     """
-    arm = serving_arm(prepared.config, name)
+    prepared, serving = plan.prepared, arm.serving
     candidates = prepared.requests.candidates.shape
-    with open_arm_store(prepared, name, folder) as store:
-        calls = ArmCalls(prepared, store, trained_models(prepared.config, name, trained))
-        predictions = ProfilePredictions(calibration, arm, candidates[1])
+    with replayed_store(prepared, arm, folder) as store:
+        calls = LiveCalls(prepared, store, trained_scorers(plan, arm, trained))
+        predictions = ProfilePredictions(calibration, serving, candidates[1])
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
-        served = serve(clock.sim_arrival_s, prepared.history_available, arm, times, budget_s)
-    logits = np.full((len(arm.steps) - 1, *candidates), np.nan, np.float32)
+        served = serve(clock.sim_arrival_s, prepared.history_available, serving, times, budget_s)
+    logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)
     for row, (_, _, scores) in times.scores.items():
         logits[served.step[row], row] = scores
     notes = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
@@ -17,16 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from laser.models import RankingModel, build_model
+from laser.scoring.device import gpu_name
 from seqvault.store import HistoryBatch
-from simulator.arms.live import ArmCalls
-from simulator.arms.readiness import check_parts
-from simulator.arms.scores import ArmModels, open_arm_store, trained_models, untrained_models
-from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder
+from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.live import LiveCalls
+from simulator.arms.models import TrainedModel, model_config, scorers
+from simulator.arms.plan import Plan, make_plan
+from simulator.arms.scores import replayed_store
 from simulator.config.load import ExperimentConfig
 from simulator.errors import SimulatorError
 from simulator.execution.environment import commit, versions
 from simulator.execution.progress import Progress, Silent
-from simulator.inputs.prepare import Prepared, prepare
+from simulator.inputs.prepare import Prepared
 from simulator.serving.measure import measure_scoring, measure_store, measure_transport, this_machine
 from simulator.serving.profile import MIN_SAMPLES, Samples, ServiceProfile, save
 
@@ -56,29 +59,31 @@ def make_profile(
 
     Raises:
         SimulatorError: the configuration cannot be measured: no user has a history that long.
-        ValueError: a part of it is not there, see `check_parts`.
+        ValueError: a part of it is not there, see `make_plan`.
     """
-    check_parts(config)
-    prepared = prepare(config)
-    candidates = prepared.requests.candidates.shape[1]
+    plan = make_plan(config, profiled=False)
+    sizes, candidates = plan.prepared.world.sizes, plan.prepared.requests.candidates.shape[1]
     around = (candidates,) if quick else (max(1, candidates // 2), candidates, 2 * candidates)
     grid = Grid(MIN_SAMPLES if quick else 2 * MIN_SAMPLES, around, True)
     with tempfile.TemporaryDirectory(prefix="laser-ab-profile-", dir=_parent(out)) as folder:
+        # With initial weights: as fast as trained ones, and as wrong as it gets.
         profile = _measure(
-            prepared, grid, lambda name: untrained_models(prepared, name), Path(folder), progress or Silent()
+            plan,
+            grid,
+            lambda spec: build_model(model_config(sizes, spec), config.training_seed),
+            Path(folder),
+            progress or Silent(),
         )
     save(profile, out)
     return out
 
 
 def calibrate(
-    prepared: Prepared, trained: dict[ModelSpec, TrainedModel], folder: Path, progress: Progress
+    plan: Plan, trained: Mapping[ModelSpec, TrainedModel], folder: Path, progress: Progress
 ) -> ServiceProfile:
     """The smallest profile of the arms on this machine: what live runs size themselves and predict by."""
-    grid = Grid(MIN_SAMPLES, (prepared.requests.candidates.shape[1],), False)
-    return _measure(
-        prepared, grid, lambda name: trained_models(prepared.config, name, trained), folder, progress
-    )
+    grid = Grid(MIN_SAMPLES, (plan.prepared.requests.candidates.shape[1],), False)
+    return _measure(plan, grid, lambda spec: trained[spec].open(), folder, progress)
 
 
 def _parent(out: Path) -> Path:
@@ -88,32 +93,32 @@ def _parent(out: Path) -> Path:
 
 
 def _measure(
-    prepared: Prepared, grid: Grid, models: Callable[[str], ArmModels], folder: Path, progress: Progress
+    plan: Plan, grid: Grid, model: Callable[[ModelSpec], RankingModel], folder: Path, progress: Progress
 ) -> ServiceProfile:
-    config = prepared.config
+    prepared, arms = plan.prepared, plan.arms
     store: dict[str, dict[int, Samples]] = {}
     transport: dict[int, Samples] = {}
     score: dict[str, dict[tuple[int, int, int], Samples]] = {}
-    names = config.arm_names
-    for done, name in enumerate(names):
-        progress.stage("profile", done, len(names))
-        with open_arm_store(prepared, name, folder / name) as arm_store:
-            bench = _Bench(prepared, ArmCalls(prepared, arm_store, models(name)))
-            # Every arm's lengths in every store: a store may serve another arm's ladder later.
-            histories = sorted({h for n in names for h in _histories(config, n)})
-            key = config.arms[name].store_key
+    # Every arm's lengths in every store: a store may serve another arm's ladder later.
+    histories = sorted({h for arm in arms for h in _histories(arm)})
+    for done, arm in enumerate(arms):
+        progress.stage("profile", done, len(arms))
+        with replayed_store(prepared, arm, folder / arm.name) as replayed:
+            models = scorers(arm, model, plan.device, plan.threads)
+            bench = _Bench(prepared, LiveCalls(prepared, replayed, models))
+            key = arm.serving.store
             if key not in store:
                 store[key] = bench.store(histories, grid.repeats)
             if not transport:
                 transport = bench.transport(histories, grid.repeats)
-            for model in dict.fromkeys(s.model for s in arm_ladder(config, name) if s.model):
-                if model not in score:
-                    lengths = sorted({h for n in names for h in _model_histories(config, n, model)})
-                    score[model] = bench.scoring(model, lengths, grid, config.arms[name].max_batch)
-        shutil.rmtree(folder / name, ignore_errors=True)
-    progress.stage("profile", len(names), len(names))
+            for name in models:
+                if name not in score:
+                    lengths = sorted({h for one in arms for h in _histories(one, name)})
+                    score[name] = bench.scoring(name, lengths, grid, arm.serving.max_batch)
+        shutil.rmtree(folder / arm.name, ignore_errors=True)
+    progress.stage("profile", len(arms), len(arms))
     return ServiceProfile(
-        machine=this_machine(_gpu(config)),
+        machine=this_machine(gpu_name(plan.device)),
         versions=versions(),
         commit=commit() or "",
         date=datetime.now(UTC).date().isoformat(),
@@ -123,20 +128,9 @@ def _measure(
     )
 
 
-def _gpu(config: ExperimentConfig) -> str | None:
-    from laser.scoring.device import gpu_name
-
-    return gpu_name(config.experiment.device)
-
-
-def _histories(config: ExperimentConfig, name: str) -> set[int]:
-    """An arm's ladder lengths, and an eighth of the shortest for users with short histories."""
-    lengths = {step.history for step in arm_ladder(config, name) if step.model}
-    return lengths | {max(1, min(lengths) // 8)}
-
-
-def _model_histories(config: ExperimentConfig, name: str, model: str) -> set[int]:
-    lengths = {step.history for step in arm_ladder(config, name) if step.model == model}
+def _histories(arm: Arm, model: str | None = None) -> set[int]:
+    """An arm's ladder lengths, of one model or of all, and an eighth of the shortest for short histories."""
+    lengths = {step.history for step in arm.scored_steps if model in (None, step.model)}
     return lengths | {max(1, min(lengths) // 8)} if lengths else set()
 
 
@@ -172,7 +166,7 @@ def _first(available: NDArray[np.int64], history: int) -> int:
 class _Bench:
     """One arm's calls on prepared inputs."""
 
-    def __init__(self, prepared: Prepared, calls: ArmCalls) -> None:
+    def __init__(self, prepared: Prepared, calls: LiveCalls) -> None:
         self._prepared, self._calls = prepared, calls
 
     def store(self, histories: list[int], repeats: int) -> dict[int, Samples]:

@@ -1,57 +1,50 @@
-"""What would end an experiment an hour from now, found out before any work. Start at `check_ready`."""
+"""What would end an experiment an hour from now, found out before any work; `make_plan` asks all of it."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from laser.models import build_model
-from laser.scoring.runtime import resolve_device
-from seqvault.store import open_store
-from simulator.arms.training import arm_ladder, needed_models, sized
-from simulator.config.load import ExperimentConfig
-from simulator.logs.manifest import check_files, read_manifest
+from simulator.arms.arm import Arm, needed_models
+from simulator.arms.models import model_config
 from simulator.serving.profile import ServiceProfile, load
 from simulator.world.protocol import Sizes
 
 _SMALLEST = Sizes(categories=1, ads=1, scenes=1, actions=1)  # enough to see that a model can be built
 
 
-def check_ready(config: ExperimentConfig) -> ServiceProfile | None:
-    """Find out what would end a run or sweep later; the profile, None for live times.
+def load_profile(path: Path, arms: Iterable[Arm]) -> ServiceProfile:
+    """The service-time profile, which must have measured every store and model of the arms.
 
     Raises:
-        ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
-        ValueError: as `check_parts`.
+        ProfileError: it is missing, damaged, or lacks one.
     """
-    check_parts(config)
-    if config.experiment.service_times == "live":
-        return None
-    profile = load(config.experiment.profile_path)
-    for name in config.arm_names:
-        profile.store_grid(config.arms[name].store_key)
-        for step in arm_ladder(config, name)[:-1]:
+    profile = load(path)
+    for arm in arms:
+        profile.store_grid(arm.serving.store)
+        for step in arm.scored_steps:
             profile.score_grid(step.model or "")
     return profile
 
 
-def check_parts(config: ExperimentConfig) -> None:
-    """Find out whether the device, the log, the models and the stores are there.
+def check_models(arms: Iterable[Arm], seed: int) -> None:
+    """Find out whether every model can be built with its options.
 
     Raises:
-        DeviceError: the device is absent.
-        TraceError: a file of the log is missing or has changed.
-        StoreError: a store cannot be opened with its options.
-        ValueError: a model cannot be built with its options.
+        ValueError: one cannot.
     """
-    resolve_device(config.experiment.device)
-    if config.traffic.log is not None:
-        check_files(Path(config.traffic.log), read_manifest(Path(config.traffic.log)))
-    for spec in needed_models(config):
-        build_model(sized(_SMALLEST, spec), config.training_seed)  # it is built with these options
-    for arm in config.arms.values():
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            open_store(arm.store, Path(folder), **arm.store_options),
-        ):
-            pass  # it opens with these options
+    for spec in needed_models(arms):
+        build_model(model_config(_SMALLEST, spec), seed)
+
+
+def check_stores(arms: Iterable[Arm]) -> None:
+    """Find out whether every store opens with its options.
+
+    Raises:
+        StoreError: one does not.
+    """
+    for arm in arms:
+        with tempfile.TemporaryDirectory() as folder, arm.open_store(Path(folder)):
+            pass

@@ -6,7 +6,7 @@ and reused by the A/B, the counterfactual runs and every sweep cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laser.batch import RankingBatch
-from laser.models import RankingModel, build_model
 from laser.scoring.runtime import Scorer
-from seqvault.store import HistoryBatch, HistoryStore, open_store
-from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder, model_config, step_spec
-from simulator.config.load import ExperimentConfig
+from seqvault.store import HistoryBatch, HistoryStore
+from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.models import TrainedModel, scorers
+from simulator.arms.plan import Plan
 from simulator.execution.checkpoints import ScoreFiles
 from simulator.inputs.prepare import Prepared
+from simulator.serving.arm import LadderStep
 
 F4 = NDArray[np.float32]
 MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what models read; never the item id
@@ -28,13 +29,10 @@ MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what mod
 # run that is asked to end does: 64 requests are about a second of scoring. Live, in the quick world, a synced
 # append for every request took 2.3 ms each (LastN), longer than reading and scoring; for many 0.7 ms.
 _INGEST_ROWS = 64
-# A compaction in a thread of its own would share the processor with whichever reads it happened to meet;
-# without it the append after which it is due does it, at the same request in every run.
-_STORE_OPTIONS: dict[str, dict[str, object]] = {"seqvault": {"background": False}}
 
 
-class ArmStore:
-    """An arm's own history store, kept up to date with log time.
+class ReplayedStore:
+    """A history store that the log's behaviours are replayed into, kept up to date with log time.
 
     Behaviours before the first request are loaded at once; later ones are appended as the trace
     advances, always ahead of the requests that may read them. A run that goes on after an interruption
@@ -43,7 +41,7 @@ class ArmStore:
     """
 
     def __init__(self, prepared: Prepared, store: HistoryStore, first: int = 0) -> None:
-        """Load the store for the requests from `first` on; use `open_arm_store`."""
+        """Load the store for the requests from `first` on; use `replayed_store`."""
         self.store = store
         behaviours = prepared.world.behaviours
         self._users, self._columns = behaviours.user_id, behaviours.columns
@@ -103,53 +101,23 @@ class ArmStore:
 
 
 @contextmanager
-def open_arm_store(prepared: Prepared, name: str, folder: Path, first: int = 0) -> Iterator[ArmStore]:
+def replayed_store(prepared: Prepared, arm: Arm, folder: Path, first: int = 0) -> Iterator[ReplayedStore]:
     """Open and load an arm's store in `folder`, for the requests from `first` on.
 
     Raises:
         StoreError: the store cannot be opened, or the disk is full.
     """
-    arm = prepared.config.arms[name]
-    options = {**_STORE_OPTIONS.get(arm.store, {}), **arm.store_options}
-    with open_store(arm.store, folder, **options) as store:
-        yield ArmStore(prepared, store, first)
+    with arm.open_store(folder) as store:
+        yield ReplayedStore(prepared, store, first)
 
 
-class ArmModels:
-    """An arm's models by their profile keys, ready to score."""
-
-    def __init__(self, scorers: dict[str, Scorer]) -> None:
-        """Use `trained_models` or `untrained_models`."""
-        self._scorers = scorers
-
-    def score(self, model: str, batch: RankingBatch) -> F4:
-        """Logits (B, C) by the model that a ladder step names."""
-        return self._scorers[model].score(batch)
-
-
-def trained_models(config: ExperimentConfig, name: str, trained: dict[ModelSpec, TrainedModel]) -> ArmModels:
-    """An arm's models with their trained weights.
+def trained_scorers(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> dict[str, Scorer]:
+    """An arm's models with their trained weights, by their keys on its ladder.
 
     Raises:
         CheckpointError: a checkpoint is damaged.
     """
-    return _models(config, name, lambda spec: trained[spec].open())
-
-
-def untrained_models(prepared: Prepared, name: str) -> ArmModels:
-    """An arm's models with initial weights: as fast as trained ones, and as wrong as it gets."""
-    config = prepared.config
-    return _models(config, name, lambda spec: build_model(model_config(prepared, spec), config.training_seed))
-
-
-def _models(config: ExperimentConfig, name: str, build: Callable[[ModelSpec], RankingModel]) -> ArmModels:
-    experiment = config.experiment
-    scorers: dict[str, Scorer] = {}
-    for step in arm_ladder(config, name)[:-1]:
-        if step.model is not None and step.model not in scorers:
-            model = build(step_spec(config, name, step))
-            scorers[step.model] = Scorer(model, experiment.device, experiment.torch_threads)
-    return ArmModels(scorers)
+    return scorers(arm, lambda spec: trained[spec].open(), plan.device, plan.threads)
 
 
 def ranking_batch(
@@ -184,10 +152,10 @@ def ranking_batch(
 
 
 def score_needed(
-    prepared: Prepared,
-    name: str,
+    plan: Plan,
+    arm: Arm,
     needed: NDArray[np.bool_],
-    trained: dict[ModelSpec, TrainedModel],
+    trained: Mapping[ModelSpec, TrainedModel],
     store: Path,
     scores: Path | None,
 ) -> F4:
@@ -208,31 +176,32 @@ def score_needed(
     Raises:
         Interrupted: that was asked for; what was scored is kept.
     """
+    prepared = plan.prepared
     files = ScoreFiles(scores, needed, prepared.requests.candidates.shape[1])
     left = np.flatnonzero(files.missing.any(axis=1))
     if len(left) == 0:
         return files.logits
-    models = trained_models(prepared.config, name, trained)
-    with open_arm_store(prepared, name, store, int(left[0])) as arm_store:
+    models = trained_scorers(plan, arm, trained)
+    with replayed_store(prepared, arm, store, int(left[0])) as replayed:
         for first in range(0, len(needed), _INGEST_ROWS):
             chunk = np.arange(first, min(first + _INGEST_ROWS, len(needed)))
             if files.missing[chunk].any():
-                arm_store.ingest(int(prepared.readable_before_s[chunk].max()))
-                _score_chunk(prepared, name, chunk, files, arm_store.store, models)
+                replayed.ingest(int(prepared.readable_before_s[chunk].max()))
+                _score_chunk(prepared, arm.scored_steps, chunk, files, replayed.store, models)
             files.reached(int(chunk[-1]) + 1)
     return files.logits
 
 
 def _score_chunk(
     prepared: Prepared,
-    name: str,
+    steps: Sequence[LadderStep],
     chunk: NDArray[np.int64],
     files: ScoreFiles,
     store: HistoryStore,
-    models: ArmModels,
+    models: Mapping[str, Scorer],
 ) -> None:
     """Fill in the logits that are missing for the requests of a chunk."""
-    for k, step in enumerate(arm_ladder(prepared.config, name)[:-1]):
+    for k, step in enumerate(steps):
         rows = chunk[files.missing[chunk, k]]
         if len(rows) == 0:
             continue
@@ -244,7 +213,7 @@ def _score_chunk(
         )
         for i, row in enumerate(rows):
             batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
-            files.logits[k, row] = models.score(step.model or "", batch)[0]
+            files.logits[k, row] = models[step.model or ""].score(batch)[0]
 
 
 def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:

@@ -1,130 +1,37 @@
-"""Training the arms' models: one `ModelSpec` each, shared by every arm and ladder step that needs it."""
+"""Training the arms' models: each `ModelSpec` once, for every arm and ladder step that needs it."""
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laser.checkpoint import load, save
 from laser.examples import ExampleSet
-from laser.models import ModelConfig, RankingModel
-from laser.scoring.runtime import Scorer, resolve_device
+from laser.models import RankingModel
+from laser.scoring.runtime import Scorer
 from laser.training.calibration import Platt, fit_platt
 from laser.training.loop import TrainConfig, train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
 from laser.training.presets import recommended
-from simulator.config.load import ExperimentConfig, parse_config, to_toml
-from simulator.config.settings import Training
+from simulator.arms.arm import ModelSpec, needed_models
+from simulator.arms.models import TrainedModel, model_config
+from simulator.arms.plan import Plan
 from simulator.draws import uniform
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import TrainingFile, digest_of, ignore, read, write
 from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
-from simulator.inputs.prepare import Prepared, prepare
-from simulator.serving.arm import LadderStep, build_ladder
-from simulator.world.protocol import Sizes
+from simulator.inputs.prepare import Prepared
 
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model to train, or a checkpoint to load; equal specs are the same model.
-
-    Attributes:
-        kind, width, options: see `laser.models.ModelConfig`.
-        history: behaviours of the full step.
-        training: the arm's training table as sorted (name, value) pairs.
-        checkpoint: path of a trained model, or None.
-    """
-
-    kind: str
-    width: int
-    history: int
-    options: str
-    training: tuple[tuple[str, Any], ...]
-    checkpoint: str | None = None
-
-    @property
-    def key(self) -> str:
-        """A short name, unique among specs; names the checkpoint's file."""
-        text = json.dumps([self.kind, self.width, self.history, self.options, self.training, self.checkpoint])
-        digest = blake2b(text.encode(), digest_size=4).hexdigest()
-        return f"{self.kind.replace(':', '.')}-{self.history}-{digest}"
-
-    @property
-    def profile_key(self) -> str:
-        """What a service-time profile calls a model of this geometry; weights do not change its cost."""
-        options = json.loads(self.options)
-        suffix = "".join(f",{name}={options[name]}" for name in sorted(options))
-        return f"{self.kind}/{self.width}{suffix}"
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model's checkpoint, its calibration at each history length, and what it scores on held-out log."""
-
-    spec: ModelSpec
-    path: Path
-    platt: dict[int, Platt]
-    metrics: dict[str, float]
-    seconds: float = field(compare=False)
-
-    def open(self) -> RankingModel:
-        """Load the weights."""
-        return load(self.path)[0]
-
-
-def arm_specs(config: ExperimentConfig, name: str) -> tuple[ModelSpec, ModelSpec | None]:
-    """The arm's model, and the light model of its ladder (None where it has none)."""
-    arm = config.arms[name]
-    main = ModelSpec(
-        arm.model,
-        arm.width,
-        arm.history,
-        json.dumps(arm.model_options, sort_keys=True),
-        _training(arm.training),
-        arm.checkpoint,
-    )
-    if arm.light_model == "none":
-        return main, None
-    # The light model is an ordinary one: trained as an arm of its own would be by default.
-    return main, ModelSpec(arm.light_model, arm.width, arm.light_history, "{}", _training(Training()))
-
-
-def arm_ladder(config: ExperimentConfig, name: str) -> tuple[LadderStep, ...]:
-    """The arm's ladder; its models are named by their profile keys."""
-    main, light = arm_specs(config, name)
-    return build_ladder(
-        main.profile_key, main.history, light.profile_key if light else None, config.arms[name].light_history
-    )
-
-
-def step_spec(config: ExperimentConfig, name: str, step: LadderStep) -> ModelSpec:
-    """The model that answers a step of an arm's ladder (not the prior order, which has none)."""
-    main, light = arm_specs(config, name)
-    # A light step of the same geometry is the arm's own model on a shorter history.
-    return light if light is not None and step.model != main.profile_key else main
-
-
-def needed_models(config: ExperimentConfig) -> dict[ModelSpec, tuple[int, ...]]:
-    """Every model of the experiment once, with the history lengths its ladders ask it for."""
-    needed: dict[ModelSpec, set[int]] = {}
-    for name in config.arm_names:
-        for step in arm_ladder(config, name)[:-1]:
-            needed.setdefault(step_spec(config, name, step), set()).add(step.history)
-    return {spec: tuple(sorted(lengths)) for spec, lengths in needed.items()}
-
-
 def train_models(
-    config: ExperimentConfig,
+    plan: Plan,
     out: Path,
     *,
     jobs: int = 1,
@@ -137,7 +44,7 @@ def train_models(
     same for every model.
 
     Args:
-        config: the experiment.
+        plan: the experiment.
         out: folder for the checkpoints.
         jobs: models trained at the same time; each is trained on `torch_threads` threads whatever this is.
         progress: told after each model.
@@ -145,11 +52,8 @@ def train_models(
 
     Raises:
         CheckpointError: an arm's checkpoint is missing or damaged.
-        DeviceError: the device is absent.
     """
-    resolve_device(config.experiment.device)
-    text = to_toml(config)
-    tasks = [_Task(text, spec, lengths, out, work) for spec, lengths in needed_models(config).items()]
+    tasks = [_Task(plan, spec, lengths, out, work) for spec, lengths in needed_models(plan.arms).items()]
     # The longest first: with two jobs, it is what the others wait for.
     tasks.sort(key=lambda task: -task.spec.history)
     trained = run_tasks(_train_one, tasks, jobs, progress or Silent(), "train")
@@ -158,7 +62,7 @@ def train_models(
 
 @dataclass(frozen=True)
 class _Task:
-    config: str
+    plan: Plan
     spec: ModelSpec
     lengths: tuple[int, ...]
     out: Path
@@ -174,23 +78,23 @@ def _train_one(task: _Task) -> TrainedModel:
     kept = _kept(task)
     if kept is not None:
         return kept
-    config, spec = parse_config(task.config), task.spec
-    prepared = prepare(config)
+    plan, spec = task.plan, task.spec
+    prepared, seed = plan.prepared, plan.config.training_seed
     interrupts.check()
     start_s = time.perf_counter()
     if spec.checkpoint is not None:
         model = _loaded(prepared, spec, Path(spec.checkpoint))
     else:
         model = train(
-            model_config(prepared, spec),
-            train_config(config, spec),
+            model_config(prepared.world.sizes, spec),
+            train_config(plan, spec),
             prepared.examples["train"],
-            config.training_seed,
+            seed,
             keeper=None if task.work is None else TrainingFile(task.work / f"{spec.key}.train"),
         )
     seconds = time.perf_counter() - start_s
-    platt, metrics = _judge(model, spec, task.lengths, prepared)
-    save(model, task.path, {"key": spec.key, "history": spec.history, "seed": config.training_seed})
+    platt, metrics = _judge(model, task)
+    save(model, task.path, {"key": spec.key, "history": spec.history, "seed": seed})
     trained = TrainedModel(spec, task.path, platt, metrics, seconds)
     _keep(task, trained)
     return trained
@@ -228,43 +132,24 @@ def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:
     Raises:
         CheckpointError: it is missing, damaged or another model.
     """
-    return load(path, model_config(prepared, spec))[0]
+    return load(path, model_config(prepared.world.sizes, spec))[0]
 
 
-def model_config(prepared: Prepared, spec: ModelSpec) -> ModelConfig:
-    """The model in this experiment's world."""
-    return sized(prepared.world.sizes, spec)
-
-
-def sized(sizes: Sizes, spec: ModelSpec) -> ModelConfig:
-    """The model in a world of these sizes."""
-    return ModelConfig(
-        kind=spec.kind,
-        categories=sizes.categories,
-        ads=sizes.ads,
-        scenes=sizes.scenes,
-        actions=sizes.actions,
-        width=spec.width,
-        options=json.loads(spec.options),
-    )
-
-
-def train_config(config: ExperimentConfig, spec: ModelSpec) -> TrainConfig:
+def train_config(plan: Plan, spec: ModelSpec) -> TrainConfig:
     """How the experiment trains a model."""
     chosen = {name: value for name, value in spec.training if value is not None}
     # What the file leaves open is what suits the model: each was tuned on its own.
     base = recommended(spec.kind, spec.history, tuple(chosen.pop("lengths")))
-    return replace(base, threads=config.experiment.torch_threads, device=config.experiment.device, **chosen)
+    return replace(base, threads=plan.threads, device=plan.device, **chosen)
 
 
-def _judge(
-    model: RankingModel, spec: ModelSpec, lengths: tuple[int, ...], prepared: Prepared
-) -> tuple[dict[int, Platt], dict[str, float]]:
-    experiment, holdout = prepared.config.experiment, prepared.examples["holdout"]
-    scorer = Scorer(model, experiment.device, experiment.torch_threads)
+def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str, float]]:
+    plan, lengths = task.plan, task.lengths
+    holdout = plan.prepared.examples["holdout"]
+    scorer = Scorer(model, plan.device, plan.threads)
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
     # Calibrated on one half of the users and judged on the other: on its own rows PCOC is 1 by construction.
-    fitted = uniform(prepared.config.seed, "calibration", holdout.user) < 0.5
+    fitted = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
     platt = {length: fit_platt(values[fitted], holdout.label[fitted]) for length, values in logits.items()}
     full = logits[max(lengths)][~fitted]
     judged = holdout.take(np.flatnonzero(~fitted))
@@ -296,7 +181,3 @@ def model_metrics(
     if holdout.p_true is not None:
         found["truth_weighted_auc"] = truth_weighted_auc(score, holdout.p_true[shown])
     return found
-
-
-def _training(table: Training) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(table.model_dump().items()))

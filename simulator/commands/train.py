@@ -25,15 +25,17 @@ def train(
 
     resolved = load_config(config, overrides or [], seed)
     from laser.training.parallel import rank
-    from simulator.arms.training import train_models  # after the checks, which should answer at once
+    from simulator.arms.plan import make_plan  # after the checks, which should answer at once
+    from simulator.arms.training import train_models
     from simulator.execution.interrupts import sigterm_as_ctrl_c
 
+    plan = make_plan(resolved, profiled=False)
     folder = out or Path("runs") / f"{resolved.experiment.name}-models"
     first = rank() == 0
     if first:
         folder = free_folder(folder)
     with sigterm_as_ctrl_c(), progress(quiet or not first) as told:
-        trained = train_models(resolved, folder, jobs=jobs, progress=told)
+        trained = train_models(plan, folder, jobs=jobs, progress=told)
     if not first:
         return
     models = [

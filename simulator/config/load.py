@@ -19,7 +19,7 @@ from simulator.config.locate import KeyPath, Place, locate_keys
 from simulator.config.origins import Origin, suggest
 from simulator.config.overrides import apply_change, read_changes, read_toml
 from simulator.config.settings import (
-    Arm,
+    ArmSettings,
     Experiment,
     ExperimentConfig,
     Market,
@@ -34,7 +34,7 @@ from simulator.logs.real_log import Split, split_days
 from simulator.world.config import WorldConfig, preset, presets
 
 __all__ = [
-    "Arm",
+    "ArmSettings",
     "ConfigError",
     "Experiment",
     "ExperimentConfig",
@@ -162,17 +162,16 @@ def world_config(config: ExperimentConfig) -> WorldConfig:
     return preset(config.traffic.preset, **replaced)
 
 
-def log_split(config: ExperimentConfig) -> Split:
-    """How the file cuts the days of its log.
+def log_split(config: ExperimentConfig, log_days: int) -> Split:
+    """How the file cuts the days of its log, of which there are `log_days`.
 
     Raises:
-        ValueError: no log is set, it cannot be read, or it has too few days.
+        ValueError: no log is set, or it has too few days.
     """
     if config.traffic.log is None:
         raise ValueError("traffic.preset is set, expected a log. Ask world_config for a preset.")
-    days = int(read_manifest(Path(config.traffic.log))["days"])
     experiment = config.experiment
-    return split_days(days, config.traffic.holdout_days, experiment.pre_days, experiment.days)
+    return split_days(log_days, config.traffic.holdout_days, experiment.pre_days, experiment.days)
 
 
 def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> list[Problem]:
@@ -227,7 +226,7 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
     """What the world itself refuses: values out of range, or that do not fit together."""
     if config.traffic.log is not None:
         try:
-            log_split(config)
+            log_split(config, int(read_manifest(Path(config.traffic.log))["days"]))
         except ValueError as error:
             return [origin.at(("traffic", "log"), f"`traffic.log`: {error}")]
         return []

@@ -277,7 +277,7 @@ class Training(Table):
     epochs: int = Field(default=1, ge=1, le=100_000, description="Passes over the training log.")
 
 
-class Arm(Table):
+class ArmSettings(Table):
     """A store, a model, a history length and serving settings."""
 
     store: StoreName = Field(
@@ -347,7 +347,7 @@ class ExperimentConfig(Table):
     seed: int = Field(default=7, ge=0, lt=2**63, description="Every draw follows from it.")
     experiment: Experiment = Field(default=Experiment(), description="Design, clock and statistics.")
     traffic: Traffic = Field(description="Where requests come from and how dense they are.")
-    arms: dict[str, Arm] = Field(description="At least two, the control among them.")
+    arms: dict[str, ArmSettings] = Field(description="At least two, the control among them.")
     market: Market = Field(default=Market(), description="Auction, prices and budgets.")
 
     @model_validator(mode="before")

@@ -28,8 +28,13 @@ _OWN = ("laser", "seqvault", "simulator")
 _MISSING = "missing"
 
 
-def fingerprint(config: ExperimentConfig) -> dict[str, Any]:
+def fingerprint(config: ExperimentConfig, device: str, log: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a resumed run must find unchanged, beside the versions in its manifest.
+
+    Args:
+        config: the experiment.
+        device: the one it runs on, never "auto".
+        log: the manifest of its log; None for a generated world.
 
     Returns:
         `files`: SHA-256 by path, of the resolved experiment file and of what it names: the arms'
@@ -37,9 +42,9 @@ def fingerprint(config: ExperimentConfig) -> dict[str, Any]:
         the arms' own stores and models. `device`.
     """
     files = {CONFIG: hashlib.sha256(to_toml(config).encode()).hexdigest()}
-    files |= {str(path): _digest(path) for path in _named_files(config)}
+    files |= {str(path): _digest(path) for path in _named_files(config, log)}
     code = {package: code_digest(package) for package in (*_OWN, *_plugins(config))}
-    return {"files": files, "code": code, "device": str(resolve_device(config.experiment.device))}
+    return {"files": files, "code": code, "device": device}
 
 
 def changes(manifest: Mapping[str, Any]) -> list[str]:
@@ -63,8 +68,8 @@ def device_changes(manifest: Mapping[str, Any], config: ExperimentConfig) -> lis
     Raises:
         DeviceError: the device is absent.
     """
-    device = config.experiment.device
-    found = [_line("device", manifest["inputs"]["device"], str(resolve_device(device)))]
+    device = str(resolve_device(config.experiment.device))
+    found = [_line("device", manifest["inputs"]["device"], device)]
     if config.experiment.service_times == "live":
         # Arms measured on two machines could not be compared. A profile's times are the same everywhere.
         before, now = manifest.get("hardware") or {}, hardware(device)
@@ -92,13 +97,13 @@ def code_digest(package: str) -> str:
     return digest.hexdigest()
 
 
-def _named_files(config: ExperimentConfig) -> list[Path]:
+def _named_files(config: ExperimentConfig, log: Mapping[str, Any] | None) -> list[Path]:
     """The files that an experiment reads besides its own."""
     paths = [Path(arm.checkpoint) for arm in config.arms.values() if arm.checkpoint is not None]
     if config.experiment.service_times == "profile":
         paths.append(config.experiment.profile_path)
-    if config.traffic.log is not None:
-        paths += table_paths(Path(config.traffic.log))
+    if config.traffic.log is not None and log is not None:
+        paths += table_paths(Path(config.traffic.log), log)
     return paths
 
 

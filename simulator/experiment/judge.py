@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.scorecard import Question, build_scorecard
-from simulator.arms.clock import Clock, serving_arm
+from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.clock import Clock
+from simulator.arms.models import TrainedModel
+from simulator.arms.plan import Plan
 from simulator.arms.serve import ArmResult, calibrated
-from simulator.arms.training import ModelSpec, TrainedModel, arm_ladder, arm_specs
 from simulator.assignment import assign
-from simulator.config.load import ExperimentConfig
-from simulator.experiment.outcomes import Market, arm_pages, mix
+from simulator.experiment.outcomes import Market, answers, mix
 from simulator.experiment.remarks import remarks
 from simulator.experiment.tables import (
     Columns,
@@ -26,7 +27,6 @@ from simulator.experiment.tables import (
     served_columns,
     truth_table,
 )
-from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions
 from simulator.serving.bottleneck import ServerLoad, server_load
 from simulator.serving.pipeline import Served
@@ -35,18 +35,20 @@ from simulator.serving.service_times import ProfilePredictions
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What every budget of an experiment shares."""
+class Ready:
+    """An experiment that can be served: trained, and its timing plane sized.
 
-    prepared: Prepared
-    trained: dict[ModelSpec, TrainedModel]
+    Attributes:
+        plan: the experiment.
+        trained: its models.
+        profile: its service times, or in live mode what this machine did when the run began.
+        clock: its timing plane.
+    """
+
+    plan: Plan
+    trained: Mapping[ModelSpec, TrainedModel]
     profile: ServiceProfile
     clock: Clock
-
-    @property
-    def config(self) -> ExperimentConfig:
-        """The experiment's configuration."""
-        return self.prepared.config
 
 
 @dataclass(frozen=True)
@@ -68,53 +70,55 @@ class Judge:
     """Runs the market's worlds for every serving of the arms; what the servings share is made once.
 
     Args:
-        plan: the experiment.
+        ready: the experiment.
         results: every arm's, in the arms' order.
     """
 
-    def __init__(self, plan: Plan, results: Mapping[str, ArmResult]) -> None:
-        self._plan, self._results = plan, results
-        self._names = plan.config.arm_names
-        self._pctr = {name: calibrated(plan.prepared, results[name], plan.trained) for name in self._names}
-        self._market = Market(plan.prepared, self._pctr[self._names[0]][0])
-        self._arm_of = assigned_arms(plan.prepared)
+    def __init__(self, ready: Ready, results: Sequence[ArmResult]) -> None:
+        plan = ready.plan
+        self._plan, self._profile, self._results = plan, ready.profile, results
+        self._pctr = [
+            calibrated(arm, one.logits, ready.trained) for arm, one in zip(plan.arms, results, strict=True)
+        ]
+        self._market = Market(plan, self._pctr[0][0])
+        self._arm_of = assigned_arms(plan)
 
     def cell(self, index: int) -> Cell:
         """The outcome under the index-th budget that the arms were served with."""
-        prepared, market, names = self._plan.prepared, self._market, self._names
-        served = {name: self._results[name].served[index] for name in names}
-        pages = {name: arm_pages(prepared, served[name], self._pctr[name]) for name in names}
-        mixed = mix(self._arm_of, [pages[name] for name in names])
+        plan, market = self._plan, self._market
+        prepared, names = plan.prepared, plan.config.arm_names
+        served = [result.served[index] for result in self._results]
+        pages = [answers(prepared, one, pctr) for one, pctr in zip(served, self._pctr, strict=True)]
         experiment = np.flatnonzero(prepared.in_experiment)
-        ab = market.experiment(mixed)
-        worlds = {name: market.expected(pages[name]) for name in names}
+        ab = market.experiment(mix(self._arm_of, pages))
+        worlds = {name: market.expected(shown) for name, shown in zip(names, pages, strict=True)}
         parts: list[tuple[NDArray[Any], Auctions]] = [(experiment, ab)]
         if len(experiment) < len(prepared.requests):
             before = np.flatnonzero(~prepared.in_experiment)
-            parts.insert(0, (before, market.pre_period(pages[names[0]])))
-        ladders = {name: arm_ladder(self._plan.config, name) for name in names}
+            parts.insert(0, (before, market.pre_period(pages[0])))
         ledger = {"ab": ab} | {f"all:{name}": paths[0] for name, paths in worlds.items()}
         tables = {
-            "served": served_columns(prepared, {n: (ladders[n], served[n]) for n in names}, self._arm_of),
+            "served": served_columns(prepared, list(zip(plan.arms, served, strict=True)), self._arm_of),
             "impressions": impressions_table(prepared, parts, self._arm_of, names),
             "truth": truth_table(prepared, worlds),
             "ledger": ledger_table(ledger, market.budgets, market.days),
         }
         tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-        loads = {name: self._load(name, served[name], experiment) for name in names}
+        loads = {
+            arm.name: self._load(arm, one, experiment) for arm, one in zip(plan.arms, served, strict=True)
+        }
         return Cell(tables, path_totals(worlds), loads)
 
-    def _load(self, name: str, served: Served, rows: NDArray[np.int64]) -> ServerLoad:
-        prepared = self._plan.prepared
-        arm = serving_arm(prepared.config, name)
-        candidates = prepared.requests.candidates.shape[1]
-        return server_load(served, arm, ProfilePredictions(self._plan.profile, arm, candidates), rows)
+    def _load(self, arm: Arm, served: Served, rows: NDArray[np.int64]) -> ServerLoad:
+        candidates = self._plan.prepared.requests.candidates.shape[1]
+        predictions = ProfilePredictions(self._profile, arm.serving, candidates)
+        return server_load(served, arm.serving, predictions, rows)
 
 
-def assigned_arms(prepared: Prepared) -> NDArray[np.int64]:
+def assigned_arms(plan: Plan) -> NDArray[np.int64]:
     """(R,) index of the arm each request belongs to; the pre-period is the control's (index 0)."""
-    config = prepared.config
-    split = {name: config.experiment.split[name] for name in config.arm_names}
+    config, prepared = plan.config, plan.prepared
+    split = {arm.name: config.experiment.split[arm.name] for arm in plan.arms}
     arm_of = assign(prepared.requests.user_id, config.salt, split, config.seed)
     return np.where(prepared.in_experiment, arm_of, 0)
 
@@ -126,8 +130,8 @@ def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[
         run=name,
         seed=config.seed,
         service_times=config.experiment.service_times,
-        split={arm: config.experiment.split[arm] for arm in config.arm_names},
-        control=config.experiment.control,
+        split={arm.name: config.experiment.split[arm.name] for arm in plan.arms},
+        control=plan.control.name,
         primary=config.experiment.primary,
         level=config.experiment.level,
         extra={**extra, "serving": {arm: asdict(load) for arm, load in cell.loads.items()}},
@@ -136,21 +140,15 @@ def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[
     return build_scorecard(question, tables["users"], tables["served"], tables["truth"], cell.paths)
 
 
-def scorecard_extra(plan: Plan, results: Mapping[str, ArmResult]) -> dict[str, Any]:
+def scorecard_extra(ready: Ready, results: Sequence[ArmResult]) -> dict[str, Any]:
     """Top-level scorecard entries beside the statistics."""
-    models = {}
-    for name in plan.config.arm_names:
-        spec = arm_specs(plan.config, name)[0]
-        models[name] = {"model": spec.key, **plan.trained[spec].metrics}
-    # Lookups beyond what was measured got the edge of the grid: the reader should know.
-    outside = {
-        name: sum(result.notes.get("outside_profile", {}).values()) for name, result in results.items()
-    }
+    trained = {arm.name: ready.trained[arm.main] for arm in ready.plan.arms}
     return {
-        "profile_machine": machine_in_words(plan.profile),
-        "models": models,
-        "outside_profile": outside,
-        "notes": remarks(plan.prepared),
+        "profile_machine": machine_in_words(ready.profile),
+        "models": {name: {"model": model.spec.key, **model.metrics} for name, model in trained.items()},
+        # Lookups beyond what was measured got the edge of the grid: the reader should know.
+        "outside_profile": {one.name: sum(one.notes.get("outside_profile", {}).values()) for one in results},
+        "notes": remarks(ready.plan),
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions, Book, Pages, Rules, auction_order, run_auctions
@@ -28,8 +29,8 @@ TRUTH_PATHS = 16
 
 
 @dataclass(frozen=True)
-class ArmPages:
-    """What an arm would show on every request of the trace, and when.
+class Answers:
+    """What every request of the trace is answered with, and when.
 
     Attributes:
         pctr: (R, C) calibrated pCTR of the ladder step that answered; the prior order's where
@@ -41,8 +42,8 @@ class ArmPages:
     response_s: F8
 
 
-def arm_pages(prepared: Prepared, served: Served, pctr_by_step: F8) -> ArmPages:
-    """Choose each request's pCTR by what the timing plane decided.
+def answers(prepared: Prepared, served: Served, pctr_by_step: F8) -> Answers:
+    """One arm's: each request's pCTR by what the timing plane decided.
 
     Args:
         served: the arm's timing plane.
@@ -54,34 +55,35 @@ def arm_pages(prepared: Prepared, served: Served, pctr_by_step: F8) -> ArmPages:
     pctr[scored] = pctr_by_step[served.step[scored], rows[scored]]
     if np.isnan(pctr).any():
         raise AssertionError("A request was answered by a step that was never scored.")
-    return ArmPages(pctr, np.minimum(served.completion_s, served.deadline_s))
+    return Answers(pctr, np.minimum(served.completion_s, served.deadline_s))
 
 
-def mix(arm_of: I8, pages: Sequence[ArmPages]) -> ArmPages:
-    """Each request's page from the arm it was given to.
+def mix(arm_of: I8, arms: Sequence[Answers]) -> Answers:
+    """Each request's answer from the arm it was given to.
 
     Args:
-        arm_of: (R,) index into `pages`.
+        arm_of: (R,) index into `arms`.
     """
-    pctr, response_s = pages[0].pctr.copy(), pages[0].response_s.copy()
-    for index, arm in enumerate(pages[1:], start=1):
+    pctr, response_s = arms[0].pctr.copy(), arms[0].response_s.copy()
+    for index, arm in enumerate(arms[1:], start=1):
         mine = arm_of == index
         pctr[mine], response_s[mine] = arm.pctr[mine], arm.response_s[mine]
-    return ArmPages(pctr, response_s)
+    return Answers(pctr, response_s)
 
 
 class Market:
     """The auctions of one experiment: everything but the pages is fixed here.
 
     Args:
-        prepared: the experiment.
+        plan: the experiment.
         control_full_pctr: (R, C) the control's pCTR at full history; rows of the pre-period are read,
             for what advertisers spent before the experiment and set their budgets by.
     """
 
-    def __init__(self, prepared: Prepared, control_full_pctr: F8) -> None:
-        self.prepared = prepared
-        requests, settings = prepared.requests, prepared.config.market
+    def __init__(self, plan: Plan, control_full_pctr: F8) -> None:
+        self.prepared = prepared = plan.prepared
+        self._settings, self._seed = plan.config.market, plan.config.seed
+        requests, settings = prepared.requests, self._settings
         catalogue = prepared.world.catalogue
         self.book = Book(prepared.pcvr, catalogue.tcpa, catalogue.advertiser.astype(np.int64))
         self.rules = Rules(
@@ -97,12 +99,12 @@ class Market:
         self.days = np.unique(requests.day[experiment])
         self.budgets = self._budgets(control_full_pctr)
 
-    def pre_period(self, pages: ArmPages) -> Auctions:
+    def pre_period(self, pages: Answers) -> Auctions:
         """The pre-period, served by one arm without budgets."""
         rows = np.flatnonzero(~self.prepared.in_experiment)
         return self._run(rows, pages.pctr, pages.response_s, unlimited(1, self.advertisers), None)
 
-    def experiment(self, pages: ArmPages, path: int = 0) -> Auctions:
+    def experiment(self, pages: Answers, path: int = 0) -> Auctions:
         """The experiment's requests under shared daily budgets.
 
         Args:
@@ -112,7 +114,7 @@ class Market:
         day = np.searchsorted(self.days, self.prepared.requests.day[rows])
         return self._run(rows, pages.pctr, pages.response_s, self.budgets, day, path)
 
-    def expected(self, pages: ArmPages) -> list[Auctions]:
+    def expected(self, pages: Answers) -> list[Auctions]:
         """The experiment's requests on several paths: their mean is what the world expects.
 
         Budgets make outcomes depend on which clicks happen to be drawn, since those decide who runs out.
@@ -121,7 +123,7 @@ class Market:
         return [self.experiment(pages, path) for path in range(paths)]
 
     def _budgets(self, control_full_pctr: F8) -> F8:
-        settings, requests = self.prepared.config.market, self.prepared.requests
+        settings, requests = self._settings, self.prepared.requests
         experiment = self.prepared.in_experiment
         if settings.budgets == "unlimited":
             return unlimited(len(self.days), self.advertisers)
@@ -134,7 +136,7 @@ class Market:
             per_day,
             tau=settings.budget_tau,
             sigma=settings.budget_sigma,
-            seed=self.prepared.config.seed,
+            seed=self._seed,
         )
 
     def _run(
@@ -158,8 +160,7 @@ class Market:
             p_convert=self.p_convert[rows],
         )
         order = auction_order(response_s[rows], requests.request_id[rows])
-        seed = self.prepared.config.seed
-        drawn = seed if path == 0 else int(bits(seed, "truth-path", path))
+        drawn = self._seed if path == 0 else int(bits(self._seed, "truth-path", path))
         return run_auctions(order, pages, self.book, budgets, self.rules, drawn)
 
 

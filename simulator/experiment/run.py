@@ -6,14 +6,17 @@ world -> models -> each arm: timing plane, store, scores -> market worlds -> tab
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.arms.arm import ModelSpec
 from simulator.arms.clock import make_clock
+from simulator.arms.models import TrainedModel
+from simulator.arms.plan import Plan, make_plan
 from simulator.arms.profiling import calibrate
-from simulator.arms.readiness import check_ready
 from simulator.arms.serve import ArmResult, ArmTask, serve_arm
-from simulator.arms.training import ModelSpec, TrainedModel, train_models
+from simulator.arms.training import train_models
 from simulator.config.load import ExperimentConfig, to_toml
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import read, write
@@ -22,9 +25,8 @@ from simulator.execution.fingerprint import CONFIG, fingerprint
 from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
-from simulator.experiment.judge import Judge, Plan, machine_in_words, scorecard, scorecard_extra
-from simulator.inputs.prepare import Prepared, prepare
-from simulator.inputs.worlds import world_notes
+from simulator.experiment.judge import Judge, Ready, machine_in_words, scorecard, scorecard_extra
+from simulator.inputs.worlds import LogSource, world_notes
 from simulator.results.files import write_text
 from simulator.results.read import read_run
 from simulator.results.run_folder import FolderWriter, RunWriter, free_folder
@@ -56,10 +58,10 @@ def run_experiment(
         ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
         ResultsError: the folder cannot be written.
     """
-    profile = check_ready(config)
+    plan = make_plan(config)
     folder = free_folder(out or RUNS / config.experiment.name)
-    with RunWriter.create(folder, manifest(config, profile), {CONFIG: to_toml(config)}) as writer:
-        _complete(writer, config, profile, jobs, progress)
+    with RunWriter.create(folder, manifest(plan), {CONFIG: to_toml(config)}) as writer:
+        _complete(writer, plan, jobs, progress)
     return folder
 
 
@@ -79,46 +81,32 @@ def resume_experiment(folder: Path, *, jobs: int = 1, progress: Progress | None 
     found = read_run(folder)
     if found.status == "finished":
         return folder
-    config = check_unchanged(found)
-    profile = check_ready(config)
+    plan = make_plan(check_unchanged(found))
     with RunWriter.reopen(folder) as writer:
-        _complete(writer, config, profile, jobs, progress)
+        _complete(writer, plan, jobs, progress)
     return folder
 
 
-def _complete(
-    writer: RunWriter,
-    config: ExperimentConfig,
-    profile: ServiceProfile | None,
-    jobs: int,
-    progress: Progress | None,
-) -> None:
+def _complete(writer: RunWriter, plan: Plan, jobs: int, progress: Progress | None) -> None:
     """Do what is left of a run, and finish its folder."""
     with continued_by("run", writer.path):
         if not writer.complete:  # it is where a run was killed while it cleaned up
-            _compute(writer, config, profile, jobs, progress)
+            _compute(writer, plan, jobs, Tee(progress or Silent(), writer))
         shutil.rmtree(writer.path / WORK, ignore_errors=True)
         writer.finish()
 
 
-def _compute(
-    writer: RunWriter,
-    config: ExperimentConfig,
-    profile: ServiceProfile | None,
-    jobs: int,
-    progress: Progress | None,
-) -> None:
-    told = Tee(progress or Silent(), writer)
-    plan = make_plan(config, profile, writer, told, jobs)
-    results = serve_arms(plan, (plan.clock.budget_s,), writer.path, told, jobs)
+def _compute(writer: RunWriter, plan: Plan, jobs: int, told: Progress) -> None:
+    ready = get_ready(plan, writer, told, jobs)
+    results = serve_arms(ready, (ready.clock.budget_s,), writer.path, told, jobs)
     told.stage("market", 0, 1)
-    cell = Judge(plan, results).cell(0)
+    cell = Judge(ready, results).cell(0)
     told.stage("market", 1, 1)
     interrupts.check()
-    writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+    writer.update_manifest(arm_notes={result.name: result.notes for result in results})
     for name, columns in cell.tables.items():
         writer.write_table(name, columns)
-    extra = {"budget_ms": _ms(plan.clock.budget_s), **scorecard_extra(plan, results)}
+    extra = {"budget_ms": _ms(ready.clock.budget_s), **scorecard_extra(ready, results)}
     writer.write_scorecard(scorecard(plan, cell, writer.path.name, extra))
 
 
@@ -134,21 +122,18 @@ class Tee:
         self._writer.stage(name, done, total)
 
 
-def make_plan(
-    config: ExperimentConfig, profile: ServiceProfile | None, writer: FolderWriter, told: Progress, jobs: int
-) -> Plan:
+def get_ready(plan: Plan, writer: FolderWriter, told: Progress, jobs: int) -> Ready:
     """Build the world, train the models and size the timing plane."""
     work = writer.path / WORK
     work.mkdir(exist_ok=True)
-    write_text(work / CONFIG, to_toml(config))  # to tell later what was edited
+    write_text(work / CONFIG, to_toml(plan.config))  # to tell later what was edited
     told.stage("world", 0, 1)
-    prepared = prepare(config)
+    _ = plan.prepared
     told.stage("world", 1, 1)
     interrupts.check()
-    trained = train_models(config, writer.path / "models", jobs=jobs, progress=told, work=work / "training")
-    if profile is None:
-        profile = _calibration(prepared, trained, work, told)
-    clock = make_clock(prepared, profile)
+    trained = train_models(plan, writer.path / "models", jobs=jobs, progress=told, work=work / "training")
+    profile = plan.profile or _calibration(plan, trained, work, told)
+    clock = make_clock(plan, profile)
     writer.update_manifest(
         profile_machine=machine_in_words(profile),
         time_compression=clock.compression,
@@ -160,70 +145,65 @@ def make_plan(
             for spec, model in trained.items()
         },
     )
-    return Plan(prepared, trained, profile, clock)
+    return Ready(plan, trained, profile, clock)
 
 
 def _calibration(
-    prepared: Prepared, trained: dict[ModelSpec, TrainedModel], work: Path, told: Progress
+    plan: Plan, trained: Mapping[ModelSpec, TrainedModel], work: Path, told: Progress
 ) -> ServiceProfile:
     """What a live run sizes itself and predicts by: what this machine did when the run began."""
     found = read(work / "calibration")
     if found is None:
         interrupts.check()
-        measured = calibrate(prepared, trained, work / "calibrating", told)
+        measured = calibrate(plan, trained, work / "calibrating", told)
         write(work / "calibration", to_json(measured), {})
         return measured
     return from_json(found[0], str(work / "calibration"))
 
 
 def serve_arms(
-    plan: Plan, budgets_s: tuple[float | None, ...], folder: Path, told: Progress, jobs: int
-) -> dict[str, ArmResult]:
+    ready: Ready, budgets_s: tuple[float | None, ...], folder: Path, told: Progress, jobs: int
+) -> list[ArmResult]:
     """Serve the trace with every arm under every budget, and score what that needs."""
-    config = plan.config
+    plan = ready.plan
     tasks = [
         ArmTask(
-            to_toml(config),
-            name,
-            plan.trained,
-            plan.clock,
-            plan.profile,
-            budgets_s,
-            folder / WORK / "arms" / name,
+            plan, arm, ready.trained, ready.clock, ready.profile, budgets_s, folder / WORK / "arms" / arm.name
         )
-        for name in config.arm_names
+        for arm in plan.arms
     ]
     # Measured service times must not share the machine with another arm's.
     interrupts.check()
-    at_once = 1 if config.experiment.service_times == "live" else jobs
-    results = run_tasks(serve_arm, tasks, at_once, told, "serve")
-    return {result.name: result for result in results}
+    at_once = 1 if plan.config.experiment.service_times == "live" else jobs
+    return run_tasks(serve_arm, tasks, at_once, told, "serve")
 
 
-def manifest(config: ExperimentConfig, profile: ServiceProfile | None) -> dict[str, Any]:
+def manifest(plan: Plan) -> dict[str, Any]:
     """What a folder's manifest says before anything ran."""
+    config, made_of = plan.config, plan.world.made_of
     arms = [
         {
-            "name": name,
-            "role": "control" if name == config.experiment.control else "treatment",
-            "store": config.arms[name].store_key,
-            "model": config.arms[name].model,
-            "history": config.arms[name].history,
+            "name": arm.name,
+            "role": arm.role,
+            "store": arm.serving.store,
+            "model": arm.settings.model,
+            "history": arm.settings.history,
         }
-        for name in config.arm_names
+        for arm in plan.arms
     ]
+    log = made_of.manifest if isinstance(made_of, LogSource) else None
     return {
         "name": config.experiment.name,
         "seed": config.seed,
         "versions": versions(),
-        "hardware": hardware(config.experiment.device),
+        "hardware": hardware(plan.device),
         "commit": commit(),
         "service_times": config.experiment.service_times,
-        "profile_machine": None if profile is None else machine_in_words(profile),
+        "profile_machine": None if plan.profile is None else machine_in_words(plan.profile),
         "budget_ms": None,
         "arms": arms,
-        "world": world_notes(config),
-        "inputs": fingerprint(config),
+        "world": world_notes(config, plan.world),
+        "inputs": fingerprint(config, plan.device, log),
     }
 
 

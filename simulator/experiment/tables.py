@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arms.arm import Arm
 from simulator.inputs.prepare import Prepared
 from simulator.market.auction import Auctions
 from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
 from simulator.metrics import OUTCOMES
-from simulator.serving.arm import LadderStep
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS
 
@@ -24,22 +24,22 @@ _STAGES = ("store_start", "store_end", "transport_start", "transport_end", "scor
 
 def served_columns(
     prepared: Prepared,
-    arms: Mapping[str, tuple[Sequence[LadderStep], Served]],
+    arms: Sequence[tuple[Arm, Served]],
     arm_of: Array,
 ) -> Columns:
     """The served table: every request in every arm.
 
     Args:
-        arms: ladder and timing plane by arm, in the arms' order.
+        arms: every arm and its timing plane, in their order.
         arm_of: (R,) index of the arm that the A/B gave each request to.
     """
     requests = prepared.requests
     period = np.array(PERIODS, dtype=object)[requests.period]
     parts = []
-    for index, (name, (ladder, served)) in enumerate(arms.items()):
-        steps = np.array([step.name for step in ladder], dtype=object)
+    for index, (arm, served) in enumerate(arms):
+        steps = np.array([step.name for step in arm.ladder], dtype=object)
         part: Columns = {
-            "arm": np.full(len(served), name, dtype=object),
+            "arm": np.full(len(served), arm.name, dtype=object),
             "request_id": requests.request_id,
             "user_id": requests.user_id,
             "assigned": arm_of == index,

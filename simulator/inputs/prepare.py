@@ -1,7 +1,7 @@
 """What every arm, worker and sweep cell of an experiment starts from: the world and what its log teaches.
 
-`prepare(config)` is a function of the configuration alone, so a worker process builds its own copy
-instead of being sent one.
+`prepare(source)` is a function of the world's source alone, so a worker process builds its own copy instead
+of being sent one, and experiments in equal worlds share it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laser.examples import ExampleSet
-from simulator.config.load import ExperimentConfig, parse_config, to_toml
-from simulator.inputs.worlds import make_world
+from simulator.inputs.worlds import WorldSource, make_world
 from simulator.traffic.examples import history_slices, log_examples
 from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
 from simulator.traffic.trace import PRE, Requests
@@ -29,6 +28,7 @@ class Prepared:
     """The inputs of an experiment. R requests, C candidates, A ads.
 
     Attributes:
+        source: what all of it depends on.
         world: the truth, generated or fitted on a log.
         requests: the trace that is replayed, pre-period first.
         examples: the log's training and held-out examples by split.
@@ -38,7 +38,7 @@ class Prepared:
         history_available: (R,) i8, how many those are.
     """
 
-    config: ExperimentConfig
+    source: WorldSource
     world: ExperimentWorld
     requests: Requests
     examples: dict[str, ExampleSet]
@@ -54,25 +54,20 @@ class Prepared:
         return inside
 
 
-def prepare(config: ExperimentConfig) -> Prepared:
+@lru_cache(maxsize=2)
+def prepare(source: WorldSource) -> Prepared:
     """Build the world and everything fitted on its log; cached per process.
 
     Raises:
-        ValueError: the configuration asks for a world that cannot be built.
+        ValueError: the world cannot be built.
     """
-    return _prepare(to_toml(config))
-
-
-@lru_cache(maxsize=2)
-def _prepare(text: str) -> Prepared:
-    config = parse_config(text)
-    world = make_world(config)
-    delay_s = config.experiment.ingest_delay_s
+    world = make_world(source)
+    delay_s = source.ingest_delay_s
     requests = world.requests
     ads = world.sizes.ads
     start, end = history_slices(world.behaviours, requests.user_id, requests.arrival_s, delay_s)
     return Prepared(
-        config=config,
+        source=source,
         world=world,
         requests=requests,
         examples={split: _examples(world, split, delay_s) for split in ("train", "holdout")},

@@ -1,12 +1,18 @@
-"""The world an experiment file asks for, generated or from a log, and what is said about it beforehand."""
+"""The world an experiment file asks for: what it depends on, making it, and what is said about it beforehand.
+
+Start at `world_source`: the file is asked once, everything after it asks the source.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simulator.config.load import ExperimentConfig, log_split, world_config
 from simulator.logs.manifest import MANIFEST, file_entry, read_manifest
+from simulator.logs.real_log import Split
+from simulator.world.config import WorldConfig
 from simulator.world.protocol import ExperimentWorld
 
 _CALIBRATIONS = {
@@ -27,44 +33,95 @@ _OF_A_LOG = (
 )
 
 
-def make_world(config: ExperimentConfig) -> ExperimentWorld:
-    """Generate the world of a preset, or read that of a log.
+@dataclass(frozen=True)
+class LogSource:
+    """A log folder as it was found, and what a run makes of it.
+
+    Attributes:
+        folder: made by `laser-ab import`.
+        sha256: of its manifest, which holds those of its tables.
+        manifest: what that says; see `simulator.logs.manifest`.
+        split: the log's days.
+        slots: ads a page.
+    """
+
+    folder: Path
+    sha256: str
+    manifest: dict[str, Any] = field(compare=False, repr=False)
+    split: Split
+    slots: int
+
+
+@dataclass(frozen=True)
+class WorldSource:
+    """All that the inputs of an experiment depend on; equal sources are equal worlds.
+
+    Attributes:
+        made_of: the parameters of a generated world, or a log.
+        seed: of its draws.
+        ingest_delay_s: from a behaviour to its being readable.
+    """
+
+    made_of: WorldConfig | LogSource
+    seed: int
+    ingest_delay_s: float
+
+
+def world_source(config: ExperimentConfig) -> WorldSource:
+    """What the file's world depends on.
 
     Raises:
-        ValueError: the configuration asks for a world that cannot be built, or the log cannot be used.
+        ValueError: the world cannot be built, or the log cannot be read.
     """
-    if config.traffic.log is not None:
+    made_of: WorldConfig | LogSource
+    if config.traffic.log is None:
+        made_of = world_config(config)
+    else:
+        folder = Path(config.traffic.log)
+        manifest = read_manifest(folder)
+        made_of = LogSource(
+            folder=folder,
+            sha256=file_entry(folder / MANIFEST)["sha256"],
+            manifest=manifest,
+            split=log_split(config, int(manifest["days"])),
+            slots=config.market.slots or 1,
+        )
+    return WorldSource(made_of, config.seed, config.experiment.ingest_delay_s)
+
+
+def make_world(source: WorldSource) -> ExperimentWorld:
+    """Generate a world, or read that of a log.
+
+    Raises:
+        ValueError: it cannot be built, or the log cannot be used.
+    """
+    if isinstance(source.made_of, LogSource):
         from simulator.logs.world import load_log_world
 
-        slots = config.market.slots or 1
-        return load_log_world(Path(config.traffic.log), config.seed, log_split(config), slots)
+        log = source.made_of
+        return load_log_world(log.folder, source.seed, log.split, log.slots)
     from simulator.world.world import build_world
 
-    return build_world(world_config(config), config.seed)
+    return build_world(source.made_of, source.seed)
 
 
-def world_notes(config: ExperimentConfig) -> dict[str, Any]:
-    """For the manifest: the world's name and what it was calibrated or fitted on. Inputs, not findings.
-
-    Raises:
-        ValueError: the log cannot be read.
-    """
-    if config.traffic.log is None:
+def world_notes(config: ExperimentConfig, source: WorldSource) -> dict[str, Any]:
+    """For the manifest: the world's name and what it was calibrated or fitted on. Inputs, not findings."""
+    if not isinstance(source.made_of, LogSource):
         preset = config.traffic.preset
         calibration = _CALIBRATIONS.get(preset or "", _UNCALIBRATED)
         return {"preset": preset, "overrides": dict(config.traffic.world), "calibration": calibration}
-    folder, split = Path(config.traffic.log), log_split(config)
-    manifest = read_manifest(folder)
+    log = source.made_of
     return {
         "preset": None,
-        "log": folder.name,
-        "log_manifest_sha256": file_entry(folder / MANIFEST)["sha256"],
-        **{key: manifest.get(key) for key in _OF_A_LOG},
+        "log": log.folder.name,
+        "log_manifest_sha256": log.sha256,
+        **{key: log.manifest.get(key) for key in _OF_A_LOG},
         "split_days": {
-            "training": split.holdout,
-            "holdout": split.pre - split.holdout,
-            "pre": split.experiment - split.pre,
-            "experiment": split.end - split.experiment,
+            "training": log.split.holdout,
+            "holdout": log.split.pre - log.split.holdout,
+            "pre": log.split.experiment - log.split.pre,
+            "experiment": log.split.end - log.split.experiment,
         },
         "calibration": _UNCALIBRATED,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,9 @@ def file_entry(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def table_paths(folder: Path) -> list[Path]:
-    """Every file that a run reads of a log folder, its manifest first.
-
-    Raises:
-        TraceError: no finished log folder.
-    """
-    return [folder / name for name in (MANIFEST, *read_manifest(folder)["files"])]
+def table_paths(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """Every file that a run reads of a log folder, its manifest first."""
+    return [folder / name for name in (MANIFEST, *manifest["files"])]
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:

@@ -9,20 +9,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from simulator.arms.readiness import check_ready
+from simulator.arms.plan import Plan, make_plan
 from simulator.config.load import ExperimentConfig, to_toml
 from simulator.execution import interrupts
 from simulator.execution.fingerprint import CONFIG
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.judge import Judge, scorecard, scorecard_extra
-from simulator.experiment.run import RUNS, Tee, make_plan, manifest, serve_arms
+from simulator.experiment.run import RUNS, Tee, get_ready, manifest, serve_arms
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter, free_folder
 from simulator.results.scorecard import has_enough_users
 from simulator.serving.capacity import budget_grid
-from simulator.serving.profile import ServiceProfile
 from simulator.whatif.budgets import SweepError, parse_budgets
 
 
@@ -57,12 +56,11 @@ def run_sweep(
             'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
             "measurement. Make one with `laser-ab profile` and set experiment.profile to it."
         )
-    profile = check_ready(config)
-    assert profile is not None  # not live
+    plan = make_plan(config)
     folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
-    begun = {**manifest(config, profile), "budgets": budgets}
+    begun = {**manifest(plan), "budgets": budgets}
     with SweepWriter.create(folder, begun, {CONFIG: to_toml(config)}) as writer:
-        _complete(writer, config, profile, jobs, progress)
+        _complete(writer, plan, jobs, progress)
     return folder
 
 
@@ -83,48 +81,40 @@ def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = Non
     found = read_sweep(folder)
     if found.status == "finished":
         return folder
-    config = check_unchanged(found)
-    profile = check_ready(config)
+    plan = make_plan(check_unchanged(found))
     with SweepWriter.reopen(folder) as writer:
-        _complete(writer, config, profile, jobs, progress)
+        _complete(writer, plan, jobs, progress)
     return folder
 
 
-def _complete(
-    writer: SweepWriter,
-    config: ExperimentConfig,
-    profile: ServiceProfile | None,
-    jobs: int,
-    progress: Progress | None,
-) -> None:
+def _complete(writer: SweepWriter, plan: Plan, jobs: int, progress: Progress | None) -> None:
     """Do what is left of a sweep, and finish its folder."""
     with continued_by("sweep", writer.path):
         if not writer.complete:
-            _compute(writer, config, profile, jobs, Tee(progress or Silent(), writer))
+            _compute(writer, plan, jobs, Tee(progress or Silent(), writer))
         shutil.rmtree(writer.path / WORK, ignore_errors=True)
         writer.finish()
 
 
-def _compute(
-    writer: SweepWriter, config: ExperimentConfig, profile: ServiceProfile | None, jobs: int, told: Progress
-) -> None:
-    plan = make_plan(config, profile, writer, told, jobs)
+def _compute(writer: SweepWriter, plan: Plan, jobs: int, told: Progress) -> None:
+    ready = get_ready(plan, writer, told, jobs)
     budgets = writer.manifest["budgets"]
-    grid_ms = budget_grid(plan.clock.unloaded_p95_s) * 1000.0 if budgets == "auto" else parse_budgets(budgets)
-    results = serve_arms(plan, tuple(float(b) / 1000.0 for b in grid_ms), writer.path, told, jobs)
-    judge = Judge(plan, results)
+    p95_ms = ready.clock.unloaded_p95_s * 1000.0
+    grid_ms = budget_grid(p95_ms) if budgets == "auto" else parse_budgets(budgets)
+    results = serve_arms(ready, tuple(float(b) / 1000.0 for b in grid_ms), writer.path, told, jobs)
+    judge = Judge(ready, results)
     rows: list[dict[str, Any]] = []
     for index, budget_ms in enumerate(grid_ms):
         told.stage("cells", index, len(grid_ms))
         interrupts.check()
         if not writer.has_cell(index):
-            extra = {"budget_ms": float(budget_ms), **scorecard_extra(plan, results)}
+            extra = {"budget_ms": float(budget_ms), **scorecard_extra(ready, results)}
             name = f"{writer.path.name}/cells/{index:03d}"
             writer.write_cell(index, scorecard(plan, judge.cell(index), name, extra))
         # From the file, so that a cell of an earlier process and one of this give the same row.
-        rows += cell_rows(index, float(budget_ms), writer.cell(index), config.arm_names)
+        rows += cell_rows(index, float(budget_ms), writer.cell(index), plan.config.arm_names)
     told.stage("cells", len(grid_ms), len(grid_ms))
-    writer.update_manifest(arm_notes={name: r.notes for name, r in results.items()})
+    writer.update_manifest(arm_notes={result.name: result.notes for result in results})
     writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
 
 

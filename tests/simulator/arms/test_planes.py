@@ -7,13 +7,15 @@ import pytest
 from small_runs import small
 
 from seqvault.memory import MemoryStore
-from simulator.arms import scores, training
-from simulator.arms.clock import AUTO_BUDGET, make_clock, serving_arm
-from simulator.arms.scores import open_arm_store, score_needed
-from simulator.arms.training import arm_ladder, needed_models, step_spec, train_models
+from simulator.arms import arm as arm_module
+from simulator.arms import training
+from simulator.arms.arm import arms_of, needed_models
+from simulator.arms.clock import AUTO_BUDGET, make_clock
+from simulator.arms.plan import make_plan
+from simulator.arms.scores import replayed_store, score_needed
+from simulator.arms.training import train_models
 from simulator.config.load import ExperimentConfig
 from simulator.experiment.run import run_experiment
-from simulator.inputs.prepare import prepare
 from simulator.results.read import Run, read_run
 from simulator.serving.capacity import time_compression, unloaded_p95_s
 from simulator.serving.profile import load
@@ -35,13 +37,14 @@ def test_scores_read_exactly_what_was_readable_at_the_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small()
-    prepared, name = prepare(config), "treatment"
-    trained = train_models(config, tmp_path)
+    plan = make_plan(config)
+    prepared, (arm,) = plan.prepared, plan.treatments
+    trained = train_models(plan, tmp_path)
     WatchedStore.reads = []
-    monkeypatch.setattr(scores, "open_store", lambda *a, **k: WatchedStore(tmp_path))
-    needed = np.zeros((len(prepared.requests), len(arm_ladder(config, name)) - 1), bool)
+    monkeypatch.setattr(arm_module, "open_store", lambda *a, **k: WatchedStore(tmp_path))
+    needed = np.zeros((len(prepared.requests), len(arm.scored_steps)), bool)
     needed[::7, 0] = True
-    score_needed(prepared, name, needed, trained, tmp_path / "store", None)
+    score_needed(plan, arm, needed, trained, tmp_path / "store", None)
     behaviours, requests = prepared.world.behaviours, prepared.requests
     rows = np.flatnonzero(needed[:, 0])
     read = [
@@ -53,17 +56,17 @@ def test_scores_read_exactly_what_was_readable_at_the_request(
         start, end = behaviours.offsets[user], behaviours.offsets[user + 1]
         own = behaviours.time_s[start:end]
         limit_s = requests.arrival_s[row] - config.experiment.ingest_delay_s
-        expected = own[own < limit_s][-config.arms[name].history :]
+        expected = own[own < limit_s][-arm.settings.history :]
         assert np.array_equal(times, expected)
 
 
 def test_a_live_store_holds_of_each_requests_user_what_that_request_may_see_and_nothing_newer(
     tmp_path: Path,
 ) -> None:
-    config = small()
-    prepared = prepare(config)
+    plan = make_plan(small())
+    prepared = plan.prepared
     behaviours, requests, appends = prepared.world.behaviours, prepared.requests, []
-    with open_arm_store(prepared, "control", tmp_path / "store") as arm_store:
+    with replayed_store(prepared, plan.control, tmp_path / "store") as arm_store:
         append = arm_store.store.append
         arm_store.store.append = lambda *a: (appends.append(len(a[0])), append(*a))  # type: ignore[method-assign]
         for row in range(len(requests)):
@@ -80,16 +83,15 @@ def test_a_live_store_holds_of_each_requests_user_what_that_request_may_see_and_
 def test_stores_of_arms_never_compact_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, opened = prepare(small()), []
+    opened: list[tuple[str, dict[str, object]]] = []
 
     def open_store(kind: str, path: Path, **options: object) -> MemoryStore:
         opened.append((kind, options))
         return MemoryStore(path)
 
-    monkeypatch.setattr(scores, "open_store", open_store)
-    for name in ("control", "treatment"):
-        with scores.open_arm_store(prepared, name, tmp_path / name):
-            pass
+    monkeypatch.setattr(arm_module, "open_store", open_store)
+    for arm in arms_of(small()):
+        arm.open_store(tmp_path / arm.name).close()
     assert opened == [("lastn", {}), ("seqvault", {"background": False})]
 
 
@@ -102,17 +104,16 @@ def test_models_learn_from_the_training_log_alone(tmp_path: Path, monkeypatch: p
         return real(config, how, examples, seed, **more)
 
     monkeypatch.setattr(training, "train", watched)
-    train_models(small(), tmp_path)
-    holdout = prepare(small()).examples["holdout"]
-    assert len(latest) == len(needed_models(small()))
+    plan = make_plan(small())
+    train_models(plan, tmp_path)
+    holdout = plan.prepared.examples["holdout"]
+    assert len(latest) == len(needed_models(plan.arms))
     assert max(latest) < holdout.request_time_s.min()
 
 
 def test_each_ladder_step_has_the_model_it_names() -> None:
-    config = small()
-    kinds = {
-        step.name: step_spec(config, "treatment", step).kind for step in arm_ladder(config, "treatment")[:-1]
-    }
+    _, arm = arms_of(small())
+    kinds = {step.name: arm.model_of(step).kind for step in arm.scored_steps}
     assert kinds == {"full": "laser", "1/2": "laser", "light": "din"} | (
         {"1/4": "laser"} if "1/4" in kinds else {}
     )
@@ -120,14 +121,14 @@ def test_each_ladder_step_has_the_model_it_names() -> None:
 
 def test_the_clock_loads_the_slower_arm_and_budgets_for_the_treatment() -> None:
     config = small()
-    prepared, profile = prepare(config), load(config.experiment.profile_path)
-    clock = make_clock(prepared, profile)
+    plan, profile = make_plan(config), load(config.experiment.profile_path)
+    prepared, clock = plan.prepared, make_clock(plan, profile)
     slowest = min(clock.capacity_rps.values())
     assert clock.capacity_rps["treatment"] == slowest < clock.capacity_rps["control"]
     expected = time_compression(prepared.requests.arrival_s, config.traffic.load, slowest)
     assert clock.compression == pytest.approx(expected)
     p95_s = unloaded_p95_s(
-        serving_arm(config, "treatment"),
+        plan.treatments[0].serving,
         profile,
         prepared.requests.candidates.shape[1],
         prepared.history_available,
@@ -157,7 +158,7 @@ def test_an_ad_in_the_second_slot_clicks_as_the_world_says(two_slots: tuple[Expe
     config, run = two_slots
     shown = run.table("impressions").to_pandas()
     assert set(shown.slot) == {0, 1}
-    world = prepare(config).world
+    world = make_plan(config).prepared.world
     row = np.searchsorted(world.requests.request_id, shown.request_id.to_numpy())
     p_click, p_convert = world.response(
         row, shown.ad_id.to_numpy().astype(np.int64), shown.slot.to_numpy().astype(int)
@@ -179,7 +180,8 @@ def test_each_day_has_a_budget_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    trained = train_models(small(), tmp_path)
+    trained = train_models(make_plan(small()), tmp_path)
     din = next(model for spec, model in trained.items() if spec.kind == "din")
+    other = make_plan(small(f"arms.treatment.checkpoint='{din.path}'"))
     with pytest.raises(ValueError, match=r"kind 'din' \(expected 'laser'\)"):
-        train_models(small(f"arms.treatment.checkpoint='{din.path}'"), tmp_path / "other")
+        train_models(other, tmp_path / "other")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.arms.plan import make_plan
 from simulator.config.load import load_config, to_toml
 from simulator.experiment.run import manifest
 from simulator.results.read import read_run
@@ -52,7 +53,9 @@ def test_a_run_writes_its_folder_and_prints_one_document(tmp_path: Path) -> None
 
 def test_resume_continues_an_interrupted_live_run_in_place(tmp_path: Path) -> None:
     config = load_config(Path(LIVE), TINY, environment={})
-    with RunWriter.create(tmp_path / "run", manifest(config, None), {"experiment.toml": to_toml(config)}):
+    with RunWriter.create(
+        tmp_path / "run", manifest(make_plan(config)), {"experiment.toml": to_toml(config)}
+    ):
         pass
     done = call("run", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

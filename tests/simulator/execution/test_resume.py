@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_runs import EXAMPLES, GRID, asked_after, call, interrupted_run, small, whole
 
-from simulator.arms.live import ArmCalls
+from simulator.arms.live import LiveCalls
 from simulator.execution import fingerprint, interrupts
 from simulator.execution.interrupts import Interrupted
 from simulator.experiment.run import resume_experiment, run_experiment
@@ -88,7 +88,7 @@ def test_a_run_killed_while_it_cleaned_up_is_only_finished(
         with pytest.raises(KeyboardInterrupt):
             run_experiment(small(), tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("simulator.experiment.run.make_plan", None)
+        patch.setattr("simulator.experiment.run.get_ready", None)
         assert whole(resume_experiment(tmp_path / "run")) == undisturbed
 
 
@@ -274,11 +274,11 @@ def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginni
 
         serve_live, served = serve.serve_live, []
 
-        def second_fails(prepared, name, *rest):  # type: ignore[no-untyped-def]
-            served.append(name)
+        def second_fails(plan, arm, *rest):  # type: ignore[no-untyped-def]
+            served.append(arm.name)
             if len(served) == 2:
                 raise OSError(errno.EIO, "Input/output error")
-            return serve_live(prepared, name, *rest)
+            return serve_live(plan, arm, *rest)
 
         patch.setattr(serve, "serve_live", second_fails)
         with pytest.raises(OSError, match="Input/output"):
@@ -295,7 +295,7 @@ def test_a_live_arm_ends_before_its_next_read_when_that_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved = []
-    transport = ArmCalls.transport
+    transport = LiveCalls.transport
 
     def asked_meanwhile(self, payload):  # type: ignore[no-untyped-def]
         moved.append(payload)
@@ -306,7 +306,7 @@ def test_a_live_arm_ends_before_its_next_read_when_that_is_asked(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("simulator.experiment.run.calibrate", lambda *a: load(small().experiment.profile_path))
-        patch.setattr(ArmCalls, "transport", asked_meanwhile)
+        patch.setattr(LiveCalls, "transport", asked_meanwhile)
         with pytest.raises(Interrupted):
             run_experiment(config, out)
     assert len(moved) == 1

@@ -8,6 +8,7 @@ import pytest
 from kuairand_files import log_lines, write_kuairand
 from small_runs import EXAMPLES, table_bytes
 
+from simulator.arms.plan import make_plan
 from simulator.config.load import (
     ConfigError,
     ExperimentConfig,
@@ -19,7 +20,6 @@ from simulator.config.load import (
 )
 from simulator.experiment.remarks import history_remark, remarks
 from simulator.experiment.run import run_experiment
-from simulator.inputs.prepare import prepare
 from simulator.logs.kuairand.importer import import_kuairand
 from simulator.results.read import Run, read_run
 from simulator.results.report import render
@@ -76,32 +76,31 @@ def test_the_same_log_and_seed_give_the_same_bytes(run: Run, kuairand_log: Path,
 
 
 def test_users_and_days_of_the_run_are_the_logs(run: Run, kuairand_log: Path) -> None:
-    prepared = prepare(on_log(kuairand_log))
+    prepared = make_plan(on_log(kuairand_log)).prepared
     served = run.table("served").to_pandas().query("assigned and period == 'experiment'")
     expected = prepared.requests.request_id[prepared.in_experiment]
     assert sorted(served.request_id) == expected.tolist()
 
 
 def test_histories_long_enough_are_not_excused(kuairand_log: Path) -> None:
-    prepared = prepare(on_log(kuairand_log, "arms.treatment.history=5"))
-    assert "cannot show" not in history_remark(prepared)
-    assert "cannot show" in history_remark(
-        replace(prepared, history_available=prepared.history_available.clip(max=4))
-    )
+    plan = make_plan(on_log(kuairand_log, "arms.treatment.history=5"))
+    shorter = replace(plan.prepared, history_available=plan.prepared.history_available.clip(max=4))
+    assert "cannot show" not in history_remark(plan.prepared, plan.treatments)
+    assert "cannot show" in history_remark(shorter, plan.treatments)
 
 
 def test_generated_worlds_need_no_notes() -> None:
     config = load_config(
         EXAMPLES / "demo.toml", ["traffic.world.users=30", "traffic.world.requests=50"], environment={}
     )
-    assert remarks(prepare(config)) == []
+    assert remarks(make_plan(config)) == []
 
 
 def test_the_days_can_be_cut_otherwise(kuairand_log: Path) -> None:
     overrides = ("experiment.days=2", "experiment.pre_days=1", "traffic.holdout_days=1", "market.slots=3")
     config = on_log(kuairand_log, *overrides)
-    assert log_split(config).holdout == 2
-    prepared = prepare(config)
+    assert log_split(config, 6).holdout == 2
+    prepared = make_plan(config).prepared
     assert set(prepared.requests.day[prepared.in_experiment]) == {4, 5}
     assert set(prepared.requests.slots) == {3}
 
@@ -155,7 +154,7 @@ def test_holdout_days_are_a_logs(kuairand_log: Path) -> None:
     with pytest.raises(ValueError, match="log_split"):
         world_config(on_log(kuairand_log))
     with pytest.raises(ValueError, match="world_config"):
-        log_split(load_config(EXAMPLES / "demo.toml", environment={}))
+        log_split(load_config(EXAMPLES / "demo.toml", environment={}), 6)
 
 
 def test_a_period_nothing_can_be_learnt_from_is_named(tmp_path: Path) -> None:
@@ -169,4 +168,4 @@ def test_a_period_nothing_can_be_learnt_from_is_named(tmp_path: Path) -> None:
     write_kuairand(tmp_path / "in", [",".join(row) for row in fields])
     import_kuairand(tmp_path / "in", tmp_path / "log")
     with pytest.raises(ValueError, match="held-out days of the log"):
-        prepare(on_log(tmp_path / "log"))
+        _ = make_plan(on_log(tmp_path / "log")).prepared

@@ -1,0 +1,86 @@
+"""An experiment resolved: what its file means on this machine, found out once and before any work.
+
+Start at `make_plan`. Every stage and every worker process asks the plan, not the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from laser.scoring.runtime import resolve_device
+from simulator.arms.arm import Arm, arms_of
+from simulator.arms.readiness import check_models, check_stores, load_profile
+from simulator.config.load import ExperimentConfig
+from simulator.inputs.prepare import Prepared, prepare
+from simulator.inputs.worlds import LogSource, WorldSource, world_source
+from simulator.logs.manifest import check_files
+from simulator.serving.profile import ServiceProfile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment is.
+
+    Attributes:
+        config: the file's values, for settings that nothing here replaces.
+        arms: control first, then the treatments in the file's order.
+        device: such as "cpu" or "cuda:0"; never "auto".
+        world: what the experiment's inputs depend on.
+        profile: the service times; None where they are measured live.
+    """
+
+    config: ExperimentConfig
+    arms: tuple[Arm, ...]
+    device: str
+    world: WorldSource
+    profile: ServiceProfile | None
+
+    @property
+    def control(self) -> Arm:
+        """The arm that the others are compared with."""
+        return self.arms[0]
+
+    @property
+    def treatments(self) -> tuple[Arm, ...]:
+        """The arms that are compared with the control."""
+        return self.arms[1:]
+
+    @property
+    def threads(self) -> int:
+        """torch's threads."""
+        return self.config.experiment.torch_threads
+
+    @property
+    def prepared(self) -> Prepared:
+        """The world and what its log teaches; built once per process.
+
+        Raises:
+            ValueError: the world cannot be built.
+        """
+        return prepare(self.world)
+
+
+def make_plan(config: ExperimentConfig, *, profiled: bool = True) -> Plan:
+    """Resolve an experiment, and find out now what would end it an hour from now.
+
+    Args:
+        config: the experiment.
+        profiled: whether its profile is needed; measuring and training need none.
+
+    Raises:
+        DeviceError: the device is absent.
+        TraceError: a file of the log is missing or has changed.
+        ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
+        StoreError: a store cannot be opened with its options.
+        ValueError: a model cannot be built with its options.
+    """
+    device = str(resolve_device(config.experiment.device))
+    arms, world = arms_of(config), world_source(config)
+    if isinstance(world.made_of, LogSource):
+        check_files(world.made_of.folder, world.made_of.manifest)
+    check_models(arms, config.training_seed)
+    check_stores(arms)
+    profile = None
+    if profiled and config.experiment.service_times == "profile":
+        profile = load_profile(config.experiment.profile_path, arms)
+    return Plan(config, arms, device, world, profile)

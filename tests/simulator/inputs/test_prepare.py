@@ -1,0 +1,44 @@
+"""A world depends on its source alone: whatever else two experiments differ in, they share it."""
+
+import pickle
+
+import pytest
+from small_runs import small
+
+from simulator.arms.plan import make_plan
+from simulator.inputs import prepare as module
+from simulator.inputs.prepare import prepare
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        ("arms.treatment.history=40", True),
+        ("experiment.budget_ms=3", True),
+        ("experiment.name=another", True),
+        ("traffic.load=0.9", True),
+        ("market.reserve_ecpm=1", True),
+        ("traffic.world.users=121", False),
+        ("experiment.days=2", False),
+        ("market.slots=2", False),
+        ("experiment.ingest_delay_s=30", False),
+        ("seed=8", False),
+    ],
+)
+def test_experiments_share_a_world_unless_it_is_another(
+    change: str, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make_world = module.make_world
+    monkeypatch.setattr(module, "make_world", lambda source: (made.append(source), make_world(source))[1])
+    prepare.cache_clear()
+    one, other = make_plan(small()), make_plan(small(change))
+    assert (one.prepared is other.prepared) == shared
+    assert len(made) == (1 if shared else 2)
+
+
+def test_a_plan_comes_back_from_another_process_as_it_was() -> None:
+    plan = make_plan(small())
+    again = pickle.loads(pickle.dumps(plan))
+    assert again == plan
+    assert again.prepared is plan.prepared
