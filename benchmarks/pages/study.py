@@ -29,7 +29,11 @@ README = ROOT / "README.md"
 SCORE = "points (0.01) of AUC by the true click probabilities, with 95 % intervals over worlds"
 BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
 
-SIGNS = {"yes": "with the paper's sign", "no": "with the other", "not told apart": "too small to tell"}
+SIGNS = {
+    "yes": "have the paper's sign",
+    "no": "the opposite sign",
+    "not distinguished": "are too small to distinguish from 0",
+}
 INTRODUCTION = """\
 # Model study
 
@@ -53,7 +57,7 @@ def readme_block(study: Study) -> str:
     told = [*_orders(study), *_ablations(study), *_lengths(study)]
     if not told:
         return ""
-    how = f"{trials_of(study)} tuning trials each, judged on worlds apart" if study.tuning else "tuned alike"
+    how = f"{trials_of(study)} tuning trials each, judged on other worlds" if study.tuning else "tuned alike"
     plot = next((name for name in ("gpu", "macs", "cpu") if name in plots_of(study)), None)
     image = f"\n![Quality against cost](docs/model-study-{plot}.svg)\n" if plot else ""
     begin = f"- **Models** ([docs/model-study.md](docs/model-study.md); {how}), in {SCORE}:"
@@ -79,7 +83,7 @@ def _orders(study: Study) -> list[str]:
         exceptions = f" ({'; '.join(wrong)})" if wrong else ""
         lines.append(
             f"`{world}`: LASER over {told}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
-            f"come out{exceptions}; of untuned models, {before} of {len(NEIGHBOURS)}."
+            f"are reproduced{exceptions}; with untuned models, {before} of {len(NEIGHBOURS)}."
         )
     return lines
 
@@ -104,10 +108,13 @@ def _lengths(study: Study) -> list[str]:
             kept = kept_of(rows, world, f"{model}, short", model)
             if kept is not None and kept.quality is not None:
                 served = max(row["history"] for row in named(rows, world, f"{model}, short"))
-                read = f"{served:,} on `{world}`, {100 * kept.behaviours:.0f} % of the behaviours read"
-                lines.append(f"{SHOWN[model]} {cell(kept.quality, '.0f')} % ({read})")
-    told = "Trained on a fifth of the history, served with all of it, a model keeps of what all of it gains"
-    return [f"{told} over a twentieth: {'; '.join(lines)}."] if lines else []
+                how = f"histories of {served:,}; training read {100 * kept.behaviours:.0f} % as much"
+                lines.append(f"{SHOWN[model]} {cell(kept.quality, '.0f')} % on `{world}` ({how})")
+    begin = (
+        "Trained on a fifth of the history on average and served with all of it, a model retains this much "
+        "of the gain that training on all of it has over training on a twentieth"
+    )
+    return [f"{begin}: {'; '.join(lines)}."] if lines else []
 
 
 def with_block(readme: str, block: str) -> str:

@@ -197,7 +197,7 @@ def varied(study: Study) -> str:
             "variant",
             "against",
             "gap, pt",
-            "told apart",
+            "distinguished",
             "MAC, 100",
             "MAC, 500",
             "parameters",

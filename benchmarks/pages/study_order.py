@@ -31,7 +31,7 @@ PROTOCOLS = {"tuned": "tuned", "plain": "untuned"}
 HOW = """
 {count} models ({models}) were tuned with {trials} trials each, on {places}. {apart} among the worlds below.
 """
-UNKNOWN = "No trials are saved, so how models were tuned cannot be told here."
+UNKNOWN = "No trials are saved, so how models were tuned is not known here."
 PLAIN = """
 *Untuned*: one batch, one learning rate, width 16, maps that begin at random. `base` is a DIN over the newest
 100 behaviours, like the ranker of arXiv:2602.11562 without a long history.
@@ -39,7 +39,7 @@ PLAIN = """
 UNITS = """
 sAUC is AUC by the true click probabilities on the held-out days, AUC is by clicks. Gaps are in points (0.01)
 of sAUC, paired: the same world and training seed. A mean over worlds, each the mean of its training seeds,
-has Student's 95 % interval over the worlds; models are told apart where it leaves 0 out, as one interval in
+has Student's 95 % interval over the worlds; models are distinguished where it excludes 0, as one interval in
 twenty does where there is no difference.
 """
 TUNING = """

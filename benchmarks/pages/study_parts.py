@@ -78,7 +78,7 @@ def same_sign(found: Row | None, claimed: float | None) -> str:
     seen = sign(found)
     if claimed is None or seen is None:
         return NONE
-    return "not told apart" if seen == 0 else "yes" if seen * claimed > 0 else "no"
+    return "not distinguished" if seen == 0 else "yes" if seen * claimed > 0 else "no"
 
 
 def _ablation_line(rows: list[Row], world: str, change: Ablation) -> list[str]:

@@ -125,7 +125,7 @@ def verdict(found: Row | None, claimed: float) -> str:
     if seen is None:
         return "not measured" if found is None else "one world"
     if seen == 0:
-        return "not told apart"
+        return "not distinguished"
     return AS_PUBLISHED if seen * claimed > 0 else "the other way round"
 
 

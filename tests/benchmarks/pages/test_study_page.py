@@ -64,16 +64,18 @@ def test_a_pair_is_in_the_papers_order_only_where_its_interval_leaves_0_out() ->
     text = ordered(Study(rows))
     # 4.303 x .1 / sqrt(3) over three worlds, from a table of Student's distribution.
     assert "| twin - base | +0.08 | +1.000 [+0.752, +1.248] | as in the paper | – | not measured |" in text
-    assert "| not told apart |" in next(line for line in text.splitlines() if line.startswith("| din - twin"))
+    assert "| not distinguished |" in next(
+        line for line in text.splitlines() if line.startswith("| din - twin")
+    )
     assert "| the other way round |" in next(
         line for line in text.splitlines() if line.startswith("| hstu - din")
     )
-    assert "1 as in the paper, 1 not told apart, 1 the other way round, 2 not measured" in " ".join(
+    assert "1 as in the paper, 1 not distinguished, 1 the other way round, 2 not measured" in " ".join(
         text.split()
     )
     told = " ".join(readme_block(Study(rows)).split())
     assert "1 of the 5 steps" in told
-    assert "DIN over TWIN is not told apart; HSTU over DIN is the other way round" in told
+    assert "DIN over TWIN is not distinguished; HSTU over DIN is the other way round" in told
 
 
 def test_a_contrast_is_compared_with_the_same_one_changed_world_by_world() -> None:
@@ -108,7 +110,7 @@ def test_a_training_that_two_parts_have_is_counted_once_and_servings_are_none() 
     assert "fewer training seeds than the other tuned models: laser." in text
 
 
-def test_the_readme_tells_the_length_that_each_world_was_served_at() -> None:
+def test_the_readme_gives_the_length_that_each_world_was_served_at() -> None:
     from benchmarks.pages.study import readme_block
     from benchmarks.pages.study_rows import Study
 
@@ -118,8 +120,8 @@ def test_the_readme_tells_the_length_that_each_world_was_served_at() -> None:
             place: dict[str, Any] = {"part": "length", "world": world, "history": length}
             rows += in_worlds(f"laser, {kind}", gaps, **place)
     told = " ".join(readme_block(Study(rows)).split())
-    assert "% (10,000 on `loud-10k`, 100 % of" in told
-    assert "% (1,000 on `quick`, 100 % of" in told
+    assert "% on `loud-10k` (histories of 10,000; training read 100 % as much)" in told
+    assert "% on `quick` (histories of 1,000; training read 100 % as much)" in told
 
 
 def test_kept_quality_is_a_share_of_what_length_gains_in_each_world() -> None:
