@@ -30,6 +30,9 @@ MODELS = (
 )  # fmt: skip
 STORE_ENTRY_POINTS = "laser_ab.stores"
 MODEL_ENTRY_POINTS = "laser_ab.models"
+# What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
+Pricing = Literal["gsp", "first"]
+Charge = Literal["click", "impression"]
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 
 # "pkg.module:callable", how a store or a model of one's own is named without an entry point.
@@ -316,13 +319,11 @@ class Market(Table):
     slots: int | None = Field(
         default=None, ge=1, le=255, description="Ads per page; the preset's by default."
     )
-    pricing: Literal["gsp", "first"] = Field(
+    pricing: Pricing = Field(
         default="gsp",
         description="Pay the least that keeps the slot (generalised second price), or the own bid.",
     )
-    charge: Literal["click", "impression"] = Field(
-        default="click", description="What an advertiser pays for."
-    )
+    charge: Charge = Field(default="click", description="What an advertiser pays for.")
     reserve_ecpm: float = Field(
         default=0.0,
         ge=0,

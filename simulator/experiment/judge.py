@@ -27,7 +27,7 @@ from simulator.experiment.tables import (
     served_columns,
     truth_table,
 )
-from simulator.market.auction import Auctions
+from simulator.market.pages import Auctions
 from simulator.serving.bottleneck import ServerLoad, server_load
 from simulator.serving.pipeline import Served
 from simulator.serving.profile import ServiceProfile

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.inputs.prepare import Prepared
-from simulator.market.auction import Auctions, Book, Pages, Rules, auction_order, run_auctions
+from simulator.market.auction import auction_order, run_auctions
 from simulator.market.budgets import daily_budgets, expected_spend, unlimited
+from simulator.market.pages import Auctions, Book, Pages, Rules
 from simulator.serving.pipeline import Served
 
 F8 = NDArray[np.float64]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
 from simulator.inputs.prepare import Prepared
-from simulator.market.auction import Auctions
 from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
+from simulator.market.pages import Auctions
 from simulator.metrics import OUTCOMES
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS

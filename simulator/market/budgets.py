@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.config.settings import Charge
 from simulator.draws import normal
-from simulator.market.auction import F8, I8, Auctions, Charge, MarketError
+from simulator.market.pages import F8, I8, Auctions, MarketError
 
 
 def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:

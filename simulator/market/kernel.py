@@ -5,15 +5,41 @@ Scratch arrays are made once and reused; a request costs S + 1 passes over its c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
+from numba import float64
 
+from simulator.config.settings import Pricing
 from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
+from simulator.market.pages import Book, Pages, Rules
 
-if TYPE_CHECKING:
-    from simulator.market.auction import Book, Pages, Rules
+# Prices by name, as in `simulator.market.plain`. Called by address, so that one compiled loop serves all.
+PRICES: dict[Pricing, Any] = {}
+
+
+def pricing(name: Pricing) -> Callable[[Any], Any]:
+    """Compiles a price (own, least_ecpm, reserve_ecpm, pctr) -> currency per click, and names it."""
+
+    def compiled(price: Any) -> Any:
+        PRICES[name] = numba.cfunc(float64(float64, float64, float64, float64), cache=True)(price)
+        return PRICES[name]
+
+    return compiled
+
+
+@pricing("gsp")
+def second_price(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+    """See plain."""
+    return least_ecpm / (1000.0 * pctr)
+
+
+@pricing("first")
+def first_price(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+    """See plain."""
+    return own
 
 
 def auction_loop(
@@ -29,7 +55,7 @@ def auction_loop(
         np.ascontiguousarray(book.advertiser, np.int64),
         np.ascontiguousarray(budgets, np.float64),
         float(rules.reserve_ecpm),
-        rules.pricing == "gsp",
+        PRICES[rules.pricing],
         rules.charge == "click",
         key(seed, CLICK),
         key(seed, CONVERSION),
@@ -60,7 +86,7 @@ def _best(ecpm: Any, candidates: Any, taken: Any) -> int:
 @numba.njit(cache=True)
 def _loop(  # type: ignore[no-untyped-def]
     order, candidates, slots, budget_row, request_id, pctr, p_click, p_convert, pcvr, tcpa, advertiser,
-    budgets, reserve, second_price, per_click, click_key, conversion_key,
+    budgets, reserve, price_of, per_click, click_key, conversion_key,
     ad, where, price, charged, click, conversion, expected_paid, spend,
 ):  # fmt: skip
     wide = candidates.shape[1]
@@ -88,10 +114,8 @@ def _loop(  # type: ignore[no-untyped-def]
             runner_up = _best(ecpm, candidates[r], taken)
             a = candidates[r, winner]
             own = pcvr[a] * tcpa[a]
-            pays = own
-            if second_price:
-                floor = reserve if runner_up < 0 else ecpm[runner_up]
-                pays = min(own, floor / (1000.0 * pctr[r, winner]))
+            least = reserve if runner_up < 0 else ecpm[runner_up]
+            pays = min(own, price_of(own, least, reserve, pctr[r, winner]))
             v = advertiser[a]
             left = budgets[day, v] - spend[day, v]
             state = fold(fold(click_state, np.uint64(a)), np.uint64(s))

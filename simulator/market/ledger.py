@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.market.auction import F8, I8, Auctions
+from simulator.market.pages import F8, I8, Auctions
 from simulator.metrics import OUTCOMES
 
 Columns = dict[str, NDArray[np.generic]]

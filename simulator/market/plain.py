@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from simulator.config.settings import Pricing
 from simulator.draws import uniform
-from simulator.market.auction import (
-    F8,
-    I8,
-    Auctions,
-    Book,
-    Pages,
-    Rules,
-    assemble,
-    check_inputs,
-)
+from simulator.market.auction import assemble
 from simulator.market.draws import CLICK, CONVERSION
+from simulator.market.pages import F8, I8, Auctions, Book, Pages, Rules, check_inputs
+
+# What the winner of a slot pays per click [currency], before it is cut at its own bid.
+#     own: its bid per click, pCVR·tCPA [currency]; pctr: its pCTR.
+#     least_ecpm: the eCPM that keeps the slot, the next candidate's or else the reserve.
+#     reserve_ecpm: below which nothing shows.
+Price = Callable[[float, float, float, float], float]
+PRICES: dict[Pricing, Price] = {}
+
+
+def pricing(name: Pricing) -> Callable[[Price], Price]:
+    """Names a price as `market.pricing` does; the kernel's must give the same bits."""
+
+    def named(price: Price) -> Price:
+        PRICES[name] = price
+        return price
+
+    return named
+
+
+@pricing("gsp")
+def second_price(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+    """Generalised second price: the least that keeps the slot."""
+    return least_ecpm / (1000.0 * pctr)
+
+
+@pricing("first")
+def first_price(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+    """The own bid."""
+    return own
 
 
 def run_auctions_plain(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules, seed: int) -> Auctions:
@@ -33,7 +57,9 @@ def run_auctions_plain(order: I8, pages: Pages, book: Book, budgets: F8, rules: 
             _, a, c = ranked[s]
             v = book.advertiser[a]
             left = budgets[day, v] - spend[day, v]
-            pays = _price(ranked, s, pages.pctr[r, c], book, rules)
+            own = book.pcvr[a] * book.tcpa[a]
+            least = ranked[s + 1][0] if s + 1 < len(ranked) else rules.reserve_ecpm
+            pays = min(own, PRICES[rules.pricing](own, least, rules.reserve_ecpm, pages.pctr[r, c]))
             clicked = uniform(seed, CLICK, request, a, s) < pages.p_click[r, c, s]
             due = min(pays if rules.charge == "click" else pays * pages.pctr[r, c], left)
             ad[r, s], where[r, s], price[r, s], click[r, s] = a, c, pays, clicked
@@ -60,12 +86,3 @@ def _ranked(pages: Pages, book: Book, left: F8, rules: Rules, r: int) -> list[tu
         if left[book.advertiser[a]] > 0 and ecpm > 0 and ecpm >= rules.reserve_ecpm:
             ranked.append((ecpm, a, c))
     return sorted(ranked, key=lambda e: (-e[0], e[1]))
-
-
-def _price(ranked: list[tuple[float, int, int]], s: int, pctr: float, book: Book, rules: Rules) -> float:
-    """What the winner of slot s pays per click."""
-    own: float = book.pcvr[ranked[s][1]] * book.tcpa[ranked[s][1]]
-    if rules.pricing == "first":
-        return own
-    least = ranked[s + 1][0] if s + 1 < len(ranked) else rules.reserve_ecpm
-    return min(own, least / (1000.0 * pctr))

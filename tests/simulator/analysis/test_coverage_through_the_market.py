@@ -8,9 +8,10 @@ import pytest
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.inference import estimate
 from simulator.assignment import assign
-from simulator.market.auction import Auctions, Book, Pages, Rules, run_auctions
+from simulator.market.auction import run_auctions
 from simulator.market.budgets import unlimited
 from simulator.market.ledger import impression_columns
+from simulator.market.pages import Auctions, Book, Pages, Rules
 from simulator.metrics import RATIOS
 
 WIDE, ADS, ADVERTISERS = 6, 40, 8

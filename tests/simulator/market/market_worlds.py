@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.market.auction import Book, Pages
+from simulator.market.pages import Book, Pages
 
 
 def market(

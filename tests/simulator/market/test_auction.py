@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_worlds import market
 
+from simulator.config.settings import Pricing
 from simulator.draws import uniform
-from simulator.market.auction import Book, MarketError, Pages, Rules, auction_order, run_auctions
+from simulator.market.auction import auction_order, run_auctions
 from simulator.market.draws import as_uniform, fold, key
+from simulator.market.pages import Book, MarketError, Pages, Rules
 from simulator.market.plain import run_auctions_plain
 
 RULES = (
-    Rules(),
-    Rules(pricing="first"),
+    *(Rules(pricing=name) for name in get_args(Pricing)),
     Rules(reserve_ecpm=150.0),
     Rules(charge="impression", reserve_ecpm=50.0),
 )

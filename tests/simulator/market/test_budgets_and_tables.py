@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from market_worlds import market
 
-from simulator.market.auction import MarketError, Rules, run_auctions
+from simulator.market.auction import run_auctions
 from simulator.market.budgets import daily_budgets, exhausted_share, expected_spend, split, unlimited
 from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
+from simulator.market.pages import MarketError, Rules
 
 
 def run(budgets=None, seed=1):
