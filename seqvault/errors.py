@@ -24,7 +24,7 @@ class SchemaError(StoreError):
 
 
 class StoreClosedError(StoreError):
-    """The store was used after close()."""
+    """The store was used after close(), or in a child forked from the process that opened it."""
 
 
 class StoreLockedError(StoreError):
@@ -32,7 +32,7 @@ class StoreLockedError(StoreError):
 
 
 class StoreReadOnlyError(StoreError):
-    """A write reached a store opened read-only, or one that stopped writing after a failed sync."""
+    """A write reached a store that is read-only, or stopped: after a failed sync, or without its folder."""
 
 
 class StoreFullError(StoreError):

@@ -38,6 +38,8 @@ from seqvault.schema import HistorySchema
 __all__ = ["Database", "describe", "open_database", "rocksdb_errors"]
 
 FORMAT = 1
+# The process in which RocksDB's threads were started, at the first database that was opened.
+_process: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,16 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     Raises:
         StoreLockedError: someone else has it open for writing.
         DamagedDataError: RocksDB found it corrupt.
+        StoreError: RocksDB cannot write in this process, a child of one that used it.
     """
+    global _process
+    _process = _process or os.getpid()
+    if not read_only and _process != os.getpid():
+        raise StoreError(
+            f"{path}: RocksDB's threads did not survive the fork from process {_process}, and a flush would "
+            "wait for them for ever. Open it with read_only=True, or start this process with "
+            'multiprocessing\'s "spawn"'
+        )
     table = BlockBasedOptions()
     table.set_block_size(16 * 1024)
     table.set_block_cache(Cache(block_cache_bytes))

@@ -4,6 +4,7 @@ Start reading here; `chunks.py`, `behaviours.py` and `blobs.py` hold the layouts
 is charged."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,14 @@ from seqvault.lastn.blobs import BlobLayout
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_decoding
 from seqvault.lastn.chunks import ChunkLayout
 from seqvault.lastn.database import Database, describe, open_database, rocksdb_errors
+from seqvault.ownership import (
+    forked_store,
+    keep_for_ever,
+    leads_to,
+    lost_folder,
+    open_folder,
+    tell_of_forks,
+)
 from seqvault.query import Query, only_sequence
 from seqvault.rows import pack_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
@@ -75,9 +84,11 @@ class LastNStore:
         if layout not in _LAYOUTS:
             raise StoreError(f"layout {layout!r}: expected 'chunks', 'behaviours' or 'blobs'")
         self.schema = schema
-        self._path = Path(path)
+        # Absolute: the process may change its folder, and RocksDB opens files by name all the time.
+        self._path = Path(path).absolute()
         self._read_only = read_only
-        self._closed = False
+        self._owner = os.getpid()
+        self._ended: str | None = None
         self._lock = threading.RLock()
         describe(self._path, schema, layout, read_only=read_only)
         self._database = open_database(
@@ -86,9 +97,11 @@ class LastNStore:
             read_only=read_only,
             point_lookups=layout != "behaviours",
         )
+        self._folder_fd = open_folder(self._database.path)
         self._layout = _LAYOUTS[layout](self._database, schema)
         self._binding: BindingCost | None = None
         self._decode_row_s = 0.0
+        tell_of_forks(self)
 
     def append(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.append: one atomic write batch, its WAL record synced."""
@@ -98,6 +111,7 @@ class LastNStore:
         with self._lock, rocksdb_errors(self._path):
             self._check_writable()
             self._write(users, checked, options)
+            self._check_folder()
 
     def bulk_load(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.bulk_load: past the WAL into sorted tables, synced, then fully compacted."""
@@ -115,6 +129,7 @@ class LastNStore:
                 rows = order[bounds[start] : bounds[end]]
                 self._write(users[rows], {name: values[rows] for name, values in checked.items()}, options)
                 start = end
+                self._check_folder()
             self._database.rocks.flush(True)
             self._database.rocks.compact_range(None, None)
 
@@ -199,10 +214,28 @@ class LastNStore:
     def close(self) -> None:
         """See HistoryStore.close."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
+            if self._ended is not None:
+                return
+            self._ended = f"{self._path} is closed: open it again"
+            if self._read_only or leads_to(self._database.path, self._folder_fd):
                 with rocksdb_errors(self._path):
                     self._database.rocks.close()
+            else:
+                self._leave()
+            os.close(self._folder_fd)
+
+    def forked(self) -> None:
+        """In a child of the process that opened the store: nothing of it is the child's to use."""
+        if self._ended is None:
+            self._ended = forked_store(self._path, self._owner)
+            # A thread of the parent may have had it.
+            self._lock = threading.RLock()
+            self._leave()
+            os.close(self._folder_fd)
+
+    def _leave(self) -> None:
+        """Have RocksDB close nothing: closing, it removes by name every file that it does not know."""
+        keep_for_ever(self._database.rocks)
 
     def __enter__(self) -> Self:
         return self
@@ -240,10 +273,15 @@ class LastNStore:
         return HistoryBatch(query.users, offsets, flat)
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosedError(f"{self._path} is closed: open it again")
+        if self._ended is not None:
+            raise StoreClosedError(self._ended)
 
     def _check_writable(self) -> None:
         self._check_open()
         if self._read_only:
             raise StoreReadOnlyError(f"{self._path} is open read-only: open it with read_only=False")
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        if not leads_to(self._database.path, self._folder_fd):
+            raise StoreReadOnlyError(lost_folder(self._path))

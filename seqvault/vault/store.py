@@ -8,6 +8,7 @@ says what survives which failure.
 Source: LASER, arXiv:2602.11562 (SeqVault); the layout is our own.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from seqvault.errors import (
     StoreClosedError,
     StoreReadOnlyError,
 )
+from seqvault.ownership import forked_store, tell_of_forks
 from seqvault.query import Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.store import HistoryBatch, ReadTime
@@ -100,13 +102,17 @@ class SeqVault:
             background=background,
             read_only=read_only,
         )
-        self.path = Path(path)
+        # Absolute: the process may change its folder while the store is open.
+        self.path = Path(path).absolute()
         asked = Asked(schema, None if sequences is None else tuple(sequences))
         self._access = (
             ReadOnly(self.path, asked, options) if read_only else Writable(self.path, asked, options)
         )
         self._prepared = PreparedReads(self.prepare_last)
-        self._closed = False
+        self._owner = os.getpid()
+        self._ended: str | None = None
+        self._inherited = False
+        tell_of_forks(self)
 
     @property
     def schema(self) -> HistorySchema:
@@ -121,7 +127,7 @@ class SeqVault:
     @property
     def durable_sequence(self) -> int:
         """How many changes (appends, deletions, expiries) are known to be durable."""
-        return self._access.durable_sequence
+        return self._open().durable_sequence
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -225,7 +231,8 @@ class SeqVault:
             StoreError: the folder is not empty.
             StoreFullError: no space.
         """
-        snapshot(self.path, Path(folder), self._open().state.records)
+        access = self._open()
+        snapshot(self.path, Path(folder).absolute(), access.state.records, access.own)
 
     def read_last(
         self,
@@ -325,14 +332,23 @@ class SeqVault:
 
     def check(self) -> Report:
         """Verify every file and block of the store; says what is damaged, what it means, how to mend it."""
-        self._open()
+        self._open().own()
         return check_store(self.path)
 
     def close(self) -> None:
         """See HistoryStore.close. Tails stay in the log and are replayed at the next open."""
-        if not self._closed:
-            self._closed = True
+        if self._inherited:
+            self._inherited = False
+            self._access.let_go()
+        elif self._ended is None:
+            self._ended = f"{self.path} is closed: open it again"
             self._access.close()
+
+    def forked(self) -> None:
+        """In a child of the process that opened the store: nothing of it is the child's to use."""
+        if self._ended is None:
+            self._ended = forked_store(self.path, self._owner)
+            self._inherited = True
 
     def __enter__(self) -> Self:
         return self
@@ -357,8 +373,8 @@ class SeqVault:
                 table = current
 
     def _table(self, sequence: str | None) -> Table:
-        if self._closed:
-            raise StoreClosedError(f"{self.path} is closed: open it again")
+        if self._ended is not None:
+            raise StoreClosedError(self._ended)
         tables = self._access.current().tables
         if sequence is None:
             return tables[0]
@@ -370,8 +386,8 @@ class SeqVault:
         )
 
     def _open(self) -> ReadOnly | Writable:
-        if self._closed:
-            raise StoreClosedError(f"{self.path} is closed: open it again")
+        if self._ended is not None:
+            raise StoreClosedError(self._ended)
         return self._access
 
     def _writable(self) -> Writable:

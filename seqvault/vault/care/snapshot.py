@@ -15,22 +15,27 @@ __all__ = ["snapshot"]
 _COPIED_AT_ONCE = 1 << 22
 
 
-def snapshot(folder: Path, target: Path, records: Records) -> None:
+def snapshot(folder: Path, target: Path, records: Records, own: files.Own) -> None:
     """Make `target` a store like that in `folder`, whose writer may be at work.
 
     Segments are linked where the file system can, and copied where it cannot; logs are copied as far as they
     are valid. The manifest comes last: without it the target is no store.
 
+    Args:
+        own: whether `folder` is still the one that was opened.
+
     Raises:
         StoreError: the target is not empty.
         StoreFullError: no space; what was made is left.
         DamagedDataError: the store is damaged.
+        StoreError: the folder is another one now; the target has no manifest.
     """
     files.make_folder(target)
     if any(target.iterdir()):
         raise StoreError(f"{target} is not empty: name a folder that is, or does not exist yet")
     doubt = Doubt(folder)
     while True:
+        own()
         manifest = read_manifest(folder)
         if manifest is None:
             raise StoreError(f"{folder}: no SeqVault to read")
@@ -39,9 +44,10 @@ def snapshot(folder: Path, target: Path, records: Records) -> None:
         except DamagedDataError as error:
             doubt.weigh(manifest, error)
             for file in target.iterdir():
-                files.remove(file)
+                files.remove(file, files.anybody)
             continue
-        write_manifest(target, manifest)
+        own()
+        write_manifest(target, manifest, files.anybody)
         point("snapshot.named")
         return
 

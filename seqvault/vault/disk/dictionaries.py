@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError
-from seqvault.vault.disk.files import read_file, replace_file
+from seqvault.vault.disk.files import Own, read_file, replace_file
 from seqvault.vault.disk.manifest import dictionary_name
 from seqvault.vault.format.damage import BlockDamage
 from seqvault.vault.format.dictionary import Dictionary
@@ -25,8 +25,8 @@ def read_dictionary(folder: Path, number: int) -> Dictionary:
     return dictionary
 
 
-def write_dictionary(folder: Path, dictionary: Dictionary) -> Path:
+def write_dictionary(folder: Path, dictionary: Dictionary, own: Own) -> Path:
     """Write a dictionary durably, before a manifest names it; returns its path. Raises as replace_file."""
     path = folder / dictionary_name(dictionary.id)
-    replace_file(path, dictionary.to_bytes(), "dictionary")
+    replace_file(path, dictionary.to_bytes(), "dictionary", own)
     return path

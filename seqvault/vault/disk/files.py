@@ -9,6 +9,8 @@ The store stops writing instead, and tells from the files what is durable when i
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, StoreError, StoreFullError, StoreReadOnlyError
@@ -16,8 +18,12 @@ from seqvault.vault.disk.points import point
 
 __all__ = [
     "FileIO",
+    "FolderLostError",
+    "Own",
     "SyncFailedError",
+    "WriterStoppedError",
     "allocate",
+    "anybody",
     "close",
     "cut",
     "io",
@@ -25,6 +31,7 @@ __all__ = [
     "make_file",
     "make_folder",
     "miswritten",
+    "noticing_loss",
     "open_file",
     "read_at",
     "read_file",
@@ -44,8 +51,37 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_ALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-class SyncFailedError(StoreReadOnlyError):
+Own = Callable[[], None]
+"""Asked right before a name is made, changed or removed: raises FolderLostError where the folder is no longer
+the writer's."""
+
+
+class WriterStoppedError(StoreReadOnlyError):
+    """The writer must write no more, and must not remove what it wrote: it may be named."""
+
+
+class SyncFailedError(WriterStoppedError):
     """A sync failed: what was written since the last one may or may not be durable."""
+
+
+class FolderLostError(WriterStoppedError):
+    """The path no longer leads to the folder that was opened: names there are somebody else's."""
+
+
+@contextmanager
+def noticing_loss(own: Own) -> Iterator[None]:
+    """What fails within because the folder is another one now is called that, not damage. Raises as `own`."""
+    try:
+        yield
+    except WriterStoppedError:
+        raise
+    except StoreError:
+        own()
+        raise
+
+
+def anybody() -> None:
+    """The Own of a folder that nobody else can have, such as a snapshot that is being made."""
 
 
 class FileIO:
@@ -267,11 +303,12 @@ def rename(draft: Path, path: Path) -> None:
         raise _unsure(f"{path}: cannot rename ({error})") from error
 
 
-def remove(path: Path) -> None:
-    """Remove a file no manifest names; one that stays is removed at the next open."""
+def remove(path: Path, own: Own) -> None:
+    """Remove a file no manifest names; one that stays is removed at the next open. Never a stranger's."""
     try:
+        own()
         io.unlink(path)
-    except OSError:
+    except (OSError, FolderLostError):
         return
 
 
@@ -283,7 +320,7 @@ def link(old: Path, new: Path) -> None:
         raise write_error(error, new) from error
 
 
-def replace_file(path: Path, data: bytes, points: str) -> None:
+def replace_file(path: Path, data: bytes, points: str, own: Own) -> None:
     """Replace a small file atomically and durably: after a crash it is the old one or the new one, whole.
 
     Args:
@@ -293,7 +330,9 @@ def replace_file(path: Path, data: bytes, points: str) -> None:
         StoreFullError: no space; the old file stands.
         DamagedDataError: the new file does not read back; the old file stands.
         SyncFailedError: unknown which of the two is durable.
+        FolderLostError: the folder is somebody else's; nothing changed there.
     """
+    own()
     draft = path.with_name(path.name + ".new")
     fd = make_file(draft)
     point(f"{points}.made")
@@ -304,10 +343,11 @@ def replace_file(path: Path, data: bytes, points: str) -> None:
         point(f"{points}.synced")
         if read_at(fd, len(data), 0, draft) != data:
             raise miswritten(draft)
-    except SyncFailedError:
+        own()
+    except WriterStoppedError:
         raise
     except StoreError:
-        remove(draft)
+        remove(draft, own)
         raise
     finally:
         close(fd)

@@ -12,7 +12,7 @@ from typing import Any
 
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import HistorySchema, SequenceType
-from seqvault.vault.disk.files import read_file, replace_file
+from seqvault.vault.disk.files import Own, read_file, replace_file
 from seqvault.vault.format.hash64 import hash64
 
 __all__ = [
@@ -121,10 +121,10 @@ def dictionary_name(number: int) -> str:
     return f"dict-{number:08d}.bin"
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest, own: Own) -> None:
     """Replace the manifest durably. Raises as files.replace_file."""
     body = json.dumps({"format": FORMAT, **_described(manifest)}).encode()
-    replace_file(folder / NAME, body + b"\n%016x\n" % hash64(body), "manifest")
+    replace_file(folder / NAME, body + b"\n%016x\n" % hash64(body), "manifest", own)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

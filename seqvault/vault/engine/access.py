@@ -5,10 +5,10 @@ from pathlib import Path
 
 from seqvault.errors import StoreError
 from seqvault.vault.compiled.options import Options
-from seqvault.vault.disk import files
+from seqvault.vault.disk.files import noticing_loss
 from seqvault.vault.engine.compaction import Compactor
 from seqvault.vault.engine.follower import Follower
-from seqvault.vault.engine.recovery import Asked, lock_folder, recover
+from seqvault.vault.engine.recovery import Asked, FolderLock, recover
 from seqvault.vault.engine.state import State
 from seqvault.vault.engine.writer import Writer
 
@@ -46,6 +46,14 @@ class ReadOnly:
         """See everything acknowledged before the call."""
         self._follower.refresh()
 
+    def own(self) -> None:
+        """Raise StoreError unless the path leads to the folder that was opened."""
+        self._follower.own()
+
+    def let_go(self) -> None:
+        """Close all files in a forked child, whose parent goes on with them."""
+        self._follower.let_go()
+
     def close(self) -> None:
         """Close all files."""
         self._follower.close()
@@ -55,11 +63,12 @@ class Writable:
     """A store open for writing. Args, Raises: see recovery.recover."""
 
     def __init__(self, folder: Path, asked: Asked, options: Options) -> None:
-        self._lock_fd = lock_folder(folder)
+        self._lock = FolderLock(folder)
         try:
-            self.state, wal, self.replayed = recover(folder, asked, options)
+            with noticing_loss(self._lock.own):
+                self.state, wal, self.replayed = recover(folder, asked, options, self._lock.own)
         except BaseException:
-            files.close(self._lock_fd)
+            self._lock.close()
             raise
         self.writer = Writer(self.state, wal, self.replayed)
         self.compactor = Compactor(self.writer)
@@ -101,6 +110,15 @@ class Writable:
         else:
             compact_unasked(self.compactor)
 
+    def own(self) -> None:
+        """Raise FolderLostError unless the path leads to the folder that was opened."""
+        self._lock.own()
+
+    def let_go(self) -> None:
+        """Close all files in a forked child, whose parent goes on with them; nothing is written."""
+        self.writer.let_go()
+        self.state.let_go()
+
     def close(self) -> None:
         """Make everything durable and close all files. Raises SyncFailedError."""
         if self._background is not None:
@@ -109,7 +127,7 @@ class Writable:
             self.writer.close()
         finally:
             self.state.close()
-            files.close(self._lock_fd)
+            self._lock.close()
 
 
 def compact_unasked(compactor: Compactor) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from seqvault.errors import StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.rewrite import Blocks
-from seqvault.vault.disk.files import SyncFailedError, remove
+from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.points import point
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.engine.full import rewrite_all
@@ -136,11 +136,11 @@ class Compactor:
         writer = self._copy(table, dict(run), live[chosen & ~dropped], stones, number)
         try:
             self._replace(table, slots, writer, number)
-        except SyncFailedError:
+        except WriterStoppedError:
             raise
         except StoreError:
             if writer is not None:
-                remove(writer.path)
+                remove(writer.path, self._state.own)
             raise
         self._drop(table)
 
@@ -152,7 +152,7 @@ class Compactor:
             return None
         if self._blocks is None:
             self._blocks = self._state.new_blocks()
-        with SegmentWriter(table.segment_path(number), number) as writer:
+        with SegmentWriter(table.segment_path(number), number, self._state.own) as writer:
             if len(stones):
                 writer.add_stones(stones)
             for data, blocks in self._blocks.copies(segments, live) if len(live) else ():
@@ -203,7 +203,7 @@ class Compactor:
         """Close and remove what no read uses any more."""
         self._state.lock.drain()
         for segment in table.close_retired():
-            remove(segment.path)
+            remove(segment.path, self._state.own)
         point("compaction.dropped")
 
 

@@ -4,12 +4,14 @@ A refresh reads the manifest. The log goes on where it was read to; a seal's seg
 cleared and the new log read; after a compaction everything is loaded anew and takes the place of what was.
 """
 
+import os
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
+from seqvault.ownership import leads_to, lost_folder, open_folder
 from seqvault.schema import HistorySchema
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
@@ -48,8 +50,16 @@ class Follower:
         self._own: dict[str, HistorySchema] = {}
         self._log_fd: int | None = None
         self._refreshed_s = time.monotonic()
-        self.state, self.replayed = self._load()
-        self._follow_from(self.replayed)
+        try:
+            self._folder_fd = open_folder(folder)
+        except OSError as error:
+            raise _no_store(folder) from error
+        try:
+            self.state, self.replayed = self._load()
+            self._follow_from(self.replayed)
+        except BaseException:
+            os.close(self._folder_fd)
+            raise
 
     @property
     def sequence(self) -> int:
@@ -74,14 +84,27 @@ class Follower:
         with self._turn:
             self._refresh()
 
+    def own(self) -> None:
+        """Raise StoreError unless the path leads to the folder that was opened."""
+        if not leads_to(self._folder, self._folder_fd):
+            raise StoreError(lost_folder(self._folder))
+
+    def let_go(self) -> None:
+        """Close all files; the locks are of another process."""
+        self._close_log()
+        self.state.let_go()
+        os.close(self._folder_fd)
+
     def close(self) -> None:
         """Close all files."""
         with self._turn:
             self._close_log()
             self.state.close()
+            os.close(self._folder_fd)
 
     def _refresh(self) -> None:
         began_s = time.monotonic()
+        self.own()
         manifest = _named(self._folder)
         known = self.state.manifest
         if manifest.generation != known.generation:
@@ -208,8 +231,12 @@ class Follower:
 def _named(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise StoreError(f"{folder}: no SeqVault to read; open it with read_only=False to make one")
+        raise _no_store(folder)
     return manifest
+
+
+def _no_store(folder: Path) -> StoreError:
+    return StoreError(f"{folder}: no SeqVault to read; open it with read_only=False to make one")
 
 
 def _sealed_since(known: Manifest, manifest: Manifest) -> bool:

@@ -11,7 +11,7 @@ from seqvault.errors import StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import DICTIONARY_CODEC, MOST_ROWS
 from seqvault.vault.disk.dictionaries import write_dictionary
-from seqvault.vault.disk.files import SyncFailedError, remove
+from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.manifest import Manifest, dictionary_name
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import Sizes, write_blocks
@@ -54,9 +54,9 @@ def rewrite_all(writer: Writer) -> None:
         writer.adopt(manifest)
     except StoreError as error:
         _undo(writer, slots, known)
-        if not isinstance(error, SyncFailedError):
+        if not isinstance(error, WriterStoppedError):
             for path in paths:
-                remove(path)
+                remove(path, state.own)
         raise
     point("compaction.adopted")
     for table, old, slot in slots:
@@ -64,10 +64,10 @@ def rewrite_all(writer: Writer) -> None:
     state.lock.drain()
     for table in state.tables:
         for gone in table.close_retired():
-            remove(gone.path)
+            remove(gone.path, state.own)
     state.use(made)
     for number in before.dictionaries:
-        remove(state.folder / dictionary_name(number))
+        remove(state.folder / dictionary_name(number), state.own)
     point("compaction.dropped")
 
 
@@ -93,7 +93,7 @@ def _dictionaries(writer: Writer, paths: list[Path]) -> tuple[list[Dictionary], 
             if table.index.rows:
                 number = manifest.next_file
                 made.append(build_dictionary(table.schema, _samples(writer, table), number))
-                paths.append(write_dictionary(state.folder, made[-1]))
+                paths.append(write_dictionary(state.folder, made[-1], state.own))
                 manifest = replace(manifest, next_file=number + 1)
     return made, replace(manifest, dictionaries=tuple(dictionary.id for dictionary in made))
 
@@ -112,7 +112,7 @@ def _samples(writer: Writer, table: Table) -> Iterator[dict[str, Array]]:
 def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:
     """Write one sequence's new segment; the manifest that names it in place of the old ones."""
     users, number = table.index.users(), manifest.next_file
-    with SegmentWriter(table.segment_path(number), number) as segment:
+    with SegmentWriter(table.segment_path(number), number, writer.state.own) as segment:
         for portion in _portions(table, users):
             _rewrite_users(writer, table, portion, segment)
         if segment.empty:

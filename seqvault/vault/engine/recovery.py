@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreLockedError
+from seqvault.ownership import leads_to, lost_folder, tell_of_forks
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
 from seqvault.vault.disk.evolution import evolve
+from seqvault.vault.disk.files import FolderLostError, Own
 from seqvault.vault.disk.manifest import (
     NAME,
     Manifest,
@@ -23,7 +25,7 @@ from seqvault.vault.disk.points import point
 from seqvault.vault.engine.state import Replayed, State
 from seqvault.vault.log.wal import HEAD_BYTES, Wal
 
-__all__ = ["Asked", "lock_folder", "recover", "with_sequences"]
+__all__ = ["Asked", "FolderLock", "recover", "with_sequences"]
 
 _DEFAULT_SEQUENCE = "behaviours"
 _OURS = re.compile(r"[a-z][a-z0-9_]*-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
@@ -42,29 +44,51 @@ class Asked:
     sequences: tuple[SequenceType, ...] | None
 
 
-def lock_folder(folder: Path) -> int:
-    """Make the folder and take its lock; the lock lasts until the descriptor is closed.
+class FolderLock:
+    """The folder of a writer, made and locked; another writer may have it once this one closed it, or died.
 
     Raises:
         StoreLockedError: another writer has it.
     """
-    files.make_folder(folder)
-    try:
-        fd = files.io.open(folder / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise files.write_error(error, folder / "LOCK") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        files.close(fd)
-        raise StoreLockedError(
-            f"{folder} is open for writing elsewhere: close it there, or open it with read_only=True"
-        ) from error
-    return fd
+
+    def __init__(self, folder: Path) -> None:
+        files.make_folder(folder)
+        self._folder, self._path = folder, folder / "LOCK"
+        try:
+            self._fd = files.io.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise files.write_error(error, self._path) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise StoreLockedError(
+                f"{folder} is open for writing elsewhere: close it there, or open it with read_only=True"
+            ) from error
+        tell_of_forks(self)
+
+    def own(self) -> None:
+        """Raise FolderLostError unless the path leads to the folder that was locked."""
+        # Not by the folder itself: one that was emptied and is used anew is another writer's as well.
+        if not leads_to(self._path, self._fd):
+            raise FolderLostError(lost_folder(self._folder))
+
+    def forked(self) -> None:
+        """A child that kept the descriptor would keep the lock, after its parent has closed the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Let another writer have the folder; harmless when that was done before."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            files.close(fd)
 
 
-def recover(folder: Path, asked: Asked, options: Options) -> tuple[State, Wal, Replayed]:
+def recover(folder: Path, asked: Asked, options: Options, own: Own) -> tuple[State, Wal, Replayed]:
     """The store in a locked folder, ready to be written to; made if there is none.
+
+    Args:
+        own: whether the folder is still the one that was locked.
 
     Raises:
         DamagedDataError: manifest, logs or footers fail their checksums.
@@ -73,8 +97,8 @@ def recover(folder: Path, asked: Asked, options: Options) -> tuple[State, Wal, R
     # Names may be those a killed process never synced: nothing is built on them before.
     files.sync_folder(folder)
     point("recovery.begun")
-    stored = read_manifest(folder) or _make(folder, asked, options)
-    state = State(folder, options, with_sequences(stored, asked))
+    stored = read_manifest(folder) or _make(folder, asked, options, own)
+    state = State(folder, options, with_sequences(stored, asked), own)
     try:
         state.load()
         replayed = state.replay()
@@ -83,7 +107,7 @@ def recover(folder: Path, asked: Asked, options: Options) -> tuple[State, Wal, R
     except BaseException:
         state.close()
         raise
-    sweep(folder, state.manifest)
+    sweep(folder, state.manifest, own)
     point("recovery.swept")
     return state, wal, replayed
 
@@ -119,12 +143,12 @@ def new_sequence(kind: SequenceType) -> SequenceState:
     return SequenceState(kind.name, kind.cap, kind.ttl_s, (kind.schema,))
 
 
-def sweep(folder: Path, manifest: Manifest) -> None:
+def sweep(folder: Path, manifest: Manifest, own: Own) -> None:
     """Remove what a crash left behind: files of ours that the manifest does not name."""
     named = manifest.files()
     for file in folder.iterdir():
         if _OURS.fullmatch(file.name) and file.name not in named:
-            files.remove(file)
+            files.remove(file, own)
 
 
 def _resume(state: State, stored: Manifest, replayed: Replayed) -> Wal:
@@ -135,7 +159,7 @@ def _resume(state: State, stored: Manifest, replayed: Replayed) -> Wal:
     if replayed.torn_bytes:
         # Its last record may have been read from a page that never got to the disk.
         _sync_file(live)
-        wal = Wal.create(folder, manifest.next_file, state.records, sequence)
+        wal = Wal.create(folder, manifest.next_file, state.records, state.own, sequence)
         manifest = replace(
             manifest,
             closed_logs=tuple(replayed.logs),
@@ -143,11 +167,12 @@ def _resume(state: State, stored: Manifest, replayed: Replayed) -> Wal:
             next_file=manifest.next_file + 1,
         )
     else:
-        wal = Wal.reopen(live, manifest.log, state.records, sequence=sequence, end=replayed.logs[-1].end)
+        end = replayed.logs[-1].end
+        wal = Wal.reopen(live, manifest.log, state.records, state.own, sequence=sequence, end=end)
     if manifest != stored:
         try:
             manifest = replace(manifest, generation=stored.generation + 1)
-            write_manifest(folder, manifest)
+            write_manifest(folder, manifest, state.own)
         except StoreError:
             wal.abandon()
             raise
@@ -163,7 +188,7 @@ def _sync_file(path: Path) -> None:
         files.close(fd)
 
 
-def _make(folder: Path, asked: Asked, options: Options) -> Manifest:
+def _make(folder: Path, asked: Asked, options: Options, own: Own) -> Manifest:
     """A new store. Raises DamagedDataError where one has lost its manifest."""
     for file in folder.iterdir():
         # A log that holds no record is left of a store whose making ended before its manifest.
@@ -180,6 +205,6 @@ def _make(folder: Path, asked: Asked, options: Options) -> Manifest:
     manifest = Manifest(1, tuple(new_sequence(kind) for kind in kinds), (), 1, 0, 2)
     # The folder's own name, whoever made it.
     files.sync_folder(folder.parent)
-    Wal.create(folder, 1, State(folder, options, manifest).records, 0).abandon()
-    write_manifest(folder, manifest)
+    Wal.create(folder, 1, State(folder, options, manifest).records, own, 0).abandon()
+    write_manifest(folder, manifest, own)
     return manifest

@@ -10,6 +10,7 @@ from seqvault.vault.compiled.options import Options
 from seqvault.vault.compiled.rewrite import Blocks, PlainBlocks
 from seqvault.vault.compiled.selftest import encoder_trusted
 from seqvault.vault.disk.dictionaries import read_dictionary
+from seqvault.vault.disk.files import Own, anybody
 from seqvault.vault.disk.manifest import ClosedLog, Manifest, log_name
 from seqvault.vault.engine.table import Table
 from seqvault.vault.format.dictionary import Dictionary
@@ -46,6 +47,7 @@ class State:
 
     Attributes:
         folder, options: as opened.
+        own: asked before names in the folder change.
         lock: between readers and whatever changes tables.
         records, blocks: compiled, or plain.
         manifest: the newest that was read or written.
@@ -54,8 +56,9 @@ class State:
         dictionaries: those that blocks may name.
     """
 
-    def __init__(self, folder: Path, options: Options, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, options: Options, manifest: Manifest, own: Own = anybody) -> None:
         self.folder = folder
+        self.own = own
         self.options = options
         self.manifest = manifest
         self.lock = ReadersWriterLock(plain=options.plain)
@@ -131,6 +134,11 @@ class State:
                         table.apply(change)
                 else:
                     self.tables[change.table].apply(change)
+
+    def let_go(self) -> None:
+        """Close all segments: reads that use them are another process's."""
+        for table in self.tables:
+            table.close()
 
     def close(self) -> None:
         """Close all segments, once no read uses them."""

@@ -14,7 +14,7 @@ import numpy as np
 from seqvault.errors import StoreError, StoreFullError, StoreReadOnlyError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import DURABILITIES
-from seqvault.vault.disk.files import SyncFailedError, remove
+from seqvault.vault.disk.files import WriterStoppedError, noticing_loss, remove
 from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import Sizes, seal
@@ -102,7 +102,7 @@ class Writer:
             self._change(Record(EXPIRE, 1, 1, table.place), floor, {"floor_s": floor})
 
     def flush(self) -> None:
-        """Return once everything written is durable. Raises SyncFailedError."""
+        """Return once everything written is durable. Raises WriterStoppedError."""
         with self.noting_failure():
             self._commit.wait()
 
@@ -139,12 +139,12 @@ class Writer:
         manifest = replace(manifest, generation=self.state.manifest.generation + 1)
         with self.noting_failure():
             try:
-                write_manifest(self.state.folder, manifest)
+                write_manifest(self.state.folder, manifest, self.state.own)
             except StoreError as error:
-                # After a failed sync either manifest may be the durable one: its files must stay.
-                if not isinstance(error, SyncFailedError):
+                # Either manifest may be the durable one: its files must stay.
+                if not isinstance(error, WriterStoppedError):
                     for writer in written:
-                        remove(writer.path)
+                        remove(writer.path, self.state.own)
                 raise
         self.state.manifest = manifest
 
@@ -156,13 +156,17 @@ class Writer:
             return number
 
     def check_writable(self) -> None:
-        """Raise StoreReadOnlyError after a failed sync."""
+        """Raise StoreReadOnlyError where the writer has stopped."""
         failed = self._broken or self._commit.failed
         if failed is not None:
             raise StoreReadOnlyError(f"{self.state.folder} stopped writing: {failed}")
 
+    def let_go(self) -> None:
+        """Close the log as it is: it is another process's."""
+        self._wal.abandon()
+
     def close(self) -> None:
-        """Make everything durable that was written, and close the log. Raises SyncFailedError."""
+        """Make everything durable that was written, and close the log. Raises WriterStoppedError."""
         self._flusher.stop()
         with self.mutex:
             try:
@@ -254,7 +258,8 @@ class Writer:
                     slot = table.open_segment(number)
                     written.append((table, slot, table.segments[slot].entries()))
             ids = [*state.batches.ids(), *batches]
-            new_wal = Wal.create(state.folder, manifest.next_file, state.records, self._wal.written, ids)
+            number, written_to = manifest.next_file, self._wal.written
+            new_wal = Wal.create(state.folder, number, state.records, state.own, written_to, ids)
             old, manifest = manifest, self._rotated(manifest, new_wal)
             self.adopt(manifest)
         except StoreError as error:
@@ -264,7 +269,7 @@ class Writer:
         state.batches.note(batches, new_wal.written)
         point("seal.adopted")
         for number in [*(log.number for log in old.closed_logs), old.log]:
-            remove(state.folder / log_name(number))
+            remove(state.folder / log_name(number), state.own)
         point("wal.dropped")
 
     def _seal_table(
@@ -272,7 +277,7 @@ class Writer:
     ) -> Manifest:
         """Write one sequence's segment, of its tails and what is loaded; the manifest that names it."""
         number, full = manifest.next_file, self.state.options.block_rows
-        with SegmentWriter(table.segment_path(number), number) as writer:
+        with SegmentWriter(table.segment_path(number), number, self.state.own) as writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
                 writer.add_stones(tombstones(users))
@@ -310,7 +315,7 @@ class Writer:
         new_wal: Wal | None,
         error: StoreError,
     ) -> None:
-        """Leave no trace of a seal that did not fit. After a failed sync files may be named: they stay."""
+        """Leave no trace of a seal that did not fit; files that may be named stay."""
         with self.state.lock.exclusive():
             for table, slot, _ in written:
                 table.retire([slot])
@@ -318,17 +323,18 @@ class Writer:
             table.close_retired()
         if new_wal is not None:
             new_wal.abandon()
-        if not isinstance(error, SyncFailedError):
+        if not isinstance(error, WriterStoppedError):
             for writer in writers:
-                remove(writer.path)
+                remove(writer.path, self.state.own)
             if new_wal is not None:
-                remove(new_wal.path)
+                remove(new_wal.path, self.state.own)
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
-        """After a failed sync the store stops writing: what it would build on may not be on the disk."""
+        """After a failed sync, or without its folder, the store stops: what it would build on may be gone."""
         try:
-            yield
-        except SyncFailedError as error:
+            with noticing_loss(self.state.own):
+                yield
+        except WriterStoppedError as error:
             self._broken = self._broken or str(error)
             raise

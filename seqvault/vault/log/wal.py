@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from seqvault.errors import StoreError, StoreFullError
+from seqvault.errors import DamagedDataError, StoreError, StoreFullError
 from seqvault.schema import Array
 from seqvault.vault.disk.files import (
+    Own,
     SyncFailedError,
     allocate,
     close,
@@ -54,6 +55,9 @@ def log_head(number: int) -> bytes:
 class Wal:
     """The live log, open for appending; its methods are called by one thread at a time, but for `sync`.
 
+    Args:
+        own: whether the folder is still the writer's.
+
     Attributes:
         number: the log's.
         end: byte behind the last record.
@@ -62,9 +66,10 @@ class Wal:
     """
 
     def __init__(
-        self, path: Path, number: int, fd: int, records: Records, *, sequence: int, end: int
+        self, path: Path, number: int, fd: int, records: Records, own: Own, *, sequence: int, end: int
     ) -> None:
         self.path = path
+        self._own = own
         self.number = number
         self.end = end
         self.written = sequence
@@ -78,7 +83,13 @@ class Wal:
 
     @classmethod
     def create(
-        cls, folder: Path, number: int, records: Records, sequence: int, batches: Sequence[int] = ()
+        cls,
+        folder: Path,
+        number: int,
+        records: Records,
+        own: Own,
+        sequence: int,
+        batches: Sequence[int] = (),
     ) -> "Wal":
         """A new log, durable in its folder, whose first change follows `sequence`.
 
@@ -89,13 +100,15 @@ class Wal:
             StoreFullError: no space; nothing was kept.
             DamagedDataError: it does not read back; nothing was kept.
             SyncFailedError: whether it is durable is unknown; nobody names it yet.
+            FolderLostError: the folder is somebody else's; nothing was made there.
         """
+        own()
         path = folder / log_name(number)
         fd = make_file(path)
         point("log.made")
         try:
             write_at(fd, log_head(number), 0, path)
-            wal = cls(path, number, fd, records, sequence=sequence, end=HEAD_BYTES)
+            wal = cls(path, number, fd, records, own, sequence=sequence, end=HEAD_BYTES)
             if batches:
                 wal._note(BATCHES, np.array(batches, "u8"))
             point("log.written")
@@ -106,21 +119,25 @@ class Wal:
             point("log.named")
         except StoreError:
             close(fd)
-            remove(path)
+            remove(path, own)
             raise
         return wal
 
     @classmethod
-    def reopen(cls, path: Path, number: int, records: Records, *, sequence: int, end: int) -> "Wal":
-        """The log as replayed, nothing but zeros behind `end`."""
-        fd = open_file(path, write=True)
+    def reopen(cls, path: Path, number: int, records: Records, own: Own, *, sequence: int, end: int) -> "Wal":
+        """The log as replayed, nothing but zeros behind `end`. Raises as `create`."""
         try:
+            fd = open_file(path, write=True)
+        except FileNotFoundError as error:
+            raise DamagedDataError(f"{path} is gone since it was read; restore it from backup") from error
+        try:
+            own()
             # The last record may have been read from a page that never got to the disk.
             sync(fd, path)
         except StoreError:
             close(fd)
             raise
-        return cls(path, number, fd, records, sequence=sequence, end=end)
+        return cls(path, number, fd, records, own, sequence=sequence, end=end)
 
     def write(self, body: tuple[Array, int], record: Record) -> int:
         """Put one change behind the others; durable after the next sync. Returns its sequence number.
@@ -137,8 +154,14 @@ class Wal:
         return self.written
 
     def sync(self) -> None:
-        """Make what was written durable; the caller knows what that was. Raises SyncFailedError."""
+        """Make what was written durable; the caller knows what that was.
+
+        Raises:
+            SyncFailedError: whether it is durable is unknown.
+            FolderLostError: it is, in a folder that the path does not lead to.
+        """
         sync(self._fd, self.path)
+        self._own()
 
     def close(self) -> None:
         """Close the file, giving back what was reserved.

@@ -5,10 +5,8 @@ it needs and lets go, and then fetches and decodes blocks for as long as it like
 waits microseconds, whatever is read; files that a read may still use are closed after `drain`.
 """
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -35,7 +33,6 @@ class ReadersWriterLock:
         self._mutex = threading.RLock()
         self._exclusive = False
         self._draining = threading.Lock()
-        _locks.add(self)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -80,24 +77,6 @@ class ReadersWriterLock:
                 pins = self.address + 8 * (self._kernel.PINS + 8 * parity)
                 while not self._kernel.quiet(pins, 0):
                     time.sleep(_WAIT_S)
-
-    def forget_readers(self) -> None:
-        """In a forked child: the parent's threads, and their reads, are not here."""
-        self._words[:] = 0
-        self._mutex = threading.RLock()
-        self._exclusive = False
-        self._draining = threading.Lock()
-
-
-_locks: "weakref.WeakSet[ReadersWriterLock]" = weakref.WeakSet()
-
-
-def _forget_readers() -> None:
-    for lock in list(_locks):
-        lock.forget_readers()
-
-
-os.register_at_fork(after_in_child=_forget_readers)
 
 
 def _kernel() -> ModuleType:

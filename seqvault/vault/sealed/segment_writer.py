@@ -14,7 +14,8 @@ import numpy as np
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array
 from seqvault.vault.disk.files import (
-    SyncFailedError,
+    Own,
+    WriterStoppedError,
     close,
     make_file,
     remove,
@@ -41,11 +42,17 @@ class SegmentWriter:
     Args:
         path: its name when it is finished.
         number: its number, written into it.
+        own: whether the folder is still the writer's.
+
+    Raises:
+        FolderLostError: it is not.
     """
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: Path, number: int, own: Own) -> None:
         self.path = path
         self._number = number
+        self._own = own
+        own()
         self._draft = path.with_suffix(".new")
         self._fd = make_file(self._draft)
         point("segment.made")
@@ -87,6 +94,7 @@ class SegmentWriter:
             StoreFullError: no space; nothing was kept.
             DamagedDataError: what was written does not read back; nothing was kept.
             SyncFailedError: whether it is durable is unknown.
+            FolderLostError: the folder is somebody else's; its names were left alone.
         """
         entries = np.concatenate(self._entries) if self._entries else np.empty(0, ENTRY)
         footer = segment_footer(self.size, entries)
@@ -95,7 +103,9 @@ class SegmentWriter:
         point("segment.written")
         sync(self._fd, self._draft)
         point("segment.synced")
+        self._own()
         self._read_back(entries, footer)
+        self._own()
         rename(self._draft, self.path)
         self._finished = True
         point("segment.renamed")
@@ -113,9 +123,9 @@ class SegmentWriter:
         trace: TracebackType | None,
     ) -> None:
         close(self._fd)
-        # After a failed sync the draft may have its name already: the next open sorts that out.
-        if not self._finished and not isinstance(error, SyncFailedError):
-            remove(self._draft)
+        # The draft may have its name already, or be nobody's: the next open sorts that out.
+        if not self._finished and not isinstance(error, WriterStoppedError):
+            remove(self._draft, self._own)
 
     def _put(self, data: Array, entries: Array) -> None:
         self._entries.append(entries)

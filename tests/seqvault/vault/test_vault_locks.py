@@ -1,6 +1,5 @@
 """The readers' lock: who waits for whom."""
 
-import os
 import threading
 import time
 
@@ -109,21 +108,3 @@ def test_exclusive_sections_exclude_each_other() -> None:
     threads = [Waiting(enter_often) for _ in range(3)]
     assert all(thread.ends() for thread in threads)
     assert most == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_forked_child_does_not_wait_for_readers_of_its_parent() -> None:
-    lock = ReadersWriterLock()
-    parity = enter(lock.address)
-    child = os.fork()
-    if child == 0:
-        change(lock)
-        lock.drain()
-        os._exit(0)
-    deadline = time.monotonic() + 20
-    while (status := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert status == (child, 0)
-    leave(lock.address)
-    end(lock.address, parity)

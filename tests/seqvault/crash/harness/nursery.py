@@ -26,6 +26,8 @@ from typing import Any, Self
 from counts import SCALE
 
 HERE = Path(__file__).parent
+# Children call functions of the harness, which lies here, and of the tests above it.
+sys.path.append(str(HERE.parent))
 # A child that takes more is fooled by a damaged length.
 MOST_MEMORY = 8 << 30
 

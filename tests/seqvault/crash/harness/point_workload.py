@@ -1,4 +1,4 @@
-"""Writers that pass the kill points, and die at the one they are told."""
+"""Writers that pass the kill points, and die, or lose their folder, at the one they are told."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from killed_writer import Acks
 from streams import standard_streams
 from vaults import open_vault
 
+from seqvault import StoreError
 from seqvault.vault.disk import points
 
 VARIANTS = ("write", "dictionary", "threads")
@@ -37,6 +38,38 @@ def die(variant: str, folder: str, firsts: dict[str, int], acks: str, point: str
 
     points.hook = pass_by
     _run(variant, folder, firsts, acks)
+
+
+def lose(folder: str, other: str, acks: str, point: str, count: int) -> str | None:
+    """Write; at the count-th pass of `point` the folder is moved away and `other` takes its place.
+
+    Returns:
+        What the writer stopped with; None where it passed the point less often.
+    """
+    left = count
+
+    def replace(name: str) -> None:
+        nonlocal left
+        left -= name == point
+        if left == 0:
+            points.hook = None
+            Path(folder).rename(f"{folder}-own")
+            Path(other).rename(folder)
+
+    points.hook = replace
+    noted, stream = Acks(acks), standard_streams()[0]
+    try:
+        with open_vault(folder, seal_rows=150) as store:
+            for number in range(200):
+                noted.issued(stream.number, number)
+                stream.operation(number).run(store)
+                noted.acked(stream.number, number, store.durable_sequence)
+                if number % 30 == 29 and left > 0:
+                    store.compact(full=number % 60 == 59)
+                    store.snapshot(f"{folder}-snapshot-{number}")
+    except StoreError as error:
+        return None if left > 0 else str(error)
+    return None
 
 
 def _run(variant: str, folder: str, firsts: dict[str, int], acks: str) -> None:
