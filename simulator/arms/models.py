@@ -17,10 +17,14 @@ from simulator.world.protocol import Sizes
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model's checkpoint, its calibration at each history length, and what it scores on held-out log."""
+    """A model's checkpoint, its calibration at each history length, and what it scores on held-out log.
+
+    `digest` is the checkpoint's SHA-256.
+    """
 
     spec: ModelSpec
     path: Path
+    digest: str
     platt: dict[int, Platt]
     metrics: dict[str, float]
     seconds: float = field(compare=False)

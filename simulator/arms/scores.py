@@ -19,7 +19,7 @@ from seqvault.store import HistoryBatch, HistoryStore
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.models import TrainedModel, scorers
 from simulator.arms.plan import Plan
-from simulator.execution.checkpoints import ScoreFiles
+from simulator.execution.checkpoints import ScoreFiles, inputs_of
 from simulator.inputs.prepare import Prepared
 from simulator.serving.arm import LadderStep
 
@@ -151,6 +151,17 @@ def ranking_batch(
     )
 
 
+def score_inputs(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> str:
+    """The digest of what an arm's scores are made from; arms with the same one have the same scores."""
+    return inputs_of(
+        store=(arm.settings.store, arm.settings.store_options),
+        steps=[(trained[arm.model_of(step)].digest, step.history) for step in arm.scored_steps],
+        data=plan.prepared.digest,
+        device=plan.device,
+        threads=plan.threads,
+    )
+
+
 def score_needed(
     plan: Plan,
     arm: Arm,
@@ -177,7 +188,8 @@ def score_needed(
         Interrupted: that was asked for; what was scored is kept.
     """
     prepared = plan.prepared
-    files = ScoreFiles(scores, needed, prepared.requests.candidates.shape[1])
+    inputs = score_inputs(plan, arm, trained)
+    files = ScoreFiles(scores, inputs, needed, prepared.requests.candidates.shape[1])
     left = np.flatnonzero(files.missing.any(axis=1))
     if len(left) == 0:
         return files.logits

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +23,12 @@ from simulator.arms.clock import Clock, profile_times
 from simulator.arms.live import serve_live
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
-from simulator.arms.scores import F4, score_needed
+from simulator.arms.scores import F4, score_inputs, score_needed
 from simulator.execution import interrupts
-from simulator.execution.checkpoints import ignore, read, write
+from simulator.execution.checkpoints import inputs_of, kept
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
-from simulator.serving.profile import ServiceProfile
+from simulator.serving.profile import ServiceProfile, to_json
 
 F8 = NDArray[np.float64]
 
@@ -112,9 +113,16 @@ def _live(task: ArmTask, store: Path) -> ArmResult:
 
     Measured times cannot be replayed, so an arm that was interrupted is served from its beginning.
     """
-    kept = _kept(task)
-    if kept is not None:
-        return kept
+    inputs = inputs_of(
+        arm=task.arm,
+        clock=(task.clock.compression, task.budgets_s),
+        calibration=to_json(task.profile),
+        scores=score_inputs(task.plan, task.arm, task.trained),
+    )
+    return kept(task.folder / "live", inputs, partial(_measured, task, store), _packed, _unpacked)
+
+
+def _measured(task: ArmTask, store: Path) -> ArmResult:
     plan, arm = task.plan, task.arm
     (budget_s,) = task.budgets_s
     served, logits, notes = serve_live(
@@ -125,28 +133,17 @@ def _live(task: ArmTask, store: Path) -> ArmResult:
     if missing.any():
         rest = score_needed(plan, arm, missing, task.trained, store / "rest", None)
         logits = np.where(np.isnan(logits), rest, logits)
-    result = ArmResult(arm.name, (served,), logits, notes)
-    write(
-        task.folder / "live", {"clock": _clock_of(task), "notes": notes}, {"logits": logits, **vars(served)}
-    )
-    return result
+    return ArmResult(arm.name, (served,), logits, notes)
 
 
-def _kept(task: ArmTask) -> ArmResult | None:
-    """A live arm as an earlier process served it."""
-    found = read(task.folder / "live")
-    if found is None:
-        return None
-    meta, arrays = found
-    if meta["clock"] != _clock_of(task):
-        ignore(task.folder / "live", "it was served at another load")
-        return None
+def _packed(result: ArmResult) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    (served,) = result.served
+    return {"name": result.name, "notes": result.notes}, {"logits": result.logits, **vars(served)}
+
+
+def _unpacked(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ArmResult:
     logits = arrays.pop("logits")
-    return ArmResult(task.arm.name, (Served(**arrays),), logits, meta["notes"])
-
-
-def _clock_of(task: ArmTask) -> list[float | None]:
-    return [task.clock.compression, *task.budgets_s]
+    return ArmResult(meta["name"], (Served(**arrays),), logits, meta["notes"])
 
 
 def needed_scores(prepared: Prepared, arm: Arm, served: Sequence[Served]) -> NDArray[np.bool_]:

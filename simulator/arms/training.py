@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from simulator.arms.models import TrainedModel, model_config
 from simulator.arms.plan import Plan
 from simulator.draws import uniform
 from simulator.execution import interrupts
-from simulator.execution.checkpoints import TrainingFile, digest_of, ignore, read, write
+from simulator.execution.checkpoints import TrainingFile, Unusable, file_digest, inputs_of, kept
 from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
@@ -53,7 +55,10 @@ def train_models(
     Raises:
         CheckpointError: an arm's checkpoint is missing or damaged.
     """
-    tasks = [_Task(plan, spec, lengths, out, work) for spec, lengths in needed_models(plan.arms).items()]
+    tasks = [
+        _Task(plan, spec, lengths, out, work, _inputs(plan, spec, lengths))
+        for spec, lengths in needed_models(plan.arms).items()
+    ]
     # The longest first: with two jobs, it is what the others wait for.
     tasks.sort(key=lambda task: -task.spec.history)
     trained = run_tasks(_train_one, tasks, jobs, progress or Silent(), "train")
@@ -67,17 +72,40 @@ class _Task:
     lengths: tuple[int, ...]
     out: Path
     work: Path | None
+    inputs: str
 
     @property
     def path(self) -> Path:
         """The model checkpoint."""
         return self.out / f"{self.spec.key}.ckpt"
 
+    def kept_at(self, suffix: str) -> Path | None:
+        """Where something of this training is kept; None where nothing is."""
+        return None if self.work is None else self.work / f"{self.spec.key}-{self.inputs[:8]}.{suffix}"
+
+
+def _inputs(plan: Plan, spec: ModelSpec, lengths: tuple[int, ...]) -> str:
+    """The digest of what a trained model is made from."""
+    config = plan.config
+    loaded = None if spec.checkpoint is None else Path(spec.checkpoint)
+    return inputs_of(
+        spec=spec,
+        checkpoint=None if loaded is None or not loaded.is_file() else file_digest(loaded),
+        lengths=lengths,
+        log=plan.prepared.digest,
+        seeds=(config.training_seed, config.seed),
+        device=plan.device,
+        threads=plan.threads,
+    )
+
 
 def _train_one(task: _Task) -> TrainedModel:
-    kept = _kept(task)
-    if kept is not None:
-        return kept
+    return kept(
+        task.kept_at("trained"), task.inputs, partial(_trained, task), _packed, partial(_unpacked, task)
+    )
+
+
+def _trained(task: _Task) -> TrainedModel:
     plan, spec = task.plan, task.spec
     prepared, seed = plan.prepared, plan.config.training_seed
     interrupts.check()
@@ -85,45 +113,35 @@ def _train_one(task: _Task) -> TrainedModel:
     if spec.checkpoint is not None:
         model = _loaded(prepared, spec, Path(spec.checkpoint))
     else:
+        state = task.kept_at("train")
         model = train(
             model_config(prepared.world.sizes, spec),
             train_config(plan, spec),
             prepared.examples["train"],
             seed,
-            keeper=None if task.work is None else TrainingFile(task.work / f"{spec.key}.train"),
+            keeper=None if state is None else TrainingFile(state, task.inputs),
         )
     seconds = time.perf_counter() - start_s
     platt, metrics = _judge(model, task)
     save(model, task.path, {"key": spec.key, "history": spec.history, "seed": seed})
-    trained = TrainedModel(spec, task.path, platt, metrics, seconds)
-    _keep(task, trained)
-    return trained
+    return TrainedModel(spec, task.path, file_digest(task.path), platt, metrics, seconds)
 
 
-def _keep(task: _Task, trained: TrainedModel) -> None:
-    """Note a finished model: the checkpoint's digest, calibration and metrics."""
-    if task.work is None:
-        return
+def _packed(trained: TrainedModel) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     meta = {
-        "digest": digest_of(trained.path),
+        "digest": trained.digest,
         "platt": {str(length): [float(p.scale), float(p.shift)] for length, p in trained.platt.items()},
         "metrics": {name: float(value) for name, value in trained.metrics.items()},
         "seconds": trained.seconds,
     }
-    write(task.work / f"{trained.spec.key}.trained", meta, {})
+    return meta, {}
 
 
-def _kept(task: _Task) -> TrainedModel | None:
-    """The model as an earlier process finished it; None where none did, or its checkpoint is damaged."""
-    found = None if task.work is None else read(task.work / f"{task.spec.key}.trained")
-    if found is None:
-        return None
-    meta, _ = found
-    if not task.path.is_file() or digest_of(task.path) != meta["digest"]:
-        ignore(task.path, "it is damaged or missing")
-        return None
+def _unpacked(task: _Task, meta: dict[str, Any], arrays: object) -> TrainedModel:
+    if not task.path.is_file() or file_digest(task.path) != meta["digest"]:
+        raise Unusable(f"{task.path} is damaged or missing")
     platt = {int(length): Platt(*values) for length, values in meta["platt"].items()}
-    return TrainedModel(task.spec, task.path, platt, meta["metrics"], meta["seconds"])
+    return TrainedModel(task.spec, task.path, meta["digest"], platt, meta["metrics"], meta["seconds"])
 
 
 def _loaded(prepared: Prepared, spec: ModelSpec, path: Path) -> RankingModel:

@@ -1,4 +1,4 @@
-"""What an interrupted run has already computed, in RUN/work: atomic files with a checksum.
+"""What an interrupted run has already computed, in RUN/work: atomic files with a checksum. Start at `kept`.
 
     +-------+------------------+------------------------------------------+
     | magic | SHA-256 of body  | body: an .npz of arrays, "meta" its JSON |
@@ -6,14 +6,15 @@
     +-------+------------------+------------------------------------------+
 
     RUN/work/experiment.toml          the file as the run began, to tell what was edited
-    RUN/work/training/KEY.train       a training under way: weights, optimiser, schedule, generator
-    RUN/work/training/KEY.trained     a trained model's calibration and metrics
+    RUN/work/training/KEY-*.train     a training under way: weights, optimiser, schedule, generator
+    RUN/work/training/KEY-*.trained   a trained model's calibration and metrics
     RUN/work/calibration              live runs: what they size themselves and predict by
     RUN/work/arms/NAME/scores-A-B     the arm's logits of requests A..B-1
     RUN/work/arms/NAME/live           live runs: an arm that was served
     RUN/work/arms/NAME/store-*        the arm's store while it is read; never continued, always loaded anew
 
-A file that is damaged is ignored with a note, and its work is done again.
+One rule says what of it is used: a file that is whole, and was made from the same inputs, whose digest it
+carries (`inputs_of`). Anything else is ignored with a note, and its work done again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ import io
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,56 @@ _MAGIC = b"LASERAB1"
 _HEAD_BYTES = len(_MAGIC) + 32
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 
 
-def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+class Unusable(Exception):
+    """Raised by an `unpack`: what the file speaks of is not there any more."""
+
+
+def kept(
+    path: Path | None,
+    inputs: str,
+    make: Callable[[], T],
+    pack: Callable[[T], tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]],
+    unpack: Callable[[dict[str, Any], Arrays], T],
+) -> T:
+    """What an earlier process made of the same inputs, else what `make` makes now, which is kept.
+
+    Args:
+        path: the file; None keeps nothing.
+        inputs: the digest of all that the result is made from, see `inputs_of`.
+        make: does the work.
+        pack: the result as JSON-able meta and arrays.
+        unpack: the result again; raises `Unusable` where it refers to something that is gone.
+
+    Raises:
+        ResultsError: the disk is full or the folder not writable.
+    """
+    found = None if path is None else read(path, inputs)
+    if path is not None and found is not None:
+        try:
+            return unpack(*found)
+        except Unusable as problem:
+            ignore(path, str(problem))
+    made = make()
+    if path is not None:
+        write(path, inputs, *pack(made))
+    return made
+
+
+def inputs_of(**parts: object) -> str:
+    """The digest of what work is made from: named parts, which must say all of themselves in their `repr`."""
+    text = "\n".join(f"{name}={part!r}" for name, part in sorted(parts.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(path: Path, inputs: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a checkpoint; `path` holds its old content or all of the new one.
 
     Args:
+        inputs: the digest of what it was made from.
         meta: JSON-able.
         arrays: any but one called "meta".
 
@@ -54,14 +98,19 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     body = io.BytesIO()
-    named: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
+    text = json.dumps({"inputs": inputs, "meta": dict(meta)}).encode()
+    named: dict[str, Any] = {"meta": np.frombuffer(text, np.uint8), **arrays}
     np.savez(body, **named)
     content = body.getbuffer()
     write_atomic(path, lambda file: file.writelines([_MAGIC, hashlib.sha256(content).digest(), content]))
 
 
-def read(path: Path) -> tuple[dict[str, Any], Arrays] | None:
-    """Meta and arrays of a checkpoint; None where there is none, or, with a note, a damaged one."""
+def read(path: Path, inputs: str) -> tuple[dict[str, Any], Arrays] | None:
+    """Meta and arrays of a checkpoint made from these inputs.
+
+    Returns:
+        None where there is none; with a note, where it is damaged or was made from others.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -72,7 +121,11 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays] | None:
         return None
     with np.load(io.BytesIO(body), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return json.loads(arrays.pop("meta").tobytes()), arrays
+    head = json.loads(arrays.pop("meta").tobytes())
+    if head["inputs"] != inputs:
+        ignore(path, "it was made from other inputs than those of now")
+        return None
+    return head["meta"], arrays
 
 
 def ignore(path: Path, reason: str) -> None:
@@ -80,7 +133,7 @@ def ignore(path: Path, reason: str) -> None:
     _log.warning("%s: %s. It is ignored, and its work done again.", path, reason)
 
 
-def digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits.
 
     Raises:
@@ -110,14 +163,15 @@ class TrainingFile:
 
     Args:
         path: the file.
+        inputs: the digest of what the training is made from.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._timer = path, Timer()
+    def __init__(self, path: Path, inputs: str) -> None:
+        self._path, self._inputs, self._timer = path, inputs, Timer()
 
     def load(self) -> bytes | None:
         """The state last saved; None where there is none."""
-        found = read(self._path)
+        found = read(self._path, self._inputs)
         return None if found is None else found[1]["state"].tobytes()
 
     def due(self) -> bool:
@@ -131,7 +185,7 @@ class TrainingFile:
             Interrupted: it was.
             ResultsError: the disk is full.
         """
-        write(self._path, {}, {"state": np.frombuffer(state, np.uint8)})
+        write(self._path, self._inputs, {}, {"state": np.frombuffer(state, np.uint8)})
         self._timer.restart()
         interrupts.check()
 
@@ -143,6 +197,7 @@ class ScoreFiles:
 
     Args:
         folder: where the files are; None to keep nothing.
+        inputs: the digest of what scores are made from.
         needed: (R, K) what is to be scored.
         candidates: C.
 
@@ -151,9 +206,9 @@ class ScoreFiles:
         missing: (R, K) what is still to be scored.
     """
 
-    def __init__(self, folder: Path | None, needed: NDArray[np.bool_], candidates: int) -> None:
+    def __init__(self, folder: Path | None, inputs: str, needed: NDArray[np.bool_], candidates: int) -> None:
         rows, steps = needed.shape
-        self._folder, self._needed, self._timer = folder, needed, Timer()
+        self._folder, self._inputs, self._needed, self._timer = folder, inputs, needed, Timer()
         self.logits = np.full((steps, rows, candidates), np.nan, np.float32)
         self.missing = needed.copy()
         for path in [] if folder is None else sorted(folder.glob("scores-*")):
@@ -171,25 +226,24 @@ class ScoreFiles:
         if self._folder is None or not (last or self._timer.due()):
             return
         if self.missing[self._kept : row].any():
-            needed = self._needed[self._kept : row].T
-            part = {"logits": self.logits[:, self._kept : row][needed]}
-            meta = {"first": self._kept, "end": row, "needed": self._digest(self._kept, row)}
-            write(self._folder / f"scores-{self._kept:09d}-{row:09d}", meta, part)
+            scored = self._needed[self._kept : row]
+            part = {"scored": scored, "logits": self.logits[:, self._kept : row][scored.T]}
+            path = self._folder / f"scores-{self._kept:09d}-{row:09d}"
+            write(path, self._inputs, {"first": self._kept, "end": row}, part)
         self._kept = row
         self._timer.restart()
         interrupts.check()
 
     def _take(self, path: Path) -> None:
-        found = read(path)
+        """Of a file, what is needed: it may hold other ladder steps of its requests."""
+        found = read(path, self._inputs)
         if found is None:
             return
         meta, arrays = found
-        first, end = int(meta["first"]), int(meta["end"])
-        if meta["needed"] != self._digest(first, end):
-            ignore(path, "found scores for other ladder steps than are needed now")
-            return
-        self.logits[:, first:end][self._needed[first:end].T] = arrays["logits"]
-        self.missing[first:end] = False
-
-    def _digest(self, first: int, end: int) -> str:
-        return hashlib.sha256(np.packbits(self._needed[first:end], axis=1).tobytes()).hexdigest()
+        rows = slice(int(meta["first"]), int(meta["end"]))
+        scored: NDArray[np.bool_] = arrays["scored"]
+        held = np.full((*scored.T.shape, self.logits.shape[2]), np.nan, np.float32)
+        held[scored.T] = arrays["logits"]
+        usable = scored & self._needed[rows]
+        self.logits[:, rows][usable.T] = held[usable.T]
+        self.missing[rows] &= ~usable

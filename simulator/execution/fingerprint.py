@@ -16,7 +16,7 @@ from typing import Any
 from laser.scoring.runtime import resolve_device
 from simulator.config.load import ExperimentConfig, to_toml
 from simulator.config.settings import MODEL_ENTRY_POINTS, STORE_ENTRY_POINTS
-from simulator.execution.checkpoints import digest_of
+from simulator.execution.checkpoints import file_digest
 from simulator.execution.environment import hardware, versions
 from simulator.logs.manifest import table_paths
 
@@ -122,7 +122,7 @@ def _plugins(config: ExperimentConfig) -> list[str]:
 
 def _digest(path: Path) -> str:
     # A missing one is refused where it is read, which says more about it.
-    return digest_of(path) if path.is_file() else _MISSING
+    return file_digest(path) if path.is_file() else _MISSING
 
 
 def _line(name: str, before: object, now: object) -> str | None:

@@ -15,7 +15,7 @@ from shlex import quote
 from laser.out_of_memory import DeviceMemoryError
 from simulator.config.load import ExperimentConfig, load_config
 from simulator.errors import SimulatorError
-from simulator.execution.checkpoints import digest_of
+from simulator.execution.checkpoints import file_digest
 from simulator.execution.fingerprint import CONFIG, changes, device_changes
 from simulator.execution.interrupts import Interrupted
 from simulator.results.read import Folder
@@ -85,11 +85,11 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
 
 def _check_config(folder: Folder, expected: str) -> None:
     path, original = folder.path / CONFIG, folder.path / WORK / CONFIG
-    found = digest_of(path)
+    found = file_digest(path)
     if found == expected:
         return
     difference, remedy = "", ""
-    if original.is_file() and digest_of(original) == expected:
+    if original.is_file() and file_digest(original) == expected:
         before, now = (p.read_text(encoding="utf-8").splitlines() for p in (original, path))
         lines = list(difflib.unified_diff(before, now, n=0, lineterm=""))[2:]
         difference = "\n  " + "\n  ".join(line for line in lines if not line.startswith("@@")) + "\n"

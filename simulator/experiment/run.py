@@ -19,7 +19,7 @@ from simulator.arms.serve import ArmResult, ArmTask, serve_arm
 from simulator.arms.training import train_models
 from simulator.config.load import ExperimentConfig, to_toml
 from simulator.execution import interrupts
-from simulator.execution.checkpoints import read, write
+from simulator.execution.checkpoints import inputs_of, kept
 from simulator.execution.environment import commit, hardware, versions
 from simulator.execution.fingerprint import CONFIG, fingerprint
 from simulator.execution.parallel import run_tasks
@@ -152,13 +152,17 @@ def _calibration(
     plan: Plan, trained: Mapping[ModelSpec, TrainedModel], work: Path, told: Progress
 ) -> ServiceProfile:
     """What a live run sizes itself and predicts by: what this machine did when the run began."""
-    found = read(work / "calibration")
-    if found is None:
+    models = sorted(model.digest for model in trained.values())
+    inputs = inputs_of(arms=plan.arms, models=models, data=plan.prepared.digest, device=plan.device)
+
+    def measure() -> ServiceProfile:
         interrupts.check()
-        measured = calibrate(plan, trained, work / "calibrating", told)
-        write(work / "calibration", to_json(measured), {})
-        return measured
-    return from_json(found[0], str(work / "calibration"))
+        return calibrate(plan, trained, work / "calibrating", told)
+
+    path = work / "calibration"
+    return kept(
+        path, inputs, measure, lambda made: (to_json(made), {}), lambda meta, _: from_json(meta, str(path))
+    )
 
 
 def serve_arms(

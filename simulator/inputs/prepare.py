@@ -6,8 +6,9 @@ of being sent one, and experiments in equal worlds share it.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,18 @@ class Prepared:
     pcvr: F8
     readable_before_s: I8
     history_available: I8
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what models learn from and score: behaviours, log, requests, catalogue, readability."""
+        sha = hashlib.sha256()
+        parts = (self.world.behaviours, self.world.log, self.requests, self.world.catalogue, self)
+        for part in parts:
+            for name, value in vars(part).items():
+                if isinstance(value, np.ndarray):
+                    sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
+                    sha.update(np.ascontiguousarray(value).data)
+        return sha.hexdigest()
 
     @property
     def in_experiment(self) -> NDArray[np.bool_]:
