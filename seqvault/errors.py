@@ -6,6 +6,7 @@ breaks a docstring's promise.
 
 __all__ = [
     "DamagedDataError",
+    "PluginError",
     "SchemaError",
     "StoreClosedError",
     "StoreError",
@@ -37,6 +38,10 @@ class StoreReadOnlyError(StoreError):
 
 class StoreFullError(StoreError):
     """The device had no space left. Nothing of the write was kept; free space and write again."""
+
+
+class PluginError(StoreError):
+    """A store of the user's own that failed, or does not do what a store promises."""
 
 
 class DamagedDataError(StoreError):

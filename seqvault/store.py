@@ -5,18 +5,17 @@ the order in which they were written, and late ones are merged in. U counts user
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, cast, runtime_checkable
 
-import numpy as np
-
+from seqvault.batch import HistoryBatch, ReadTime
 from seqvault.errors import StoreError
+from seqvault.plugin import PluginStore, plugin_code
 from seqvault.query import NO_BOUND_S
-from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
+from seqvault.schema import BEHAVIOURS, Columns, HistorySchema
 
 __all__ = [
     "NO_BOUND_S",
@@ -33,66 +32,6 @@ _BUILT_IN = {
     "memory": "seqvault.memory:MemoryStore",
     "seqvault": "seqvault.vault:SeqVault",
 }
-
-
-# Not frozen: making one then cost 2.5 times as much, with cold caches a tenth of reading 200 behaviours.
-@dataclass(eq=False, slots=True)
-class HistoryBatch:
-    """Histories of U users in one set of flat arrays.
-
-    Args:
-        user_ids: (U,) u8, in the order asked for.
-        offsets: (U+1,) i8; user i's behaviours are rows offsets[i]:offsets[i+1].
-        columns: name -> (N,) array, N = offsets[-1]; oldest behaviour first, equal times in arrival order.
-    """
-
-    user_ids: Array
-    offsets: Array
-    columns: dict[str, Array]
-
-    @property
-    def lengths(self) -> Array:
-        """(U,) i8: behaviours of each user."""
-        return np.diff(self.offsets)
-
-    def of(self, i: int) -> dict[str, Array]:
-        """The columns of the i-th user asked for; views, not copies."""
-        start, end = int(self.offsets[i]), int(self.offsets[i + 1])
-        return {name: values[start:end] for name, values in self.columns.items()}
-
-    def __len__(self) -> int:
-        return len(self.user_ids)
-
-    def __iter__(self) -> Iterator[dict[str, Array]]:
-        return (self.of(i) for i in range(len(self)))
-
-    @classmethod
-    def gather(
-        cls, schema: HistorySchema, user_ids: Array, names: Sequence[str], parts: Sequence[Columns | None]
-    ) -> "HistoryBatch":
-        """One batch from each user's columns, in order; None is an empty history."""
-        lengths = [0 if part is None else len(part[names[0]]) for part in parts]
-        offsets = np.zeros(len(parts) + 1, "i8")
-        np.cumsum(lengths, out=offsets[1:])
-        full = [part for part in parts if part is not None]
-        columns: dict[str, Array] = {}
-        for name in names:
-            arrays = [part[name] for part in full]
-            columns[name] = np.concatenate(arrays) if arrays else np.empty(0, schema.dtype(name))
-        return cls(user_ids, offsets, columns)
-
-
-@dataclass(frozen=True)
-class ReadTime:
-    """How long a read took, in wall seconds.
-
-    Args:
-        call_s: the whole call as the caller waited for it.
-        own_s: the store's own work within it, without what only the language binding costs; at most call_s.
-    """
-
-    call_s: float
-    own_s: float
 
 
 @runtime_checkable
@@ -225,14 +164,14 @@ def open_store(
 
     Raises:
         StoreError: an unknown kind or option, or a store that does not open.
+        PluginError: a store of the user's own raised, or lacks a method.
     """
-    factory = _factory(kind)
-    try:
-        return factory(Path(path), schema=schema, read_only=read_only, **options)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error):
-            raise StoreError(f"store kind {kind!r} got options {sorted(options)}: {error}") from error
-        raise
+    given = {"schema": schema, "read_only": read_only, **options}
+    target = _target(kind)
+    if kind in _BUILT_IN:
+        return _opened(kind, target, Path(path), given)
+    with plugin_code(kind, "while being opened"):
+        return PluginStore(kind, _opened(kind, target, Path(path), given))
 
 
 def store_kinds() -> list[str]:
@@ -240,18 +179,30 @@ def store_kinds() -> list[str]:
     return sorted({*_BUILT_IN, *(point.name for point in entry_points(group="laser_ab.stores"))})
 
 
-def _factory(kind: str) -> Callable[..., HistoryStore]:
+def _target(kind: str) -> str:
+    """Where a kind's class is: "package.module:callable"."""
     if kind in _BUILT_IN:
-        return _load(_BUILT_IN[kind])
+        return _BUILT_IN[kind]
     for point in entry_points(group="laser_ab.stores"):
         if point.name == kind:
-            return cast(Callable[..., HistoryStore], point.load())
+            return point.value
     if ":" in kind:
-        return _load(kind)
+        return kind
     raise StoreError(
         f"unknown store kind {kind!r}: expected one of {', '.join(store_kinds())}, "
         "or a path 'package.module:callable'"
     )
+
+
+def _opened(kind: str, target: str, path: Path, given: dict[str, object]) -> HistoryStore:
+    factory = _load(target)
+    try:
+        return factory(path, **given)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            options = sorted(set(given) - {"schema", "read_only"})
+            raise StoreError(f"store kind {kind!r} got options {options}: {error}") from error
+        raise
 
 
 def _load(target: str) -> Callable[..., HistoryStore]:
@@ -259,4 +210,7 @@ def _load(target: str) -> Callable[..., HistoryStore]:
     try:
         return cast(Callable[..., HistoryStore], getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError) as error:
-        raise StoreError(f"store {target!r} cannot be imported: {error}") from error
+        raise StoreError(
+            f"store {target!r} cannot be imported: {error}. Expected 'package.module:callable' of an "
+            "installed package, or of a folder on PYTHONPATH, with everything it needs."
+        ) from error

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
+import laser.errors
+import seqvault.errors
 from laser.out_of_memory import DeviceMemoryError
 from simulator.config.load import ExperimentConfig, load_config
 from simulator.errors import SimulatorError
@@ -73,6 +75,12 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise Interrupted(command) from error
     except Exception as error:
+        if isinstance(error, (laser.errors.PluginError, seqvault.errors.PluginError)):
+            # With other code it is another run: `check_unchanged` would refuse it.
+            error.add_note(
+                f"When the plug-in is corrected, start again: laser-ab {kind} {quote(str(folder / CONFIG))}"
+            )
+            raise
         error.add_note(f"When what stopped it is gone, continue it: {command}")
         if isinstance(error, DeviceMemoryError):
             # Smaller batches are another experiment: in other batches training ends with other weights.

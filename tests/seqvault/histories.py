@@ -14,7 +14,11 @@ DURABLE: dict[str, tuple[str, dict[str, object]]] = {
     "seqvault": ("seqvault", {}),
     "seqvault-small": ("seqvault", {"block_rows": 8, "seal_rows": 40}),
 }
-KINDS: dict[str, tuple[str, dict[str, object]]] = {**DURABLE, "memory": ("memory", {})}
+KINDS: dict[str, tuple[str, dict[str, object]]] = {
+    **DURABLE,
+    "memory": ("memory", {}),
+    "plug-in": ("seqvault.memory:MemoryStore", {}),  # behind the checks that a store of one's own gets
+}
 
 START_S = 1_700_000_000
 
