@@ -24,11 +24,11 @@ HISTORY = {
     "age_s": torch.float32,
     "dwell_s": torch.float32,
 }
-_CANDIDATES = {"ad": torch.int64, "ad_category": torch.int64, "position": torch.int64}
-_REQUEST = {"candidate_count": torch.int64, "hour": torch.float32, "propensity": torch.float32}
+CANDIDATES = {"ad": torch.int64, "ad_category": torch.int64, "position": torch.int64}
+REQUEST = {"candidate_count": torch.int64, "hour": torch.float32, "propensity": torch.float32}
 _DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(np.int64 if dtype is torch.int64 else np.float32)
-    for name, dtype in {**HISTORY, **_CANDIDATES, **_REQUEST}.items()
+    for name, dtype in {**HISTORY, **CANDIDATES, **REQUEST}.items()
 }
 
 
@@ -287,7 +287,7 @@ def _check_tensors(batch: RankingBatch) -> None:
             f"category has shape {tuple(behaviours)} and ad {tuple(shape)}, expected (N,) and (B, C). "
             "Histories are flat, candidates are one row a request."
         )
-    groups = ((HISTORY, behaviours), (_CANDIDATES, shape), (_REQUEST, shape[:1]))
+    groups = ((HISTORY, behaviours), (CANDIDATES, shape), (REQUEST, shape[:1]))
     for columns, expected in groups:
         for name, dtype in columns.items():
             tensor = getattr(batch, name)

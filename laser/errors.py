@@ -4,7 +4,7 @@ Whoever uses the package can mend them. Any other exception that leaves it, a sh
 refuses among them, is a defect, or an argument that breaks a docstring's promise.
 """
 
-__all__ = ["LaserError", "ModelError", "TrainingError"]
+__all__ = ["LaserError", "ModelError", "PluginError", "TrainingError"]
 
 
 class LaserError(ValueError):
@@ -13,6 +13,10 @@ class LaserError(ValueError):
 
 class ModelError(LaserError):
     """A model that cannot be built: an unknown kind or option, or a value that an option cannot take."""
+
+
+class PluginError(ModelError):
+    """A model of the user's own that failed, or does not do what a model promises."""
 
 
 class TrainingError(LaserError):

@@ -34,11 +34,18 @@ def memory_told(device: torch.device, work: str, advice: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and _ON_CPU not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(
             f"{device} is out of memory while {work} (torch: {_first_sentences(error)}). {advice}"
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how torch says that a device's memory is used up."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _ON_CPU in str(error)
 
 
 def _first_sentences(error: RuntimeError) -> str:

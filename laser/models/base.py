@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from laser.models.model import ModelConfig, RankingModel, choose
+from laser.models.model import ModelConfig, RankingModel
 
 
 class Base(RankingModel):
     """The shared head alone: ad, category, position, hour and propensity."""
 
     def __init__(self, config: ModelConfig) -> None:
-        choose(config.kind, self.OPTIONS, config.options)
         super().__init__(config, attended=0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.batch import RankingBatch
-from laser.errors import ModelError
+from laser.errors import ModelError, PluginError
 from laser.models.heads.build import HEAD_OPTIONS, build_head
 from laser.models.history import KIND_WIDTH
 from laser.models.reading import ActivationReading
@@ -92,6 +92,7 @@ class RankingModel(nn.Module):
     too: what an ad and a behaviour have in common is the category.
     """
 
+    #: The model's own options with their defaults; see `choose`.
     OPTIONS: ClassVar[dict[str, Any]] = {}
     #: Parameters, by prefix of their names, by which a candidate recognises behaviours: at the full learning
     #: rate they drift and every match blurs, so training gives them a share of it (`TrainConfig.table_rate`).
@@ -105,9 +106,14 @@ class RankingModel(nn.Module):
         Args:
             config: sizes and options.
             attended: width of what `attend` returns, 0 if the model reads no history.
+
+        Raises:
+            ModelError: an option that is neither in OPTIONS nor shared by all models.
         """
         super().__init__()
+        choose(config.kind, self.OPTIONS, config.options)
         self.config = config
+        self.attended = attended
         self.category = nn.Embedding(config.categories, config.width)
         nn.init.normal_(self.category.weight)
         with torch.no_grad():  # All of length 1: how open a gate starts must not depend on the category.
@@ -137,7 +143,7 @@ class RankingModel(nn.Module):
             target: (B, C, D) embeddings of the candidates' categories.
 
         Returns:
-            (B, C, attended), or None if the model reads no history.
+            (B, C, attended) float32 on the batch's device, or None if the model reads no history.
         """
         return None
 
@@ -162,6 +168,7 @@ class RankingModel(nn.Module):
         """Logits of a click, (B, C) float32; -inf for candidates beyond candidate_count."""
         target = self.category(batch.ad_category)
         attended = self.attend(batch, target)
+        self._check_attended(attended, target)
         if self.beside is not None:
             read = self.beside(batch.newest(self.short_length), self.category.weight, target)
             attended = read if attended is None else torch.cat([attended, read], dim=2)
@@ -170,6 +177,34 @@ class RankingModel(nn.Module):
             return logits
         index = torch.arange(batch.candidates, device=logits.device)
         return logits.masked_fill(index >= batch.candidate_count.unsqueeze(1), -torch.inf)
+
+    def _check_attended(self, attended: object, target: Tensor) -> None:
+        """Refuse what the head cannot read; a few microseconds.
+
+        Raises:
+            PluginError: `attend` broke its promise.
+        """
+        if attended is None and self.attended == 0:
+            return
+        expected = (*target.shape[:2], self.attended)
+        if (
+            isinstance(attended, Tensor)
+            and attended.shape == expected
+            # Under autocast the products come in the shorter float.
+            and (attended.dtype is torch.float32 or torch.is_autocast_enabled(target.device.type))
+            and attended.device == target.device
+        ):
+            return
+        found = (
+            f"{tuple(attended.shape)} {str(attended.dtype).removeprefix('torch.')} on {attended.device}"
+            if isinstance(attended, Tensor)
+            else f"a {type(attended).__name__}"
+        )
+        raise PluginError(
+            f"model {self.config.kind!r}: attend returned {found}, expected (B, C, attended) = {expected} "
+            f"float32 on the batch's device, {target.device}. Correct attend, or the `attended` given to "
+            "super().__init__."
+        )
 
 
 def _whole(name: str, value: Any) -> int:

@@ -13,9 +13,14 @@ from laser.batch import RankingBatch
 from laser.errors import LaserError
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
+from laser.models.plugins import is_plugin, plugin_code
 from laser.out_of_memory import memory_told
 from laser.scoring.snapshot import ScoreError, Snapshot, freeze
 
+_MEND = {
+    False: "Its weights have grown too large: train it again.",
+    True: "Its attend must return finite numbers, for empty histories too.",
+}
 _LESS = "Score fewer requests at a time or shorter histories, or use another device."
 
 
@@ -89,13 +94,18 @@ class Scorer:
         Raises:
             ScoreError: an id is beyond what the model was built for, an age is negative or not finite, or a
                 candidate's score is NaN or infinite.
+            PluginError: a model of the user's own raised.
             DeviceMemoryError: the device is out of memory.
         """
         model = self.snapshot.model
         check_batch(batch, model.config)
         if batch.requests == 0:
             return np.zeros((0, batch.candidates), np.float32)
-        with memory_told(self.device, _work(batch), _LESS), self.snapshot.computing():
+        with (
+            memory_told(self.device, _work(batch), _LESS),
+            plugin_code(model.config.kind, "while scoring"),
+            self.snapshot.computing(),
+        ):
             moved = batch if self.device.type == "cpu" else batch.to(self.device)
             logits: Tensor = model(moved)
             scores: NDArray[np.float32] = logits.cpu().numpy()
@@ -117,8 +127,8 @@ def check_scores(scores: NDArray[np.float32], counts: NDArray[Any], config: Mode
         broken &= np.arange(scores.shape[1]) < counts[:, None]
         if broken.any():
             raise ScoreError(
-                f"{int(broken.sum())} of {scores.size} scores of model {config.kind!r} are "
-                "NaN or infinite, expected numbers. Its weights have grown too large: train it again."
+                f"{int(broken.sum())} of {scores.size} scores of model {config.kind!r} are NaN or infinite, "
+                f"expected numbers. {_MEND[is_plugin(config.kind)]}"
             )
 
 

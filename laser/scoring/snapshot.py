@@ -21,6 +21,7 @@ from laser.attention.kernels import fused
 from laser.errors import LaserError
 from laser.models import RankingModel
 from laser.models.history import BehaviourEmbedding
+from laser.models.plugins import plugin_code
 from laser.out_of_memory import memory_told
 
 #: Of matrix products: "float32", "tf32" (factors rounded to 10 bits; a GPU's), or by autocast.
@@ -75,6 +76,7 @@ def freeze(
         ScoreError: a weight is NaN or infinite. Not every broken weight breaks a score: a search that
             compares with NaN finds just anything, and a gate whose bias is infinite is open for all.
         DeviceMemoryError: the device is out of memory.
+        PluginError: a model of the user's own holds what cannot be copied.
     """
     here = model.category.weight.device
     device = here if device is None else torch.device(device)
@@ -88,7 +90,11 @@ def freeze(
                 "Train it again, or load a checkpoint."
             )
     advice = "Free some of it, or use another device."
-    with memory_told(device, "copying the model there", advice), torch.inference_mode():
+    with (
+        memory_told(device, "copying the model there", advice),
+        plugin_code(model.config.kind, "while being copied"),
+        torch.inference_mode(),
+    ):
         copied = copy.deepcopy(model, _left_out(model)).requires_grad_(False).eval()
         for part in copied.modules():
             _move(part, device)

@@ -19,6 +19,7 @@ from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel, build_model
+from laser.models.plugins import plugin_code
 from laser.out_of_memory import memory_told
 from laser.sources import DeviceSource, HostSource, Source
 from laser.training.config import TrainConfig
@@ -137,7 +138,8 @@ class _Run:
                 continue
             rows = learned[places]
             if done == 1:
-                self.model.look_at(self.source.batch(rows, length))
+                with plugin_code(self.model.config.kind, "while looking at its first batch"):
+                    self.model.look_at(self.source.batch(rows, length))
             loss = take(done - 1, rows, length)
             if len(watched) and (done % check_every == 0 or done == self.steps):
                 self.watch.saw(self._loss_of(watched), self.model)
@@ -229,8 +231,8 @@ def _check_weights(model: RankingModel) -> None:
     for name, weights in model.named_parameters():
         if not bool(torch.isfinite(weights).all()):
             raise TrainingError(
-                f"{name} holds NaN or infinity after training, expected numbers. Lower learning_rate, set "
-                "clip, or train in float32."
+                f"{name} of model {model.config.kind!r} holds NaN or infinity after training, expected "
+                "numbers. Lower learning_rate, set clip, or train in float32."
             )
 
 

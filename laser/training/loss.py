@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from laser.batch import RankingBatch
 from laser.models import RankingModel
+from laser.models.plugins import plugin_code
 
 
 def weights_of(batch: RankingBatch, by_request: bool) -> Tensor:
@@ -28,9 +29,10 @@ def summed_loss(model: RankingModel, batch: RankingBatch, clicks: Tensor, by_req
     Args:
         clicks: (B, C) float32, the labels.
     """
-    logits: Tensor = model(batch).float()
     weights = weights_of(batch, by_request)
-    beside = model.auxiliary_loss(clicks, weights)
+    with plugin_code(model.config.kind, "while training"):
+        logits: Tensor = model(batch).float()
+        beside = model.auxiliary_loss(clicks, weights)
     loss = click_loss(logits, clicks, weights)
     return loss if beside is None else loss + beside
 

@@ -72,13 +72,14 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True) -> Plan:
         TraceError: a file of the log is missing or has changed.
         ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
         StoreError: a store cannot be opened with its options.
-        ValueError: a model cannot be built with its options.
+        ModelError: a model cannot be built with its options.
+        PluginError: a store or model of the user's own fails, or does not keep its promises.
     """
     device = str(resolve_device(config.experiment.device))
     arms, world = arms_of(config), world_source(config)
     if isinstance(world.made_of, LogSource):
         check_files(world.made_of.folder, world.made_of.manifest)
-    check_models(arms, config.training_seed)
+    check_models(arms, config.training_seed, device)
     check_stores(arms)
     profile = None
     if profiled and config.experiment.service_times == "profile":

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from laser.models import build_model
+from laser.models.plugins import is_plugin
+from laser.scoring.runtime import Scorer
+from laser.scoring.trial import small_batch, try_out
 from simulator.arms.arm import Arm, needed_models
 from simulator.arms.models import model_config
 from simulator.serving.profile import ServiceProfile, load
+from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.world.protocol import Sizes
 
-_SMALLEST = Sizes(categories=1, ads=1, scenes=1, actions=1)  # enough to see that a model can be built
+# Enough to see that a model can be built, with options that name scenes, and that a plug-in scores.
+_SMALL = Sizes(categories=8, ads=8, scenes=SCENES, actions=ACTIONS)
 
 
 def load_profile(path: Path, arms: Iterable[Arm]) -> ServiceProfile:
@@ -29,14 +34,17 @@ def load_profile(path: Path, arms: Iterable[Arm]) -> ServiceProfile:
     return profile
 
 
-def check_models(arms: Iterable[Arm], seed: int) -> None:
-    """Find out whether every model can be built with its options.
+def check_models(arms: Iterable[Arm], seed: int, device: str) -> None:
+    """Find out whether every model can be built with its options, and whether a user's own scores.
 
     Raises:
-        ValueError: one cannot.
+        ModelError: one cannot be built.
+        PluginError: one of the user's own fails, or gives other scores the second time.
     """
     for spec in needed_models(arms):
-        build_model(model_config(_SMALLEST, spec), seed)
+        model = build_model(model_config(_SMALL, spec), seed)
+        if is_plugin(spec.kind):
+            try_out(Scorer(model, device), small_batch(model.config, spec.history))
 
 
 def check_stores(arms: Iterable[Arm]) -> None:

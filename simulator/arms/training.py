@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from laser.checkpoint import load, save
 from laser.examples import ExampleSet
 from laser.models import RankingModel
+from laser.models.plugins import is_plugin
 from laser.scoring.runtime import Scorer
+from laser.scoring.trial import try_out
 from laser.training.calibration import Platt, fit_platt
 from laser.training.loop import TrainConfig, train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
@@ -29,6 +31,7 @@ from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
 
+_TRIED = 8  # held-out requests on which a plug-in must show that its scores are repeatable
 _CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
 
@@ -54,6 +57,7 @@ def train_models(
 
     Raises:
         CheckpointError: an arm's checkpoint is missing or damaged.
+        PluginError: a model of the user's own fails, or does not give the same scores twice.
     """
     tasks = [
         _Task(plan, spec, lengths, out, work, _inputs(plan, spec, lengths))
@@ -165,6 +169,8 @@ def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str
     plan, lengths = task.plan, task.lengths
     holdout = plan.prepared.examples["holdout"]
     scorer = Scorer(model, plan.device, plan.threads)
+    if is_plugin(task.spec.kind):
+        try_out(scorer, holdout.batch(np.arange(min(len(holdout), _TRIED)), task.spec.history))
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
     # Calibrated on one half of the users and judged on the other: on its own rows PCOC is 1 by construction.
     fitted = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
