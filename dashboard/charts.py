@@ -61,20 +61,21 @@ def lifts(effects: Sequence[Effect], *, legend: bool = True) -> alt.LayerChart:
 
 def _lift_row(effect: Effect) -> dict[str, Any]:
     shown = effect.enough
+    mde = effect.mde if shown else None  # it rests on the same normal approximation as the interval
     return {
         "label": numbers.metric_form(effect.metric, effect.unit).label,
         "lift": effect.lift if shown else None,
         "ci_low": effect.ci_low if shown else None,
         "ci_high": effect.ci_high if shown else None,
         "true_lift": effect.true_lift,
-        "mde": effect.mde,
+        "mde": mde,
         # As far below zero as the MDE is above it on the log scale, so never below -100 %.
-        "mde_low": 1 / (1 + effect.mde) - 1 if effect.mde is not None else None,
+        "mde_low": 1 / (1 + mde) - 1 if mde is not None else None,
         "estimate": numbers.lift_with_interval(effect.lift, effect.ci, effect.level)
         if shown
         else "not enough data",
         "truth": numbers.lift(effect.true_lift),
-        "mde_text": numbers.percent(effect.mde),
+        "mde_text": numbers.percent(mde),
     }
 
 

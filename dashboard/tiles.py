@@ -44,7 +44,7 @@ def effect_tile(effect: Effect) -> Tile:
     interval = numbers.interval(effect.ci, numbers.lift) if effect.enough else numbers.MISSING
     return Tile(
         label=form.label,
-        value=form.form(effect.treatment) if effect.enough else numbers.MISSING,
+        value=form.form(effect.treatment),
         lift=effect.lift,
         ci=effect.ci,
         lines=(

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.metrics import SHARES
 from simulator.results.read import Run
 
-_METRICS = ("advv_per_request", "revenue_per_request", "ctr", "cvr", "p99_ms")
 _ENTRIES = ("control", "treatment", "unit", "lift", "ci", "p_value", "true_lift", "true_se", "mde")
 
 _COLUMNS = [
@@ -20,11 +20,11 @@ def experiment_rows(run: Run, kernels: dict[str, dict[str, Any]]) -> list[dict[s
     """The run's own measurements: work and latency by arm, then the scorecard's main entries."""
     names = [arm["name"] for arm in run.arms]
     rows = [_work(run, name, kernels[name]) for name in names]
-    rows += [{"arm": name, **(run.scorecard or {})["serving"][name]} for name in names]
+    rows += [{"arm": name, **(run.scorecard or {})["arms"][name]["serving"]} for name in names]
     for name in names:
         rows += _stages(name, served_rows(run, name))
     metrics = (run.scorecard or {})["metrics"]
-    return rows + [{"metric": name, **{key: metrics[name].get(key) for key in _ENTRIES}} for name in _METRICS]
+    return rows + [{"metric": name, **{key: metrics[name][key] for key in _ENTRIES}} for name in metrics]
 
 
 def served_rows(run: Run, arm: str) -> dict[str, NDArray[Any]]:
@@ -40,7 +40,7 @@ def _work(run: Run, arm: str, kernel: dict[str, Any]) -> dict[str, Any]:
     store_s = notes["store_own_s"] + notes["store_binding_s"]
     busy_s = store_s + notes["transport_s"] + notes["score_s"]
     requests, scoring = len(served_rows(run, arm)["step"]), notes["score_s"] / busy_s
-    values = (run.scorecard or {})["arm_values"][arm]
+    values = (run.scorecard or {})["arms"][arm]["values"]
     inside = kernel["kernel_share_of_scoring"]  # measured on a sample of the batches
     return {
         "arm": arm,
@@ -53,7 +53,7 @@ def _work(run: Run, arm: str, kernel: dict[str, Any]) -> dict[str, Any]:
         "binding_share_of_store": notes["binding_share"],
         **kernel,
         "kernel_share_of_busy": None if inside is None else scoring * inside,
-        **{name: values[name]["value"] for name in ("missed_share", "degraded_share", "full_history_share")},
+        **{name: values[name]["value"] for name in (share.name for share in SHARES)},
         "budget_ms": run.manifest["budget_ms"],
     }
 

@@ -14,6 +14,7 @@ from dashboard.palette import arm_colours
 from dashboard.summaries import COLUMNS, LatencySummary, lost_shares, summarise
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
+from simulator.results.scorecard import arms_of
 
 ASSIGNED, ALL = "As the A/B assigned", "All requests (truth)"
 HISTOGRAM, CDF = "Histogram", "CDF"
@@ -69,17 +70,18 @@ def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
     st.subheader("Percentiles")
     table: dict[str, dict[str, str]] = {}
     for arm, requests in summary.requests.items():
+        values = arms_of(scorecard).get(arm, {}).get("values") or {}
         column = table.setdefault(f"{arm} (n = {numbers.count(requests)} requests)", {})
         for found in summary.percentiles[summary.percentiles["arm"] == arm].to_dict("records"):
             name = f"P{found['percentile']:g}"
-            known = (scorecard.get("arm_values") or {}).get(arm, {}).get(f"{name.lower()}_ms") or {}
+            known = values.get(f"{name.lower()}_ms") or {}
             ends = known.get("ci")
             told = f" ({numbers.interval(ends, numbers.ms)})" if ends else ""
             column[name] = numbers.ms(found["ms"]) + told
     frame = pd.DataFrame(table).fillna(numbers.MISSING)
     st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
     words = "Late requests count in full."
-    if scorecard.get("arm_values"):
+    if arms_of(scorecard):
         words += " In brackets the scorecard's interval, clustered by user."
     st.caption(words)
 

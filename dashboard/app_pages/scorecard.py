@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 import pandas as pd
@@ -13,12 +12,10 @@ from dashboard.folders import chosen_run
 from simulator.results import numbers, report
 from simulator.results.read import Run
 from simulator.results.scorecard import (
-    ArmUsers,
     Effect,
     arm_users,
     control_name,
     effects,
-    primary,
     split_is_off,
     tile_metrics,
     treatment_names,
@@ -51,11 +48,8 @@ def page() -> None:
     card = {**card, "status": run.status}  # the file was written before the run's end was known
     chosen = pick_treatment(card)
     verdict(card, chosen)
-    split(run, card)
+    split(card)
     shown = [effect for effect in effects(card) if effect.arm == chosen]
-    if not shown:
-        states.not_yet("Metrics", run)
-        return
     by_metric = {effect.metric: effect for effect in shown}
     tiles.rows([tiles.effect_tile(by_metric[m.name]) for m in tile_metrics(card) if m.name in by_metric])
     lift_charts(shown)
@@ -68,7 +62,7 @@ def pick_treatment(card: dict[str, Any]) -> str:
     """The treatment shown; a control only where there are several."""
     names = treatment_names(card)
     if len(names) < 2:
-        return names[0] if names else ""
+        return names[0]
     chosen = st.segmented_control(
         "Treatment", names, default=names[0], required=True, key="arm", bind="query-params"
     )
@@ -77,29 +71,19 @@ def pick_treatment(card: dict[str, Any]) -> str:
 
 def verdict(card: dict[str, Any], arm: str) -> None:
     """The verdict in words, in the colour of its decision."""
-    effect = primary(card, arm)
-    if effect is not None and not effect.enough:
-        st.info(f"Not enough data for a verdict. {effect.reason}")
-        return
     found = verdict_of(card, arm)
-    if not found.get("text"):
-        return
-    decision = "invalid" if split_is_off(card) else found.get("decision")
-    show, heading = DECISIONS.get(str(decision), (st.info, "Verdict"))
+    show, heading = DECISIONS["invalid" if split_is_off(card) else found["decision"]]
     show(f"**{heading}.** {found['text']}")
 
 
-def split(run: Run, card: dict[str, Any]) -> None:
+def split(card: dict[str, Any]) -> None:
     """Users per arm against the configured split; loud where the two disagree."""
     arms = arm_users(card)
-    if not arms:
-        return
     total = sum(arm.users for arm in arms)
-    configured = configured_split(run, arms)
-    p = numbers.p_phrase((card.get("srm") or {}).get("p_value"))
+    p = numbers.p_phrase(card["srm"]["p_value"])
     words = ", ".join(
         f"{arm.name} {numbers.count(arm.users)} ({numbers.percent(arm.users / total if total else None)}, "
-        f"configured {numbers.percent(configured.get(arm.name))})"
+        f"configured {numbers.percent(arm.expected / total if total else None)})"
         for arm in arms
     )
     if split_is_off(card):
@@ -109,19 +93,6 @@ def split(run: Run, card: dict[str, Any]) -> None:
         )
     else:
         st.caption(f"Users (sample ratio test {p}): {words}.")
-
-
-def configured_split(run: Run, arms: list[ArmUsers]) -> dict[str, float]:
-    """The configured shares: from the scorecard, else from the run's experiment.toml."""
-    expected = sum(arm.expected or 0.0 for arm in arms)
-    if expected:
-        return {arm.name: (arm.expected or 0.0) / expected for arm in arms}
-    try:
-        config = tomllib.loads((run.path / "experiment.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no copy of the configuration, so the shares show as unknown
-        return {}
-    shares = config.get("experiment", {}).get("split")
-    return dict(shares) if isinstance(shares, dict) else {}
 
 
 def lift_charts(shown: list[Effect]) -> None:

@@ -1,6 +1,6 @@
 """The scorecard: everything a run's reader asks first, as one JSON-safe dict.
 
-Two arms are told flat, under "control" and "treatment"; more get one entry each under "arms".
+Every arm has one entry under "arms", of one shape; two arms are also shown by role at the top.
 Shares and lifts are fractions, latencies ms, unknown values None.
 """
 
@@ -32,8 +32,7 @@ from simulator.metrics import (
     Ratio,
 )
 from simulator.results.files import plain
-
-SCHEMA_VERSION = 1
+from simulator.results.schemas import SCORECARD_VERSION
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Question:
     run, status, seed, service_times: copied into it. arms: names in order. control: which of them.
     split: planned share of each arm. primary: the deciding metric. level: of all intervals.
     extra: further top-level entries, such as budget_ms and profile_machine.
+    arm_extra: by arm, further entries of it, such as its model and how busy its servers were.
     """
 
     run: str
@@ -54,6 +54,7 @@ class Question:
     level: float = 0.95
     status: str = "finished"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    arm_extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.control not in self.split or len(self.split) < 2:
@@ -101,7 +102,7 @@ def build_scorecard(
     latency = Latency.of(served, question)
     worlds = None if truth is None else _worlds(truth, question.arms)
     card: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCORECARD_VERSION,
         "run": question.run,
         "status": question.status,
         "seed": question.seed,
@@ -109,43 +110,47 @@ def build_scorecard(
         "level": question.level,
         **question.extra,
     }
-    compared = {
-        name: _metric_entries(question, users, latency, worlds, paths, name) for name in question.treatments
-    }
-    judged = {
-        name: verdict(compared[name], question.primary, srm, min(counts[question.control], counts[name]))
-        for name in question.treatments
-    }
-    if len(question.arms) == 2:
-        other = question.treatments[0]
-        roles = {"control": question.control, "treatment": other}
-        card["names"] = roles
-        card["units"] = {role: counts[name] for role, name in roles.items()}
-        card["srm"] = _srm_entry(srm)
-        card["metrics"] = compared[other]
-        card["latency"] = {role: latency.entry(name) for role, name in roles.items()}
-        card["verdict"] = judged[other]
-    else:
-        card["units"] = counts
-        card["srm"] = _srm_entry(srm)
-        card["arms"] = {
-            name: {"role": "control" if name == question.control else "treatment", "units": counts[name]}
-            | ({} if name == question.control else {"metrics": compared[name], "verdict": judged[name]})
-            | {"latency": latency.entry(name)}
-            for name in question.arms
+    arms = {}
+    for name in question.arms:
+        compared, judged = {}, None
+        if name != question.control:
+            compared = _metric_entries(question, users, latency, worlds, paths, name)
+            judged = verdict(compared, question.primary, srm, min(counts[question.control], counts[name]))
+        values = _arm_values(question, users, latency, worlds, name)
+        arms[name] = {
+            "role": "control" if name == question.control else "treatment",
+            "units": counts[name],
+            "requests": latency.requests(name),
+            "metrics": compared,
+            "verdict": judged,
+            "latency": {m.name: values[m.name]["value"] for m in (*QUANTILES, *SHARES)},
+            "values": values,
+            **question.arm_extra.get(name, {}),
         }
-        card["verdict"] = _all_verdicts(judged)
-    card["arm_values"] = {name: _arm_values(question, users, latency, worlds, name) for name in question.arms}
+    card["srm"] = _srm_entry(srm)
+    card["verdict"] = _verdict({name: arms[name]["verdict"] for name in question.treatments})
+    card["arms"] = arms
+    if len(arms) == 2:
+        card |= _two_arms(question, arms)
     safe: dict[str, Any] = plain(card)
     return safe
+
+
+def _two_arms(question: Question, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What readers of a plain A/B look up by role; all of it stands under "arms" too."""
+    roles = {"control": question.control, "treatment": question.treatments[0]}
+    by_role = {key: {role: arms[name][key] for role, name in roles.items()} for key in ("units", "latency")}
+    return {"names": roles, "metrics": arms[roles["treatment"]]["metrics"], **by_role}
 
 
 def _srm_entry(srm: Srm) -> dict[str, Any]:
     return {"p_value": srm.p_value, "status": srm.status, "expected": srm.expected, "text": srm.text}
 
 
-def _all_verdicts(judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One decision over several treatments; no interval is corrected for their number."""
+def _verdict(judged: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """One decision over all treatments; no interval is corrected for their number."""
+    if len(judged) == 1:
+        return next(iter(judged.values()))
     decisions = {name: v["decision"] for name, v in judged.items()}
     found = set(decisions.values())
     if "invalid" in found or "ship" in found:
@@ -274,19 +279,9 @@ class Latency:
         latency = self.table["latency_ms"][rows].astype(np.float64)
         return clustered_quantile(latency, self.table["user_id"][rows], p, self.question.level)
 
-    def entry(self, name: str) -> dict[str, Any]:
-        """One arm's block: quantiles with intervals, and shares of its assigned requests."""
-        rows = self._rows(name, True)
-        n = int(rows.sum())
-        block: dict[str, Any] = {"n": n}
-        for metric in QUANTILES:
-            q = self.quantile(name, metric.p, assigned=True)
-            block[metric.name] = None if q is None else q.value
-            block[f"{metric.name}_ci"] = None if q is None else q.ci
-        missed, step = self.table["missed"][rows].astype(bool), self.table["step"][rows]
-        for share in SHARES:
-            block[share.name] = float(share.of(missed, step).mean()) if n else None
-        return block
+    def requests(self, name: str) -> int:
+        """How many requests the A/B assigned to an arm."""
+        return int(self._rows(name, True).sum())
 
     def values(self, name: str) -> dict[str, dict[str, Any]]:
         """One arm's quantiles and shares: as assigned with intervals, and over all its requests."""
@@ -336,7 +331,7 @@ class Latency:
             "p_value": lift and lift.p_value,
             **_true_entry(true),
             "mde": lift and lift.mde,
-            "n": int(sum(self._rows(name, True).sum() for name in names)),
+            "n": sum(self.requests(name) for name in names),
             "se_log": lift and lift.se_log,
             "variance_reduction": None,
             "reason": reason,

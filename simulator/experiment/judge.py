@@ -58,12 +58,13 @@ class Cell:
     Attributes:
         tables: the result tables, by name.
         paths: by arm, the truth's totals on each path of clicks.
-        loads: by arm, how busy its servers were in the experiment's period.
+        arms: by arm, what its scorecard entry says beside the statistics: its model, how busy its servers
+            were in the experiment's period, and how many service times lay outside what was measured.
     """
 
     tables: dict[str, Columns]
     paths: dict[str, Columns]
-    loads: dict[str, ServerLoad]
+    arms: dict[str, dict[str, Any]]
 
 
 class Judge:
@@ -76,7 +77,7 @@ class Judge:
 
     def __init__(self, ready: Ready, results: Sequence[ArmResult]) -> None:
         plan = ready.plan
-        self._plan, self._profile, self._results = plan, ready.profile, results
+        self._ready, self._plan, self._results = ready, plan, results
         self._pctr = [
             calibrated(arm, one.logits, ready.trained) for arm, one in zip(plan.arms, results, strict=True)
         ]
@@ -104,14 +105,22 @@ class Judge:
             "ledger": ledger_table(ledger, market.budgets, market.days),
         }
         tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-        loads = {
-            arm.name: self._load(arm, one, experiment) for arm, one in zip(plan.arms, served, strict=True)
+        rows = zip(plan.arms, served, self._results, strict=True)
+        beside = {arm.name: self._beside(arm, one, experiment, result) for arm, one, result in rows}
+        return Cell(tables, path_totals(worlds), beside)
+
+    def _beside(self, arm: Arm, served: Served, rows: NDArray[np.int64], result: ArmResult) -> dict[str, Any]:
+        model = self._ready.trained[arm.main]
+        return {
+            "model": {"model": model.spec.key, **model.metrics},
+            "serving": asdict(self._load(arm, served, rows)),
+            # Lookups beyond what was measured got the edge of the grid: the reader should know.
+            "outside_profile": sum(result.notes.get("outside_profile", {}).values()),
         }
-        return Cell(tables, path_totals(worlds), loads)
 
     def _load(self, arm: Arm, served: Served, rows: NDArray[np.int64]) -> ServerLoad:
         candidates = self._plan.prepared.requests.candidates.shape[1]
-        predictions = ProfilePredictions(self._profile, arm.serving, candidates)
+        predictions = ProfilePredictions(self._ready.profile, arm.serving, candidates)
         return server_load(served, arm.serving, predictions, rows)
 
 
@@ -123,9 +132,9 @@ def assigned_arms(plan: Plan) -> NDArray[np.int64]:
     return np.where(prepared.in_experiment, arm_of, 0)
 
 
-def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """The verdict on one cell."""
-    config = plan.config
+def scorecard(ready: Ready, cell: Cell, name: str, budget_ms: float | None) -> dict[str, Any]:
+    """The verdict on one cell, whose arms were served under this budget."""
+    plan, config = ready.plan, ready.plan.config
     question = Question(
         run=name,
         seed=config.seed,
@@ -134,22 +143,15 @@ def scorecard(plan: Plan, cell: Cell, name: str, extra: dict[str, Any]) -> dict[
         control=plan.control.name,
         primary=config.experiment.primary,
         level=config.experiment.level,
-        extra={**extra, "serving": {arm: asdict(load) for arm, load in cell.loads.items()}},
+        extra={
+            "budget_ms": budget_ms,
+            "profile_machine": machine_in_words(ready.profile),
+            "notes": remarks(plan),
+        },
+        arm_extra=cell.arms,
     )
     tables = cell.tables
     return build_scorecard(question, tables["users"], tables["served"], tables["truth"], cell.paths)
-
-
-def scorecard_extra(ready: Ready, results: Sequence[ArmResult]) -> dict[str, Any]:
-    """Top-level scorecard entries beside the statistics."""
-    trained = {arm.name: ready.trained[arm.main] for arm in ready.plan.arms}
-    return {
-        "profile_machine": machine_in_words(ready.profile),
-        "models": {name: {"model": model.spec.key, **model.metrics} for name, model in trained.items()},
-        # Lookups beyond what was measured got the edge of the grid: the reader should know.
-        "outside_profile": {one.name: sum(one.notes.get("outside_profile", {}).values()) for one in results},
-        "notes": remarks(ready.plan),
-    }
 
 
 def machine_in_words(profile: ServiceProfile) -> str:

@@ -25,7 +25,7 @@ from simulator.execution.fingerprint import CONFIG, fingerprint
 from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
-from simulator.experiment.judge import Judge, Ready, machine_in_words, scorecard, scorecard_extra
+from simulator.experiment.judge import Judge, Ready, machine_in_words, scorecard
 from simulator.inputs.worlds import LogSource, world_notes
 from simulator.results.files import write_text
 from simulator.results.read import read_run
@@ -106,8 +106,7 @@ def _compute(writer: RunWriter, plan: Plan, jobs: int, told: Progress) -> None:
     writer.update_manifest(arm_notes={result.name: result.notes for result in results})
     for name, columns in cell.tables.items():
         writer.write_table(name, columns)
-    extra = {"budget_ms": _ms(ready.clock.budget_s), **scorecard_extra(ready, results)}
-    writer.write_scorecard(scorecard(plan, cell, writer.path.name, extra))
+    writer.write_scorecard(scorecard(ready, cell, writer.path.name, _ms(ready.clock.budget_s)))
 
 
 class Tee:

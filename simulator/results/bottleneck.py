@@ -1,6 +1,6 @@
 """An arm's bottleneck in words: which servers are busy, and where its slow requests spend their time.
 
-From a scorecard's "serving" entries (docs/results.md). Shared by the command line and the dashboard.
+From "serving" of a scorecard's arms (docs/results.md); the command line and the dashboard share it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.results import numbers
+from simulator.results.scorecard import arms_of
 
 UTILISATIONS = ("store_utilisation", "transport_utilisation", "scorer_utilisation")
 PARTS = {
@@ -25,8 +26,8 @@ Load = Mapping[str, Any]
 
 def serving_of(scorecard: Mapping[str, Any]) -> dict[str, Load]:
     """The arms' loads that are known, in the arms' order."""
-    found = scorecard.get("serving") or {}
-    return {str(arm): load for arm, load in found.items() if load and load.get("requests_per_s")}
+    found = {name: arm.get("serving") or {} for name, arm in arms_of(scorecard).items()}
+    return {name: load for name, load in found.items() if load.get("requests_per_s")}
 
 
 def sentences(arm: str, load: Load) -> str:

@@ -31,7 +31,7 @@ def overview(scorecard: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _row(
     scorecard: Mapping[str, Any], arm: str, effect: Effect | None, latency: Effect | None
 ) -> tuple[str, ...]:
-    decision = str(verdict_of(scorecard, arm).get("decision") or numbers.MISSING)
+    decision = str(verdict_of(scorecard, arm)["decision"])
     p99 = numbers.ms(None if latency is None else latency.treatment)
     if effect is None:
         return (arm, decision, *[numbers.MISSING] * 3, p99)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from simulator.results.errors import ResultsError
 from simulator.results.files import is_locked
-from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS
+from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS, SCORECARD_VERSION
 
 Status = Literal["running", "interrupted", "finished", "failed", "damaged"]
 _RERUN = "Run the experiment again: laser-ab run CONFIG --out DIR."
@@ -121,9 +121,9 @@ class Run(Folder):
         """The scorecard; None where the run did not get that far.
 
         Raises:
-            ResultsError: the file is there and damaged.
+            ResultsError: the file is there and damaged, or of another schema.
         """
-        return _read_json(self.path / "scorecard.json") if self.has("scorecard.json") else None
+        return _read_scorecard(self.path / "scorecard.json")
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,9 @@ class Sweep(Folder):
         """The scorecard of one cell; None if it was not computed.
 
         Raises:
-            ResultsError: the file is there and damaged.
+            ResultsError: the file is there and damaged, or of another schema.
         """
-        name = f"cells/{cell:03d}/scorecard.json"
-        return _read_json(self.path / name) if self.has(name) else None
+        return _read_scorecard(self.path / f"cells/{cell:03d}/scorecard.json")
 
     @property
     def cells(self) -> list[int]:
@@ -154,13 +153,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / "manifest.json"
     manifest = _read_json(file)
-    version = manifest.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ResultsError(
-            file,
-            f"found schema version {version}, expected {SCHEMA_VERSION}.",
-            "Read it with the release that wrote it, or run the experiment again.",
-        )
+    _check_version(file, manifest, SCHEMA_VERSION)
     for key, allowed in (("kind", ("run", "sweep")), ("status", ("running", "finished", "failed"))):
         if manifest.get(key) not in allowed:
             raise ResultsError(
@@ -168,6 +161,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
             )
     _check_shape(file, manifest)
     return manifest
+
+
+def _read_scorecard(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    card = _read_json(file)
+    _check_version(file, card, SCORECARD_VERSION)
+    return card
+
+
+def _check_version(file: Path, document: dict[str, Any], expected: int) -> None:
+    version = document.get("schema_version")
+    if version != expected:
+        raise ResultsError(
+            file,
+            f"found schema version {version}, expected {expected}.",
+            "Read it with the release that wrote it, or run the experiment again.",
+        )
 
 
 def _check_shape(file: Path, manifest: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from simulator.results.overview import overview
 from simulator.results.scorecard import (
     Effect,
     arm_users,
+    arms_of,
     control_name,
     effects,
     split_is_off,
@@ -91,10 +92,9 @@ def _verdicts(scorecard: Mapping[str, Any]) -> list[str]:
     """The verdict; of several treatments those that are decided, the overview says that the rest are not."""
     if overview(scorecard):
         found = {arm: verdict_of(scorecard, arm) for arm in treatment_names(scorecard)}
-        decided = {arm: own for arm, own in found.items() if own.get("decision") != "inconclusive"}
-        return [f"Verdict on {arm}: {own['text']}" for arm, own in decided.items() if own.get("text")]
-    text = (scorecard.get("verdict") or {}).get("text")
-    return [f"Verdict: {text}"] if text else []
+        decided = {arm: own for arm, own in found.items() if own["decision"] != "inconclusive"}
+        return [f"Verdict on {arm}: {own['text']}" for arm, own in decided.items()]
+    return [f"Verdict: {scorecard['verdict']['text']}"] if arms_of(scorecard) else []
 
 
 def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
@@ -107,7 +107,8 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
     if methods:
         lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
-    outside = {arm: n for arm, n in (scorecard.get("outside_profile") or {}).items() if n}
+    outside = {name: arm.get("outside_profile") for name, arm in arms_of(scorecard).items()}
+    outside = {name: n for name, n in outside.items() if n}
     if outside:
         counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
         lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
@@ -187,7 +188,7 @@ def table_row(effect: Effect) -> tuple[str, ...]:
         form.form(effect.treatment),
         estimate if effect.enough else numbers.NOT_ENOUGH,
         numbers.lift(effect.true_lift),
-        numbers.percent(effect.mde),
+        numbers.percent(effect.mde if effect.enough else None),
         numbers.count(effect.n),
     )
 

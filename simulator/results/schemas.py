@@ -11,6 +11,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 1  # of the manifest and all tables together; a reader refuses a newer one
+SCORECARD_VERSION = 2  # of scorecard.json; a reader refuses another
 ROW_GROUP_ROWS = 65_536  # fixed, so that equal tables are equal bytes
 
 _NAME = pa.dictionary(pa.int8(), pa.string())  # few distinct values: arms, periods, ladder steps

@@ -1,4 +1,7 @@
-"""The scorecard as rows: one a metric and treatment, whatever the number of arms."""
+"""What a scorecard says: rows of one metric and treatment each, the arms, their users and verdicts.
+
+Everything is read from the arms' entries; what a scorecard of two arms shows at its top is for others.
+"""
 
 from __future__ import annotations
 
@@ -64,17 +67,14 @@ class ArmUsers:
 
     name: str
     users: int
-    expected: float | None
+    expected: float
 
 
 def effects(scorecard: Mapping[str, Any]) -> list[Effect]:
-    """Every effect of a scorecard: the known metrics in their order, then others as they come.
-
-    With two arms the entries are `metrics`; with more, `arms` holds one object an arm, each
-    treatment's with `metrics` of its own, and those are read instead.
-    """
+    """Every effect, by treatment: the known metrics in their order, then others as they come."""
     found = []
-    for arm, metrics in _by_treatment(scorecard).items():
+    for arm in treatment_names(scorecard):
+        metrics = arms_of(scorecard)[arm]["metrics"]
         names = dict.fromkeys([*(m.name for m in METRICS if m.name in metrics), *metrics])
         populous = has_enough_users(scorecard, arm)
         found += [_effect(name, arm, metrics[name], scorecard, populous) for name in names]
@@ -90,17 +90,15 @@ def tile_metrics(scorecard: Mapping[str, Any]) -> list[Metric]:
 
 
 def has_enough_users(scorecard: Mapping[str, Any], arm: str) -> bool:
-    """Whether the control and this arm have MIN_UNITS users each; arms nobody counted pass."""
-    users = {counted.name: counted.users for counted in arm_users(scorecard)}
-    return all(users.get(name, MIN_UNITS) >= MIN_UNITS for name in (control_name(scorecard), arm))
+    """Whether the control and this arm have MIN_UNITS users each."""
+    arms = arms_of(scorecard)
+    return all(arms[name]["units"] >= MIN_UNITS for name in (control_name(scorecard), arm))
 
 
 def arm_users(scorecard: Mapping[str, Any]) -> list[ArmUsers]:
-    """Users by arm, in order; a scorecard of two arms counts them by role, and `names` says whose."""
-    names = scorecard.get("names") or {}
-    expected = (scorecard.get("srm") or {}).get("expected") or {}
-    counts = {str(names.get(key, key)): n for key, n in (scorecard.get("units") or {}).items()}
-    return [ArmUsers(name, int(n), expected.get(name)) for name, n in counts.items() if n is not None]
+    """Users by arm, in order."""
+    arms = arms_of(scorecard).items()
+    return [ArmUsers(name, arm["units"], scorecard["srm"]["expected"][name]) for name, arm in arms]
 
 
 def primary(scorecard: Mapping[str, Any], arm: str | None = None) -> Effect | None:
@@ -109,22 +107,26 @@ def primary(scorecard: Mapping[str, Any], arm: str | None = None) -> Effect | No
     return next(found, None)
 
 
+def arms_of(scorecard: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Each arm's entry, in order; none of a scorecard that was not written yet."""
+    found: Mapping[str, Mapping[str, Any]] = scorecard.get("arms") or {}
+    return found
+
+
 def control_name(scorecard: Mapping[str, Any]) -> str:
-    """The control arm's name."""
-    arms = scorecard.get("arms") or {}
-    named = [name for name, arm in arms.items() if (arm or {}).get("role") == "control"]
-    return str(named[0] if named else (scorecard.get("names") or {}).get("control", "control"))
+    """The control arm's name; "control" if it is unknown."""
+    named = (name for name, arm in arms_of(scorecard).items() if arm["role"] == "control")
+    return next(named, "control")
 
 
 def treatment_names(scorecard: Mapping[str, Any]) -> list[str]:
     """The treatments' names, in order."""
-    return list(_by_treatment(scorecard))
+    return [name for name, arm in arms_of(scorecard).items() if arm["role"] == "treatment"]
 
 
 def verdict_of(scorecard: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
-    """The verdict on one treatment: text, and maybe decision (ship, stop, inconclusive, invalid)."""
-    own = ((scorecard.get("arms") or {}).get(arm) or {}).get("verdict")
-    found: Mapping[str, Any] = own or scorecard.get("verdict") or {}
+    """The verdict on one treatment: text, and decision (ship, stop, inconclusive, invalid)."""
+    found: Mapping[str, Any] = arms_of(scorecard)[arm]["verdict"]
     return found
 
 
@@ -133,16 +135,6 @@ def split_is_off(scorecard: Mapping[str, Any]) -> bool:
     srm = scorecard.get("srm") or {}
     p = srm.get("p_value")
     return srm.get("status") in ("alert", "empty") or (p is not None and p < SRM_ALPHA)
-
-
-def _by_treatment(scorecard: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    arms = scorecard.get("arms") or {}
-    entries = {name: arm["metrics"] for name, arm in arms.items() if (arm or {}).get("metrics")}
-    if entries:
-        return entries
-    metrics = scorecard.get("metrics") or {}
-    name = (scorecard.get("names") or {}).get("treatment", "treatment")
-    return {str(name): metrics} if metrics else {}
 
 
 def _effect(

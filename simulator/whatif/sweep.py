@@ -15,7 +15,7 @@ from simulator.execution import interrupts
 from simulator.execution.fingerprint import CONFIG
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
-from simulator.experiment.judge import Judge, scorecard, scorecard_extra
+from simulator.experiment.judge import Judge, scorecard
 from simulator.experiment.run import RUNS, Tee, get_ready, manifest, serve_arms
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
@@ -108,36 +108,31 @@ def _compute(writer: SweepWriter, plan: Plan, jobs: int, told: Progress) -> None
         told.stage("cells", index, len(grid_ms))
         interrupts.check()
         if not writer.has_cell(index):
-            extra = {"budget_ms": float(budget_ms), **scorecard_extra(ready, results)}
             name = f"{writer.path.name}/cells/{index:03d}"
-            writer.write_cell(index, scorecard(plan, judge.cell(index), name, extra))
+            writer.write_cell(index, scorecard(ready, judge.cell(index), name, float(budget_ms)))
         # From the file, so that a cell of an earlier process and one of this give the same row.
-        rows += cell_rows(index, float(budget_ms), writer.cell(index), plan.config.arm_names)
+        rows += cell_rows(index, float(budget_ms), writer.cell(index))
     told.stage("cells", len(grid_ms), len(grid_ms))
     writer.update_manifest(arm_notes={result.name: result.notes for result in results})
     writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def cell_rows(
-    cell: int, budget_ms: float, card: dict[str, Any], arms: tuple[str, ...]
-) -> list[dict[str, Any]]:
+def cell_rows(cell: int, budget_ms: float, card: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
 
     Where either arm has too few users, a lift is null and only its truth is told.
     """
     rows = []
-    for position, arm in enumerate(arms):
-        found: dict[str, dict[str, Any]] = dict(card["arm_values"][arm])
-        for name, share in metrics((card.get("serving") or {}).get(arm) or {}).items():
+    for arm, told in card["arms"].items():
+        found: dict[str, dict[str, Any]] = dict(told["values"])
+        for name, share in metrics(told["serving"]).items():
             # Of the arm's whole timing plane: nothing is estimated, and the value is the truth.
             found[name] = {"value": share, "ci": None, "true_value": share, "unit": "fraction"}
-        if position > 0:
-            compared = card["metrics"] if len(arms) == 2 else card["arms"][arm]["metrics"]
-            enough = has_enough_users(card, arm)
-            for name, entry in compared.items():
-                value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
-                lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
-                found[f"{name}_lift"] = {**lift, "unit": "fraction"}
+        enough = has_enough_users(card, arm)
+        for name, entry in told["metrics"].items():
+            value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
+            lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
+            found[f"{name}_lift"] = {**lift, "unit": "fraction"}
         for name, entry in sorted(found.items()):
             low, high = entry["ci"] or (None, None)
             row = {"cell": cell, "budget_ms": budget_ms, "arm": arm, "metric": name, "value": entry["value"]}

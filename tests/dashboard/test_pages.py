@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_runs
@@ -164,7 +165,8 @@ def test_utilisations_are_drawn_by_server_and_the_p99_by_arm():
 
 
 def test_results_that_do_not_tell_of_their_servers_have_no_such_section(folder):
-    made_runs.write_run(folder / "run", card=made_runs.scorecard(serving=None), requests=200)
+    arms = {"old": made_runs.control(serving=None), "new": made_runs.treatment(serving=None)}
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(arms), requests=200)
     assert "Where the limit is" not in texts(opened(SCORECARD))
 
 
@@ -193,34 +195,40 @@ def test_every_mark_names_its_colour(folder):
 
 
 def test_sample_ratio_mismatch_is_loud(folder):
-    card = made_runs.scorecard(units={"control": 4500, "treatment": 5500}, srm={"p_value": 1e-9})
+    card = made_runs.scorecard(made_runs.two_arms(4500, 5500), srm={"p_value": 1e-9})
     made_runs.write_run(folder / "run", card=card, requests=200)
     app = opened(SCORECARD)
     assert any("Sample ratio mismatch" in error.value for error in app.error)
-    assert any("configured 50.0%" in error.value for error in app.error)  # from experiment.toml
+    assert any("configured 50.0%" in error.value for error in app.error)
 
 
 def test_too_few_users_are_not_enough_data(folder):
-    card = made_runs.scorecard(units={"control": 40, "treatment": 45})
-    made_runs.write_run(folder / "run", card=card, requests=200)
+    arms = made_runs.two_arms(40, 45)
+    few = {"decision": "inconclusive", "text": "An arm has 40 users; 100 are needed. The truth is +3.8%."}
+    arms["treatment"]["verdict"] = few
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(arms, verdict=few), requests=200)
     app = opened(SCORECARD)
     assert {metric.delta for metric in app.metric} == {"not enough data"}
-    assert {metric.value for metric in app.metric} == {"—"}
+    assert app.metric[0].value == "1.949 ¤"
+    assert app.info[0].value == f"**Inconclusive.** {few['text']}"
     assert "+2.6%" not in texts(app)
+    assert set(app.table[0].value["MDE"]) == {"—"}
     assert set(app.table[0].value["p"]) == {"—"}
     assert set(app.table[0].value["In CI"]) == {"—"}
 
 
 def test_the_mde_band_is_even_on_the_log_scale_and_the_primary_metric_comes_first(folder):
     card = made_runs.scorecard()
-    card["metrics"]["ctr"]["mde"] = 4.0
-    card["metrics"]["cvr"]["role"], card["metrics"]["advv_per_request"]["role"] = "primary", "secondary"
+    metrics = card["arms"]["treatment"]["metrics"]
+    metrics["ctr"]["mde"] = 4.0
+    metrics["cvr"]["role"], metrics["advv_per_request"]["role"] = "primary", "secondary"
     made_runs.write_run(folder / "run", card=card, requests=200)
     spec = specs(opened(SCORECARD))[0]
     labels = ["CVR", "ADVV per request", "Revenue per request", "CTR"]
     assert {tuple(layer["encoding"]["y"]["sort"]) for layer in spec["layer"][1:]} == {tuple(labels)}
-    row = charts._lift_row(next(e for e in effects(card) if e.metric == "ctr"))
-    assert row["mde_low"] == pytest.approx(-0.8)
+    ctr = next(e for e in effects(card) if e.metric == "ctr")
+    assert charts._lift_row(ctr)["mde_low"] == pytest.approx(-0.8)
+    assert charts._lift_row(replace(ctr, enough=False))["mde"] is None
 
 
 def test_a_sweep_opens_at_what_if(folder, monkeypatch):
@@ -238,7 +246,7 @@ def test_notes_of_the_scorecard_are_shown(folder):
 
 def test_unknown_values_are_em_dashes(folder):
     card = made_runs.scorecard()
-    for entry in card["metrics"].values():
+    for entry in card["arms"]["treatment"]["metrics"].values():
         entry.update(true_lift=None, mde=None, n=None)
     made_runs.write_run(folder / "run", card=card, requests=200)
     app = opened(SCORECARD)
@@ -247,20 +255,19 @@ def test_unknown_values_are_em_dashes(folder):
 
 
 def test_three_arms_are_shown_one_treatment_at_a_time(folder):
-    metrics = made_runs.scorecard()["metrics"]
-    other = {**metrics, "ctr": made_runs.entry(0.0321, 0.07, 0.009, 0.02, "fraction")}
-    arms = {"control": {"role": "control"}, "laser": {"metrics": metrics}, "twin": {"metrics": other}}
-    units = {"control": 500, "laser": 480, "twin": 510}
-    made_runs.write_run(folder / "run", card=made_runs.scorecard(units=units, arms=arms), requests=200)
+    other = {**made_runs.METRICS, "ctr": made_runs.entry(0.0321, 0.07, 0.009, 0.02, "fraction")}
+    arms = {"control": made_runs.control(), "laser": made_runs.treatment()}
+    arms["twin"] = made_runs.treatment(metrics=other)
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(arms), requests=200)
     assert "+7.0%" not in texts(opened(SCORECARD))
     assert "+7.0%" in texts(opened(SCORECARD, arm="twin"))
 
 
 def test_run_picker_offers_all_runs_and_follows_the_url(folder):
     made_runs.write_run(folder / "old", requests=200)
-    made_runs.write_run(
-        folder / "new", requests=200, card=made_runs.scorecard(verdict={"text": "The new one."})
-    )
+    found = {"decision": "inconclusive", "text": "The new one."}
+    arms = {"control": made_runs.control(), "treatment": made_runs.treatment(verdict=found)}
+    made_runs.write_run(folder / "new", requests=200, card=made_runs.scorecard(arms))
     app = opened(SCORECARD, run="new")
     assert sorted(app.sidebar.selectbox[0].options) == ["new", "old"]
     assert "The new one." in texts(app)

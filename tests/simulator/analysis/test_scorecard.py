@@ -63,10 +63,10 @@ def question(**changes) -> Question:
     )
 
 
-def test_two_arms_are_told_flat_in_the_public_form():
+def test_two_arms_are_also_shown_by_role_at_the_top():
     card = build_scorecard(question(extra={"budget_ms": 4.0}), *tables(lift=0.2))
     assert json.loads(json.dumps(card, allow_nan=False)) == card
-    assert card["schema_version"] == 1
+    assert card["schema_version"] == 2
     assert card["units"] == {"control": 600, "treatment": 600}
     assert card["names"] == {"control": "old", "treatment": "new"}
     assert card["srm"]["p_value"] == 1.0
@@ -82,6 +82,13 @@ def test_two_arms_are_told_flat_in_the_public_form():
     assert card["metrics"]["p99_ms"]["true_lift"] == pytest.approx(0.5)
     low, high = card["metrics"]["p99_ms"]["ci"]
     assert low < 0.5 < high
+    old, new = card["arms"]["old"], card["arms"]["new"]
+    assert (new["role"], new["units"]) == ("treatment", 600)
+    assert new["metrics"] == card["metrics"]
+    assert new["verdict"] == card["verdict"]
+    assert {"control": old["latency"], "treatment": new["latency"]} == card["latency"]
+    assert old["requests"] + new["requests"] == card["metrics"]["ctr"]["n"]
+    assert new["values"]["ctr"]["value"] == pytest.approx(card["metrics"]["ctr"]["treatment"], rel=0.05)
     block = card["latency"]["treatment"]
     assert block["p50_ms"] < block["p95_ms"] < block["p99_ms"]
     assert block["missed_share"] + block["full_history_share"] == pytest.approx(1.0)
@@ -99,9 +106,13 @@ def test_more_arms_get_an_entry_each():
     card = build_scorecard(question(split=split, control="b"), *tables(arms=arms))
     assert list(card["arms"]) == list(arms)
     assert card["arms"]["b"]["role"] == "control"
-    assert "metrics" not in card["arms"]["b"]
+    assert (card["arms"]["b"]["metrics"], card["arms"]["b"]["verdict"]) == ({}, None)
+    shape = set(card["arms"]["b"])
+    two = build_scorecard(question(), *tables())
+    assert {frozenset(arm) for arm in (*card["arms"].values(), *two["arms"].values())} == {frozenset(shape)}
     assert card["arms"]["c"]["metrics"]["ctr"]["ci"] is not None
-    assert card["units"] == {"a": 400, "b": 400, "c": 400}
+    assert {name: arm["units"] for name, arm in card["arms"].items()} == {"a": 400, "b": 400, "c": 400}
+    assert not {"metrics", "latency", "units", "names"} & set(card)
     assert "a: " in card["verdict"]["text"]
 
 

@@ -61,14 +61,19 @@ def metric(
 
 
 def scorecard(p99_ci: tuple[float, float] = (-0.1, 0.1), srm_p: float = 0.6) -> dict[str, Any]:
+    metrics = {
+        "advv_per_request": metric(0.03, (-0.01, 0.07), "primary"),
+        "p99_ms": metric(sum(p99_ci) / 2, p99_ci, "guardrail", "ms"),
+    }
+    verdict = {"decision": "inconclusive", "text": "Cannot tell."}
     return {
-        "schema_version": 1, "run": "a run", "status": "finished", "seed": 7, "service_times": "profile",
-        "units": {"control": 500, "treatment": 510}, "srm": {"p_value": srm_p}, "budget_ms": 20.0,
-        "metrics": {
-            "advv_per_request": metric(0.03, (-0.01, 0.07), "primary"),
-            "p99_ms": metric(sum(p99_ci) / 2, p99_ci, "guardrail", "ms"),
+        "schema_version": 2, "run": "a run", "status": "finished", "seed": 7, "service_times": "profile",
+        "srm": {"p_value": srm_p, "expected": {"control": 505, "treatment": 505}}, "budget_ms": 20.0,
+        "verdict": verdict,
+        "arms": {
+            "control": {"role": "control", "units": 500, "metrics": {}, "verdict": None},
+            "treatment": {"role": "treatment", "units": 510, "metrics": metrics, "verdict": verdict},
         },
-        "latency": {},
     }  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def test_the_scorecard_names_the_bottleneck_that_the_service_times_make(demo: Ru
     slow = read_run(run_experiment(small(f"experiment.profile={tmp_path / 'slow.json'}"), tmp_path / "run"))
 
     def named(run: Run) -> dict[str, str]:
-        return {arm: of["bottleneck"] for arm, of in run.scorecard["serving"].items()}
+        return {name: arm["serving"]["bottleneck"] for name, arm in run.scorecard["arms"].items()}
 
     assert named(demo) == {"control": "scorer", "treatment": "scorer"}
     assert named(slow) == {"control": "scorer", "treatment": "store"}
@@ -185,7 +185,7 @@ def test_utilisation_agrees_with_the_served_table(demo: Run) -> None:
     served = demo.table("served").to_pandas()
     served = served[(served.arm == "treatment") & (served.period == "experiment")]
     span_s = (served.sim_arrival_s + served.latency_ms / 1e3).max() - served.sim_arrival_s.min()
-    serving = demo.scorecard["serving"]["treatment"]
+    serving = demo.scorecard["arms"]["treatment"]["serving"]
     reading_s = (served.store_end_ms - served.store_start_ms).sum() / 1e3
     assert serving["store_utilisation"] == pytest.approx(reading_s / span_s / serving["store_workers"])
     # Batches that were scored at one moment are one piece of work.

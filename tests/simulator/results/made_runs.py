@@ -7,6 +7,7 @@ stage times, a ladder of three steps, a treatment that is better and slower.
 from __future__ import annotations
 
 import contextlib
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +152,61 @@ def load(store: float, transport: float, scorer: float, bottleneck: str) -> dict
     }
 
 
-def scorecard(**changes: Any) -> dict[str, Any]:
+METRICS = {
+    "advv_per_request": entry(1.9, 0.026, 0.036, 0.038, "currency", role="primary"),
+    "revenue_per_request": entry(0.412, 0.031, 0.012, 0.029, "currency", p_value=0.0004),
+    "ctr": entry(0.0321, 0.018, 0.009, 0.02, "fraction"),
+    "cvr": entry(0.1, 0.004, 0.02, 0.003, "fraction"),
+    "p99_ms": entry(6.1, 1.9, 0.15, 1.96, "ms", role="guardrail", method="bootstrap by user", mde=None),
+}
+VERDICT = {
+    "decision": "inconclusive",
+    "text": "ADVV per request: no clear change (+2.6%, CI −1.0% to +6.2%).",
+}
+
+
+def control(**changes: Any) -> dict[str, Any]:
+    """The control's entry of a scorecard."""
+    served = {"p50_ms": 3.1, "p95_ms": 4.9, "p99_ms": 6.1, "missed_share": 0.0, "degraded_share": 0.005}
+    entry = {"role": "control", "units": 4980, "requests": 24_900, "metrics": {}, "verdict": None}
+    serving = load(0.31, 0.02, 0.12, "store")
+    return {**entry, "latency": served, "values": values(served), "serving": serving, **changes}
+
+
+def treatment(**changes: Any) -> dict[str, Any]:
+    """A treatment's entry of a scorecard."""
+    served = {"p50_ms": 9.0, "p95_ms": 14.0, "p99_ms": 17.7, "missed_share": 0.001, "degraded_share": 0.07}
+    entry = {"role": "treatment", "units": 5020, "requests": 25_100}
+    entry |= {"metrics": copy.deepcopy(METRICS), "verdict": VERDICT}
+    serving = load(0.066, 0.073, 0.79, "scorer")
+    return {**entry, "latency": served, "values": values(served), "serving": serving, **changes}
+
+
+def values(served: dict[str, float]) -> dict[str, Any]:
+    """What an arm was served with, each with an interval and the truth."""
     return {
-        "schema_version": 1,
+        name: {
+            "value": value,
+            "ci": [0.97 * value, 1.04 * value],
+            "true_value": value,
+            "unit": "ms" if name.endswith("_ms") else "fraction",
+        }
+        for name, value in served.items()
+    }
+
+
+def two_arms(control_users: int, treatment_users: int) -> dict[str, Any]:
+    """A control and a treatment with so many users."""
+    return {"control": control(units=control_users), "treatment": treatment(units=treatment_users)}
+
+
+def scorecard(
+    arms: dict[str, Any] | None = None, srm: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """A scorecard of these arms, without what is shown by role beside them: the project reads only these."""
+    arms = arms or {"control": control(), "treatment": treatment()}
+    card = {
+        "schema_version": 2,
         "run": "lifelong histories",
         "status": "finished",
         "seed": 7,
@@ -161,53 +214,17 @@ def scorecard(**changes: Any) -> dict[str, Any]:
         "profile_machine": MANIFEST["profile_machine"],
         "budget_ms": BUDGET_MS,
         "level": 0.95,
-        "names": {"control": "control", "treatment": "treatment"},
-        "units": {"control": 4980, "treatment": 5020},
         "srm": {
             "p_value": 0.69,
             "status": "ok",
-            "expected": {"control": 5000.0, "treatment": 5000.0},
+            "expected": {name: sum(arm["units"] for arm in arms.values()) / len(arms) for name in arms},
             "text": "The arms' units agree with the planned split (p = 0.69).",
+            **(srm or {}),
         },
-        "verdict": {
-            "decision": "inconclusive",
-            "text": "ADVV per request: no clear change (+2.6%, CI −1.0% to +6.2%).",
-        },
-        "metrics": {
-            "advv_per_request": entry(1.9, 0.026, 0.036, 0.038, "currency", role="primary"),
-            "revenue_per_request": entry(0.412, 0.031, 0.012, 0.029, "currency", p_value=0.0004),
-            "ctr": entry(0.0321, 0.018, 0.009, 0.02, "fraction"),
-            "cvr": entry(0.1, 0.004, 0.02, 0.003, "fraction"),
-            "p99_ms": entry(
-                6.1, 1.9, 0.15, 1.96, "ms", role="guardrail", method="bootstrap by user", mde=None
-            ),
-        },
-        "latency": {
-            "control": {
-                "p50_ms": 3.1,
-                "p95_ms": 4.9,
-                "p99_ms": 6.1,
-                "missed_share": 0.0,
-                "degraded_share": 0.005,
-            },
-            "treatment": {
-                "p50_ms": 9,
-                "p95_ms": 14,
-                "p99_ms": 17.7,
-                "missed_share": 0.001,
-                "degraded_share": 0.07,
-            },
-        },
-        "arm_values": {
-            arm: {"p99_ms": {"value": p99, "ci": [0.97 * p99, 1.04 * p99], "true_value": p99, "unit": "ms"}}
-            for arm, p99 in (("control", 6.1), ("treatment", 17.7))
-        },
-        "serving": {
-            "control": load(0.31, 0.02, 0.12, "store"),
-            "treatment": load(0.066, 0.073, 0.79, "scorer"),
-        },
-        **changes,
+        "verdict": VERDICT,
+        "arms": arms,
     }
+    return {**card, **changes}
 
 
 def write_run(out: Path, *, card: dict[str, Any] | None = None, requests: int = 3000, **changes: Any) -> Path:

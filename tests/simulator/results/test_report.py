@@ -84,9 +84,10 @@ def test_report_names_each_arms_bottleneck_by_its_numbers(form):
         "time, the 2 store workers 14% (reading 6.6%, transport 7.3%). A batch holds 2.1 of at most 8 "
         "requests on average; a full one takes 1.0 times as long as a single request. A P99 request's time: "
     ) in text
-    assert "Servers of" not in render(made_runs.scorecard(serving=None), form)
-    idle = {"late": made_runs.load(0.0, 0.0, 1e-9, "scorer") | {"bottleneck": None}}
-    assert "late: no request reached a server" in render(made_runs.scorecard(serving=idle), form, width=400)
+    unknown = made_runs.scorecard({"control": made_runs.control(serving=None)})
+    assert "Servers of" not in render(unknown, form)
+    idle = made_runs.control(serving=made_runs.load(0.0, 0.0, 1e-9, "scorer") | {"bottleneck": None})
+    assert "late: no request reached a server" in render(made_runs.scorecard({"late": idle}), form, width=400)
 
 
 def test_a_loads_metrics_are_its_utilisations_and_the_parts_of_its_p99():
@@ -129,7 +130,7 @@ def test_split_that_is_off_warns():
 
 
 def test_too_few_users_show_no_estimate():
-    card = made_runs.scorecard(units={"control": 40, "treatment": 45})
+    card = made_runs.scorecard(made_runs.two_arms(40, 45))
     assert not any(effect.enough for effect in effects(card))
     text = render(card, "text")
     assert "not enough data" in text
@@ -141,9 +142,8 @@ def test_empty_scorecard_renders():
 
 
 def test_three_arms_give_one_row_a_treatment():
-    metrics = made_runs.scorecard()["metrics"]
-    arms = {"lastn": {"role": "control"}, "laser": {"metrics": metrics}, "twin": {"metrics": metrics}}
-    card = made_runs.scorecard(units={"lastn": 500, "laser": 480, "twin": 510}, arms=arms, names=None)
+    arms = {"lastn": made_runs.control(), "laser": made_runs.treatment(), "twin": made_runs.treatment()}
+    card = made_runs.scorecard(arms)
     assert control_name(card) == "lastn"
     assert [(effect.arm, effect.metric) for effect in effects(card)][4:6] == [
         ("laser", "p99_ms"),
@@ -156,10 +156,9 @@ def test_three_arms_give_one_row_a_treatment():
 
 @pytest.mark.parametrize("form", ["table", "text"])
 def test_long_names_of_several_arms_are_titles_and_truncate_nothing(form):
-    metrics = made_runs.scorecard()["metrics"]
     long = "seqvault-and-laser-with-a-thousand-behaviours"
-    arms = {"lastn": {"role": "control"}, long: {"metrics": metrics}, "twin": {"metrics": metrics}}
-    card = made_runs.scorecard(units=None, arms=arms, names=None, verdict=None)
+    arms = {"lastn": made_runs.control(), long: made_runs.treatment(), "twin": made_runs.treatment()}
+    card = made_runs.scorecard(arms)
     text = render(card, form, width=80)
     lines = [line.rstrip() for line in text.splitlines()]
     assert f"{long} against lastn" in lines
@@ -169,7 +168,7 @@ def test_long_names_of_several_arms_are_titles_and_truncate_nothing(form):
 
 
 def test_two_arms_go_by_their_names():
-    card = made_runs.scorecard(names={"control": "lastn-din", "treatment": "vault-laser"})
+    card = made_runs.scorecard({"lastn-din": made_runs.control(), "vault-laser": made_runs.treatment()})
     assert {effect.arm for effect in effects(card)} == {"vault-laser"}
     assert "lastn-din 4,980, vault-laser 5,020" in render(card, "text")
 
@@ -180,7 +179,10 @@ def test_arm_without_users_is_a_mismatch():
 
 def test_missing_interval_gives_its_reason():
     card = made_runs.scorecard()
-    card["metrics"]["p99_ms"] |= {"ci": None, "reason": "Too few users among the slowest 1 %."}
+    card["arms"]["treatment"]["metrics"]["p99_ms"] |= {
+        "ci": None,
+        "reason": "Too few users among the slowest 1 %.",
+    }
     text = render(card, "text")
     assert "not enough data" in text
     assert "Too few users among the slowest" in text
@@ -190,15 +192,15 @@ def test_effect_knows_whether_truth_is_covered():
     by_name = {effect.metric: effect for effect in effects(made_runs.scorecard())}
     assert by_name["advv_per_request"].covered is True
     card = made_runs.scorecard()
-    card["metrics"]["ctr"]["true_lift"] = 0.5
-    card["metrics"]["cvr"]["true_lift"] = None
+    card["arms"]["treatment"]["metrics"]["ctr"]["true_lift"] = 0.5
+    card["arms"]["treatment"]["metrics"]["cvr"]["true_lift"] = None
     by_name = {effect.metric: effect for effect in effects(card)}
     assert by_name["ctr"].covered is False
     assert by_name["cvr"].covered is None
 
 
 def test_compare_shows_no_lift_of_too_few_users(tmp_path):
-    few = made_runs.scorecard(units={"control": 99, "treatment": 5020})
+    few = made_runs.scorecard(made_runs.two_arms(99, 5020))
     a = read_run(made_runs.write_run(tmp_path / "a", requests=200))
     b = read_run(made_runs.write_run(tmp_path / "b", requests=200, card=few))
     for row in compare(a, b).metrics:
@@ -210,8 +212,8 @@ def test_compare_shows_no_lift_of_too_few_users(tmp_path):
 
 def test_compare_tells_changed_metrics_and_settings(tmp_path):
     changed = made_runs.scorecard()
-    changed["metrics"]["ctr"] = made_runs.entry(0.0321, 0.05, 0.009, 0.02, "fraction")
-    del changed["metrics"]["cvr"]
+    changed["arms"]["treatment"]["metrics"]["ctr"] = made_runs.entry(0.0321, 0.05, 0.009, 0.02, "fraction")
+    del changed["arms"]["treatment"]["metrics"]["cvr"]
     a = read_run(made_runs.write_run(tmp_path / "a", requests=200))
     b = read_run(made_runs.write_run(tmp_path / "b", requests=200, card=changed, seed=8, budget_ms=40))
     (tmp_path / "b/experiment.toml").write_text('seed = 8\n[traffic]\npreset = "loud"\n')
@@ -236,12 +238,11 @@ def test_notes_of_the_scorecard_are_printed(form):
 
 def many_arms() -> dict:
     """A control and nine treatments, the second of them decided."""
-    metrics = made_runs.scorecard()["metrics"]
     unclear = {"decision": "inconclusive", "text": "Cannot tell."}
     names = ["base", "sim", "twin", "transformer", "hstu", "laser", "stca", "vista", "vql"]
-    arms = {name: {"metrics": metrics, "verdict": unclear} for name in names}
+    arms = {name: made_runs.treatment(verdict=unclear) for name in names}
     arms["sim"]["verdict"] = {"decision": "ship", "text": "Better by far."}
-    return made_runs.scorecard(units=None, arms={"din": {"role": "control"}, **arms}, names=None)
+    return made_runs.scorecard({"din": made_runs.control(), **arms})
 
 
 def test_many_arms_stand_side_by_side_above_their_own_tables():
@@ -260,10 +261,8 @@ def test_of_several_verdicts_only_the_decided_take_a_sentence():
 
 
 def test_few_users_and_missing_parts_leave_the_side_by_side_rows_empty():
-    few = made_runs.scorecard(
-        units={"din": 400, "twin": 20, "sim": 500}, names=None,
-        arms={"din": {"role": "control"}, **{name: many_arms()["arms"][name] for name in ("twin", "sim")}},
-    )  # fmt: skip
+    arms = many_arms()["arms"]
+    few = made_runs.scorecard({"din": arms["din"], "twin": {**arms["twin"], "units": 20}, "sim": arms["sim"]})
     rows = overview(few)
     assert rows[2] == ("twin", "inconclusive", "not enough data", "—", "+3.8%", "17.7 ms")
     assert rows[3][2] == "+2.6%"

@@ -16,7 +16,8 @@ def test_every_column_is_documented(name):
 
 
 def test_reading_example_runs(tmp_path, monkeypatch, capsys):
-    made_runs.write_run(tmp_path / "runs" / "demo", requests=200)
+    card = {**made_runs.scorecard(), "metrics": made_runs.METRICS}  # by role, as in a scorecard of two arms
+    made_runs.write_run(tmp_path / "runs" / "demo", requests=200, card=card)
     monkeypatch.chdir(tmp_path)
     example = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     exec(example)

@@ -41,7 +41,15 @@ def test_scorecard_turns_nan_and_numpy_into_json(tmp_path):
     with RunWriter.create(tmp_path / "run", {}) as writer:
         writer.write_scorecard({"a": np.float32("nan"), "n": np.int64(3), "ci": np.array([np.inf, 1.0])})
         writer.finish()
-    assert read_run(tmp_path / "run").scorecard == {"a": None, "n": 3, "ci": [None, 1.0]}
+    assert json.loads((tmp_path / "run/scorecard.json").read_text()) == {"a": None, "n": 3, "ci": [None, 1.0]}
+
+
+def test_a_scorecard_of_another_schema_is_refused(tmp_path):
+    run = read_run(made_runs.write_run(tmp_path / "run", card={**made_runs.scorecard(), "schema_version": 1}))
+    with pytest.raises(
+        ResultsError, match=r"scorecard.json: found schema version 1, expected 2\. Read it with"
+    ):
+        _ = run.scorecard
 
 
 def test_equal_tables_are_equal_bytes(tmp_path):

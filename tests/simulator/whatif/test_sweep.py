@@ -79,7 +79,7 @@ def test_each_cell_tells_its_own_load_and_the_sweep_whose_service_times(sweep: S
         card = sweep.cell(index)
         assert card is not None
         assert card["profile_machine"] == sweep.manifest["profile_machine"]
-        busy = card["serving"]["treatment"]["scorer_utilisation"]
+        busy = card["arms"]["treatment"]["serving"]["scorer_utilisation"]
         assert series(sweep, "treatment", "scorer_utilisation")[index] == busy
         assert series(sweep, "treatment", "scorer_utilisation", "true_value")[index] == busy
     # The tightest budgets leave the scorers little to do.
@@ -110,16 +110,12 @@ def test_a_malformed_grid_is_refused(text: str) -> None:
 def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
     entry = {"lift": 0.1, "ci": [0.0, 0.2], "true_lift": 0.05}
     value = {"value": 2.0, "ci": None, "true_value": 2.0, "unit": "currency"}
-    arms = ("control", "treatment")
 
     def lift(users: int) -> tuple[float | None, ...]:
-        units = {"control": 500, "treatment": users}
-        card = {
-            "units": units,
-            "metrics": {"ctr": entry},
-            "arm_values": {arm: {"ctr": value} for arm in arms},
-        }
-        (row,) = (row for row in cell_rows(0, 20.0, card, arms) if row["metric"] == "ctr_lift")
+        arm = {"role": "control", "units": 500, "metrics": {}, "values": {"ctr": value}, "serving": {}}
+        treated = {**arm, "role": "treatment", "units": users, "metrics": {"ctr": entry}}
+        card = {"arms": {"control": arm, "treatment": treated}}
+        (row,) = (row for row in cell_rows(0, 20.0, card) if row["metric"] == "ctr_lift")
         return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
 
     assert lift(100) == (0.1, 0.0, 0.2, 0.05)
