@@ -5,56 +5,14 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from simulated_users import users_table
+from simulated_users import ab_tables
 
 from simulator.analysis.columns import AnalysisError
 from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.analysis.srm import check_split
 from simulator.analysis.verdict import verdict
 
-NAMES = ("old", "new")
 HALF = {"old": 0.5, "new": 0.5}
-
-
-def tables(seed: int = 1, n: int = 1_200, lift: float = 0.0, arms: tuple[str, ...] = NAMES):
-    """users, served and truth of an A/B whose arms share every request."""
-    rng = np.random.default_rng(seed)
-    group = np.arange(n) % len(arms)
-    users = users_table(seed, n, lift, treated=group > 0)
-    users["arm"] = np.array(arms, dtype=object)[group]
-    user = np.repeat(users["user_id"], users["requests"])
-    own = np.repeat(group, users["requests"])
-    request = np.arange(len(user), dtype=np.uint64)
-    base = rng.lognormal(0, 0.3, len(user)) + np.repeat(rng.lognormal(0, 0.3, n), users["requests"])
-    clicks = rng.uniform(0.05, 0.15, len(user))
-    served, truth = [], []
-    for i, arm in enumerate(arms):
-        gain = 1 + lift * (i > 0)
-        served.append(
-            {
-                "arm": np.full(len(user), arm),
-                "user_id": user,
-                "assigned": own == i,
-                "period": np.full(len(user), "experiment"),
-                "step": np.zeros(len(user), np.int8),
-                "missed": base > 4,
-                "latency_ms": base * (1 + 0.5 * (i > 0)),
-            }
-        )
-        truth.append(
-            {
-                "arm": np.full(len(user), arm),
-                "request_id": request,
-                "user_id": user,
-                "expected_impressions": np.ones(len(user)),
-                "expected_clicks": clicks * gain,
-                "expected_conversions": clicks * gain * 0.2,
-                "expected_revenue": clicks * gain * 0.4,
-                "expected_advv": clicks * gain * 4,
-            }
-        )
-    join = [{k: np.concatenate([t[k] for t in part]) for k in part[0]} for part in (served, truth)]
-    return users, join[0], join[1]
 
 
 def question(**changes) -> Question:
@@ -64,7 +22,7 @@ def question(**changes) -> Question:
 
 
 def test_two_arms_are_also_shown_by_role_at_the_top():
-    card = build_scorecard(question(extra={"budget_ms": 4.0}), *tables(lift=0.2))
+    card = build_scorecard(question(extra={"budget_ms": 4.0}), *ab_tables(lift=0.2))
     assert json.loads(json.dumps(card, allow_nan=False)) == card
     assert card["schema_version"] == 2
     assert card["units"] == {"control": 600, "treatment": 600}
@@ -95,7 +53,7 @@ def test_two_arms_are_also_shown_by_role_at_the_top():
 
 
 def test_tables_from_a_file_give_the_same_card():
-    users, served, truth = tables()
+    users, served, truth = ab_tables()
     from_file = build_scorecard(question(), *(pa.table(t) for t in (users, served, truth)))
     assert from_file == build_scorecard(question(), users, served, truth)
 
@@ -103,12 +61,12 @@ def test_tables_from_a_file_give_the_same_card():
 def test_more_arms_get_an_entry_each():
     arms = ("a", "b", "c")
     split = dict.fromkeys(arms, 1 / 3)
-    card = build_scorecard(question(split=split, control="b"), *tables(arms=arms))
+    card = build_scorecard(question(split=split, control="b"), *ab_tables(arms=arms))
     assert list(card["arms"]) == list(arms)
     assert card["arms"]["b"]["role"] == "control"
     assert (card["arms"]["b"]["metrics"], card["arms"]["b"]["verdict"]) == ({}, None)
     shape = set(card["arms"]["b"])
-    two = build_scorecard(question(), *tables())
+    two = build_scorecard(question(), *ab_tables())
     assert {frozenset(arm) for arm in (*card["arms"].values(), *two["arms"].values())} == {frozenset(shape)}
     assert card["arms"]["c"]["metrics"]["ctr"]["ci"] is not None
     assert {name: arm["units"] for name, arm in card["arms"].items()} == {"a": 400, "b": 400, "c": 400}
@@ -117,14 +75,14 @@ def test_more_arms_get_an_entry_each():
 
 
 def test_without_the_counterfactual_worlds_the_truth_is_null():
-    users, served, _ = tables()
+    users, served, _ = ab_tables()
     card = build_scorecard(question(), users, served, None)
     assert card["metrics"]["ctr"]["true_lift"] is None
     assert "not known" in card["verdict"]["text"]
 
 
 def test_with_split_capacity_no_true_p99_exists():
-    users, served, truth = tables()
+    users, served, truth = ab_tables()
     keep = served["assigned"] & (served["user_id"] > 0)
     card = build_scorecard(question(), users, {k: v[keep] for k, v in served.items()}, truth)
     assert card["metrics"]["p99_ms"]["true_lift"] is None
@@ -132,7 +90,7 @@ def test_with_split_capacity_no_true_p99_exists():
 
 
 def test_identical_arms_have_true_lifts_of_exactly_zero():
-    users, served, truth = tables(lift=0.0)
+    users, served, truth = ab_tables(lift=0.0)
     served["latency_ms"] = np.tile(served["latency_ms"][: len(served["arm"]) // 2], 2)
     card = build_scorecard(question(), users, served, truth)
     for entry in card["metrics"].values():
@@ -140,7 +98,7 @@ def test_identical_arms_have_true_lifts_of_exactly_zero():
 
 
 def test_an_arm_without_traffic_is_invalid_and_never_zero():
-    users, served, truth = tables()
+    users, served, truth = ab_tables()
     alone = users["arm"] == "old"
     served["assigned"] &= served["arm"] == "old"
     card = build_scorecard(question(), {k: v[alone] for k, v in users.items()}, served, truth)
