@@ -1,9 +1,62 @@
-"""A small log in KuaiRand's format, imported once for all tests. Being here puts its maker on the path."""
+"""For all tests: a small log in KuaiRand's format, and what no test may leave behind for the others.
 
+Being here puts the log's maker on the path.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kuairand_files import write_kuairand
+
+CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep")
+GLOBALS = (
+    ("simulator.execution.interrupts", "_flag"),
+    ("simulator.execution.interrupts", "asked"),
+    ("simulator.execution.checkpoints", "EVERY_S"),
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test that leaves work asked to end, a signal answered otherwise, or a clock changed, fails itself.
+
+    Everything is put back, so that no later test fails for it.
+    """
+    before = surroundings()
+    yield
+    left = [place for place, value in surroundings().items() if before.get(place, value) is not value]
+    for place in left:
+        put_back(place, before[place])
+    interrupts: Any = sys.modules.get("simulator.execution.interrupts")
+    if interrupts is not None and interrupts.asked():
+        interrupts._asked.value = False
+        left.append(("simulator.execution.interrupts", "asked() is True"))
+    if left:
+        pytest.fail(f"the test leaves these changed: {left}. Undo it in the test, even when it fails.")
+
+
+Place = tuple[str, str | signal.Signals]
+
+
+def surroundings() -> dict[Place, Any]:
+    """Clocks, answers to signals, and the simulator's own switches, as far as they are loaded."""
+    found: dict[Place, Any] = {("time", name): getattr(time, name) for name in CLOCKS}
+    found |= {("signal", number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    loaded = [(module, name) for module, name in GLOBALS if module in sys.modules]
+    return found | {(module, name): getattr(sys.modules[module], name) for module, name in loaded}
+
+
+def put_back(place: Place, value: Any) -> None:
+    module, name = place
+    if isinstance(name, signal.Signals):
+        signal.signal(name, value)
+    else:
+        setattr(sys.modules[module], name, value)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ class _Asked:
     """A flag that a signal handler may set: a lock could be held by the very code it interrupts."""
 
     def __init__(self) -> None:
-        self.value = False
+        self.value = self.listening = False
 
     def is_set(self) -> bool:
         return self.value
@@ -83,12 +83,13 @@ def stops_at_checkpoints() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # A shell starts background jobs deaf to Ctrl-C: they stay so.
     heard = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
-    _asked.value = False
+    _asked.value, _asked.listening = False, True
     for number in heard:
         signal.signal(number, _on_signal)
     try:
         yield
     finally:
+        _asked.listening = False  # one more signal now would leave half of this undone
         for number, old in heard.items():
             signal.signal(number, old)
         _asked.value = False
@@ -126,6 +127,8 @@ def signals_held() -> Iterator[None]:
 
 
 def _on_signal(number: int, frame: Any) -> None:
+    if not _asked.listening:
+        return
     if _asked.value:
         raise KeyboardInterrupt
     _asked.value = True

@@ -215,6 +215,20 @@ def test_the_first_signal_asks_and_the_second_ends_at_once(capfd: pytest.Capture
     assert capfd.readouterr().err.count("Stopping at the next checkpoint") == 2
 
 
+def test_a_signal_that_comes_as_the_work_ends_leaves_nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore, before = signal.signal, signal.getsignal(signal.SIGTERM)
+
+    def signalled(number: int, answer: signal.Handlers) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)  # still answered by the work that ends
+        return restore(number, answer)
+
+    with monkeypatch.context() as patch, interrupts.stops_at_checkpoints():
+        os.kill(os.getpid(), signal.SIGTERM)
+        patch.setattr(signal, "signal", signalled)
+    assert not interrupts.asked()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def stubborn(task: int) -> None:
     """Work without a checkpoint."""
     threading.Event().wait(60.0)
