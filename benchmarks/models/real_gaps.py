@@ -1,7 +1,7 @@
 """Gaps between models on real exposures, with two intervals: over training seeds, and over users.
 
 Seeds say how far a training's luck moves the gap on these very exposures; users say how far another draw of
-users would. Neither holds the other, so both are told.
+users would. Neither holds the other, so both are reported.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 Nothing that a row knows is later than it: its history ends a minute before the exposure, and the user's click
 rate is that of the days before. Within a day that rate would rise after each click, so that what comes before
-a click looks worse than what comes after it; a nightly rate tells users apart and leaves their days alone.
+a click looks worse than what comes after it; a nightly rate separates users and leaves their days alone.
 Histories still hold the day's earlier clicks and skips, so the same exposures come once more with histories
 that end at the midnight before.
 """
@@ -36,7 +36,7 @@ class NoLogError(Exception):
 
 @dataclass(frozen=True)
 class Exposures:
-    """The log's examples, one candidate a request, and how many ids there are.
+    """The log's examples, one candidate per request, and how many ids there are.
 
     `midnight` is `test` with histories that end before the day.
     """

@@ -1,10 +1,10 @@
-"""LASER reading feed, video and search apart, as its paper does, against one merged sequence.
+"""LASER reading feed, video and search separately, as its paper does, against one merged sequence.
 
     python benchmarks/models/scenes.py [--quick] [--json] [--out FILE]
 
 One world, several training seeds; scores are of the held-out days by the truth ("sauc", truth-weighted AUC).
 Gaps are to the merged sequence, paired by training seed, with Student's interval over seeds. "shorter search"
-compresses the rare scene less: five behaviours a segment in place of ten. No bar: nothing is promised.
+compresses the rare scene less: five behaviours per segment in place of ten. No bar: nothing is promised.
 """
 
 import time

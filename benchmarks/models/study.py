@@ -9,7 +9,7 @@ that a CPU can do), write. study_plan.py says what each trains; "plain:0" is the
 stages joined by + go through the worlds together. `write` counts operations and writes
 model_study_tuning.json and model_study.json, with machine, versions and commit, into --out.
 
---work is where rows are kept, a line a row: trainings that it has are not done again, so several calls, each
+--work is where rows are kept, one per line: trainings that it has are not done again, so several calls, each
 of at most --seconds, make one study; exit status 130 says that trainings are missing, any other but
 0 that something broke. On N GPUs, K processes each take trainings from one queue; others draw the worlds into
 --drawn.
@@ -212,7 +212,7 @@ def trained(args: argparse.Namespace) -> int:
     """Start the processes and wait for them; the worst of their exit statuses."""
     start_s = time.perf_counter()
     Queue.open(args.work)
-    Queue(args.work, 0).rows()  # a broken file is told once, before anything starts
+    Queue(args.work, 0).rows()  # a broken file is reported once, before anything starts
     drawers, workers = drawing(args), list[subprocess.Popen[bytes]]()
     try:
         for i in range(args.gpus * args.each):

@@ -1,4 +1,4 @@
-"""Trainings shared among processes by files: a claim each, and a line a row."""
+"""Trainings shared among processes by files: a claim each, and one line per row."""
 
 from __future__ import annotations
 

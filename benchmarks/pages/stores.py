@@ -103,19 +103,19 @@ What limits, where a bar or a stretch is missed:
   the table below); with a newest block of 2,048 instead of 4,096 a third of the rest went. Code and scratch
   come from far away after other engines' reads: alone, the same reads take half as long. Scratch on huge
   pages changed nothing.
-- **Long reads, warm.** Decoding five columns, 1.3 ns a row: about a value a cycle, for values come one by one
-  out of tables and running sums. Sums of four values at once, in one pass with unpacking, gained 4 %, tables
-  of two bytes instead of eight 2 %, and were not worth their code; the odd block laid behind the others
-  gained 17 % at 10,000.
-- **Against the floor.** It reads fewer bytes than where its bar was set (4.9 for 6.2 a behaviour) and
+- **Long reads, warm.** Decoding five columns, 1.3 ns per row: about one value per cycle, for values come one
+  by one out of tables and running sums. Sums of four values at once, in one pass with unpacking, gained 4 %,
+  tables of two bytes instead of eight 2 %, and were not worth their code; the odd block laid behind the
+  others gained 17 % at 10,000.
+- **Against the floor.** It reads fewer bytes than where its bar was set (4.9 for 6.2 per behaviour) and
   allocates nothing, so that it costs half of what it did there.
 - **Cold P99.** The device: the floor's own P99 is {gain("200")}, {gain("1k")}, {gain("10k")} and
   {gain("full")} times less than A's at the four n. Nothing that reads these bytes can gain more.
 - **zstd against libzstd.** Frames hold low bytes alone, the rest is packed. Decompressing costs
-  {nanoseconds("libzstd")} ns a behaviour and the whole read {nanoseconds("zstd")}, where the bar was set with
-  14.5 and 16.4.
-- **Two threads.** Python's lock around each call. With sixteen users a call two threads read {threads} times
-  as much as one.
+  {nanoseconds("libzstd")} ns per behaviour and the whole read {nanoseconds("zstd")}, where the bar was set
+  with 14.5 and 16.4.
+- **Two threads.** Python's lock around each call. With sixteen users per call two threads read {threads}
+  times as much as one.
 - **P99 of reads beside a writer.** The same lock, and two cores for a reader, a writer and a compaction.
 """
 
@@ -142,16 +142,16 @@ def of_reads(rows: list[Row]) -> str:
     return (
         "\n".join(text)
         + "\nHistories read in a second by threads of one process:\n\n"
-        + table(["n", "users a call", "1 thread", "2 threads"], threads)
+        + table(["n", "users per call", "1 thread", "2 threads"], threads)
     )
 
 
 def of_disk(rows: list[Row]) -> str:
-    """Bytes a behaviour, by data and engine."""
+    """Bytes per behaviour, by data and engine."""
     data = list(dict.fromkeys(row["data"] for row in rows))
     engines = list(dict.fromkeys(row["engine"] for row in rows if row.get("value") is not None))
     values = {(row["data"], row.get("engine")): row.get("value") for row in rows}
-    return table(["bytes a behaviour", *data], [[e, *(values.get((d, e)) for d in data)] for e in engines])
+    return table(["bytes per behaviour", *data], [[e, *(values.get((d, e)) for d in data)] for e in engines])
 
 
 def of_writes(rows: list[Row]) -> str:
@@ -194,13 +194,13 @@ def of_scale(rows: list[Row]) -> str:
                     middle(rows, "bytes_per_user", **which),
                 ]
             )
-    text = table(["users", "engine", "CPU a read, µs", "wall P99, µs", "index bytes a user"], lines)
+    text = table(["users", "engine", "CPU per read, µs", "wall P99, µs", "index bytes per user"], lines)
     long = [row for row in rows if "behaviours_per_user" in row]
     return (
         text
         + "\nUsers of 10,000 behaviours:\n\n"
         + table(
-            ["users", "blocks", "index bytes", "process growth, bytes", "bytes a user (the higher)"],
+            ["users", "blocks", "index bytes", "process growth, bytes", "bytes per user (the higher)"],
             [
                 [r["users"], r["blocks"], r["index_bytes"], r["resident_growth_bytes"], r["bytes_per_user"]]
                 for r in long
@@ -265,10 +265,10 @@ def page(results: dict[str, Row]) -> str:
     text = [
         "# Store benchmarks\n",
         "Written by `make bench-page` from the files in benchmarks/results; each script's docstring says "
-        "what it does. Medians over rounds. A, B, C: RocksDB from C++ with a key a behaviour, a blob a user, "
-        "chunks of 256 (A*, B*, C*: with 2 GB of block cache). packed, zstd: SeqVault's tiers; tail: its "
-        "newest 200 from DRAM. floor: a bare pread of the same bytes and a memcpy of the output; libzstd: a "
-        "bare pread and the decompression.\n",
+        "what it does. Medians over rounds. A, B, C: RocksDB from C++ with one key per behaviour, one blob "
+        "per user, chunks of 256 (A*, B*, C*: with 2 GB of block cache). packed, zstd: SeqVault's tiers; "
+        "tail: its newest 200 from DRAM. floor: a bare pread of the same bytes and a memcpy of the output; "
+        "libzstd: a bare pread and the decompression.\n",
     ]
     for name, result in results.items():
         machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items() if value is not None)

@@ -97,7 +97,7 @@ class Explanation:
 _HANDED_ON = (
     "TWIN above DIN: what the search hands on",
     """
-    A behaviour tells by its category, and for most candidates 100 places hold all behaviours on
+    A behaviour informs by its category, and for most candidates 100 places hold all behaviours on
     theirs, so a search loses little. With a fifth of the categories more behaviours share one, the
     places hold all for fewer candidates, and TWIN should fall behind DIN, as in the paper.
     """,
@@ -114,7 +114,7 @@ _SEARCHED = (
 _ATTENTION = (
     "HSTU near DIN: self-attention in the history",
     """
-    Behaviours here are independent given the interests, so they have nothing to tell one another.
+    Behaviours here are independent given the interests, so they carry no information about one another.
     With one layer nothing reads what self-attention makes of the history, only the candidate's own
     reading is left, and nothing should be lost.
     """,
@@ -123,7 +123,7 @@ _ATTENTION = (
 _AGE = (
     "No loss without the recency embedding: how fast interests change",
     """
-    Interests here come back, so an old behaviour tells nearly as much as a new one. Where they live
+    Interests here come back, so an old behaviour says nearly as much as a new one. Where they live
     for 150 behaviours and do not come back (`fast-drift`), leaving the age out should cost more.
     """,
     -1,
@@ -131,7 +131,7 @@ _AGE = (
 _NEWEST = (
     "No loss without the recency embedding: the newest tokens",
     """
-    The newest segments reach the head as they are, which tells what is recent without an age.
+    The newest segments reach the head as they are, which shows what is recent without an age.
     Without them leaving the embedding out should cost more.
     """,
     -1,
@@ -140,7 +140,7 @@ _DORMANT = (
     "Small ablations: clicks from dormant interests",
     """
     If only interests that are active now draw clicks, what is recent should matter more, and so
-    should a net that tells active segments from dormant ones.
+    should a net that separates active segments from dormant ones.
     """,
     -1,
 )

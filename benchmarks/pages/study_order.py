@@ -117,7 +117,7 @@ def _trainings(rows: list[Row]) -> list[list[str]]:
 
 
 def _training(row: Row) -> tuple[Any, ...]:
-    """What tells a training from others, whatever its rows are called: no two take as long to the digit."""
+    """What distinguishes a training, whatever its rows are called: no two take as long to the digit."""
     return row["world"], row["world_seed"], row["train_seed"], row["train_s"]
 
 

@@ -241,7 +241,7 @@ def timed(serve: Callable[[Any], Any], requests: list[Any], effort: Effort) -> R
 
 
 def measure(args: argparse.Namespace) -> list[Row]:
-    """All rows, each told as it is done."""
+    """All rows, each reported as it is done."""
     settings = settings_from(args.settings) if args.settings else {}
     try:
         device = resolve_device(args.device)

@@ -7,11 +7,11 @@ from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.world.config import WorldConfig
 
 CATEGORIES, ADS = WorldConfig.categories, WorldConfig.ads
-BEHAVIOUR_GAP_S = 0.3 * 86_400.0  # the worlds' histories take 0.3 days a behaviour
+BEHAVIOUR_GAP_S = 0.3 * 86_400.0  # the worlds' histories take 0.3 days per behaviour
 
 
 def requests_of(history: int, candidates: int, count: int, seed: int) -> list[RankingBatch]:
-    """So many requests on the host, one a batch, all different."""
+    """So many requests on the host, one per batch, all different."""
     rng = np.random.default_rng([seed, history, candidates])
     weights = np.arange(1, CATEGORIES + 1) ** -WorldConfig.category_zipf
     popularity = rng.permutation(weights / weights.sum())

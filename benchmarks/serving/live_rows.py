@@ -35,7 +35,7 @@ def served_rows(run: Run, arm: str) -> dict[str, NDArray[Any]]:
 
 
 def _work(run: Run, arm: str, kernel: dict[str, Any]) -> dict[str, Any]:
-    """Requests a second of live work, and what that time goes into."""
+    """Requests per second of live work, and what that time goes into."""
     notes = run.manifest["arm_notes"][arm]
     store_s = notes["store_own_s"] + notes["store_binding_s"]
     busy_s = store_s + notes["transport_s"] + notes["score_s"]

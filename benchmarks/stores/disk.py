@@ -1,11 +1,11 @@
-"""Bytes a behaviour on disk: SeqVault's tiers against RocksDB, fully compacted, with u4 and u8 item ids.
+"""Bytes per behaviour on disk: SeqVault's tiers against RocksDB, fully compacted, with u4 and u8 item ids.
 
     python benchmarks/stores/disk.py [--quick] [--json] [--out FILE]
 
 RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments, dictionaries and manifest; the
-log is empty after compaction. A: a key a behaviour; B: a blob a user; C: chunks of 256. A dictionary's tables
-count in full; `amortised` counts them as if 10**9 behaviours shared them. The environment's
-LASER_AB_REAL_DATA names a folder of public logs to measure as well.
+log is empty after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. A
+dictionary's tables count in full; `amortised` counts them as if 10**9 behaviours shared them. The
+environment's LASER_AB_REAL_DATA names a folder of public logs to measure as well.
 """
 
 import tempfile

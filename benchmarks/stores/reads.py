@@ -12,8 +12,8 @@ time. CPU is the reading thread's.
     cached  the same reads with 2 GB of block cache: everything decompressed in DRAM (engines A*, B*, C*)
     cold    O_DIRECT on both sides, indexes in DRAM
 
-A: a key a behaviour. B: a blob a user. C: chunks of 256. floor: a bare pread of SeqVault's bytes and a memcpy
-of its output; libzstd: a bare pread and the decompression of every frame in them.
+A: one key per behaviour. B: one blob per user. C: chunks of 256. floor: a bare pread of SeqVault's bytes and
+a memcpy of its output; libzstd: a bare pread and the decompression of every frame in them.
 """
 
 import gc
@@ -189,7 +189,7 @@ def threads(stores: Stores, cores: set[int], seconds: float) -> list[dict[str, A
         if store is None:
             return rows
         os.sched_setaffinity(0, cores)
-        # Sixteen users a call show the engine without Python's lock; the bars ask for one.
+        # Sixteen users per call show the engine without Python's lock; the bars ask for one.
         for n, users in ((1000, 1), (10_000, 1), (1000, 16)):
             for turn in range(ROUNDS):
                 for count in (1, 2):

@@ -6,7 +6,7 @@ Every user has 32 behaviours, so that only their number grows; a read asks for a
 (no cache helps). Engines as in store_reads, interleaved, five rounds. Memory: what the index holds, by its
 own count and by how much the process grows when the store opens; RocksDB's indexes and filters by its own.
 
-At 10,000 behaviours a user: a store of such users by its own count, and an index of as many blocks for a
+At 10,000 behaviours per user: a store of such users by its own count, and an index of as many blocks for a
 million users by the growth of the process; the bar takes the higher.
 """
 

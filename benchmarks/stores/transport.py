@@ -56,7 +56,7 @@ def shared(together: HistoryBatch, apart: list[HistoryBatch]) -> Sent:
 
 
 def per_sequence(together: HistoryBatch, apart: list[HistoryBatch]) -> Sent:
-    """A frame a sequence, once."""
+    """One frame per sequence, once."""
     return [pack(batch) for batch in apart], 1
 
 
@@ -66,7 +66,7 @@ def per_candidate(together: HistoryBatch, apart: list[HistoryBatch]) -> Sent:
 
 
 def per_both(together: HistoryBatch, apart: list[HistoryBatch]) -> Sent:
-    """A frame a sequence, with every candidate."""
+    """One frame per sequence, with every candidate."""
     return [pack(batch) for batch in apart], CANDIDATES
 
 

@@ -8,7 +8,7 @@
 - Latency: synced appends of 1, 100 and 1,000 behaviours.
 - Opening after a crash: a process that wrote the behaviours kills itself; its folder is opened.
 - Reads while writing: newest 1,000 at random times, 500 a second, idle and while another thread writes
-  100,000 behaviours a second and compacts.
+  100,000 behaviours per second and compacts.
 """
 
 import shutil
@@ -77,7 +77,7 @@ def vault_write(folder: Path, stream: Path, rows: int) -> dict[str, float]:
 
 
 def rocks_write(rocks: Rocks, folder: Path, stream: Path, rows: int) -> dict[str, float]:
-    """RocksDB: the same, a key a behaviour."""
+    """RocksDB: the same, one key per behaviour."""
     before = bytes_written(rocks.process_id)
     took = rocks.command("write", path=folder, data=stream, item_bytes=4, rows=rows, batch=BATCH, upper="lz4")
     return {

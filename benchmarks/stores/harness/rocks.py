@@ -38,7 +38,7 @@ def missing() -> str | None:
 
 
 def write_source(histories: Histories, folder: Path) -> Path:
-    """The histories as one file a column, for the program to map."""
+    """The histories as one file per column, for the program to map."""
     folder.mkdir(parents=True)
     histories.users.astype("<u8").tofile(folder / "users")
     histories.bounds.astype("<i8").tofile(folder / "bounds")

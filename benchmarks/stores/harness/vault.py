@@ -37,7 +37,7 @@ def load_vault(path: Path, histories: Histories, **options: object) -> None:
 
 
 def load_with_tails(path: Path, histories: Histories, **options: object) -> Any:
-    """An open store whose newest TAIL behaviours a user are in DRAM, the older ones in blocks."""
+    """An open store whose newest TAIL behaviours per user are in DRAM, the older ones in blocks."""
     old, new = histories.split_newest(TAIL)
     users = histories.user_ids
     with open_vault(path, histories.schema, **options) as store:
