@@ -165,7 +165,7 @@ class RankingBatch:
         straddle.
 
         Args:
-            values: (N,), one value a behaviour; 0 must mean padding to whoever reads the result.
+            values: (N,), one value per behaviour; 0 must mean padding to whoever reads the result.
         """
         width = max(-(-self.longest // multiple), 1) * multiple
         if self.even and width == self.longest:
@@ -285,7 +285,7 @@ def _check_tensors(batch: RankingBatch) -> None:
     if len(behaviours) != 1 or len(shape) != 2:
         raise ValueError(
             f"category has shape {tuple(behaviours)} and ad {tuple(shape)}, expected (N,) and (B, C). "
-            "Histories are flat, candidates are one row a request."
+            "Histories are flat, candidates are one row per request."
         )
     groups = ((HISTORY, behaviours), (CANDIDATES, shape), (REQUEST, shape[:1]))
     for columns, expected in groups:

@@ -116,7 +116,7 @@ def _check_shapes(examples: ExampleSet) -> None:
     if len(flat) != 1 or len(shape) != 2:
         raise ValueError(
             f"category has shape {flat} and ad {shape}, expected (N,) and (R, C). "
-            "Behaviours are flat, candidates are one row a request."
+            "Behaviours are flat, candidates are one row per request."
         )
     expected = {
         **dict.fromkeys(_BEHAVIOURS, flat),

@@ -1,6 +1,6 @@
 """Keep freed memory instead of handing it back to the system between two batches.
 
-A forward pass frees and allocates megabytes many times a batch. glibc returns such blocks to the system,
+A forward pass frees and allocates megabytes many times per batch. glibc returns such blocks to the system,
 which maps and clears them again on the next use: for LASER at 1,000 behaviours, a third of the training time.
 """
 

@@ -1,7 +1,7 @@
 """DIN's activation unit: a small network decides how much each behaviour counts for a candidate.
 
 Source: Deep Interest Network, arXiv:1706.06978. The weights are not normalised (no softmax), so that the sum
-also tells how much interest there is.
+also shows how much interest there is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class ActivationUnit(nn.Module):
     first D dimensions, where both say what they are about.
 
     The first layer is split over the four inputs: W [t; x; t - x; t * x] = (W_t + W_d) t + (W_x - W_d + W_p
-    diag(t)) x. The candidate's part is computed once a candidate and the rest is one batched product, so the
-    (B, L, C, 4 D) concatenation is never built.
+    diag(t)) x. The candidate's part is computed once per candidate and the rest is one batched product, so
+    the (B, L, C, 4 D) concatenation is never built.
 
     Padding needs no mask: a padded behaviour is the zero vector, and whatever its weight, it adds zero.
 

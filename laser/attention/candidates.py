@@ -1,7 +1,7 @@
 """Self-attention over a history with candidates behind it: each candidate sees the history and itself.
 
 Candidates of one request never see each other, and the history never sees a candidate, so the history's part
-is computed once a request.
+is computed once per request.
 """
 
 from __future__ import annotations

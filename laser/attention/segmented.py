@@ -90,7 +90,7 @@ def gate_weights(
     segment, as in `gated_segments`.
 
     Args:
-        query: (B, C, A, K), scaled. keys: (B, A, L, K), built once a request.
+        query: (B, C, A, K), scaled. keys: (B, A, L, K), built once per request.
         segment, bias, gates, real: see `gated_segments`.
 
     Returns:

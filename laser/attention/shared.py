@@ -1,8 +1,8 @@
 """Target attention over a history that a request's candidates share, in both orders of evaluation.
 
 Softmax attention with one query needs no keys: score = (t W_Q) W_K^T . x_j, and the value map can wait behind
-the weighted sum. That order costs 2 A L E multiplications a candidate, the one with keys and values 2 L E K A
-once a request and 2 A L K a candidate, so the number of candidates decides which is cheaper.
+the weighted sum. That order costs 2 A L E multiplications per candidate, the one with keys and values 2 L E
+K A once per request and 2 A L K per candidate, so the number of candidates decides which is cheaper.
 
 Source: STCA, arXiv:2511.06077 (the reordering and its use under request-level batching).
 """

@@ -190,7 +190,7 @@ class Unit(nn.Module):
     """[U V Q K] = SiLU(LN(x) W); A = SiLU(Q K^T + bias) / n, masked; out = x + (LN(A V) * U) W_o.
 
     Args:
-        width: E; values have E / heads dimensions a head. about: D, those of the category.
+        width: E; values have E / heads dimensions per head. about: D, those of the category.
         bias: positions of the relative bias; 0 makes this the production form.
     """
 

@@ -37,7 +37,7 @@ class Laser(RankingModel):
         query_width, value_width: dimensions of a head's queries and keys, and of its values, built once a
             request (the paper's low-dimensional form); null: full rank, absorbed, neither is ever built.
         layers: M, readings of GSTA; tied: all by one set of weights; global_heads: heads; global_width: of
-            its keys and values a head, built for every token; null: full rank, absorbed.
+            its keys and values per head, built for every token; null: full rank, absorbed.
         ffn: hidden width of the feed-forward nets in units of D; 0 leaves them and the LayerNorm behind out.
         norm: LayerNorm behind the segments' feed-forward net.
         gates: "sigmoid", "softmax" over the segment, or "softmax-sink", with one more entry that is nothing.

@@ -125,7 +125,7 @@ class AbsorbedGather(nn.Module):
 
 
 class NarrowGather(nn.Module):
-    """STA with low-dimensional keys or values, or both, built once a request: the paper's form."""
+    """STA with low-dimensional keys or values, or both, built once per request: the paper's form."""
 
     def __init__(self, width: int, segments: Segments, chosen: dict[str, Any]) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class AbsorbedReading(nn.Module):
 
 
 class NarrowReading(nn.Module):
-    """The same with keys and values of `inner` dimensions a head, as published."""
+    """The same with keys and values of `inner` dimensions per head, as published."""
 
     def __init__(self, width: int, heads: int, inner: int, sink: bool, init: float = 1.0) -> None:
         super().__init__()

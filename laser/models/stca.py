@@ -30,7 +30,7 @@ class Stca(RankingModel):
 
         layers: M. heads: of each layer; one of fewer dimensions than a category has confuses categories.
             ratio: inner width of SwiGLU (the paper leaves it open).
-        order: "absorbed" (no keys or values; cheap for few candidates), "keys" (built once a request; cheap
+        order: "absorbed" (no keys or values; cheap for few candidates), "keys" (built once per request; cheap
             for many), or "auto" by the number of candidates.
         shared_ffn: one SwiGLU over the history for all layers instead of one each.
         fusion: later queries from all earlier reads; false: from the last read only.

@@ -37,7 +37,7 @@ class Vista(RankingModel):
     summary_init, summary_bias: its query and key maps begin as random directions of the category times the
         first, at the second, so that a feature is on for few categories. An init of 0 is torch's
         own start.
-    reconstruction: weight of the loss by which the summary must tell the history again; 0 leaves it out.
+    reconstruction: weight of the loss by which the summary must reconstruct the history; 0 leaves it out.
     time_gap: embed the behaviours' ages. query_init: maps of softmax layers begin as `recognise` says.
     own_bias, seed_bias: on a candidate's and a seed's score of itself, see `softmax_candidates`.
     chunk: positions summed at a time in the summariser; 0: all.
@@ -122,12 +122,12 @@ class Vista(RankingModel):
         return out
 
     def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
-        """See `RankingModel.auxiliary_loss`: squared error of telling the history from the summary."""
+        """See `RankingModel.auxiliary_loss`: squared error of reconstructing the history from the summary."""
         if self.decoder is None or self._told is None:
             return None
         summary, history, real = self._told
         told = self.decoder(summary, history)[:, :-1]
-        # The targets do not move towards what is easy to tell.
+        # The targets do not move towards what is easy to reconstruct.
         error = (told - history[:, 1:].detach()).square().sum(dim=2)
         counted = real[:, :-1] & real[:, 1:]
         per_request = (error * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)

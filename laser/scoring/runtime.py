@@ -137,7 +137,7 @@ def _work(batch: RankingBatch) -> str:
 
 
 def check_batch(batch: RankingBatch, config: ModelConfig) -> None:
-    """Refuse ids that the model has no row for, and ages that are none; a few microseconds a batch.
+    """Refuse ids that the model has no row for, and ages that are none; a few microseconds per batch.
 
     `RankingBatch.from_numpy` refuses negative ids and ages, a batch made of tensors holds what it was given:
     -1 may name another row, and a behaviour of the future would pass for one of this moment.

@@ -1,6 +1,6 @@
 """A model made for serving: a copy of its weights that nobody else holds, and what follows from them alone.
 
-A model under training changes its weights in ways that no counter tells of (`p.data.copy_`, views of one
+A model under training changes its weights in ways that no counter records (`p.data.copy_`, views of one
 vector). Look-up tables and captured graphs must therefore not be built from those: they are built from a
 snapshot, once, and other weights are another snapshot with another version.
 """

@@ -75,6 +75,6 @@ def _table(train: TrainConfig, steps: int) -> Tensor:
         beta1 = group["betas"][0]
         root = (1.0 - train.beta2**step) ** -0.5
         rows.append((group["lr"] / (1.0 - beta1**step), 1.0 - beta1, root))
-        adam.step()  # without a gradient it only tells the schedule that there was a step
+        adam.step()  # without a gradient it only lets the schedule know that there was a step
         schedule.step()
     return torch.tensor(rows, dtype=torch.float32).view(-1, 3)

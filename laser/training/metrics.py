@@ -32,7 +32,7 @@ def truth_weighted_auc(scores: ArrayLike, p_true: ArrayLike) -> float:
     """AUC in which each impression is p_true of a click and 1 - p_true of a non-click.
 
     The expectation of `auc` over the labels' noise, up to the pairing of an impression with itself, so models
-    can be told apart with far fewer impressions.
+    can be distinguished with far fewer impressions.
     """
     s, p = _flat("scores", scores), _flat("p_true", p_true)
     _same(scores=s, p_true=p)
@@ -89,15 +89,15 @@ def pcoc(probabilities: ArrayLike, labels: ArrayLike) -> float:
 def within_request_correlation(logits: ArrayLike, p_true: ArrayLike) -> float:
     """Correlation of log predicted and log true probability inside requests, pooled.
 
-    Both are centred on their request's mean first: what tells users apart cancels, what tells the candidates
-    of one auction apart remains.
+    Both are centred on their request's mean first: what distinguishes users cancels, what distinguishes the
+    candidates of one auction remains.
 
     Args:
         logits, p_true: (R, C).
     """
     z, p = np.asarray(logits, np.float64), np.asarray(p_true, np.float64)
     if z.ndim != 2 or z.shape != p.shape:
-        raise ValueError(f"logits {z.shape} and p_true {p.shape} must both be (R, C), one row a request.")
+        raise ValueError(f"logits {z.shape} and p_true {p.shape} must both be (R, C), one row per request.")
     predicted = -np.logaddexp(0.0, -z)
     true = np.log(p)
     predicted = predicted - predicted.mean(1, keepdims=True)

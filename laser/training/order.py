@@ -11,7 +11,7 @@ from laser.errors import TrainingError
 from laser.training.config import TrainConfig
 
 _MULTIPLE = 8  # of drawn lengths
-_HELD_OUT = 1  # the second word of the key of the held-out draw, so that it is apart from the order's
+_HELD_OUT = 1  # the second word of the key of the held-out draw, so that it differs from the order's
 
 
 def held_out_rows(

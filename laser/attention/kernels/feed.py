@@ -1,6 +1,6 @@
 """LN(x + W_2 relu(W_1 x + b_1) + b_2) over many narrow rows, forward and backward in one pass each.
 
-LASER has a row for every segment and candidate: a million a step, each of 16 numbers. torch runs a dozen
+LASER has a row for every segment and candidate: a million per step, each of 16 numbers. torch runs a dozen
 kernels over them, its LayerNorm alone a block for every few rows; here a tile of rows is read once and the
 rest stays in registers. The backward recomputes what the forward had, and keeps the weights' gradients in
 registers until the end.

@@ -48,7 +48,7 @@ class RankMixerHead(RankingHead):
 class MixerLayer(nn.Module):
     """S = LN(mixed(X) + X), X' = LN(PFFN(S) + S): tokens exchange pieces, then each has a net of its own.
 
-    2 k T D^2 weights and as many multiply-accumulates a row (without biases and norms).
+    2 k T D^2 weights and as many multiply-accumulates per row (without biases and norms).
     """
 
     def __init__(self, tokens: int, width: int, ratio: int) -> None:

@@ -30,7 +30,7 @@ def test_mixing_tokens_is_a_transpose_of_their_pieces() -> None:
 
 @pytest.mark.parametrize(("layers", "ratio"), [(1, 2), (3, 4)])
 def test_parameters_and_operations_are_the_papers_formulas(layers: int, ratio: int) -> None:
-    """2 k L T D^2 weights and 4 k L T D^2 FLOPs a row, without biases and norms."""
+    """2 k L T D^2 weights and 4 k L T D^2 FLOPs per row, without biases and norms."""
     stack = torch.nn.Sequential(*(MixerLayer(T, D, ratio) for _ in range(layers)))
     weights = 2 * ratio * layers * T * D * D
     beside = layers * (T * ratio * D + T * D + 4 * D)

@@ -46,7 +46,7 @@ def test_fast_steps_have_the_losses_of_plain_ones(small_world: Worlds, kind: str
     losses, plain, fast = both(kind, HOW, with_gaps(small_world[0].take(np.arange(250))))
     half = len(losses) // 2
     assert half == 8
-    # VISTA tells padding apart from nothing when it retells a history, and fast steps pad more.
+    # VISTA distinguishes padding from nothing when it reconstructs a history, and fast steps pad more.
     assert losses[half:] == pytest.approx(losses[:half], abs=5e-3 if kind == "vista" else 3e-4)
     assert torch.allclose(weights(fast), weights(plain), atol=0.02)
 
