@@ -9,7 +9,7 @@ from pathlib import Path
 from dashboard.palette import CONTROL as ACCENT
 
 ADDRESS = "127.0.0.1"
-RESULTS_VARIABLE = "LASER_AB_RESULTS"  # tells the pages where the runs are
+RESULTS_VARIABLE = "LASER_AB_RESULTS"  # where the pages find the runs
 APP = Path(__file__).with_name("app.py")
 
 

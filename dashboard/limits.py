@@ -17,7 +17,7 @@ _WORK = dict(zip(UTILISATIONS, ("store_service", "transport_service", "scorer_se
 
 
 def section(folder: Folder, card: Mapping[str, Any], where: str = "") -> None:
-    """Sentences and two charts; nothing for results that do not tell.
+    """Sentences and two charts; nothing for results that lack them.
 
     Args:
         folder: whose arms.
@@ -43,7 +43,7 @@ def section(folder: Folder, card: Mapping[str, Any], where: str = "") -> None:
 
 
 def _utilisations(loads: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """server, part, share: a row a kind of work."""
+    """server, part, share: one row per kind of work."""
     rows = []
     for arm, load in loads.items():
         for name, part in _WORK.items():

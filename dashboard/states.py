@@ -1,4 +1,4 @@
-"""What the reader is told when there is less than a finished result."""
+"""What the reader sees when there is less than a finished result."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ STAGES: tuple[tuple[str, str | None, str, bool], ...] = (
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Latency of the chosen requests, one block of rows an arm.
+    """Latency of the chosen requests, one block of rows per arm.
 
     Attributes:
         requests: {arm: number of requests}.

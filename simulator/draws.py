@@ -28,7 +28,7 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _key(seed: int, cause: str) -> NDArray[np.uint64]:
-    # A cryptographic digest here costs nothing (once a call) and keeps nearby seeds apart.
+    # A cryptographic digest here costs nothing (once per call) and keeps nearby seeds apart.
     digest = hashlib.blake2b(f"{seed}/{cause}".encode(), digest_size=8).digest()
     return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
 

@@ -81,13 +81,13 @@ class Explanation:
 
     Attributes:
         title: of the group; those of one title stand together under its claim.
-        claim: what the explanation foretells.
-        foretold: of the contrast's change, -1 for less, 0 for no loss, 1 for more.
+        claim: what the explanation predicts.
+        predicted: of the contrast's change, -1 for less, 0 for no loss, 1 for more.
     """
 
     title: str
     claim: str
-    foretold: int
+    predicted: int
     usual: Contrast
     changed: Contrast
 

@@ -51,7 +51,7 @@ default there. Every trial is in `benchmarks/results/model_study_tuning.json`.
 CONTRASTS = """
 Each row is one contrast as it stands and with one thing changed, in the world or in the model. *Change* is
 the second less the first, paired by world seed and training seed; seeds that only one of them has are left
-out. An explanation holds where the change is as foretold: *less* where its interval is below 0, *more* where
+out. An explanation holds where the change is as predicted: *less* where its interval is below 0, *more* where
 it is above, *no loss* where it is not below, though a small loss can hide in an interval.
 """
 BESIDE = ("no history", "din 50", "laser 5000")
@@ -311,7 +311,7 @@ def explained(study: Study) -> str:
     parts.append(prose(CONTRASTS))
     for (title, claim), own in groupby(tests, key=lambda test: (test.title, test.claim)):
         parts += [f"### {title}\n", prose(claim)]
-        head = ["contrast", "as it stands, pt", "changed to", "then, pt", "change, pt", "foretold", "holds"]
+        head = ["contrast", "as it stands, pt", "changed to", "then, pt", "change, pt", "predicted", "holds"]
         parts.append(table(head, [_explanation_line(rows, test) for test in own]))
     return "\n".join(parts)
 
@@ -337,9 +337,9 @@ def _explanation_line(rows: list[Row], test: Explanation) -> list[str]:
     usual, changed = (by_seed(own, c.world, c.one, c.other) for c in (test.usual, test.changed))
     both = {seed: [mean(changed[seed]) - mean(usual[seed])] for seed in changed if seed in usual}
     change = over_worlds(both)
-    seen, foretold = sign(change), {-1: "less", 0: "no loss", 1: "more"}[test.foretold]
-    as_foretold = seen == test.foretold or (test.foretold == 0 and seen == 1)
-    holds = NONE if seen is None else "yes" if as_foretold else "no"
+    seen, predicted = sign(change), {-1: "less", 0: "no loss", 1: "more"}[test.predicted]
+    as_predicted = seen == test.predicted or (test.predicted == 0 and seen == 1)
+    holds = NONE if seen is None else "yes" if as_predicted else "no"
     then = cell(over_worlds(changed))
-    told = [str(test.changed), then, cell(change), foretold, holds]
+    told = [str(test.changed), then, cell(change), predicted, holds]
     return [str(test.usual), cell(over_worlds(usual)), *told]

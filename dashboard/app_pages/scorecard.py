@@ -96,7 +96,7 @@ def split(card: dict[str, Any]) -> None:
 
 
 def lift_charts(shown: list[Effect]) -> None:
-    """Lifts of money and clicks; latency apart, for its lifts are of another size."""
+    """Lifts of money and clicks; latency separately, for its lifts are of another size."""
     st.subheader("Estimate and truth")
     st.caption(
         "The A/B sees one split of the users; the simulated world knows what all-treatment against "

@@ -104,7 +104,7 @@ def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
 
 
 def _names(budgets: list[float]) -> dict[str, float]:
-    """Budgets by the name the slider shows: three digits, or as many as tell them apart."""
+    """Budgets by the name the slider shows: three digits, or as many as distinguish them."""
     for digits in range(3, 18):
         names = {f"{budget:.{digits}g}": budget for budget in budgets}
         if len(names) == len(budgets):
@@ -192,7 +192,7 @@ def _curve(table: pd.DataFrame, money: list[str], control: str, treatment: str, 
 def _points(
     table: pd.DataFrame, arms: list[str], metric: str, form: Callable[[float | None], str]
 ) -> pd.DataFrame:
-    """The curve's rows: one a budget and arm."""
+    """The curve's rows: one per budget and arm."""
     keys = ["budget_ms", "arm"]
     p99 = table[table["metric"] == "p99_ms"].set_index(keys)["value"].rename("p99_ms")
     rows = table[(table["metric"] == metric) & table["arm"].isin(arms)].join(p99, on=keys)

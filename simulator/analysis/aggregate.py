@@ -12,7 +12,7 @@ EXPERIMENT, PRE = "experiment", "pre"
 
 
 def aggregate_users(served: Table, impressions: Table, arms: tuple[str, ...]) -> dict[str, Array]:
-    """One row a user with at least one experiment request, sorted by user.
+    """One row per user with at least one experiment request, sorted by user.
 
     Args:
         served: the run's served table; only rows the A/B gave to their arm (`assigned`) count.

@@ -30,7 +30,7 @@ def clustered_ratio(
     """sum(numerator) / sum(denominator) with a t interval clustered by user.
 
     Args:
-        numerator, denominator: (n,) one entry a row (a request, or a user's totals).
+        numerator, denominator: (n,) one entry per row (a request, or a user's totals).
         user_id: (n,) whose row each is.
         level: of the interval, in (0, 1).
 
@@ -41,7 +41,7 @@ def clustered_ratio(
     if not (y.shape == x.shape == user_id.shape and y.ndim == 1) or not 0 < level < 1:
         raise AnalysisError(
             f"Numerator {y.shape}, denominator {x.shape}, users {user_id.shape}, level {level}: expected "
-            "equal (n,) and a level in (0, 1). Give one entry a row."
+            "equal (n,) and a level in (0, 1). Give one entry per row."
         )
     if not x.sum() > 0:
         return ArmValue(None, None)

@@ -90,7 +90,7 @@ def moments(values: F8) -> Moments:
     """Moments of one arm's users.
 
     Args:
-        values: (n, P) one row a user, n >= 2.
+        values: (n, P) one row per user, n >= 2.
     """
     return Moments(
         np.asarray(float(len(values))), values.mean(0), np.atleast_2d(np.cov(values, rowvar=False))

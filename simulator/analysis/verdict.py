@@ -87,9 +87,9 @@ def _found(name: str, entry: Mapping[str, Any]) -> str:
 def _cannot_tell(name: str, entry: Mapping[str, Any]) -> str:
     if entry.get("ci") is None:
         why = entry.get("reason") or "There is no interval."
-        return f"The A/B cannot tell whether treatment changes {BY_NAME[name].words}. {why}"
+        return f"The A/B test cannot say whether treatment changes {BY_NAME[name].words}. {why}"
     text = (
-        f"The A/B cannot tell whether treatment changes {BY_NAME[name].words}: "
+        f"The A/B test cannot say whether treatment changes {BY_NAME[name].words}: "
         f"the {100 * entry['level']:g}% interval is {_interval(entry)}."
     )
     if entry.get("mde") is not None:

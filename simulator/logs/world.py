@@ -93,7 +93,7 @@ def _catalogue(ads: LogAds, advertiser_tcpa: Any) -> Catalogue:
 
 
 def log_impressions(log: RealLog, split: Split) -> LogImpressions:
-    """What rankers learn from: the days before the pre-period, a request a row, with the one ad shown."""
+    """What rankers learn from: the days before the pre-period, one request per row, with the one ad shown."""
     shown: Impressions = log.impressions.take(np.flatnonzero(log.impressions.day < split.pre))
     return LogImpressions(
         request_id=np.arange(len(shown), dtype=np.uint64),

@@ -165,7 +165,7 @@ def _chunks(known: I8) -> list[slice]:
 
 
 def draw_tcpa(seed: int, advertisers: int) -> F8:
-    """(advertisers,) target costs per conversion [currency], log-normal: a log does not tell them."""
+    """(advertisers,) target costs per conversion [currency], log-normal: a log does not record them."""
     return TCPA_MEDIAN * np.exp(TCPA_SD * normal(seed, "tcpa", np.arange(advertisers)))
 
 

@@ -180,7 +180,7 @@ def _contents(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
     """item_id, category, action, scene, dwell_s of each event (E,)."""
     config, n = plan.config, len(events.user)
-    # Four 16-bit uniforms an event: probabilities are rounded to 1/65,536.
+    # Four 16-bit uniforms per event: probabilities are rounded to 1/65,536.
     kind, which, act, where = rng.integers(0, _SIXTEEN, (4, n), dtype=np.uint16)
     first_cut = np.uint32(round(config.topic_first * _SIXTEEN))
     second_cut = np.uint32(round((config.topic_first + config.topic_second) * _SIXTEEN))

@@ -21,7 +21,7 @@ DEAD, DORMANT, ACTIVE = 0, 1, 2
 
 @dataclass(frozen=True)
 class UserTable:
-    """The users' hidden properties, one row a user (U rows, K interests).
+    """The users' hidden properties, one row per user (U rows, K interests).
 
     `category` and `weight` (U, K) say what an interest is about and how strong; it lives over events
     [born, death) and within its life is active while frac(event / period + phase) < duty.

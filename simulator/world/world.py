@@ -119,7 +119,7 @@ class World:
             p not in (1, a) for p, a in zip(place.shape[::-1], shape[::-1], strict=False)
         ):
             raise ValueError(
-                f"Positions have shape {place.shape} and ads {shape}, expected one position or one an ad. "
+                f"Positions have shape {place.shape} and ads {shape}, expected one position or one per ad. "
                 "Give position the shape of ads."
             )
         if ad.size == 0:

@@ -22,7 +22,7 @@ def nearest_candidates(time_ms: I8, ad: I8, request_ms: I8, request_row: I8, wid
 
     Of two equally near the earlier exposure goes first, then the one that comes first in the log. An
     ad is counted at its nearest exposure. The list is returned in ascending order of the ads, so that
-    nothing tells the exposed ad from the others.
+    nothing distinguishes the exposed ad from the others.
 
     Args:
         time_ms, ad: (N,) the log, ascending in time.

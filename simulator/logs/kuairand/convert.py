@@ -51,7 +51,7 @@ def convert(rows: Exposures, videos: Videos, reading: Reading) -> RealLog:
 
     Args:
         rows, videos: as read; rows whose video has no features are left out.
-        reading: told what is left out.
+        reading: counts what is left out.
 
     Raises:
         TraceError: nothing to learn from: no rows, one user, no or only clicks, no conversion, fewer
@@ -99,7 +99,7 @@ def _check_content(rows: Exposures, epoch_ms: int) -> None:
     clicked = rows.flags["is_click"] == 1
     days = int((rows.time_ms[-1] - epoch_ms) // _DAY_MS) + 1
     problems = (
-        (users < 2, f"{users} user", "at least two, one an arm"),
+        (users < 2, f"{users} user", "at least two, one per arm"),
         (not clicked.any(), "no clicks", "some to learn from"),
         (clicked.all(), "nothing but clicks", "some videos that were not clicked"),
         (

@@ -31,7 +31,7 @@ _MOST_STEPS = 300
 
 @dataclass(frozen=True)
 class Design:
-    """What the regression reads, one row an impression (N,): ids by table, features (N, F)."""
+    """What the regression reads, one row per impression (N,): ids by table, features (N, F)."""
 
     ids: dict[str, I8]
     sizes: dict[str, int]

@@ -31,8 +31,8 @@ INVENTED = (
     "Ads are videos and advertisers are authors, hashed to 200; no advertiser of the log ever bid.",
     "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule.",
     "A conversion is a long view of a clicked video.",
-    "Candidates are the exposed video and the 31 others exposed nearest to it in time; the log does not tell "
-    "what else could have been shown.",
+    "Candidates are the exposed video and the 31 others exposed nearest to it in time; the log does not "
+    "record what else could have been shown.",
     "The truth behind true lifts is a logistic regression fitted on the whole log (features of the user's "
     "whole history, video, author, category, scene, hour; no position): as true as that model.",
     "A user's propensity is the smoothed click rate before the request.",

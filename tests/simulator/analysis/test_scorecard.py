@@ -149,7 +149,7 @@ def test_decisions_follow_the_interval(primary, metrics, decision):
 
 def test_an_inconclusive_test_says_so_beside_the_truth_and_its_power():
     text = verdict({"ctr": entry(-0.01, 0.06, 0.038)}, "ctr", OK)["text"]
-    assert "The A/B cannot tell" in text
+    assert "The A/B test cannot say" in text
     assert "−1.0% to +6.0%" in text
     assert "The truth for the click-through rate, which only a simulation knows, is +3.8%" in text
     assert "detects a lift of 8.0% with 80% power" in text

@@ -1,4 +1,4 @@
-"""What the package imports, and that its page tells the truth."""
+"""What the package imports, and that its page is right."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a history can tell about a user's present interests: the reason long histories pay, or do not."""
+"""What a history reveals about a user's present interests: the reason long histories pay, or do not."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ WINDOWS = (50, 200, 1000)
 def explained(world: World) -> list[float]:
     """Share of the affinity's variance that counts in the newest 50, 200, 1000 behaviours explain.
 
-    Least squares on log-counts of the ad's category, skips apart; fitted on the earlier half of the log.
+    Least squares on log-counts of the ad's category, without skips; fitted on the earlier half of the log.
     """
     examples = log_examples(world.behaviours, world.log)
     rows = np.arange(0, len(world.log), 12)
