@@ -155,7 +155,7 @@ def check_inputs(order: I8, pages: Pages, book: Book, budgets: F8) -> None:
     }
     for name, (found, expected) in shapes.items():
         if found != expected:
-            raise MarketError(f"{name} has shape {found}, expected {expected}. Give one entry a row.")
+            raise MarketError(f"{name} has shape {found}, expected {expected}. Give one entry per row.")
     if budgets.ndim != 2:
         raise MarketError(f"budgets has shape {budgets.shape}, expected (budget rows, advertisers).")
     if rows == 0:
