@@ -49,7 +49,7 @@ def sweep(
 
     Args:
         config: the experiment; its own budget is not used.
-        budgets: "auto" (0.3 to 3 times the slowest treatment's unloaded P95) or "LO:HI:STEP" in ms.
+        budgets: "auto" (0.3 to 3 times the slowest arm's unloaded P95) or "LO:HI:STEP" in ms.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
         jobs, progress: as in `run`.
 

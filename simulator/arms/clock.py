@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
 from simulator.arms.plan import Plan
-from simulator.serving.capacity import capacity_rps, sim_arrivals, time_compression, unloaded_p95_s
+from simulator.serving.capacity import (
+    AUTO_BUDGET,
+    capacity_rps,
+    sim_arrivals,
+    time_compression,
+    unloaded_p95_s,
+)
 from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import ProfileServiceTimes
-
-AUTO_BUDGET = 2.0  # times the slowest treatment's unloaded full-history P95
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Clock:
 
     Attributes:
         compression: log seconds per timing-plane second.
-        unloaded_p95_s: of the slowest treatment, full history.
+        unloaded_p95_s: of the slowest arm, full history.
         budget_s: the experiment's own budget, None for no deadline.
         capacity_rps: by arm, full history.
         sim_arrival_s: (R,) timing-plane seconds.
@@ -48,8 +52,8 @@ def make_clock(plan: Plan, profile: ServiceProfile) -> Clock:
     config, requests, available = plan.config, plan.prepared.requests, plan.prepared.history_available
     candidates = requests.candidates.shape[1]
     capacity = {a.name: capacity_rps(a.serving, profile, candidates, available) for a in plan.arms}
-    # The budget must leave room for what is to replace the control.
-    p95_s = max(unloaded_p95_s(a.serving, profile, candidates, available) for a in plan.treatments)
+    # Of every arm: the budget must leave room for each of them, or it decides the test by itself.
+    p95_s = max(unloaded_p95_s(a.serving, profile, candidates, available) for a in plan.arms)
     asked = config.traffic.time_compression
     compression = (
         time_compression(requests.arrival_s, config.traffic.load, min(capacity.values()))

@@ -17,6 +17,7 @@ from simulator.serving.service_times import ProfileServiceTimes
 
 # The standard error of a P95 over 20,000 draws is about 0.3 % of a lognormal's (sigma 0.25).
 DRAWS = 20_000
+AUTO_BUDGET = 2.0  # times the slowest arm's unloaded full-history P95
 SWEEP_LEAST, SWEEP_MOST = 0.3, 3.0
 _SEED = 0
 
