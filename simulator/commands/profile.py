@@ -24,13 +24,13 @@ def profile(
     quiet: Quiet = False,
 ) -> None:
     """Measure store, transport and scoring times, for `service_times = "profile"`."""
+    from simulator.commands.checked import load_checked
     from simulator.commands.output import print_json, progress
     from simulator.commands.run import DEMO
-    from simulator.config.load import load_config
 
     if out.exists():
         raise SimulatorError(f"{out}: found a file there, expected none. Choose another one with --out.")
-    resolved = load_config(config or DEMO, overrides or [], seed)
+    resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
     from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
     from simulator.execution.interrupts import sigterm_as_ctrl_c
 

@@ -32,7 +32,8 @@ def run(
     fail_on: FailOn = None,
 ) -> None:
     """Simulate an experiment and write a run folder."""
-    from simulator.config.load import load_config, to_toml
+    from simulator.commands.checked import load_checked
+    from simulator.config.load import to_toml
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume RUN", param_hint="CONFIG")
@@ -45,7 +46,7 @@ def run(
         _continue(resume, jobs, as_json, quiet, fail_on)
         return
     assert config is not None
-    resolved = load_config(config, overrides or [], seed)
+    resolved = load_checked(config, overrides, seed)
     if dry_run:
         if as_json:
             from simulator.commands.output import print_json
@@ -65,9 +66,9 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the shipped example: LastN + DIN against SeqVault + LASER, in a few minutes."""
-    from simulator.config.load import load_config
+    from simulator.commands.checked import load_checked
 
-    _simulate(load_config(DEMO, [], seed), out, jobs, as_json, quiet, None)
+    _simulate(load_checked(DEMO, [], seed), out, jobs, as_json, quiet, None)
 
 
 def _simulate(

@@ -36,8 +36,8 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Simulate an experiment under a grid of latency budgets."""
+    from simulator.commands.checked import load_checked
     from simulator.commands.output import progress
-    from simulator.config.load import load_config
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
@@ -51,7 +51,7 @@ def sweep(
         return
     assert config is not None
     check_budgets(budget or "auto")
-    resolved = load_config(config, overrides or [], seed)
+    resolved = load_checked(config, overrides, seed, budgeted=False)
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 

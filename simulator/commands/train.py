@@ -18,12 +18,12 @@ def train(
 
     Under torchrun the processes share every batch; the first one tells what came of it.
     """
+    from simulator.commands.checked import load_checked
     from simulator.commands.output import print_json, progress
-    from simulator.config.load import load_config
     from simulator.results.files import plain
     from simulator.results.run_folder import free_folder
 
-    resolved = load_config(config, overrides or [], seed)
+    resolved = load_checked(config, overrides, seed, profiled=False)
     from laser.training.parallel import rank
     from simulator.arms.plan import make_plan  # after the checks, which should answer at once
     from simulator.arms.training import train_models

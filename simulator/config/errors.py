@@ -10,17 +10,21 @@ from simulator.errors import SimulatorError
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend. `source` names the file, the variable or the flag; `place`: in a file only."""
+    """One thing to mend, or to know: a warning lets the experiment run.
+
+    `source` names the file, the variable or the flag; `place`: in a file only.
+    """
 
     message: str
     source: str
     place: Place | None = None
     line_text: str = ""
     help: str | None = None
+    warning: bool = False
 
     def render(self) -> str:
         """As a compiler would: message, place, the line with a caret, and a suggestion."""
-        lines = [f"error: {self.message}"]
+        lines = [f"{'warning' if self.warning else 'error'}: {self.message}"]
         if self.place is None:
             lines.append(f"  --> {self.source}")
         else:

@@ -45,6 +45,7 @@ __all__ = [
     "load_config",
     "log_split",
     "parse_config",
+    "read_config",
     "to_toml",
     "world_config",
 ]
@@ -59,7 +60,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\
 
 
 def load_config(
-    path: Path | str,
+    path: Path,
     overrides: Sequence[str] = (),
     seed: int | None = None,
     environment: Mapping[str, str] | None = None,
@@ -76,7 +77,16 @@ def load_config(
         ConfigError: the file cannot be read or parsed, or values are wrong; all of them at once, each
             with its place.
     """
-    path = Path(path)
+    return read_config(path, overrides, seed, environment)[0]
+
+
+def read_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[ExperimentConfig, Origin]:
+    """`load_config`, and where each value was written, for what is found out about them later."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, ValueError) as error:  # not text, or no path
@@ -85,14 +95,8 @@ def load_config(
         raise ConfigError(
             [Problem(f"cannot read the experiment file: {reason}", str(path), help=_nearby_file(path))]
         ) from error
-    return parse_config(
-        text,
-        source=str(path),
-        folder=path.resolve().parent,
-        overrides=overrides,
-        seed=seed,
-        environment=os.environ if environment is None else environment,
-    )
+    environment = os.environ if environment is None else environment
+    return _parse_config(text, str(path), path.resolve().parent, overrides, seed, environment)
 
 
 def parse_config(
@@ -115,8 +119,19 @@ def parse_config(
     Raises:
         ConfigError: as `load_config`.
     """
+    return _parse_config(text, source, folder or Path.cwd(), overrides, seed, environment or {})[0]
+
+
+def _parse_config(
+    text: str,
+    source: str,
+    folder: Path,
+    overrides: Sequence[str],
+    seed: int | None,
+    environment: Mapping[str, str],
+) -> tuple[ExperimentConfig, Origin]:
     data, places = _parse(text, source)
-    changes, problems = read_changes(overrides, seed, environment or {})
+    changes, problems = read_changes(overrides, seed, environment)
     origin = Origin(source, _lines(text), places, changes)
     for change in changes:
         problems += apply_change(data, change)
@@ -124,7 +139,7 @@ def parse_config(
         experiment = data.setdefault("experiment", {})
         if isinstance(experiment, dict):
             experiment.setdefault("name", Path(source).stem or "experiment")
-        problems = _resolve_paths(data, origin, folder or Path.cwd()) + _name_problems(data, origin)
+        problems = _resolve_paths(data, origin, folder) + _name_problems(data, origin)
         try:
             config = ExperimentConfig.model_validate(data)
         except ValidationError as error:
@@ -132,7 +147,7 @@ def parse_config(
         else:
             problems = problems or _world_problems(config, origin)
             if not problems:
-                return config
+                return config, origin
     raise ConfigError(
         sorted(problems, key=lambda p: (p.place is None, p.place and (p.place.line, p.place.column)))
     )
@@ -235,8 +250,10 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
     except (ValueError, TypeError) as error:
         # The world names the parameter; `days` and its like stand elsewhere in the file.
         elsewhere = {"days": "experiment", "pre_days": "experiment", "slots": "market"}
-        paths: list[KeyPath] = [("traffic", "world", key) for key in config.traffic.world]
-        paths += [(table, key) for key, table in elsewhere.items() if getattr(getattr(config, table), key)]
+        paths: list[KeyPath] = [
+            (table, key) for key, table in elsewhere.items() if getattr(getattr(config, table), key)
+        ]
+        paths += [("traffic", "world", key) for key in config.traffic.world]
         named = [path for path in paths if re.search(rf"\b{path[-1]}\b", str(error))]
         path: KeyPath = named[0] if named else ("traffic", "world")
         return [origin.at(path, f"the world refuses it: {error}")]

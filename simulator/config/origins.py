@@ -36,7 +36,7 @@ class Origin:
         """The last override that set this key or a table around it."""
         return next((c for c in reversed(self.changes) if c.path == path[: len(c.path)]), None)
 
-    def at(self, path: KeyPath, message: str, help: str | None = None) -> Problem:
+    def at(self, path: KeyPath, message: str, help: str | None = None, warning: bool = False) -> Problem:
         """A problem shown where the key, or its nearest parent, was written."""
         place_depth, place = find(self.places, path)
         change = self.change(path)
@@ -46,10 +46,10 @@ class Origin:
             if nearest is not None and _common(nearest.path, path) > place_depth:
                 change = nearest
         if change is not None:
-            return Problem(message, change.source, help=help)
+            return Problem(message, change.source, help=help, warning=warning)
         place = place or Place(1, 1, 1)
         line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
-        return Problem(message, self.source, place, line, help)
+        return Problem(message, self.source, place, line, help, warning)
 
     def problem(self, details: ErrorDetails, data: Mapping[str, Any]) -> Problem:
         """pydantic's finding in this project's words."""
@@ -59,6 +59,8 @@ class Origin:
             path = tuple(context["at"].split("."))
         path = _existing(path, data, keep_last=details["type"] == "missing")
         message, help = _words(details, path)
+        if details["type"] == "missing":
+            help = _meant_arm(path, data, self.changes) or help
         return self.at(path, message, help)
 
 
@@ -98,6 +100,16 @@ def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
     choices = re.findall(r"[\"']([\w./-]+)[\"']", message.partition("expected")[2])
     close = difflib.get_close_matches(str(found), choices, n=1) if isinstance(found, str) else []
     return f"`{dotted}`: {message}" if dotted else message, f"did you mean `{close[0]}`?" if close else None
+
+
+def _meant_arm(path: KeyPath, data: Mapping[str, Any], changes: Sequence[Change]) -> str | None:
+    """The arm that an override meant when it misspelt its name, and so made another arm of one value."""
+    if len(path) != 3 or path[0] != "arms":
+        return None
+    name, made = str(path[1]), {change.path[1] for change in changes if change.path[:1] == ("arms",)}
+    others = [arm for arm in data["arms"] if arm != name and arm not in made]
+    close = difflib.get_close_matches(name, others, n=1) if name in made else []
+    return f"did you mean `arms.{close[0]}`?" if close else None
 
 
 def _missing_help(path: KeyPath) -> str | None:

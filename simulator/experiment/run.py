@@ -13,6 +13,7 @@ from typing import Any
 from simulator.arms.arm import ModelSpec
 from simulator.arms.clock import make_clock
 from simulator.arms.models import TrainedModel
+from simulator.arms.outlook import refuse
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.profiling import calibrate
 from simulator.arms.serve import ArmResult, ArmTask, serve_arm
@@ -58,6 +59,7 @@ def run_experiment(
         ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
         ResultsError: the folder cannot be written.
     """
+    refuse(config)
     plan = make_plan(config)
     folder = free_folder(out or RUNS / config.experiment.name)
     with RunWriter.create(folder, manifest(plan), {CONFIG: to_toml(config)}) as writer:

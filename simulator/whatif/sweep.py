@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from simulator.arms.outlook import refuse
 from simulator.arms.plan import Plan, make_plan
 from simulator.config.load import ExperimentConfig, to_toml
 from simulator.execution import interrupts
@@ -37,7 +38,7 @@ def run_sweep(
 
     Args:
         config: the experiment; its own budget is not used.
-        budgets: "auto" (0.3 to 3 times the slowest treatment's unloaded P95) or "LO:HI:STEP" in ms.
+        budgets: "auto" (0.3 to 3 times the slowest arm's unloaded P95) or "LO:HI:STEP" in ms.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
         jobs: worker processes; results do not depend on it.
         progress: told where the work stands.
@@ -56,6 +57,7 @@ def run_sweep(
             'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
             "measurement. Make one with `laser-ab profile` and set experiment.profile to it."
         )
+    refuse(config, budgeted=False)
     plan = make_plan(config)
     folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
     begun = {**manifest(plan), "budgets": budgets}

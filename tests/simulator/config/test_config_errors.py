@@ -190,6 +190,12 @@ def test_an_arm_half_given_by_a_flag_names_the_flag() -> None:
     assert {problem.source for problem in found} == {"--set arms.x.store=lastn"}
 
 
+def test_an_override_of_a_misspelt_arm_is_shown_the_arm_it_meant() -> None:
+    found = problems(GOOD, overrides=["arms.tretment.history=200"])
+    assert {problem.help for problem in found} == {"did you mean `arms.treatment`?"}
+    assert {problem.source for problem in found} == {"--set arms.tretment.history=200"}
+
+
 def test_a_section_that_is_no_table_is_told() -> None:
     assert problems('experiment = 3\ntraffic = "demo"\narms = [1]\n')
 
