@@ -15,6 +15,7 @@ from simulator.results.scorecard import Effect
 MOST = 4  # tiles of a row: five truncate their values on a laptop
 
 Colour = Literal["green", "red", "gray"]
+Arrow = Literal["up", "down", "off"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Tile:
         lines: the small print below.
         higher_is_better: which way is good.
         enough: False shows "not enough data" for the lift.
+        help: the label spelt out, shown on demand.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Tile:
     lines: tuple[str, ...]
     higher_is_better: bool = True
     enough: bool = True
+    help: str = ""
 
 
 def effect_tile(effect: Effect) -> Tile:
@@ -50,8 +53,9 @@ def effect_tile(effect: Effect) -> Tile:
         lines=(
             f"{numbers.level_name(effect.level)} {interval}",
             f"true {numbers.lift(effect.true_lift)}",
-            f"control {form.form(effect.control)}",
+            f"control {form.form(effect.control)}" + (" (both adjusted)" if effect.adjusted else ""),
         ),
+        help=form.meaning,
         higher_is_better=form.higher_is_better,
         enough=effect.enough,
     )
@@ -67,6 +71,9 @@ def rows(tiles: Sequence[Tile]) -> None:
 
 
 def _draw(tile: Tile) -> None:
+    delta: str
+    colour: Colour
+    arrow: Arrow
     if not tile.enough:
         delta, colour, arrow = "not enough data", "gray", "off"
     elif tile.lift is None:
@@ -76,8 +83,15 @@ def _draw(tile: Tile) -> None:
         delta = f"{printed} vs control"
         colour = verdict_colour(tile.ci, tile.higher_is_better)
         # By what is read: a lift that prints as 0.0% points nowhere.
-        arrow = {"+": "up", numbers.MINUS: "down"}.get(printed[0], "off")
-    st.metric(tile.label, tile.value, delta or None, delta_color=colour, delta_arrow=arrow)  # type: ignore[arg-type]
+        arrow = "up" if printed[0] == "+" else "down" if printed[0] == numbers.MINUS else "off"
+    st.metric(
+        tile.label,
+        tile.value,
+        delta or None,
+        delta_color=colour,
+        delta_arrow=arrow,
+        help=tile.help or None,
+    )
     st.caption("  \n".join(tile.lines))
 
 

@@ -2,7 +2,7 @@
 plots or documents metrics reads this table, and so does `experiment.primary`.
 
 Three kinds: a `Ratio` of two user totals, a `LatencyQuantile`, and a `RequestShare` of requests served
-in some way. `python -m simulator.metrics` prints the table of docs/metrics.md.
+in some way. `make docs` writes the table of docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -202,16 +202,3 @@ QUANTILES = tuple(metric for metric in METRICS if isinstance(metric, LatencyQuan
 SHARES = tuple(metric for metric in METRICS if isinstance(metric, RequestShare))
 #: The primary metric of an experiment that names none.
 PRIMARY = METRICS[0].name
-
-
-def markdown_table() -> str:
-    """The metrics as docs/metrics.md lists them."""
-    rows = [("metric", "meaning", "unit", "good is", "role unless primary"), ("---",) * 5]
-    for metric in METRICS:
-        role = "guardrail" if metric.guardrail else "secondary" if metric.compared else "value of an arm only"
-        rows.append((f"`{metric.name}`", metric.meaning, metric.counts, metric.better, role))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-if __name__ == "__main__":
-    print(markdown_table())

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import charts, limits, states, tiles
 from dashboard.folders import chosen_run
 from simulator.results import numbers, report
+from simulator.results.overview import serving
 from simulator.results.read import Run
 from simulator.results.scorecard import (
     Effect,
@@ -54,6 +55,7 @@ def page() -> None:
     tiles.rows([tiles.effect_tile(by_metric[m.name]) for m in tile_metrics(card) if m.name in by_metric])
     lift_charts(shown)
     table(card, shown)
+    serving_table(card)
     limits.section(run, card)
     about(run, card)
 
@@ -120,7 +122,7 @@ def lift_charts(shown: list[Effect]) -> None:
 def table(card: dict[str, Any], shown: list[Effect]) -> None:
     """All metrics with units, intervals, truth and n, and downloads."""
     st.subheader("All metrics")
-    rows = []
+    rows, headings = [], report.headings(shown)
     for effect in shown:
         form = numbers.metric_form(effect.metric, effect.unit)
         printed = report.table_row(effect)
@@ -131,8 +133,8 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
                 "Metric": printed[0],
                 "Unit": form.unit,
                 "n (requests)": printed[6],
-                "Control": printed[1],
-                "Treatment": printed[2],
+                headings[1].capitalize(): printed[1],
+                headings[2].capitalize(): printed[2],
                 f"Lift ({level})": f"{numbers.lift(effect.lift)} ({ends})"
                 if effect.enough
                 else numbers.NOT_ENOUGH,
@@ -156,6 +158,20 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
             on_click="ignore",
             width="stretch",
         )
+
+
+def serving_table(card: dict[str, Any]) -> None:
+    """Every arm's late and degraded requests, beside the P99 that they keep in bounds."""
+    headings, *rows = serving(card, intervals=True)
+    st.subheader("How the arms served")
+    st.table(
+        pd.DataFrame(rows, columns=[h.capitalize() for h in headings]), border="horizontal", hide_index=True
+    )
+    level = numbers.level_name(card.get("level"))
+    st.caption(
+        f"Of the requests that the A/B assigned to the arm, with the {level}; the bottleneck is that of an "
+        "arm which serves all requests."
+    )
 
 
 def about(run: Run, card: dict[str, Any]) -> None:

@@ -147,6 +147,7 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
         ci=(lift["ci_low"], lift["ci_high"]),
         lines=(f"{level} {ends}", f"true {printed}", f"control {form.form(base['value'])}"),
         higher_is_better=form.higher_is_better,
+        help=form.meaning,
         enough=lift["value"] is not None or not has_lift,
     )
 

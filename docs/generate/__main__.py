@@ -1,28 +1,37 @@
-"""`python -m docs.generate` (`make docs`): write docs/cli.md, docs/api.md and the table of rooms."""
+"""`python -m docs.generate` (`make docs`): write cli.md, api.md, and the tables of rooms and metrics."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import api, cli, rooms
+from docs.generate import api, cli, metrics, rooms
 
 DOCS = Path(__file__).resolve().parents[1]
 
 
-def _rooms() -> str:
+def _between(page: str, name: str, table: Callable[[], str]) -> Callable[[], str]:
     """The page as it is, with the table between its markers made anew."""
-    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    before, begin, rest = text.partition("<!-- rooms:begin -->\n")
-    _, end, after = rest.partition("<!-- rooms:end -->")
-    if not begin or not end:
-        raise ValueError(
-            "docs/architecture.md: no lines <!-- rooms:begin --> and <!-- rooms:end -->, expected both. "
-            "Put them back where the table of rooms belongs."
-        )
-    return f"{before}{begin}{rooms.tables()}{end}{after}"
+
+    def made() -> str:
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        before, found, rest = (DOCS / page).read_text(encoding="utf-8").partition(begin)
+        _, ended, after = rest.partition(end)
+        if not found or not ended:
+            raise ValueError(
+                f"docs/{page}: no lines {begin.strip()} and {end}, expected both. "
+                "Put them back where the table belongs."
+            )
+        return f"{before}{begin}{table()}{end}{after}"
+
+    return made
 
 
 #: Page -> what it should hold.
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli.page, "api.md": api.page, "architecture.md": _rooms}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli.page,
+    "api.md": api.page,
+    "architecture.md": _between("architecture.md", "rooms", rooms.tables),
+    "metrics.md": _between("metrics.md", "metrics", metrics.table),
+}
 
 
 def main() -> None:

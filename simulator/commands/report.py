@@ -25,6 +25,9 @@ def report(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.", callback=named),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say in full how busy each arm's servers were.")
+    ] = False,
     as_json: Json = False,
     fail_on: FailOn = None,
 ) -> None:
@@ -43,10 +46,10 @@ def report(
             )
         _write(out, lambda file: _put_parquet(scorecard, file))
     elif out is not None:
-        text = render(scorecard, form)
+        text = render(scorecard, form, verbose=verbose)
         _write(out, lambda file: file.write(text.encode()))
     else:
-        print(render(scorecard, form), end="")
+        print(render(scorecard, form, verbose=verbose), end="")
     end_on(scorecard, checks)
 
 

@@ -111,6 +111,7 @@ def _show(folder: Path, as_json: bool, checks: tuple[str, ...]) -> None:
         print(f"\nRun folder: {folder}")
         print("Next:")
         print(f"  laser-ab report {quote(str(folder))} --format csv    the numbers")
+        print(f"  laser-ab report {quote(str(folder))} --verbose    what keeps the servers busy")
         print(f"  laser-ab dash {quote(str(folder.parent))}    the dashboard")
         if scorecard.get("service_times") == "profile":  # a live sweep would repeat the work for each budget
             # The folder's file has the overrides too, and is there whatever the run was made from.

@@ -1,12 +1,22 @@
-"""Several treatments side by side: one row an arm, above the tables that tell each of them in full."""
+"""The arms side by side, one row each: several treatments' verdicts, and how every arm served."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from simulator.metrics import METRICS
 from simulator.results import numbers
-from simulator.results.scorecard import Effect, control_name, effects, primary, treatment_names, verdict_of
+from simulator.results.bottleneck import UTILISATIONS, serving_of
+from simulator.results.scorecard import (
+    Effect,
+    arms_of,
+    control_name,
+    effects,
+    primary,
+    treatment_names,
+    verdict_of,
+)
 
 _LATENCY = "p99_ms"
 
@@ -38,3 +48,36 @@ def _row(
     lift = numbers.lift(effect.lift) if effect.enough else numbers.NOT_ENOUGH
     ends = numbers.interval(effect.ci, numbers.lift) if effect.enough else numbers.MISSING
     return (arm, decision, lift, ends, numbers.lift(effect.true_lift), p99)
+
+
+def serving(scorecard: Mapping[str, Any], *, intervals: bool = False) -> list[tuple[str, ...]]:
+    """Headings, then every arm: P99, its late, degraded and full-history requests, and its fullest server.
+
+    The shares are of the requests that the A/B assigned to the arm; servers are those of an arm that
+    serves all requests. Empty for a scorecard without arms.
+
+    Args:
+        intervals: whether to put the intervals beside the values.
+    """
+    shown = [metric for metric in METRICS if metric.of_serving and (metric.compared or metric.unit != "ms")]
+    rows = [("arm", *(metric.label for metric in shown), "Bottleneck")]
+    loads = serving_of(scorecard)
+    for name, arm in arms_of(scorecard).items():
+        values = arm.get("values") or {}
+        cells = []
+        for metric in shown:
+            found, form = values.get(metric.name) or {}, numbers.metric_form(metric.name).form
+            ends = numbers.interval(found.get("ci"), form) if intervals else numbers.MISSING
+            cells.append(form(found.get("value")) + (f" ({ends})" if ends != numbers.MISSING else ""))
+        rows.append((name, *cells, _fullest(loads.get(name) or {})))
+    return rows if len(rows) > 1 else []
+
+
+def _fullest(load: Mapping[str, Any]) -> str:
+    """The bottleneck and how busy it is: "scorer 79.0%"."""
+    if not load.get("bottleneck"):
+        return numbers.MISSING
+    # A store worker holds its request through reading and transport.
+    reading, transport, scorer = (load[name] for name in UTILISATIONS)
+    busy = scorer if load["bottleneck"] == "scorer" else reading + transport
+    return f"{load['bottleneck']} {numbers.percent(busy, digits=0)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
-from simulator.results.overview import overview
+from simulator.results.overview import overview, serving
 from simulator.results.scorecard import (
     Effect,
     arm_users,
@@ -33,17 +34,19 @@ __all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_ta
 
 Format = Literal["table", "text", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "text", "json", "csv")
-_HEADINGS = ("metric", "control", "treatment", "lift", "true lift", "MDE", "n")
 
 
-def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | None = None) -> str:
+def render(
+    scorecard: Mapping[str, Any], form: str = "table", *, width: int | None = None, verbose: bool = False
+) -> str:
     """Render a scorecard.
 
     Args:
         scorecard: as in scorecard.json.
         form: "table" (for a terminal), "text" (no colour, no lines), "json" (the scorecard itself) or
             "csv" (numbers as they are, one row a metric and treatment, empty where unknown).
-        width: characters a line of "table"; the terminal's by default.
+        width: characters per line of "table"; the terminal's by default.
+        verbose: whether to say in full how busy each arm's servers were.
 
     Raises:
         ValueError: unknown form.
@@ -53,7 +56,12 @@ def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | No
     if form == "csv":
         return _csv(csv_rows(scorecard))
     if form == "text":
-        return "\n".join([*headlines(scorecard), "", *_text_rows(scorecard), "", *notes(scorecard)]) + "\n"
+        return (
+            "\n".join(
+                [*headlines(scorecard), "", *_text_rows(scorecard), "", *notes(scorecard, servers=verbose)]
+            )
+            + "\n"
+        )
     if form == "table":
         console = Console(width=width, file=io.StringIO(), highlight=False)
         with console.capture() as capture:
@@ -61,12 +69,15 @@ def render(scorecard: Mapping[str, Any], form: str = "table", *, width: int | No
                 console.print(line, markup=False)
             if rows := overview(scorecard):
                 console.print()
-                console.print(_overview_table(rows))
+                console.print(_side_by_side(rows))
             for title, table in rich_tables(scorecard):
                 if title:
                     console.print(f"\n{title}", markup=False)
                 console.print(table)
-            for line in notes(scorecard):
+            if rows := serving(scorecard):
+                console.print("\nHow the arms served")
+                console.print(_side_by_side(rows))
+            for line in notes(scorecard, servers=verbose):
                 console.print(line, markup=False)
         return capture.get()
     raise SimulatorError(
@@ -101,12 +112,22 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     """What the numbers rest on: service times, budget, intervals, and the scorecard's own notes.
 
     Args:
-        servers: whether to tell how busy each arm's servers were.
+        servers: whether to say in full how busy each arm's servers were.
     """
     lines = [f"{service_times(scorecard)} Latency budget: {numbers.ms(scorecard.get('budget_ms'))}."]
-    methods = sorted({effect.method for effect in effects(scorecard) if effect.method})
+    shown = effects(scorecard)
+    methods = sorted({effect.method for effect in shown if effect.method})
     if methods:
         lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
+    if any(effect.adjusted for effect in shown):
+        lines.append(
+            "Adjusted: CUPED takes out of ratios how users differed before the experiment, so control's "
+            "value depends on the treatment beside it. The JSON form has each arm's own, under its `values`."
+        )
+    if shown:
+        lines.append(
+            f"{words(shown)}. MDE: the smallest lift that a test of this size would find. ¤: the currency."
+        )
     outside = {name: arm.get("outside_profile") for name, arm in arms_of(scorecard).items()}
     outside = {name: n for name, n in outside.items() if n}
     if outside:
@@ -114,9 +135,16 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
         lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
     if servers:
         lines += [f"Servers of {sentences(arm, load)}" for arm, load in serving_of(scorecard).items()]
-    missing = {effect.reason: None for effect in effects(scorecard) if effect.reason}
+    missing = {effect.reason: None for effect in shown if effect.reason}
     lines += [f"No estimate or interval: {reason}" for reason in missing]
     return lines + [str(note) for note in scorecard.get("notes") or ()]
+
+
+def words(shown: Sequence[Effect]) -> str:
+    """The abbreviations among the metrics' labels, spelt out."""
+    forms = [numbers.metric_form(name) for name in dict.fromkeys(effect.metric for effect in shown)]
+    abbreviated = [form for form in forms if re.search(r"[A-Z]{2}|P\d", form.label) and form.meaning]
+    return "; ".join(f"{form.label}: {form.meaning}" for form in abbreviated)
 
 
 def service_times(found: Mapping[str, Any]) -> str:
@@ -145,9 +173,11 @@ def _by_arm(scorecard: Mapping[str, Any]) -> list[tuple[str, list[Effect]]]:
 def _rich_table(shown: list[Effect]) -> Table:
     """One treatment's metrics; a lift's interval stands below it, so that 80 columns suffice."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for heading in _HEADINGS:
+    for heading in headings(shown):
         left = heading == "metric"
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "lift")
+        table.add_column(
+            heading.replace(", ", ",\n"), justify="left" if left else "right", no_wrap=heading == "lift"
+        )
     for effect in shown:
         metric, control, treatment, lift, *rest = table_row(effect)
         if effect.enough:
@@ -162,13 +192,13 @@ def _rich_table(shown: list[Effect]) -> Table:
     return table
 
 
-def _overview_table(rows: list[tuple[str, ...]]) -> Table:
+def _side_by_side(rows: list[tuple[str, ...]]) -> Table:
     """The arms side by side; a long name goes on below itself, numbers stay whole."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for i, heading in enumerate(rows[0]):
-        left = i < 2
+    for heading in rows[0]:
+        left = heading in ("arm", "verdict")
         table.add_column(
-            heading.replace(", ", "\n").replace(" per ", "\nper ").replace("true ", "true\n"),
+            "\n".join(re.split(r", | (?=per |latency|deadline|history|lift)", heading)),
             justify="left" if left else "right",
             no_wrap=not left,
             overflow="fold",
@@ -176,6 +206,12 @@ def _overview_table(rows: list[tuple[str, ...]]) -> Table:
     for row in rows[1:]:
         table.add_row(*row)
     return table
+
+
+def headings(shown: Sequence[Effect]) -> tuple[str, ...]:
+    """Of the columns of `table_row`; they say whether values are adjusted."""
+    adjusted = ", adjusted" if any(effect.adjusted for effect in shown) else ""
+    return ("metric", f"control{adjusted}", f"treatment{adjusted}", "lift", "true lift", "MDE", "n")
 
 
 def table_row(effect: Effect) -> tuple[str, ...]:
@@ -210,9 +246,10 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _text_rows(scorecard: Mapping[str, Any]) -> list[str]:
     lines = _text_table(overview(scorecard))
     for title, shown in _by_arm(scorecard):
-        rows = [_HEADINGS, *(table_row(effect) for effect in shown)]
+        rows = [headings(shown), *(table_row(effect) for effect in shown)]
         lines += [*([""] if lines else []), *([title] if title else []), *_text_table(rows)]
-    return lines
+    served = serving(scorecard)
+    return [*lines, "", "How the arms served", *_text_table(served)] if served else lines
 
 
 def _text_table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -54,6 +54,11 @@ class Effect:
         return self.ci_low, self.ci_high
 
     @property
+    def adjusted(self) -> bool:
+        """Whether both values are CUPED-adjusted, so that control's depends on the treatment beside it."""
+        return "CUPED" in self.method
+
+    @property
     def covered(self) -> bool | None:
         """Whether the interval contains the true lift; None if either is unknown."""
         if self.ci_low is None or self.ci_high is None or self.true_lift is None:

@@ -131,6 +131,9 @@ def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
     words = texts(app)
     for wanted in (
         "95% CI +1.9% to +4.3%",
+        "control 0.4120 ¤ (both adjusted)",
+        "7.0% (6.8% to 7.3%)",  # degraded
+        "scorer 79%",
         "true +2.9%",
         "no clear change",
         "configured 50.0%",
@@ -140,6 +143,8 @@ def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
     ):
         assert wanted in words
     assert not app.error
+    assert "advertiser value" in app.metric[0].help
+    assert "Control, adjusted" in app.table[0].value.columns
 
 
 @pytest.mark.parametrize("page", [SCORECARD, WHAT_IF])

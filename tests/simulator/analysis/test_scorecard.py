@@ -11,6 +11,9 @@ from simulator.analysis.columns import AnalysisError
 from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.analysis.srm import check_split
 from simulator.analysis.verdict import verdict
+from simulator.metrics import BY_NAME, COMPARED
+from simulator.results.report import render
+from simulator.results.scorecard import tile_metrics
 
 HALF = {"old": 0.5, "new": 0.5}
 
@@ -116,6 +119,23 @@ def test_a_question_without_two_arms_or_a_known_metric_is_refused():
         question(split={"old": 1.0})
     with pytest.raises(AnalysisError, match="primary"):
         question(primary="likes")
+
+
+@pytest.mark.parametrize("primary", [metric.name for metric in COMPARED])
+def test_every_metric_with_a_lift_can_be_the_primary_one(primary):
+    card = build_scorecard(question(primary=primary), *ab_tables(lift=0.3))
+    roles = {name: entry["role"] for name, entry in card["metrics"].items()}
+    assert [name for name, role in roles.items() if role == "primary"] == [primary]
+    assert {"secondary", "guardrail", "primary"} >= set(roles.values())
+    assert BY_NAME[primary].words in card["verdict"]["text"]
+    assert f"{BY_NAME[primary].label} (primary)" in render(card, "text")
+    assert tile_metrics(card)[0].name == primary
+
+
+def test_a_slower_treatment_is_stopped_where_latency_is_the_primary_metric():
+    verdict = build_scorecard(question(primary="p99_ms"), *ab_tables())["verdict"]
+    assert verdict["decision"] == "stop"
+    assert "treatment worsens P99 latency" in verdict["text"]
 
 
 OK = check_split({"a": 500, "b": 500}, {"a": 0.5, "b": 0.5})

@@ -9,7 +9,7 @@ from simulator.metrics import METRICS
 from simulator.results import numbers
 from simulator.results.bottleneck import metrics
 from simulator.results.compare import compare
-from simulator.results.overview import overview
+from simulator.results.overview import overview, serving
 from simulator.results.read import read_run
 from simulator.results.report import render
 from simulator.results.scorecard import control_name, effects, primary, split_is_off
@@ -74,7 +74,7 @@ def test_report_shows_interval_truth_split_and_machine(form):
 
 @pytest.mark.parametrize("form", ["table", "text"])
 def test_report_names_each_arms_bottleneck_by_its_numbers(form):
-    text = " ".join(render(made_runs.scorecard(), form, width=400).split())
+    text = " ".join(render(made_runs.scorecard(), form, width=400, verbose=True).split())
     assert (
         "Servers of control: at 846 requests/s the store is the bottleneck: the 2 store workers busy 33% "
         "(reading 31%, transport 2.0%) of the time, the scorer 12%. A P99 request's time: 53% reading,"
@@ -85,9 +85,41 @@ def test_report_names_each_arms_bottleneck_by_its_numbers(form):
         "requests on average; a full one takes 1.0 times as long as a single request. A P99 request's time: "
     ) in text
     unknown = made_runs.scorecard({"control": made_runs.control(serving=None)})
-    assert "Servers of" not in render(unknown, form)
+    assert "Servers of" not in render(unknown, form, verbose=True)
+    assert "Servers of" not in render(made_runs.scorecard(), form)
     idle = made_runs.control(serving=made_runs.load(0.0, 0.0, 1e-9, "scorer") | {"bottleneck": None})
-    assert "late: no request reached a server" in render(made_runs.scorecard({"late": idle}), form, width=400)
+    assert "late: no request reached a server" in render(
+        made_runs.scorecard({"late": idle}), form, width=400, verbose=True
+    )
+
+
+def test_late_and_degraded_requests_and_the_fullest_server_are_shown_for_every_arm():
+    headings, control, treatment = serving(made_runs.scorecard())
+    wanted = ("P99 latency", "Missed deadline", "Degraded", "Full history", "Bottleneck")
+    assert headings == ("arm", *wanted)
+    assert control == ("control", "6.10 ms", "0.0%", "0.50%", "—", "store 33%")  # reading and transport
+    assert treatment == ("treatment", "17.7 ms", "0.10%", "7.0%", "—", "scorer 79%")
+    assert serving(made_runs.scorecard(), intervals=True)[2][3] == "7.0% (6.8% to 7.3%)"
+    many = made_runs.scorecard({"a": made_runs.control(), "b": made_runs.treatment(serving=None)})
+    assert serving(many)[2] == ("b", "17.7 ms", "0.10%", "7.0%", "—", "—")
+    assert serving({}) == []
+
+
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_values_that_are_adjusted_say_so_and_abbreviations_are_spelt_out(form):
+    text = " ".join(render(made_runs.scorecard(), form, width=200).split())
+    assert {"table": "metric adjusted adjusted", "text": "control, adjusted treatment, adjusted"}[
+        form
+    ] in text
+    assert "Adjusted: CUPED takes out of ratios" in text
+    assert "ADVV per request: advertiser value" in text
+    assert "MDE: the smallest lift" in text
+    plain = made_runs.treatment(
+        metrics={"ctr": made_runs.entry(0.1, 0.1, 0.1, 0.1, "fraction", method="log-ratio")}
+    )
+    text = render(made_runs.scorecard({"a": made_runs.control(), "b": plain}), form, width=200)
+    assert "djusted" not in text
+    assert "ADVV" not in text.partition("metric")[2]
 
 
 def test_a_loads_metrics_are_its_utilisations_and_the_parts_of_its_p99():
