@@ -1,6 +1,6 @@
 """A user's own store, held to the protocol: its failures are named, and each read's form is checked.
 
-What it costs, some ten microseconds per call, lies outside the time that the store reports for a read.
+What it costs, some tens of microseconds per call, lies outside the time that the store reports for a read.
 """
 
 import traceback

@@ -18,8 +18,7 @@ from simulator.arms.arm import Arm
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import scorers
 from simulator.arms.plan import Plan
-from simulator.arms.scores import MODEL_COLUMNS, ReplayedStore
-from simulator.inputs.prepare import Prepared
+from simulator.arms.scores import ReplayedStore
 from simulator.results.read import Run
 
 COMPARED = 1024  # scored requests of each arm, at least, in batches spread evenly over the trace
@@ -48,9 +47,9 @@ def device_rows(run: Run, plan: Plan) -> tuple[float, dict[str, dict[str, Any]]]
     prepared = plan.prepared
     with TemporaryDirectory(prefix="laser-ab-gpu-") as folder, open_store("memory", Path(folder)) as memory:
         # Reads are bounded in time, so one store loaded to its end serves every request of both arms.
-        store = ReplayedStore(prepared, memory, len(prepared.requests) - 1)
+        store = ReplayedStore(prepared, memory, "memory", len(prepared.requests) - 1)
         for arm in plan.arms:
-            batches = _sample(run, prepared, store, arm)
+            batches = _sample(run, store, arm)
             device, cpu = (LiveCalls(prepared, store, _models(run, plan, arm, on)) for on in ("auto", "cpu"))
             worst = max(_difference(device, cpu, batch) for batch in batches)
             requests = sum(len(batch.rows) for batch in batches)
@@ -63,7 +62,7 @@ def device_rows(run: Run, plan: Plan) -> tuple[float, dict[str, dict[str, Any]]]
     return max(entry["largest_difference"] for entry in found.values()), found
 
 
-def _sample(run: Run, prepared: Prepared, store: ReplayedStore, arm: Arm) -> list[_Batch]:
+def _sample(run: Run, store: ReplayedStore, arm: Arm) -> list[_Batch]:
     """At least COMPARED scored requests in the batches that they were scored in (all, if there are fewer)."""
     served, ladder = served_rows(run, arm.name), arm.ladder
     scored = np.flatnonzero(~np.isnan(served["score_end_ms"]))
@@ -74,28 +73,17 @@ def _sample(run: Run, prepared: Prepared, store: ReplayedStore, arm: Arm) -> lis
     parts = np.split(scored[np.argsort(batch_of, kind="stable")], np.cumsum(np.bincount(batch_of))[:-1])
     wanted = 1.25 * COMPARED * len(parts) / len(scored)  # batches; a quarter more, as their sizes differ
     chosen = parts[:: max(1, int(len(parts) / wanted))]
-    return [
-        _again(prepared, store, rows, served, ladder[int(served["step"][rows[0]])].model) for rows in chosen
-    ]
+    return [_again(store, rows, served, ladder[int(served["step"][rows[0]])].model) for rows in chosen]
 
 
 def _again(
-    prepared: Prepared,
     store: ReplayedStore,
     rows: NDArray[np.int64],
     served: dict[str, Any],
     model: str | None,
 ) -> _Batch:
     histories = served["history_used"][rows].tolist()
-    payloads = [
-        store.store.read_last(
-            prepared.requests.user_id[row : row + 1],
-            history,
-            before_s=int(prepared.readable_before_s[row]),
-            columns=MODEL_COLUMNS,
-        )
-        for row, history in zip(rows.tolist(), histories, strict=True)
-    ]
+    payloads = [store.read(rows[i : i + 1], history) for i, history in enumerate(histories)]
     return _Batch(rows.tolist(), model or "", histories, payloads)
 
 

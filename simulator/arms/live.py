@@ -17,7 +17,6 @@ from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
 from simulator.arms.scores import (
     F4,
-    MODEL_COLUMNS,
     ReplayedStore,
     newest,
     ranking_batch,
@@ -40,14 +39,8 @@ class LiveCalls:
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
         """Bring the store up to the request's moment (not charged), then read (charged)."""
         interrupts.check()  # what was measured is lost then: measured times cannot be replayed
-        before_s = int(self._prepared.readable_before_s[request])
         self._store.ingest_for(request)
-        return self._store.store.timed_read_last(
-            self._prepared.requests.user_id[request : request + 1],
-            history,
-            before_s=before_s,
-            columns=MODEL_COLUMNS,
-        )
+        return self._store.timed_read(request, history)
 
     def transport(self, payload: HistoryBatch) -> HistoryBatch:
         """One frame a request, packed and unpacked."""

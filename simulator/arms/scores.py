@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from laser.batch import RankingBatch
 from laser.scoring.runtime import Scorer
-from seqvault.store import HistoryBatch, HistoryStore
+from seqvault.store import HistoryBatch, HistoryStore, ReadTime
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.models import TrainedModel, scorers
 from simulator.arms.plan import Plan
+from simulator.arms.read_sample import ReadSample
 from simulator.execution.checkpoints import ScoreFiles, inputs_of
 from simulator.inputs.prepare import Prepared
 from simulator.serving.arm import LadderStep
@@ -40,9 +41,14 @@ class ReplayedStore:
     written once, whatever a killed process left of its store.
     """
 
-    def __init__(self, prepared: Prepared, store: HistoryStore, first: int = 0) -> None:
-        """Load the store for the requests from `first` on; use `replayed_store`."""
+    def __init__(self, prepared: Prepared, store: HistoryStore, kind: str, first: int = 0) -> None:
+        """Load the store for the requests from `first` on; use `replayed_store`.
+
+        Args:
+            kind: the store's name, for messages.
+        """
         self.store = store
+        self._sample = ReadSample(prepared, kind)
         behaviours = prepared.world.behaviours
         self._users, self._columns = behaviours.user_id, behaviours.columns
         self._readers, self._readable_s = prepared.requests.user_id, prepared.readable_before_s
@@ -87,6 +93,26 @@ class ReplayedStore:
         self._append(due[~early])
         self._held, self._ready = due[early], int(rows[-1]) + 1
 
+    def read(self, rows: NDArray[np.int64], history: int) -> HistoryBatch:
+        """What requests find: each user's newest `history` behaviours of those readable at its moment.
+
+        Raises:
+            PluginError: a user's own store answers with another history, see `ReadSample`.
+        """
+        batch = self.store.read_last(
+            self._readers[rows], history, before_s=self._readable_s[rows], columns=MODEL_COLUMNS
+        )
+        self._sample.check(rows, history, batch)
+        return batch
+
+    def timed_read(self, row: int, history: int) -> tuple[HistoryBatch, ReadTime]:
+        """`read` for one request, and how long the store took."""
+        batch, spent = self.store.timed_read_last(
+            self._readers[row : row + 1], history, before_s=int(self._readable_s[row]), columns=MODEL_COLUMNS
+        )
+        self._sample.check(np.array([row]), history, batch)
+        return batch, spent
+
     def _due(self, before_s: int) -> NDArray[np.int64]:
         """Places, in order of arrival, of the behaviours before a time that were not appended yet."""
         end = max(int(np.searchsorted(self._later_s, before_s)), self._ingested)
@@ -108,7 +134,7 @@ def replayed_store(prepared: Prepared, arm: Arm, folder: Path, first: int = 0) -
         StoreError: the store cannot be opened, or the disk is full.
     """
     with arm.open_store(folder) as store:
-        yield ReplayedStore(prepared, store, first)
+        yield ReplayedStore(prepared, store, arm.settings.store, first)
 
 
 def trained_scorers(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> dict[str, Scorer]:
@@ -186,6 +212,7 @@ def score_needed(
 
     Raises:
         Interrupted: that was asked for; what was scored is kept.
+        PluginError: a store or model of the user's own fails, or does not keep its promises.
     """
     prepared = plan.prepared
     inputs = score_inputs(plan, arm, trained)
@@ -199,7 +226,7 @@ def score_needed(
             chunk = np.arange(first, min(first + _INGEST_ROWS, len(needed)))
             if files.missing[chunk].any():
                 replayed.ingest(int(prepared.readable_before_s[chunk].max()))
-                _score_chunk(prepared, arm.scored_steps, chunk, files, replayed.store, models)
+                _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
             files.reached(int(chunk[-1]) + 1)
     return files.logits
 
@@ -209,7 +236,7 @@ def _score_chunk(
     steps: Sequence[LadderStep],
     chunk: NDArray[np.int64],
     files: ScoreFiles,
-    store: HistoryStore,
+    store: ReplayedStore,
     models: Mapping[str, Scorer],
 ) -> None:
     """Fill in the logits that are missing for the requests of a chunk."""
@@ -217,12 +244,7 @@ def _score_chunk(
         rows = chunk[files.missing[chunk, k]]
         if len(rows) == 0:
             continue
-        histories = store.read_last(
-            prepared.requests.user_id[rows],
-            step.history,
-            before_s=prepared.readable_before_s[rows],
-            columns=MODEL_COLUMNS,
-        )
+        histories = store.read(rows, step.history)
         for i, row in enumerate(rows):
             batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
             files.logits[k, row] = models[step.model or ""].score(batch)[0]
