@@ -76,8 +76,8 @@ def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
             name = f"P{found['percentile']:g}"
             known = values.get(f"{name.lower()}_ms") or {}
             ends = known.get("ci")
-            told = f" ({numbers.interval(ends, numbers.ms)})" if ends else ""
-            column[name] = numbers.ms(found["ms"]) + told
+            interval = f" ({numbers.interval(ends, numbers.ms)})" if ends else ""
+            column[name] = numbers.ms(found["ms"]) + interval
     frame = pd.DataFrame(table).fillna(numbers.MISSING)
     st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
     words = "Late requests count in full."

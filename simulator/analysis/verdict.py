@@ -49,8 +49,8 @@ def verdict(
     elif worse or fallen:
         worsened = ([primary] if worse else []) + fallen
         names = " and ".join(BY_NAME[name].words for name in worsened)
-        told = [_found(name, metrics[name]) + " " + _truth(name, metrics[name]) for name in worsened]
-        decision, text = "stop", f"The A/B shows that treatment worsens {names}. {' '.join(told)}"
+        found = [_found(name, metrics[name]) + " " + _truth(name, metrics[name]) for name in worsened]
+        decision, text = "stop", f"The A/B shows that treatment worsens {names}. {' '.join(found)}"
     elif better:
         text = f"The A/B shows that treatment improves {BY_NAME[primary].words}. {_found(primary, entry)}"
         decision, text = "ship", f"{text} {_truth(primary, entry)}"

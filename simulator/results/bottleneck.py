@@ -63,7 +63,7 @@ def _servers(number: int, name: str) -> str:
 
 
 def _batches(load: Load) -> str:
-    """What fuller batches would save: told where scoring is the bottleneck and a batch may hold several."""
+    """What fuller batches would save, where scoring is the bottleneck and a batch may hold several."""
     size, most = load.get("mean_batch"), load.get("max_batch") or 1
     if load["bottleneck"] != "scorer" or size is None or most < 2:
         return ""
@@ -75,10 +75,10 @@ def _batches(load: Load) -> str:
 
 def _slow(load: Load) -> str:
     shares = load.get("p99_shares") or {}
-    told = sorted(((share, part) for part, share in shares.items() if share >= _LEAST), reverse=True)
-    if not told:
+    parts = sorted(((share, part) for part, share in shares.items() if share >= _LEAST), reverse=True)
+    if not parts:
         return ""
-    words = ", ".join(f"{_percent(share)} {PARTS[part]}" for share, part in told)
+    words = ", ".join(f"{_percent(share)} {PARTS[part]}" for share, part in parts)
     return f"A P99 request's time: {words}."
 
 

@@ -44,7 +44,7 @@ def render(
     Args:
         scorecard: as in scorecard.json.
         form: "table" (for a terminal), "text" (no colour, no lines), "json" (the scorecard itself) or
-            "csv" (numbers as they are, one row a metric and treatment, empty where unknown).
+            "csv" (numbers as they are, one row per metric and treatment, empty where unknown).
         width: characters per line of "table"; the terminal's by default.
         verbose: whether to say in full how busy each arm's servers were.
 
@@ -157,7 +157,7 @@ def service_times(found: Mapping[str, Any]) -> str:
 
 
 def rich_tables(scorecard: Mapping[str, Any]) -> list[tuple[str, Table]]:
-    """The metrics as rich tables, one a treatment with its title; a single one needs none, and has ""."""
+    """The metrics as rich tables, one per treatment with its title; a single one needs none, and has ""."""
     return [(title, _rich_table(shown)) for title, shown in _by_arm(scorecard)]
 
 
@@ -230,7 +230,7 @@ def table_row(effect: Effect) -> tuple[str, ...]:
 
 
 def csv_rows(scorecard: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Flat records, one a metric and treatment, in a fixed order; None where unknown."""
+    """Flat records, one per metric and treatment, in a fixed order; None where unknown."""
     return [asdict(effect) for effect in effects(scorecard)]
 
 

@@ -32,7 +32,7 @@ from simulator.results.read import read_manifest
 from simulator.results.schemas import SCHEMA_VERSION
 from simulator.results.tables import as_table, write_parquet
 
-PROGRESS_S = 1.0  # manifest writes cost an fsync; progress needs no more than one a second
+PROGRESS_S = 1.0  # manifest writes cost an fsync; progress needs no more than one per second
 
 # Every manifest has these keys, null where the caller did not know.
 MANIFEST_KEYS = (

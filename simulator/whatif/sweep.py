@@ -122,7 +122,7 @@ def _compute(writer: SweepWriter, plan: Plan, jobs: int, told: Progress) -> None
 def cell_rows(cell: int, budget_ms: float, card: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
 
-    Where either arm has too few users, a lift is null and only its truth is told.
+    Where either arm has too few users, a lift is null and only its truth is known.
     """
     rows = []
     for arm, told in card["arms"].items():
