@@ -2,10 +2,9 @@
 
     python benchmarks/stores/disk.py [--quick] [--json] [--out FILE]
 
-RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments, dictionaries and manifest; the
-log is empty after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. A
-dictionary's tables count in full; `amortised` counts them as if 10**9 behaviours shared them. The
-environment's LASER_AB_REAL_DATA names a folder of public logs to measure as well.
+RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments and manifest; the log is empty
+after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. The environment's
+LASER_AB_REAL_DATA names a folder of public logs to measure as well.
 """
 
 import tempfile
@@ -19,7 +18,6 @@ from benchmarks.stores.harness.rocks import Rocks, missing, write_source
 from benchmarks.stores.harness.vault import UnavailableError, load_vault
 
 SEED = 7
-AMORTISED = 10**9
 RIVALS: dict[str, tuple[str, dict[str, object]]] = {
     "A": ("A", {}),
     "A, dictionary of 16 KB": ("A", {"dictionary_kb": 16}),
@@ -30,17 +28,14 @@ RIVALS: dict[str, tuple[str, dict[str, object]]] = {
 TIERS: dict[str, dict[str, object]] = {
     "packed": {"codec": "packed"},
     "zstd": {"codec": "zstd"},
-    "zstd+dictionary": {"codec": "zstd+dictionary"},
 }
 BLOCK_ROWS = (256, 1024, 4096, 16_384)
 
 
-def data_bytes(folder: Path) -> tuple[int, int]:
-    """(all data files, those that are dictionaries) of a SeqVault folder."""
+def data_bytes(folder: Path) -> int:
+    """Bytes of all data files of a SeqVault folder."""
     sizes = {f: f.stat().st_size for f in folder.rglob("*") if f.is_file()}
-    tables = sum(size for f, size in sizes.items() if f.name.startswith("dict-"))
-    others = sum(size for f, size in sizes.items() if f.suffix == ".seg" or f.name == "MANIFEST")
-    return others + tables, tables
+    return sum(size for f, size in sizes.items() if f.suffix == ".seg" or f.name == "MANIFEST")
 
 
 def rivals(rocks: Rocks | None, histories: Histories, folder: Path, data: str) -> list[dict[str, Any]]:
@@ -71,25 +66,15 @@ def vaults(histories: Histories, folder: Path, data: str, sweep: bool) -> list[d
         except UnavailableError as error:
             found.append({"data": data, "engine": name, "value": None, "reason": str(error)})
             continue
-        size, tables = data_bytes(path)
-        amortised = (size - tables) / histories.rows + tables / AMORTISED
-        found.append(
-            {
-                "data": data,
-                "engine": name,
-                "bytes": size,
-                "table_bytes": tables,
-                "value": size / histories.rows,
-                "amortised": amortised,
-            }
-        )
+        size = data_bytes(path)
+        found.append({"data": data, "engine": name, "bytes": size, "value": size / histories.rows})
     return found
 
 
-def times_less(rows: list[dict[str, Any]], data: str, tier: str, size: str = "value") -> float | None:
+def times_less(rows: list[dict[str, Any]], data: str, tier: str) -> float | None:
     """How many times less a tier takes than A."""
     measured = [row for row in rows if row["data"] == data and "engine" in row]
-    of = {row["engine"]: row.get(size, row["value"]) for row in measured}
+    of = {row["engine"]: row["value"] for row in measured}
     return None if of.get("A") is None or of.get(tier) is None else of["A"] / of[tier]
 
 
@@ -115,14 +100,6 @@ def measure(quick: bool) -> Measured:
     return rows, [
         bar("disk_vs_A_packed", times_less(rows, "u4", "packed"), 1.6),
         bar("disk_vs_A_zstd", times_less(rows, "u4", "zstd"), 1.95, 2.1),
-        bar("disk_vs_A_dictionary", times_less(rows, "u4", "zstd+dictionary"), 2.2, 2.3),
-        bar("disk_vs_A_dictionary_u8", times_less(rows, "u8", "zstd+dictionary"), 2.2, 2.8),
-        bar(
-            "disk_vs_A_dictionary_u8_amortised",
-            times_less(rows, "u8", "zstd+dictionary", "amortised"),
-            2.7,
-            3.7,
-        ),
     ]
 
 

@@ -53,8 +53,7 @@ class SeqVault:
         read_only: follow the store without writing; `refresh` says how closely.
         sequences: the store's sequences, the first of which methods mean by default; None for those
             stored, or one called "behaviours".
-        codec: of new blocks: "packed", or "zstd", smaller and slower, or "zstd+dictionary", which shares
-            what blocks have in common among all of them at full compaction.
+        codec: of new blocks: "packed", or "zstd", smaller and slower.
         block_rows: behaviours a block holds; more compress better, fewer read less for a short history.
         seal_rows, tail_bytes: tails are sealed when together they hold so many behaviours, or bytes.
         direct_io: read blocks past the page cache.

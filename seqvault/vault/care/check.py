@@ -5,7 +5,7 @@ new manifest came meanwhile.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,15 @@ import numpy as np
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import Options
-from seqvault.vault.disk.files import read_file
 from seqvault.vault.disk.manifest import (
     NAME,
     Manifest,
     SequenceState,
-    dictionary_name,
     log_name,
     read_manifest,
     segment_name,
 )
 from seqvault.vault.disk.segment import Segment
-from seqvault.vault.format.damage import BlockDamage
-from seqvault.vault.format.dictionary import Dictionary
 from seqvault.vault.log.record import PlainRecords, Records
 from seqvault.vault.log.replay import LogRead, read_log
 from seqvault.vault.reading.plain import PlainIndex
@@ -142,7 +138,6 @@ class _Check:
         self._path, self._told = path, told
         self._report = Report(str(path))
         self._done = self._total = 0
-        self._dictionaries: frozenset[int] = frozenset()
         self._records: Records = _records()
 
     def run(self) -> Report:
@@ -152,7 +147,6 @@ class _Check:
             return self._report
         self._report.generation = manifest.generation
         self._total = len(manifest.files())
-        self._dictionaries = frozenset(id_ for n in manifest.dictionaries for id_ in self._dictionary(n))
         for state in manifest.sequences:
             self._sequence(state)
         self._logs(manifest)
@@ -183,21 +177,6 @@ class _Check:
             return None
         self._intact(NAME, f"generation {manifest.generation}")
         return manifest
-
-    def _dictionary(self, number: int) -> Iterator[int]:
-        """The id of a dictionary, when it is intact."""
-        self._told(self._done, self._total)
-        name = dictionary_name(number)
-        try:
-            found = Dictionary.from_bytes(read_file(self._path / name))
-        except (FileNotFoundError, StoreError, BlockDamage) as error:
-            readable = "all but the blocks written with it; the store does not open without it"
-            self._find(name, None, f"it does not load: {error}", readable, _SEGMENT.format(name=name))
-            return
-        items = 0 if found.items is None else len(found.items.values)
-        self._intact(name, f"{sum(map(bool, found.trained))} trained dictionaries, {items:,} items")
-        self._done += 1
-        yield found.id
 
     def _sequence(self, state: SequenceState) -> None:
         """The segments of one sequence: first their footers, which say what is live, then the blocks."""
@@ -245,7 +224,7 @@ class _Check:
         places = set(live["offset"].tolist())
         name = segment.path.name
         damaged = 0
-        for entry, why in damaged_blocks(segment, entries, schemas, self._dictionaries):
+        for entry, why in damaged_blocks(segment, entries, schemas):
             if int(entry["offset"]) not in places:
                 self._report.notes.append(
                     f"{name}, byte {entry['offset']}: a block no history needs any more {why}; "

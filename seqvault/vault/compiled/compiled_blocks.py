@@ -6,10 +6,9 @@ import numpy as np
 
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.compiled.encode import encode_blocks
-from seqvault.vault.compiled.rewrite import READ_BYTES, Segments, chosen, empty_columns, refuse
+from seqvault.vault.compiled.rewrite import READ_BYTES, Segments, empty_columns, refuse
 from seqvault.vault.compiled.scratch import Scratch
 from seqvault.vault.format.damage import damage
-from seqvault.vault.format.dictionary import Dictionary
 from seqvault.vault.format.entries import ENTRY
 from seqvault.vault.format.tiers import columns
 from seqvault.vault.kernels import tiers as kernel
@@ -28,20 +27,13 @@ class CompiledBlocks:
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
-        self._dictionaries: Sequence[Dictionary] = ()
         self._scratch = Scratch()
-
-    def use(self, dictionaries: Sequence[Dictionary]) -> None:
-        """See Blocks.use."""
-        self._dictionaries = dictionaries
-        self._scratch = Scratch(dictionaries)
 
     def encode(
         self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
     ) -> tuple[Array, Array]:
         """See Blocks.encode."""
-        codec, dictionary = chosen(self._codec, schema, self._dictionaries)
-        return encode_blocks(schema, users, starts, bounds, columns, codec=codec, dictionary=dictionary)
+        return encode_blocks(schema, users, starts, bounds, columns, codec=self._codec)
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
         """See Blocks.kept."""

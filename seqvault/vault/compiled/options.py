@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 from seqvault.errors import StoreError
 
-__all__ = ["CODECS", "DICTIONARY_CODEC", "DURABILITIES", "Options"]
+__all__ = ["CODECS", "DURABILITIES", "Options"]
 
-DICTIONARY_CODEC = "zstd+dictionary"
-CODECS = ("packed", "zstd", DICTIONARY_CODEC)
+CODECS = ("packed", "zstd")
 DURABILITIES = ("sync", "async")
 # Positions inside a block are two bytes.
 MOST_ROWS = 1 << 16

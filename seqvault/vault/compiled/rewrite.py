@@ -7,14 +7,12 @@ import numpy as np
 
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.compiled.options import DICTIONARY_CODEC
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format import tiers
 from seqvault.vault.format.block import decode_block_plain, encode_blocks_plain, read_header
 from seqvault.vault.format.damage import NOT_EXPECTED, BlockDamage, damage
-from seqvault.vault.format.dictionary import Dictionary
 
-__all__ = ["Blocks", "PlainBlocks", "chosen", "empty_columns", "refuse"]
+__all__ = ["Blocks", "PlainBlocks", "empty_columns", "refuse"]
 
 Segments = Mapping[int, Segment]
 # Read at once at most, unless one block is larger.
@@ -26,10 +24,6 @@ class Blocks(Protocol):
 
     Methods that read raise DamagedDataError, naming file, byte and user, for what fails its checksum.
     """
-
-    def use(self, dictionaries: Sequence[Dictionary]) -> None:
-        """Read blocks that name any of these, and write with the last that was made for their schema."""
-        ...
 
     def encode(
         self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
@@ -71,16 +65,6 @@ def empty_columns(schema: HistorySchema, rows: int) -> tuple[Array, Array, dict[
     return buffer, places[:-1], views
 
 
-def chosen(
-    codec: str, schema: HistorySchema, dictionaries: Sequence[Dictionary]
-) -> tuple[str, Dictionary | None]:
-    """What blocks of a schema are encoded with, by the store's codec."""
-    if codec != DICTIONARY_CODEC:
-        return codec, None
-    made = [dictionary for dictionary in dictionaries if dictionary.schema_id == schema.id]
-    return "zstd", made[-1] if made else None
-
-
 def refuse(segments: Segments, block: Array, words: str) -> NoReturn:
     """Raise DamagedDataError for a block."""
     segment = segments[int(block["slot"])]
@@ -100,18 +84,12 @@ class PlainBlocks:
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
-        self._dictionaries: Sequence[Dictionary] = ()
-
-    def use(self, dictionaries: Sequence[Dictionary]) -> None:
-        """See Blocks.use."""
-        self._dictionaries = dictionaries
 
     def encode(
         self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
     ) -> tuple[Array, Array]:
         """See Blocks.encode."""
-        codec, dictionary = chosen(self._codec, schema, self._dictionaries)
-        return encode_blocks_plain(schema, users, starts, bounds, columns, codec=codec, dictionary=dictionary)
+        return encode_blocks_plain(schema, users, starts, bounds, columns, codec=self._codec)
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
         """See Blocks.kept."""
@@ -136,7 +114,7 @@ class PlainBlocks:
             stored = [name for name in newest.names if name in written.names]
             count = int(block["rows"])
             try:
-                decoded = decode_block_plain(written, data, 0, 0, count, stored, self._dictionaries)
+                decoded = decode_block_plain(written, data, 0, 0, count, stored)
             except BlockDamage as error:
                 refuse(segments, block, damage(error.code))
             for column in newest.columns:

@@ -21,7 +21,6 @@ __all__ = [
     "ClosedLog",
     "Manifest",
     "SequenceState",
-    "dictionary_name",
     "log_name",
     "read_manifest",
     "segment_name",
@@ -82,7 +81,6 @@ class Manifest:
         log: number of the live log.
         sequence: the last append that the segments hold; the logs' records follow it.
         next_file: number no file has had yet.
-        dictionaries: numbers of the dictionary files, oldest first; new blocks use the last.
     """
 
     generation: int
@@ -91,13 +89,12 @@ class Manifest:
     log: int
     sequence: int
     next_file: int
-    dictionaries: tuple[int, ...] = ()
 
     def files(self) -> set[str]:
         """Names of all files it lists."""
         logs = {log_name(self.log), *(log_name(log.number) for log in self.closed_logs)}
         segments = {segment_name(s.name, number) for s in self.sequences for number in s.segments}
-        return logs | segments | {dictionary_name(number) for number in self.dictionaries}
+        return logs | segments
 
     def with_sequence(self, place: int, **changes: Any) -> "Manifest":
         """The same, but for some fields of one sequence."""
@@ -114,11 +111,6 @@ def segment_name(sequence: str, number: int) -> str:
 def log_name(number: int) -> str:
     """File name of a log."""
     return f"wal-{number:08d}.log"
-
-
-def dictionary_name(number: int) -> str:
-    """File name of a dictionary."""
-    return f"dict-{number:08d}.bin"
 
 
 def write_manifest(folder: Path, manifest: Manifest, own: Own) -> None:
@@ -157,7 +149,6 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
             _count(found["log"]),
             _count(found["sequence"]),
             _count(found["next_file"]),
-            tuple(map(_count, found["dictionaries"])),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedDataError(f"{path} is no manifest ({error!r}); restore it from backup") from error
@@ -188,7 +179,6 @@ def _described(manifest: Manifest) -> dict[str, Any]:
         **fields,
         "sequences": sequences,
         "closed_logs": closed,
-        "dictionaries": list(manifest.dictionaries),
     }
 
 

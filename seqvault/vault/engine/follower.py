@@ -241,7 +241,7 @@ def _no_store(folder: Path) -> StoreError:
 
 def _sealed_since(known: Manifest, manifest: Manifest) -> bool:
     """Whether seals are all that changed a store."""
-    if manifest.closed_logs or manifest.log == known.log or manifest.dictionaries != known.dictionaries:
+    if manifest.closed_logs or manifest.log == known.log:
         return False
     if len(manifest.sequences) != len(known.sequences):
         return False

@@ -1,24 +1,19 @@
 """Full compaction: every history written anew, in blocks as large as its age allows, without dead rows."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from seqvault.errors import StoreError
 from seqvault.schema import Array
-from seqvault.vault.compiled.options import DICTIONARY_CODEC, MOST_ROWS
-from seqvault.vault.disk.dictionaries import write_dictionary
+from seqvault.vault.compiled.options import MOST_ROWS
 from seqvault.vault.disk.files import WriterStoppedError, remove
-from seqvault.vault.disk.manifest import Manifest, dictionary_name
+from seqvault.vault.disk.manifest import Manifest
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import Sizes, write_blocks
 from seqvault.vault.engine.table import Table
-from seqvault.vault.engine.training import build_dictionary
 from seqvault.vault.engine.writer import Writer
-from seqvault.vault.format.dictionary import Dictionary
 from seqvault.vault.format.rows_by_user import cuts
 from seqvault.vault.sealed.segment_writer import SegmentWriter
 
@@ -38,13 +33,10 @@ def rewrite_all(writer: Writer) -> None:
         DamagedDataError: a block fails its checksum; nothing changed.
     """
     point("compaction.begun")
-    state, before = writer.state, writer.state.manifest
+    state, manifest = writer.state, writer.state.manifest
     paths: list[Path] = []
     slots: list[tuple[Table, list[int], int | None]] = []
-    known = state.dictionaries
     try:
-        made, manifest = _dictionaries(writer, paths)
-        state.use((*known, *made))
         for table in state.tables:
             old = list(table.segments)
             manifest = _rewrite(writer, table, manifest, paths)
@@ -53,7 +45,7 @@ def rewrite_all(writer: Writer) -> None:
         point("compaction.copied")
         writer.adopt(manifest)
     except StoreError as error:
-        _undo(writer, slots, known)
+        _undo(writer, slots)
         if not isinstance(error, WriterStoppedError):
             for path in paths:
                 remove(path, state.own)
@@ -65,48 +57,17 @@ def rewrite_all(writer: Writer) -> None:
     for table in state.tables:
         for gone in table.close_retired():
             remove(gone.path, state.own)
-    state.use(made)
-    for number in before.dictionaries:
-        remove(state.folder / dictionary_name(number), state.own)
     point("compaction.dropped")
 
 
-def _undo(
-    writer: Writer, slots: list[tuple[Table, list[int], int | None]], known: tuple[Dictionary, ...]
-) -> None:
-    """Forget the new segments and dictionaries."""
+def _undo(writer: Writer, slots: list[tuple[Table, list[int], int | None]]) -> None:
+    """Forget the new segments."""
     state = writer.state
     for table, _, slot in slots:
         if slot is not None:
             with state.lock.exclusive():
                 table.retire([slot])
             table.close_retired()
-    state.use(known)
-
-
-def _dictionaries(writer: Writer, paths: list[Path]) -> tuple[list[Dictionary], Manifest]:
-    """A dictionary of each sequence where the codec wants one, and the manifest that names these alone."""
-    state, manifest = writer.state, writer.state.manifest
-    made: list[Dictionary] = []
-    if state.options.codec == DICTIONARY_CODEC:
-        for table in state.tables:
-            if table.index.rows:
-                number = manifest.next_file
-                made.append(build_dictionary(table.schema, _samples(writer, table), number))
-                paths.append(write_dictionary(state.folder, made[-1], state.own))
-                manifest = replace(manifest, next_file=number + 1)
-    return made, replace(manifest, dictionaries=tuple(dictionary.id for dictionary in made))
-
-
-def _samples(writer: Writer, table: Table) -> Iterator[dict[str, Array]]:
-    """Each user's rows."""
-    for users in _portions(table, table.index.users()):
-        block_bounds, stored = table.index.find(users)
-        ends = np.concatenate(([0], np.cumsum(stored["rows"], dtype="i8")))
-        blocks = writer.state.blocks
-        columns = blocks.fetch(table.segments, table.versions, stored, ends[:-1], int(ends[-1]))
-        for start, end in pairwise(ends[block_bounds].tolist()):
-            yield {name: values[start:end] for name, values in columns.items()}
 
 
 def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:

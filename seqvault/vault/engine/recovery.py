@@ -28,7 +28,7 @@ from seqvault.vault.log.wal import HEAD_BYTES, Wal
 __all__ = ["Asked", "FolderLock", "recover", "with_sequences"]
 
 _DEFAULT_SEQUENCE = "behaviours"
-_OURS = re.compile(r"[a-z][a-z0-9_]*-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
+_OURS = re.compile(r"[a-z][a-z0-9_]*-\d{8}\.(seg|log|new)|MANIFEST\.new")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """An open store's parts, shared by what reads, writes and maintains it; and loading them from the files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,9 @@ import numpy as np
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.compiled.rewrite import Blocks, PlainBlocks
 from seqvault.vault.compiled.selftest import encoder_trusted
-from seqvault.vault.disk.dictionaries import read_dictionary
 from seqvault.vault.disk.files import Own, anybody
 from seqvault.vault.disk.manifest import ClosedLog, Manifest, log_name
 from seqvault.vault.engine.table import Table
-from seqvault.vault.format.dictionary import Dictionary
 from seqvault.vault.log.batches import Batches
 from seqvault.vault.log.change import Change
 from seqvault.vault.log.record import BATCHES, DELETE, HAS_BATCH, PlainRecords, Records
@@ -53,7 +51,6 @@ class State:
         manifest: the newest that was read or written.
         tables: its sequences.
         batches: batch ids seen lately.
-        dictionaries: those that blocks may name.
     """
 
     def __init__(self, folder: Path, options: Options, manifest: Manifest, own: Own = anybody) -> None:
@@ -65,7 +62,6 @@ class State:
         self.records: Records = PlainRecords() if options.plain else _compiled_records()
         self.batches = Batches()
         self.tables: list[Table] = []
-        self.dictionaries: tuple[Dictionary, ...] = ()
         self._blocks: Blocks | None = None
 
     @property
@@ -73,7 +69,6 @@ class State:
         """Made when it is first needed: most readers never rewrite."""
         if self._blocks is None:
             self._blocks = self.new_blocks()
-            self._blocks.use(self.dictionaries)
         return self._blocks
 
     def new_blocks(self) -> Blocks:
@@ -81,23 +76,12 @@ class State:
         codec = self.options.codec
         return PlainBlocks(codec) if self.options.plain or not encoder_trusted() else _compiled_blocks(codec)
 
-    def use(self, dictionaries: Sequence[Dictionary]) -> None:
-        """Let readers and writers know dictionaries, before the first block that names one is read."""
-        self.dictionaries = tuple(dictionaries)
-        with self.lock.exclusive():
-            for table in self.tables:
-                table.reader.set_dictionaries(self.dictionaries)
-        if self._blocks is not None:
-            self._blocks.use(self.dictionaries)
-
     def load(self) -> None:
         """Open the segments that the manifest lists, and make the indexes. Raises DamagedDataError."""
         for place, sequence in enumerate(self.manifest.sequences):
             table = Table(self.folder, place, sequence, self.lock, self.options)
             self.tables.append(table)
             table.build(sequence.segments)
-        if self.manifest.dictionaries:
-            self.use([read_dictionary(self.folder, number) for number in self.manifest.dictionaries])
 
     def replay(self) -> Replayed:
         """Put what the logs hold into the tables. Raises DamagedDataError."""

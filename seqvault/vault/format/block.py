@@ -2,8 +2,8 @@
 
      0      4       8       16     24      32        40       48     52        56        60           64
     +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
-    | SVB2 | bytes | hash  | user | start | first_s | last_s | rows | schema  | columns | dictionary | sizes,
-    |      | u32   | u64   | u64  | u64   | i64     | i64    | u32  | u32     | u32     | u32, 0 none| columns
+    | SVB2 | bytes | hash  | user | start | first_s | last_s | rows | schema  | columns | 0          | sizes,
+    |      | u32   | u64   | u64  | u64   | i64     | i64    | u32  | u32     | u32     | u32        | columns
     +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
 
 `hash` is hash64 of bytes 16 to the end, its seed the first 8 bytes; `bytes` is the whole block, a multiple of
@@ -27,8 +27,6 @@ from seqvault.vault.format.codec import (
     Source,
     best,
     derived,
-    from_items,
-    numbered,
     read_coded,
     read_column,
     section,
@@ -39,13 +37,10 @@ from seqvault.vault.format.damage import (
     BAD_HASH,
     BAD_MAGIC,
     BAD_SIZE,
-    NO_DICTIONARY,
     BlockDamage,
 )
-from seqvault.vault.format.dictionary import TRAINED_ROWS, Dictionary
 from seqvault.vault.format.hash64 import hash64
-from seqvault.vault.format.items import ItemTable, words_of
-from seqvault.vault.format.words import Words
+from seqvault.vault.format.words import Words, words_of
 from seqvault.vault.format.zstd import PlainPlanes
 
 __all__ = [
@@ -76,7 +71,7 @@ class BlockHeader(NamedTuple):
     rows: int
     schema_id: int
     columns: int
-    dictionary_id: int
+    reserved: int
 
 
 def encode_blocks_plain(
@@ -88,10 +83,9 @@ def encode_blocks_plain(
     *,
     schema_id: int | None = None,
     codec: str = "packed",
-    dictionary: Dictionary | None = None,
 ) -> tuple[Array, Array]:
     """Many blocks, one behind the other; see `encode.encode_blocks`, which writes the same bytes."""
-    writer = _Writer(schema, schema.id if schema_id is None else schema_id, codec == "zstd", dictionary)
+    writer = _Writer(schema, schema.id if schema_id is None else schema_id, codec == "zstd")
     blocks = []
     for k in range(len(users)):
         rows = slice(int(bounds[k]), int(bounds[k + 1]))
@@ -120,8 +114,8 @@ def read_header(data: Array, at: int = 0, size: int | None = None) -> BlockHeade
     seed = int.from_bytes(bytes(data[at : at + 8]), "little")
     if hash64(data[at + 16 : at + length], seed) != found:
         raise BlockDamage(BAD_HASH)
-    user, start, first_s, last_s, rows, schema_id, columns, dictionary_id = fields
-    return BlockHeader(length, user, start, first_s, last_s, rows, schema_id, columns, dictionary_id)
+    user, start, first_s, last_s, rows, schema_id, columns, reserved = fields
+    return BlockHeader(length, user, start, first_s, last_s, rows, schema_id, columns, reserved)
 
 
 def decode_block_plain(
@@ -131,47 +125,32 @@ def decode_block_plain(
     first: int,
     last: int,
     names: Sequence[str],
-    dictionaries: Sequence[Dictionary] = (),
 ) -> dict[str, Array]:
     """Rows first..last-1 of the named columns of the block at byte `at`, in their dtypes.
 
     Args:
         schema: the schema the block was written under.
-        dictionaries: those of the store.
 
     Raises:
         BlockDamage: the block fails its checksum, contradicts itself, or lacks these rows or columns.
     """
     header = read_header(data, at)
-    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS:
+    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS or header.reserved:
         raise BlockDamage(BAD_COLUMN)
     if not 0 <= first <= last <= header.rows:
         raise BlockDamage(BAD_CALL)
     block = data[at : at + header.size]
-    sections = _Sections(block, header, (header.rows, first, last), _dictionary(header, dictionaries))
+    sections = _Sections(block, header, (header.rows, first, last))
     return {name: sections.values(schema.names.index(name)).astype(schema.dtype(name)) for name in names}
-
-
-def _dictionary(header: BlockHeader, dictionaries: Sequence[Dictionary]) -> Dictionary | None:
-    for dictionary in dictionaries:
-        if dictionary.id == header.dictionary_id:
-            return dictionary
-    if header.dictionary_id:
-        raise BlockDamage(NO_DICTIONARY)
-    return None
 
 
 class _Sections:
     """The columns of one verified block, some of its rows."""
 
-    def __init__(
-        self, block: Array, header: BlockHeader, rows: tuple[int, int, int], dictionary: Dictionary | None
-    ) -> None:
+    def __init__(self, block: Array, header: BlockHeader, rows: tuple[int, int, int]) -> None:
         self._block = block
         self._rows = rows
-        planes = PlainPlanes(dictionary.trained if dictionary and rows[0] < TRAINED_ROWS else ())
-        items = dictionary.items if dictionary else None
-        self._source = Source(header.last_s, self._coded, planes, items)
+        self._source = Source(header.last_s, self._coded, PlainPlanes())
         begin = HEAD.size + 4 * header.columns
         if begin > len(block):
             raise BlockDamage(BAD_COLUMN)
@@ -179,10 +158,10 @@ class _Sections:
         self._places = begin + np.cumsum(np.concatenate([[0], sizes]), dtype="i8")
 
     def values(self, column: int) -> Array:
-        return read_column(self._words(column), column, self._rows, self._source)
+        return read_column(self._words(column), self._rows, self._source)
 
     def _coded(self, column: int, first: int, last: int) -> Coded:
-        return read_coded(self._words(column), column, (self._rows[0], first, last), self._source)
+        return read_coded(self._words(column), (self._rows[0], first, last), self._source)
 
     def _words(self, column: int) -> Words:
         if column >= len(self._places) - 1:
@@ -196,23 +175,17 @@ class _Sections:
 class _Writer:
     """Writes blocks of one schema."""
 
-    def __init__(
-        self, schema: HistorySchema, schema_id: int, compressed: bool, dictionary: Dictionary | None
-    ) -> None:
+    def __init__(self, schema: HistorySchema, schema_id: int, compressed: bool) -> None:
         self._schema = schema
         self._schema_id = schema_id
-        self._dictionary_id = dictionary.id if dictionary else 0
         self._planes = PlainPlanes() if compressed else None
-        self._trained_planes = PlainPlanes(dictionary.trained) if compressed and dictionary else self._planes
-        self._items = dictionary.items if dictionary else None
 
     def block(self, user: int, start: int, columns: Sequence[Array]) -> bytes:
         """The bytes of one block."""
         times = columns[0]
         first_s, last_s = int(times[0]), int(times[-1])
-        chosen = plan_columns(self._schema, columns, self._items)
-        planes = self._trained_planes if len(times) < TRAINED_ROWS else self._planes
-        sections = [section(found, i, last_s, planes).tobytes() for i, found in enumerate(chosen)]
+        chosen = plan_columns(self._schema, columns)
+        sections = [section(found, i, last_s, self._planes).tobytes() for i, found in enumerate(chosen)]
         body = struct.pack(f"<{len(sections)}I", *map(len, sections)) + b"".join(sections)
         body += b"\0" * (-len(body) % 8)
         seed = MAGIC + struct.pack("<I", HEAD.size + len(body))
@@ -224,37 +197,28 @@ class _Writer:
             len(times),
             self._schema_id,
             len(sections),
-            self._dictionary_id,
+            0,
         )
         body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
         return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body
 
 
-def plan_columns(
-    schema: HistorySchema, columns: Sequence[Array], items: ItemTable | None = None, follow: bool = True
-) -> list[Candidate]:
-    """The cheapest way for each column of a block: on its own or, to follow, from one dictionary's ranks."""
+def plan_columns(schema: HistorySchema, columns: Sequence[Array]) -> list[Candidate]:
+    """The cheapest way for each column of a block: on its own, or from one dictionary's ranks."""
     hints = [column.codec for column in schema.columns]
     values = [words_of(column) for column in columns]
     signed = [column.dtype.kind == "i" for column in columns]
     found = [best(values[i], signed[i], hints[i], i == 0) for i in range(len(values))]
     entries = [len(c.streams[0]) if c.codec == DICT else 0 for c in found]
     parent = int(np.argmax(entries))
-    if items and entries[items.key]:
-        own = numbered(found[items.key], values[items.key], values[items.attribute], items)
-        if own:
-            parent = items.key
-            found[parent] = own
-    if found[parent].codec != DICT or not follow:
+    if found[parent].codec != DICT:
         return found
     ranks, distinct = found[parent].streams[1].astype("i8"), len(found[parent].streams[0])
     for i in range(1, len(found)):
         if i == parent or hints[i] != "auto":
             continue
         other = None
-        if items and i == items.attribute and found[parent].tables:
-            other = from_items(found[parent], values[i], parent, items)
-        elif 1 < distinct < len(ranks):
+        if 1 < distinct < len(ranks):
             other = derived(values[i], signed[i], parent, ranks, distinct)
         if other is not None and other.bits < found[i].bits:
             found[i] = other

@@ -2,7 +2,7 @@
 
 A section is a sequence of two-byte words:
 
-    word 0: bits 0-3 codec | bit 4 BASE | 5 LAST | 6 ITEMS | 7 FROM | bits 8-15: 1 + parent column, 0 for none
+    word 0: bits 0-3 codec | bit 4 BASE | 5 LAST | bits 6-7: 0 | bits 8-15: 1 + parent column, 0 for none
     [BASE] four words: base, modulo 2**64
     FRAME  stream of value - base
     DELTA  stream of value - value before, 0 first; base is the last value (LAST: the block's last_s), from
@@ -11,8 +11,6 @@ A section is a sequence of two-byte words:
            stream of each value's rank
     [parent] the streams above are a table with one value for each entry of the parent column's dictionary, a
            row's value the one at its parent's rank; behind it the misfits
-    ITEMS  a DICT of numbers in the store's item table, a row's value that item; behind it the misfits
-    FROM   no streams: a row's value is the attribute of its parent's item; misfits
 
 Misfits are rows whose value is another: their count and, if there are any, a head, gaps and values, in full.
 
@@ -27,7 +25,6 @@ import numpy as np
 
 from seqvault.schema import Array
 from seqvault.vault.format.damage import BAD_COLUMN, BlockDamage
-from seqvault.vault.format.items import ItemTable, words_of
 from seqvault.vault.format.patched import (
     BytePlanes,
     cheapest_width,
@@ -49,15 +46,13 @@ __all__ = [
     "Source",
     "best",
     "derived",
-    "from_items",
-    "numbered",
     "read_coded",
     "read_column",
     "section",
 ]
 
 FRAME, DELTA, DICT = 0, 1, 2
-BASE, LAST, ITEMS, FROM_ITEMS, PARENT = 0x10, 0x20, 0x40, 0x80, 8
+BASE, LAST, UNUSED, PARENT = 0x10, 0x20, 0xC0, 8
 CODEC = 0xF
 # A frame this narrow is left: no dictionary can gain much on it.
 NARROW_BITS = 4
@@ -82,7 +77,6 @@ class Candidate(NamedTuple):
     streams: tuple[Array, ...]
     parent: int = -1
     misfits: tuple[Array, Array] | None = None
-    tables: int = 0
 
 
 def best(values: Array, signed: bool, codec: str, first: bool) -> Candidate:
@@ -126,50 +120,10 @@ def derived(values: Array, signed: bool, parent: int, ranks: Array, entries: int
     return found._replace(bits=found.bits + more, parent=parent, misfits=(at, values[at]))
 
 
-def numbered(found: Candidate, values: Array, attributes: Array, items: ItemTable) -> Candidate | None:
-    """The dictionary of a column with items for values; None when that is no smaller or too few are known.
-
-    Args:
-        found: the column's own dictionary.
-        values, attributes: (N,) u8 of the rows, items and their attributes.
-    """
-    gaps, ranks = found.streams
-    distinct, ranks = np.cumsum(gaps) + np.uint64(found.base), ranks.astype("i8")
-    numbers, known = items.numbers(distinct, attributes[_firsts(ranks, len(gaps))])
-    if 4 * int(known.sum()) < 3 * len(gaps):
-        return None
-    sorted_numbers = np.sort(numbers[known])
-    # Items that are not in the table stand as the first one, until the misfits overwrite them.
-    new_ranks = np.where(known, np.searchsorted(sorted_numbers, numbers), 0)
-    at = np.flatnonzero(~known[ranks])
-    plain = _coded(sorted_numbers.astype("u8"), new_ranks[ranks].astype("u8"), np.uint64(0))
-    more = MISFITS_BITS + misfit_bits(len(values), at, values)
-    if plain.bits + more >= found.bits:
-        return None
-    return plain._replace(bits=plain.bits + more, misfits=(at, values[at]), tables=ITEMS)
-
-
-def from_items(found: Candidate, values: Array, parent: int, items: ItemTable) -> Candidate | None:
-    """The candidate that takes a row's value from its item; None when too many rows do not fit.
-
-    Args:
-        found: the items' column, as `numbered`.
-        values: (N,) u8.
-    """
-    gaps, ranks = found.streams
-    numbers = np.cumsum(gaps) + np.uint64(found.base)
-    table = words_of(items.attributes[numbers.astype("i8")])
-    at = np.flatnonzero(table[ranks.astype("i8")] != values)
-    if 4 * len(at) > len(values):
-        return None
-    bits = MISFITS_BITS + misfit_bits(len(values), at, values)
-    return Candidate(bits, FRAME, 0, (), parent, (at, values[at]), FROM_ITEMS)
-
-
 def section(found: Candidate, column: int, last_s: int, planes: BytePlanes | None) -> Array:
     """The words of a column."""
     is_last = column == 0 and found.codec == DELTA and found.base == last_s & 0xFFFFFFFFFFFFFFFF
-    head = found.codec | found.tables | (found.parent + 1) << PARENT
+    head = found.codec | (found.parent + 1) << PARENT
     base: list[int] = []
     if is_last:
         head |= LAST
@@ -179,8 +133,7 @@ def section(found: Candidate, column: int, last_s: int, planes: BytePlanes | Non
     if found.codec == DICT:
         base.append(len(found.streams[0]) - 1)
     parts = [np.array([head, *base], "<u2")]
-    for i, stream in enumerate(reversed(found.streams)):
-        parts.insert(1, pack_stream(stream, 2 * column + i, planes))
+    parts += [pack_stream(stream, planes) for stream in found.streams]
     if found.misfits is not None:
         parts.append(_misfit_words(*found.misfits))
     return np.concatenate(parts)
@@ -193,16 +146,14 @@ class Source(NamedTuple):
         last_s: the block's last time.
         parent: (column, first, last) -> ranks and dictionary of another column.
         planes: what decompresses byte planes.
-        items: the item table of the block's dictionary.
     """
 
     last_s: int = 0
     parent: Callable[[int, int, int], Coded] | None = None
     planes: BytePlanes | None = None
-    items: ItemTable | None = None
 
 
-def read_column(words: Words, column: int, rows: tuple[int, int, int], source: Source) -> Array:
+def read_column(words: Words, rows: tuple[int, int, int], source: Source) -> Array:
     """Values of some rows, (last - first,) u8, from the section under the cursor.
 
     Args:
@@ -212,62 +163,49 @@ def read_column(words: Words, column: int, rows: tuple[int, int, int], source: S
         BlockDamage: the section contradicts itself.
     """
     head = words.one()
-    if head & (ITEMS | FROM_ITEMS) and source.items is None:
+    if head & UNUSED:
         raise BlockDamage(BAD_COLUMN)
     if not head >> PARENT:
-        return _read_own(words, head, column, rows, source)
+        return _read_plain(words, head, rows, source)
     assert source.parent is not None
     coded = source.parent((head >> PARENT) - 1, *rows[1:])
-    if head & FROM_ITEMS:
-        assert source.items is not None
-        table = _of_items(source.items.attributes, coded.table)
-    else:
-        entries = len(coded.table)
-        table = _read_plain(words, head, column, (entries, 0, entries), source)
+    entries = len(coded.table)
+    table = _read_plain(words, head, (entries, 0, entries), source)
     return _read_misfits(words, table[coded.ranks], rows)
 
 
-def read_coded(words: Words, column: int, rows: tuple[int, int, int], source: Source) -> Coded:
+def read_coded(words: Words, rows: tuple[int, int, int], source: Source) -> Coded:
     """Ranks and dictionary of a column. Raises BlockDamage when it has none, or a parent itself."""
     head = words.one()
     if head & CODEC != DICT or head >> PARENT:
         raise BlockDamage(BAD_COLUMN)
-    return _read_coded(words, head, column, rows, source)
+    return _read_coded(words, head, rows, source)
 
 
-def _read_own(words: Words, head: int, column: int, rows: tuple[int, int, int], source: Source) -> Array:
-    if not head & (ITEMS | FROM_ITEMS):
-        return _read_plain(words, head, column, rows, source)
-    if head & CODEC != DICT or not head & ITEMS or source.items is None:
-        raise BlockDamage(BAD_COLUMN)
-    coded = _read_coded(words, head, column, rows, source)
-    return _read_misfits(words, _of_items(source.items.values, coded.table)[coded.ranks], rows)
-
-
-def _read_plain(words: Words, head: int, column: int, rows: tuple[int, int, int], source: Source) -> Array:
+def _read_plain(words: Words, head: int, rows: tuple[int, int, int], source: Source) -> Array:
     count, first, last = rows
     codec = head & CODEC
     if codec == DICT:
-        coded = _read_coded(words, head, column, rows, source)
+        coded = _read_coded(words, head, rows, source)
         values: Array = coded.table[coded.ranks]
         return values
     base = _read_base(words, head, source.last_s)
     if codec == FRAME:
-        return read_stream(words, count, first, last, 2 * column, source.planes) + base
+        return read_stream(words, count, first, last, source.planes) + base
     if codec != DELTA:
         raise BlockDamage(BAD_COLUMN)
-    deltas = read_stream(words, count, first, count, 2 * column, source.planes)
+    deltas = read_stream(words, count, first, count, source.planes)
     # Row i is the base less the differences behind it.
     behind = np.cumsum(deltas[::-1])[::-1]
     return (base - (behind - deltas))[: last - first]
 
 
-def _read_coded(words: Words, head: int, column: int, rows: tuple[int, int, int], source: Source) -> Coded:
+def _read_coded(words: Words, head: int, rows: tuple[int, int, int], source: Source) -> Coded:
     count, first, last = rows
     base = _read_base(words, head, 0)
     entries = words.one() + 1
-    gaps = read_stream(words, entries, 0, entries, 2 * column + 1, source.planes)
-    ranks = read_stream(words, count, first, last, 2 * column, source.planes, RANK_BITS)
+    gaps = read_stream(words, entries, 0, entries, source.planes)
+    ranks = read_stream(words, count, first, last, source.planes, RANK_BITS)
     if len(ranks) and int(ranks.max()) >= entries:
         raise BlockDamage(BAD_COLUMN)
     return Coded(ranks.astype("i8"), np.cumsum(gaps) + base)
@@ -279,12 +217,6 @@ def _read_misfits(words: Words, values: Array, rows: tuple[int, int, int]) -> Ar
         at, found = read_patches(words, (misfits, words.one()), *rows)
         values[at] = found
     return values
-
-
-def _of_items(table: Array, numbers: Array) -> Array:
-    if int(numbers.max()) >= len(table):
-        raise BlockDamage(BAD_COLUMN)
-    return words_of(table[numbers.astype("i8")])
 
 
 def _read_base(words: Words, head: int, last_s: int) -> np.uint64:

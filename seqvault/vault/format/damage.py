@@ -8,7 +8,6 @@ __all__ = [
     "BAD_SIZE",
     "BAD_ZSTD",
     "NOT_EXPECTED",
-    "NO_DICTIONARY",
     "OK",
     "BlockDamage",
     "damage",
@@ -21,8 +20,7 @@ BAD_HASH = 3
 NOT_EXPECTED = 4
 BAD_COLUMN = 5
 BAD_ZSTD = 6
-NO_DICTIONARY = 7
-BAD_CALL = 8
+BAD_CALL = 7
 
 _WORDS = {
     BAD_MAGIC: "does not begin as a block",
@@ -31,7 +29,6 @@ _WORDS = {
     NOT_EXPECTED: "is not the block the index lists there",
     BAD_COLUMN: "holds a malformed column",
     BAD_ZSTD: "holds a compressed column that does not decompress",
-    NO_DICTIONARY: "needs a dictionary that is not loaded",
     BAD_CALL: "was asked for rows or columns it does not have",
 }
 

@@ -13,13 +13,12 @@ SYMBOL_BITS = 5
 FRAME_BITS = 80
 
 
-def byte_bits(plane: Array, trained: bool) -> int:
-    """Estimated bits of u1 values as one zstd frame, its header included and, unless trained, its table."""
+def byte_bits(plane: Array) -> int:
+    """Estimated bits of u1 values as one zstd frame, its header and table included."""
     counts = np.bincount(plane, minlength=256)
     present = counts[counts > 0].astype("u8")
     information = (present * (_log2(np.array([len(plane)])) - _log2(present)).astype("u8")).sum()
-    table = 0 if trained else SYMBOL_BITS * len(present)
-    return int(information >> np.uint64(8)) + table + FRAME_BITS
+    return int(information >> np.uint64(8)) + SYMBOL_BITS * len(present) + FRAME_BITS
 
 
 def _log2(counts: Array) -> Array:

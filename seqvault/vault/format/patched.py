@@ -48,15 +48,12 @@ _NONE = np.empty(0, "<u2")
 
 
 class BytePlanes(Protocol):
-    """Compression of byte planes; `kind` says which stream of a block one is."""
+    """Compression of byte planes."""
 
-    def trained(self, kind: int) -> bool:
-        """Whether streams of this kind share a dictionary."""
-
-    def compress(self, kind: int, plane: bytes) -> bytes:
+    def compress(self, plane: bytes) -> bytes:
         """The plane as a zstd frame."""
 
-    def decompress(self, kind: int, frame: bytes, count: int) -> bytes:
+    def decompress(self, frame: bytes, count: int) -> bytes:
         """The plane again. Raises BlockDamage unless the frame holds `count` bytes."""
 
 
@@ -88,17 +85,17 @@ def cheapest_width(count: int, over: Sequence[int]) -> tuple[int, int]:
     return width, costs[width]
 
 
-def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
+def pack_stream(values: Array, planes: BytePlanes | None) -> Array:
     """(N,) u8 values, N in 1..65536, as words; with a compressed byte plane where that is smaller."""
     over = over_counts(values)
     width, bits = cheapest_width(len(values), over)
     packed = _packed(values, width, None)
     if planes is None:
         return packed
-    cut, estimate = _cheapest_cut(values, over, width, planes.trained(kind))
+    cut, estimate = _cheapest_cut(values, over, width)
     if estimate >= bits:
         return packed
-    frame = planes.compress(kind, _plane(values, cut).tobytes())
+    frame = planes.compress(_plane(values, cut).tobytes())
     # Bytes as they are cost what packing them costs, and the frame's length is two bytes.
     if len(frame) >= min(len(values), 0x10000):
         return packed
@@ -107,7 +104,7 @@ def pack_stream(values: Array, kind: int, planes: BytePlanes | None) -> Array:
 
 
 def read_stream(
-    words: Words, count: int, first: int, last: int, kind: int, planes: BytePlanes | None, limit: int = 64
+    words: Words, count: int, first: int, last: int, planes: BytePlanes | None, limit: int = 64
 ) -> Array:
     """Values first..last-1, of at most `limit` bits, of the stream of `count` at the cursor; it moves on."""
     head = words.one()
@@ -123,7 +120,7 @@ def read_stream(
         if planes is None:
             raise BlockDamage(BAD_COLUMN)
         if first < last:
-            plane = np.frombuffer(planes.decompress(kind, frame, count), "u1")[first:last]
+            plane = np.frombuffer(planes.decompress(frame, count), "u1")[first:last]
             values |= plane.astype("u8") << np.uint64(width)
     if patch_head:
         if below + (patch_head[1] >> 8) > limit:
@@ -179,7 +176,7 @@ def _plane(values: Array, cut: int) -> Array:
     return (values >> np.uint64(cut)).astype("u1")
 
 
-def _cheapest_cut(values: Array, over: Sequence[int], width: int, trained: bool) -> tuple[int, int]:
+def _cheapest_cut(values: Array, over: Sequence[int], width: int) -> tuple[int, int]:
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count, widest = len(values), len(over) - 1
     best = (0, 1 << 62)
@@ -187,7 +184,7 @@ def _cheapest_cut(values: Array, over: Sequence[int], width: int, trained: bool)
     highest = min(max(0, min(widest, width) - 6), 8 if widest <= 16 else 56)
     for cut in range(max(0, width - 8), highest + 1):
         above = over[cut + 8] if cut + 8 < len(over) else 0
-        bits = 16 + 16 * lane_words(count, cut) + byte_bits(_plane(values, cut), trained)
+        bits = 16 + 16 * lane_words(count, cut) + byte_bits(_plane(values, cut))
         bits += patch_bits(count, above, widest - cut - 8)
         if bits < best[1]:
             best = (cut, bits)

@@ -1,9 +1,9 @@
-"""A cursor over two-byte words: the form every column section has."""
+"""A cursor over two-byte words: the form every column section has; and u8 of integers."""
 
 from seqvault.schema import Array
 from seqvault.vault.format.damage import BAD_COLUMN, BlockDamage
 
-__all__ = ["Words"]
+__all__ = ["Words", "words_of"]
 
 
 class Words:
@@ -29,3 +29,8 @@ class Words:
     def four(self) -> int:
         """The next four words as one u8."""
         return int.from_bytes(self.take(4).tobytes(), "little")
+
+
+def words_of(values: Array) -> Array:
+    """Integers of any width as u8, modulo 2**64."""
+    return values.astype("i8").view("u8") if values.dtype.kind == "i" else values.astype("u8")

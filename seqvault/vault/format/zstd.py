@@ -6,7 +6,6 @@ number and content size: a block knows both, and in blocks of a few hundred rows
 """
 
 import threading
-from typing import Any
 
 import zstandard
 
@@ -19,25 +18,15 @@ PLAIN_HEAD = b"\0"
 
 
 class PlainPlanes:
-    """Compresses and decompresses byte planes; safe to share between threads.
+    """Compresses and decompresses byte planes; safe to share between threads."""
 
-    Args:
-        trained: a zstd dictionary for each kind of stream, b"" for none.
-    """
-
-    def __init__(self, trained: tuple[bytes, ...] = ()) -> None:
-        self._trained = trained
+    def __init__(self) -> None:
         self._local = threading.local()
 
-    def trained(self, kind: int) -> bool:
-        """Whether there is a dictionary for this kind of stream."""
-        return kind < len(self._trained) and self._trained[kind] != b""
-
-    def compress(self, kind: int, plane: bytes) -> bytes:
+    def compress(self, plane: bytes) -> bytes:
         """The plane as a zstd frame."""
-        made = self._of_thread("compressors")
-        kind = kind if self.trained(kind) else -1
-        if kind not in made:
+        made: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
+        if made is None:
             parameters = zstandard.ZstdCompressionParameters(
                 compression_level=LEVEL,
                 min_match=MIN_MATCH,
@@ -47,34 +36,24 @@ class PlainPlanes:
                 write_checksum=False,
                 write_dict_id=False,
             )
-            made[kind] = zstandard.ZstdCompressor(
-                dict_data=self._dictionary(kind), compression_params=parameters
-            )
-        return made[kind].compress(plane)  # type: ignore[no-any-return]
+            made = self._local.compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        return made.compress(plane)
 
-    def decompress(self, kind: int, frame: bytes, count: int) -> bytes:
+    def decompress(self, frame: bytes, count: int) -> bytes:
         """The plane again. Raises BlockDamage unless the frame holds `count` bytes."""
         # No content size, no dictionary's id, no checksum: the header of every frame we write. A frame that
         # promises gigabytes would have them allocated.
         if frame[:1] != PLAIN_HEAD:
             raise BlockDamage(BAD_ZSTD)
-        made = self._of_thread("decompressors")
-        kind = kind if self.trained(kind) else -1
-        if kind not in made:
-            made[kind] = zstandard.ZstdDecompressor(
-                dict_data=self._dictionary(kind), format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        made: zstandard.ZstdDecompressor | None = getattr(self._local, "decompressor", None)
+        if made is None:
+            made = self._local.decompressor = zstandard.ZstdDecompressor(
+                format=zstandard.FORMAT_ZSTD1_MAGICLESS
             )
         try:
-            plane: bytes = made[kind].decompress(frame, max_output_size=count, allow_extra_data=False)
+            plane = made.decompress(frame, max_output_size=count, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise BlockDamage(BAD_ZSTD) from error
         if len(plane) != count:
             raise BlockDamage(BAD_ZSTD)
         return plane
-
-    def _of_thread(self, what: str) -> dict[int, Any]:
-        made: dict[int, Any] = self._local.__dict__.setdefault(what, {})
-        return made
-
-    def _dictionary(self, kind: int) -> zstandard.ZstdCompressionDict | None:
-        return zstandard.ZstdCompressionDict(self._trained[kind]) if kind >= 0 else None

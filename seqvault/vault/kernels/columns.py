@@ -1,8 +1,7 @@
 """Columns, decoded: the compiled twin of seqvault/vault/format/codec.py.
 
 A section is the pair of the address where it lies and the one behind it. `source` is what decoding needs
-besides: (address of the thread's scratch memory, of a decompression context, of a dictionary's record or 0;
-whether the block is small enough for trained dictionaries, 1 or 0).
+besides: (address of the thread's scratch memory, of a decompression context).
 """
 
 import numpy as np
@@ -10,13 +9,12 @@ from numba import njit
 
 from seqvault.vault.format.codec import BASE, CODEC, DELTA, DICT, FRAME, LAST, PARENT
 from seqvault.vault.format.damage import BAD_COLUMN
-from seqvault.vault.kernels.outputs import load_chosen, store_chosen, store_one
+from seqvault.vault.kernels.outputs import store_chosen, store_one
 from seqvault.vault.kernels.streams import (
     AT_GAPS,
     AT_HIGHS,
     AT_OTHER,
     AT_RANKS,
-    AT_TABLE,
     AT_TABLE_2,
     AT_TABLE_3,
     ERROR,
@@ -28,12 +26,9 @@ from seqvault.vault.kernels.streams import (
 from seqvault.vault.kernels.views import view2, view8
 
 __all__ = [
-    "RECORD_WORDS",
     "read_derived",
     "read_dictionary",
     "read_frame2",
-    "read_from_items",
-    "read_items",
     "read_plain",
 ]
 
@@ -41,27 +36,11 @@ _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 _BASE, _CODEC, _LAST, _PARENT = np.uint64(BASE), np.uint64(CODEC), np.uint64(LAST), np.uint64(PARENT)
 _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
 _U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
-# A dictionary as kernels see it: id; trained dictionaries and their addresses; items, and addresses and
-# widths of their values and of their attributes' values.
-RECORD_WORDS = 8
-_TRAINED, _TRAINED_AT, _ITEMS, _VALUES, _VALUE_BYTES, _ATTRIBUTES, _ATTRIBUTE_BYTES = (
-    np.uint64(i) for i in range(1, 8)
-)
 
 
 @njit
-def _trained(source, kind):  # type: ignore[no-untyped-def]
-    """Address of the trained dictionary for a kind of stream, 0 for none."""
-    if source[2] == _U0 or not source[3]:
-        return _U0
-    record = view8(source[2], RECORD_WORDS)
-    return view8(record[_TRAINED_AT], kind + _U1)[kind] if kind < record[_TRAINED] else _U0
-
-
-@njit
-def _read8(at, end, count, first, last, base, kind, to, source):  # type: ignore[no-untyped-def]
-    trained = _trained(source, kind)
-    return read_stream8(at, end, count, first, last, _U64, base, to, source[0], source[1], trained)
+def _read8(at, end, count, first, last, base, to, source):  # type: ignore[no-untyped-def]
+    return read_stream8(at, end, count, first, last, _U64, base, to, source[0], source[1])
 
 
 @njit
@@ -88,17 +67,16 @@ def _head(section, last_s):  # type: ignore[no-untyped-def]
 
 
 @njit
-def read_frame2(section, column, rows, first, last, to, source):  # type: ignore[no-untyped-def]
+def read_frame2(section, rows, first, last, to, source):  # type: ignore[no-untyped-def]
     """Write rows of a frame, modulo 2**16, to u2 memory; the address behind it or an error."""
     at, _word, base = _head(section, _U0)
     if at >= ERROR:
         return at
-    trained = _trained(source, _U2 * column)
-    return read_stream2(at, section[1], rows, first, last, _U64, base, to, source[0], source[1], trained)
+    return read_stream2(at, section[1], rows, first, last, _U64, base, to, source[0], source[1])
 
 
 @njit
-def read_plain(section, column, rows, first, last, last_s, to, ranks, table, source):  # type: ignore[no-untyped-def]
+def read_plain(section, rows, first, last, last_s, to, ranks, table, source):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a column's streams.
 
     Args:
@@ -113,25 +91,24 @@ def read_plain(section, column, rows, first, last, last_s, to, ranks, table, sou
     codec = head & _CODEC
     if at >= ERROR or codec > _DICT:
         return _BAD_COLUMN, _U0
-    kind = _U2 * column
     if codec == _FRAME:
-        return _read8(at, section[1], rows, first, last, base, kind, to, source), _U0
+        return _read8(at, section[1], rows, first, last, base, to, source), _U0
     if codec == _DELTA:
-        return _read_delta(at, section[1], rows, first, last, base, kind, to, table, source), _U0
-    return read_dictionary(section, column, rows, first, last, ranks, table, source)
+        return _read_delta(at, section[1], rows, first, last, base, to, table, source), _U0
+    return read_dictionary(section, rows, first, last, ranks, table, source)
 
 
 @njit
-def _read_delta(at, end, rows, first, last, base, kind, to, table, source):  # type: ignore[no-untyped-def]
+def _read_delta(at, end, rows, first, last, base, to, table, source):  # type: ignore[no-untyped-def]
     running = base
     if last < rows:
-        behind = _read8(at, end, rows, last, rows, _U0, kind, table, source)
+        behind = _read8(at, end, rows, last, rows, _U0, table, source)
         if behind >= ERROR:
             return behind
         deltas = view8(table, rows - last)
         for i in range(rows - last):
             running -= deltas[np.uint64(i)]
-    behind = _read8(at, end, rows, first, last, _U0, kind, to, source)
+    behind = _read8(at, end, rows, first, last, _U0, to, source)
     if behind >= ERROR:
         return behind
     count = last - first
@@ -145,15 +122,14 @@ def _read_delta(at, end, rows, first, last, base, kind, to, table, source):  # t
 
 
 @njit
-def read_dictionary(section, column, rows, first, last, ranks, table, source):  # type: ignore[no-untyped-def]
+def read_dictionary(section, rows, first, last, ranks, table, source):  # type: ignore[no-untyped-def]
     """Ranks of the rows and the sorted values; the address behind them or an error, and the entries."""
     at, head, base = _head(section, _U0)
     end = section[1]
     if at >= ERROR or (head & _CODEC) != _DICT or at + _U2 > end:
         return _BAD_COLUMN, _U0
     entries = word(at) + _U1
-    kind = _U2 * column
-    at = _read8(at + _U2, end, entries, _U0, entries, _U0, kind + _U1, table, source)
+    at = _read8(at + _U2, end, entries, _U0, entries, _U0, table, source)
     if at >= ERROR:
         return at, _U0
     values = view8(table, entries)
@@ -161,8 +137,7 @@ def read_dictionary(section, column, rows, first, last, ranks, table, source):  
     for i in range(entries):
         running += values[np.uint64(i)]
         values[np.uint64(i)] = running
-    trained = _trained(source, kind)
-    at = read_stream2(at, end, rows, first, last, _U16, _U0, ranks, source[0], source[1], trained)
+    at = read_stream2(at, end, rows, first, last, _U16, _U0, ranks, source[0], source[1])
     if at >= ERROR:
         return at, _U0
     of_rows = view2(ranks, last - first)
@@ -173,7 +148,7 @@ def read_dictionary(section, column, rows, first, last, ranks, table, source):  
 
 
 @njit
-def read_derived(section, column, rows, first, last, last_s, entries, to, width, source):  # type: ignore[no-untyped-def]
+def read_derived(section, rows, first, last, last_s, entries, to, width, source):  # type: ignore[no-untyped-def]
     """A column with one value for each of its parent's `entries`, by the ranks in scratch, to an output.
 
     Args:
@@ -184,44 +159,13 @@ def read_derived(section, column, rows, first, last, last_s, entries, to, width,
     """
     work = source[0]
     table, other, other_table = work + AT_TABLE_2, work + AT_OTHER, work + AT_TABLE_3
-    at, coded = read_plain(section, column, entries, _U0, entries, last_s, table, other, other_table, source)
+    at, coded = read_plain(section, entries, _U0, entries, last_s, table, other, other_table, source)
     if at >= ERROR:
         return at
     if coded:
         store_chosen(table, _U8, entries, other, other_table)
     store_chosen(to, width, last - first, work + AT_RANKS, table)
     return _read_misfits(at, section[1], rows, first, last, to, width, work)
-
-
-@njit
-def read_items(section, at, rows, first, last, entries, to, width, source):  # type: ignore[no-untyped-def]
-    """As read_derived, of a column whose dictionary, in scratch, numbers the store's items."""
-    record = view8(source[2], RECORD_WORDS)
-    work = source[0]
-    if not load_chosen(
-        work + AT_TABLE_2, entries, work + AT_TABLE, record[_VALUES], record[_VALUE_BYTES], record[_ITEMS]
-    ):
-        return _BAD_COLUMN
-    store_chosen(to, width, last - first, work + AT_RANKS, work + AT_TABLE_2)
-    return _read_misfits(at, section[1], rows, first, last, to, width, work)
-
-
-@njit
-def read_from_items(section, rows, first, last, entries, to, width, source):  # type: ignore[no-untyped-def]
-    """As read_derived, of the attribute of the items that the parent's dictionary, in scratch, numbers."""
-    record = view8(source[2], RECORD_WORDS)
-    work = source[0]
-    if not load_chosen(
-        work + AT_TABLE_2,
-        entries,
-        work + AT_TABLE,
-        record[_ATTRIBUTES],
-        record[_ATTRIBUTE_BYTES],
-        record[_ITEMS],
-    ):
-        return _BAD_COLUMN
-    store_chosen(to, width, last - first, work + AT_RANKS, work + AT_TABLE_2)
-    return _read_misfits(section[0] + _U2, section[1], rows, first, last, to, width, work)
 
 
 @njit

@@ -8,25 +8,20 @@ import numpy as np
 from numba import njit
 
 from seqvault.vault.format.block import HEAD, MAGIC, MAX_ROWS
-from seqvault.vault.format.codec import CODEC, DICT, FRAME, FROM_ITEMS, ITEMS, PARENT
+from seqvault.vault.format.codec import CODEC, DICT, FRAME, PARENT, UNUSED
 from seqvault.vault.format.damage import (
     BAD_CALL,
     BAD_COLUMN,
     BAD_HASH,
     BAD_MAGIC,
     BAD_SIZE,
-    NO_DICTIONARY,
     NOT_EXPECTED,
     OK,
 )
-from seqvault.vault.format.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.columns import (
-    RECORD_WORDS,
     read_derived,
     read_dictionary,
     read_frame2,
-    read_from_items,
-    read_items,
     read_plain,
 )
 from seqvault.vault.kernels.compiled import kernel
@@ -57,7 +52,7 @@ _LOW32 = np.uint64(0xFFFFFFFF)
 # Fields of the header, in words of eight bytes.
 _HASH, _USER, _START, _FIRST, _LAST, _ROWS, _COLUMNS = (np.uint64(i) for i in range(1, 8))
 _PARENT, _CODEC, _FRAME, _DICT = np.uint64(PARENT), np.uint64(CODEC), np.uint64(FRAME), np.uint64(DICT)
-_ITEMS, _FROM_ITEMS, _ANY_ITEMS = np.uint64(ITEMS), np.uint64(FROM_ITEMS), np.uint64(ITEMS | FROM_ITEMS)
+_UNUSED = np.uint64(UNUSED)
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 
 
@@ -101,8 +96,8 @@ def _hold(place, size, first, last, column, held, source):  # type: ignore[no-un
         return _BAD_COLUMN, held
     rows = view8(place, _HEAD >> _U3)[_ROWS] & _LOW32
     ranks, table = source[0] + AT_RANKS, source[0] + AT_TABLE
-    at, entries = read_dictionary(section, column, rows, first, last, ranks, table, source)
-    return at, (column, entries, at)
+    at, entries = read_dictionary(section, rows, first, last, ranks, table, source)
+    return at, (column, entries)
 
 
 @njit
@@ -110,7 +105,7 @@ def _decode(place, size, first, last, column, to, width, held, source):  # type:
     """One column to an output.
 
     Args:
-        held: column whose ranks and dictionary lie in scratch, its entries, the address behind them.
+        held: column whose ranks and dictionary lie in scratch, and its entries.
 
     Returns:
         a code above ERROR for an error; what is held then.
@@ -120,54 +115,32 @@ def _decode(place, size, first, last, column, to, width, held, source):  # type:
         return _BAD_COLUMN, held
     block, count, work = view8(place, _HEAD >> _U3), last - first, source[0]
     rows, last_s, head = block[_ROWS] & _LOW32, block[_LAST], word(section[0])
-    # Without a dictionary there are no items; an attribute has a parent.
-    if (head & _ANY_ITEMS and source[2] == _U0) or (head & _FROM_ITEMS and not head >> _PARENT):
+    if head & _UNUSED:
         return _BAD_COLUMN, held
     if head >> _PARENT:
         code, held = _hold(place, size, first, last, (head >> _PARENT) - _U1, held, source)
         if code >= ERROR:
             return code, held
-        if head & _FROM_ITEMS:
-            return read_from_items(section, rows, first, last, held[1], to, width, source), held
-        return read_derived(section, column, rows, first, last, last_s, held[1], to, width, source), held
+        return read_derived(section, rows, first, last, last_s, held[1], to, width, source), held
     if head & _CODEC == _DICT:
         code, held = _hold(place, size, first, last, column, held, source)
         if code >= ERROR:
             return code, held
-        if head & _ITEMS:
-            return read_items(section, held[2], rows, first, last, held[1], to, width, source), held
         store_chosen(to, width, count, work + AT_RANKS, work + AT_TABLE)
         return code, held
-    if head & _ANY_ITEMS:
-        return _BAD_COLUMN, held
     if width <= _U2 and head & _CODEC == _FRAME:
-        code = read_frame2(
-            section, column, rows, first, last, to if width == _U2 else work + AT_VALUES, source
-        )
+        code = read_frame2(section, rows, first, last, to if width == _U2 else work + AT_VALUES, source)
         if width == _U1:
             store_low_bytes(to, count, work + AT_VALUES)
         return code, held
     values = to if width == _U8 else work + AT_VALUES
     # Neither a frame nor differences touch ranks; differences use the second table.
     code, _entries = read_plain(
-        section, column, rows, first, last, last_s, values, work + AT_OTHER, work + AT_TABLE_2, source
+        section, rows, first, last, last_s, values, work + AT_OTHER, work + AT_TABLE_2, source
     )
     if width != _U8:
         store_narrow(to, width, count, values)
     return code, held
-
-
-@njit
-def _source(context, work, rows, identity):  # type: ignore[no-untyped-def]
-    """What columns are decoded with, and whether the dictionary of this id, 0 for none, is there."""
-    record = _U0
-    for k in range(context[_U1]):
-        at = np.uint64(2) + np.uint64(k) * np.uint64(RECORD_WORDS)
-        if context[at] == identity:
-            record = np.uint64(context.ctypes.data) + _U8 * at
-    small = np.uint64(rows < np.uint64(TRAINED_ROWS))
-    source = (np.uint64(work.ctypes.data), context[_U0], record, small)
-    return source, identity == _U0 or record != _U0
 
 
 @kernel("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)")
@@ -198,7 +171,7 @@ def block_schema(data, at):  # type: ignore[no-untyped-def]
     return view8(np.uint64(data.ctypes.data) + at, _HEAD >> _U3)[_ROWS] >> _U32
 
 
-@kernel("i8(u1[::1], u8, u8, u8, u8, u8[:, ::1], u1[::1], u8, u1[::1], u8[::1])")
+@kernel("i8(u1[::1], u8, u8, u8, u8, u8[:, ::1], u1[::1], u8, u1[::1], u8)")
 def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a block's columns into rows row.. of the caller's: OK or a code.
 
@@ -208,7 +181,7 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
             bytes; where its row 0 is in `out`, a multiple of the width; its value where it is missing.
         out: memory of the output columns.
         work: (WORK_BYTES,) scratch of this thread.
-        context: a decompression context and dictionaries; see scratch.py.
+        context: address of a decompression context; see scratch.py.
     """
     length = np.uint64(data.size)
     if (at | size) & _U7 or size < _HEAD or at > length or size > length - at:
@@ -217,6 +190,8 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     rows, columns = head[_ROWS] & _LOW32, head[_COLUMNS] & _LOW32
     if rows == _U0 or rows > np.uint64(MAX_ROWS) or columns > np.uint64(64) or _HEAD + columns * _U4 > size:
         return BAD_COLUMN
+    if head[_COLUMNS] >> _U32:
+        return BAD_COLUMN
     if first > last or last > rows or np.uint64(work.size) < np.uint64(WORK_BYTES):
         return BAD_CALL
     if not _fits(wanted, np.uint64(out.ctypes.data), np.uint64(out.size), row, last - first):
@@ -224,10 +199,8 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     if first == last:
         return OK
     place = np.uint64(data.ctypes.data) + at
-    source, complete = _source(context, work, rows, head[_COLUMNS] >> _U32)
-    if not complete:
-        return NO_DICTIONARY
-    held = (_NO_COLUMN, _U0, _U0)
+    source = (np.uint64(work.ctypes.data), context)
+    held = (_NO_COLUMN, _U0)
     for p in range(wanted.shape[0]):
         column, width = wanted[np.uint64(p), _U0], wanted[np.uint64(p), _U1]
         to = np.uint64(out.ctypes.data) + wanted[np.uint64(p), _U2] + row * width

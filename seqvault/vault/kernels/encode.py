@@ -6,17 +6,13 @@ from numba import njit
 from seqvault.schema import CODECS
 from seqvault.vault.format import codec
 from seqvault.vault.format.block import HEAD, MAGIC
-from seqvault.vault.format.dictionary import TRAINED_ROWS
 from seqvault.vault.kernels.choose import BASE, BITS, CODEC, COUNT, ENTRIES, PLAN_WORDS, best, derived
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
-from seqvault.vault.kernels.number import ATTRIBUTE, ITEM_WORDS, KEY, from_items, numbered
 from seqvault.vault.kernels.outputs import load_column
 from seqvault.vault.kernels.pack import pack_misfits, pack_stream
 from seqvault.vault.kernels.room import (
     COLUMN_ROWS,
-    ITEM_MISFIT_PLACES,
-    ITEM_MISFITS,
     MISFIT_PLACES,
     MISFITS,
     SHARED_ROWS,
@@ -32,11 +28,10 @@ _MAGIC = np.uint64(int.from_bytes(MAGIC, "little"))
 _HEAD = np.uint64(HEAD.size)
 _DELTA, _DICT, _AUTO = np.uint64(codec.DELTA), np.uint64(codec.DICT), np.uint64(CODECS.index("auto"))
 _BASE, _LAST, _PARENT = np.uint64(codec.BASE), np.uint64(codec.LAST), np.uint64(codec.PARENT)
-_ITEMS, _FROM_ITEMS = np.uint64(codec.ITEMS), np.uint64(codec.FROM_ITEMS)
 _U0, _U1, _U2, _U3, _U4, _U7, _U8, _U16, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8, 16, 32))
 _SHARED, _EACH, _SIGN = np.uint64(SHARED_ROWS), np.uint64(COLUMN_ROWS), np.uint64(1 << 63)
-# Addresses the encoder is given: rows of scratch, pack's scratch, compression contexts, item table or 0.
-_ROOM, _WORK, _PLANES, _TABLE = range(4)
+# Addresses the encoder is given: rows of scratch, pack's scratch, a compression context or 0.
+_ROOM, _WORK, _ZSTD = range(3)
 # A column's description: address, bytes of a value, whether signed, hint as its place in CODECS.
 _ADDRESS, _WIDTH, _SIGNED, _HINT = range(4)
 
@@ -55,7 +50,7 @@ def _own(column):  # type: ignore[no-untyped-def]
 
 @njit
 def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
-    """Plan every column on its own, and the items by number; the parent of others and its tables."""
+    """Plan every column on its own; the parent of others."""
     room, work, parent = given[_ROOM], given[_WORK], _U0
     for c in range(np.uint64(columns.shape[0])):
         column, width = np.uint64(c), columns[np.uint64(c), _WIDTH]
@@ -76,16 +71,7 @@ def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
         )
         if plans[column, ENTRIES] > plans[parent, ENTRIES]:
             parent = column
-    if given[_TABLE]:
-        table = view8(given[_TABLE], ITEM_WORDS)
-        key, attribute = table[KEY], table[ATTRIBUTE]
-        values, attributes = row_at(room, _own(key)), row_at(room, _own(attribute))
-        plan = np.uint64(plans[key].ctypes.data)
-        if plans[key, ENTRIES] and numbered(
-            values, attributes, rows, _own(key) + _U1, plan, given[_TABLE], room, work
-        ):
-            return key, _ITEMS
-    return parent, _U0
+    return parent
 
 
 @njit
@@ -93,7 +79,7 @@ def _write_section(head, column, plan, last_s, rows, stream, given, to):  # type
     """Write head and streams of a column; the address behind them.
 
     Args:
-        head: tables and parent of the first word.
+        head: the parent, of the first word.
         last_s: the block's last time.
         rows: values in the last stream.
         stream: row of scratch that holds it, or a dictionary's gaps, followed by its ranks.
@@ -110,60 +96,44 @@ def _write_section(head, column, plan, last_s, rows, stream, given, to):  # type
             at += _U1
     words[_U0] = head
     to += _U2 * at
-    if head & _FROM_ITEMS:
-        return to
     if plan[CODEC] == _DICT:
         words[at] = plan[ENTRIES] - _U1
-        kind = _U2 * column + _U1
-        to = pack_stream(row_at(room, stream), plan[ENTRIES], kind, given[_PLANES], to + _U2, given[_WORK])
+        to = pack_stream(row_at(room, stream), plan[ENTRIES], given[_ZSTD], to + _U2, given[_WORK])
         stream += _U1
-    return pack_stream(row_at(room, stream), rows, _U2 * column, given[_PLANES], to, given[_WORK])
+    return pack_stream(row_at(room, stream), rows, given[_ZSTD], to, given[_WORK])
 
 
 @njit
-def _write_column(columns, column, parent, tables, plans, rows, last_s, given, to):  # type: ignore[no-untyped-def]
+def _write_column(columns, column, parent, plans, rows, last_s, given, to):  # type: ignore[no-untyped-def]
     """Write one column's section, the cheaper of its own and of one that follows from the parent's."""
     room, work, own = given[_ROOM], given[_WORK], _own(column)
     values, ranks, entries = row_at(room, own), row_at(room, _own(parent) + _U2), plans[parent, ENTRIES]
     other = np.empty(PLAN_WORDS, np.uint64)
     head, table_rows = (parent + _U1) << _PARENT, entries
     other[BITS] = plans[column, BITS]
-    if column and column != parent and entries and columns[column, _HINT] == _AUTO:
-        plan = np.uint64(other.ctypes.data)
-        if tables and view8(given[_TABLE], ITEM_WORDS)[ATTRIBUTE] == column:
-            from_items(values, rows, ranks, plan, room)
-            head |= _FROM_ITEMS
-        elif _U1 < entries < rows:
-            flip = _SIGN if columns[column, _SIGNED] else _U0
-            derived(values, rows, flip, ranks, entries, plan, room, work)
+    if column and column != parent and _U1 < entries < rows and columns[column, _HINT] == _AUTO:
+        flip = _SIGN if columns[column, _SIGNED] else _U0
+        derived(values, rows, flip, ranks, entries, np.uint64(other.ctypes.data), room, work)
     if other[BITS] < plans[column, BITS]:
         to = _write_section(head, column, other, last_s, table_rows, TABLE_STREAM, given, to)
         places, misfits = row_at(room, MISFIT_PLACES), row_at(room, MISFITS)
         return pack_misfits(other[COUNT], places, misfits, rows, to, work)
-    head = tables if column == parent else _U0
-    to = _write_section(head, column, plans[column], last_s, rows, own + _U1, given, to)
-    if head:
-        places, misfits = row_at(room, ITEM_MISFIT_PLACES), row_at(room, ITEM_MISFITS)
-        return pack_misfits(plans[column, COUNT], places, misfits, rows, to, work)
-    return to
+    return _write_section(_U0, column, plans[column], last_s, rows, own + _U1, given, to)
 
 
 @njit
-def _encode(user, start, columns, begin, rows, ids, out, at, plans, given):  # type: ignore[no-untyped-def]
+def _encode(user, start, columns, begin, rows, schema, out, at, plans, given):  # type: ignore[no-untyped-def]
     """Write one block at out[at]; its bytes."""
     count = np.uint64(columns.shape[0])
     address = np.uint64(out.ctypes.data) + at
     head, sizes = view8(address, _HEAD >> _U3), view4(address + _HEAD, count)
-    parent, tables = _choose(columns, begin, rows, plans, given)
+    parent = _choose(columns, begin, rows, plans, given)
     times = row(given[_ROOM], _own(0), rows)
     first_s, last_s = times[_U0], times[rows - _U1]
-    if given[_PLANES] and rows < np.uint64(TRAINED_ROWS):
-        # Behind the contexts of all kinds of streams there are those with trained dictionaries.
-        given = (given[_ROOM], given[_WORK], given[_PLANES] + _U2 * count * _U16, given[_TABLE])
     to = address + _HEAD + _U4 * count
     for c in range(count):
         before = to
-        to = _write_column(columns, np.uint64(c), parent, tables, plans, rows, last_s, given, to)
+        to = _write_column(columns, np.uint64(c), parent, plans, rows, last_s, given, to)
         sizes[np.uint64(c)] = to - before
     while (to - address) & _U7:
         view2(to, 1)[0] = 0
@@ -171,21 +141,21 @@ def _encode(user, start, columns, begin, rows, ids, out, at, plans, given):  # t
     size = to - address
     head[0] = _MAGIC | size << _U32
     head[2], head[3], head[4], head[5] = user, start, first_s, last_s
-    head[6], head[7] = rows | ids[0] << _U32, count | ids[1] << _U32
+    head[6], head[7] = rows | schema << _U32, count
     head[1] = hash64_words(out, at + _U16, size - _U16, head[0])
     return size
 
 
-@kernel("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], UniTuple(u8, 2), u1[::1], u8[::1], u8, UniTuple(u8, 4))")
-def encode_many(users, starts, bounds, columns, ids, out, offsets, begin, given):  # type: ignore[no-untyped-def]
+@kernel("u8(u8[::1], u8[::1], u8[::1], u8[:, ::1], u8, u1[::1], u8[::1], u8, UniTuple(u8, 3))")
+def encode_many(users, starts, bounds, columns, schema, out, offsets, begin, given):  # type: ignore[no-untyped-def]
     """Write the blocks `begin`.. one behind the other, from offsets[begin] on, as far as `out` has room.
 
     Args:
         bounds: (K+1,) rows of each block.
         columns: (C, 4) address, bytes of a value, whether signed, hint as its place in CODECS.
-        ids: of the schema, of the dictionary.
+        schema: its id.
         offsets: (K+1,) where each block begins; entries behind `begin` are written.
-        given: addresses of rows of scratch, pack's scratch, compression contexts and item table, 0 for none.
+        given: addresses of rows of scratch, of pack's scratch, and of a compression context, 0 for none.
 
     Returns:
         the first block not written.
@@ -197,6 +167,7 @@ def encode_many(users, starts, bounds, columns, ids, out, offsets, begin, given)
         at = offsets[block]
         if at + most_bytes(rows, np.uint64(columns.shape[0])) > np.uint64(out.size):
             return block
-        size = _encode(users[block], starts[block], columns, bounds[block], rows, ids, out, at, plans, given)
+        user, start, first = users[block], starts[block], bounds[block]
+        size = _encode(user, start, columns, first, rows, schema, out, at, plans, given)
         offsets[block + _U1] = at + size
     return np.uint64(users.size)

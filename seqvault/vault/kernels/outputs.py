@@ -10,7 +10,6 @@ from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
 
 __all__ = [
-    "load_chosen",
     "load_column",
     "store_chosen",
     "store_default",
@@ -40,24 +39,6 @@ def store_chosen(to, width, count, ranks_at, table_at):  # type: ignore[no-untyp
         _choose(view4(to, count), ranks, table)
     else:
         _choose(view8(to, count), ranks, table)
-
-
-@symbol("u8(u8, u8, u8, u8, u8, u8)")
-def load_chosen(to, count, numbers_at, table_at, width, size):  # type: ignore[no-untyped-def]
-    """u8 value i = table[u8 number i], the table of `size` integers; 1 if all lie in it, else 0."""
-    numbers, out = view8(numbers_at, count), view8(to, count)
-    for i in range(count):
-        if numbers[np.uint64(i)] >= size:
-            return np.uint64(0)
-    if width == _U1:
-        _choose(out, numbers, bytes_at(table_at, size))
-    elif width == _U2:
-        _choose(out, numbers, view2(table_at, size))
-    elif width == _U4:
-        _choose(out, numbers, view4(table_at, size))
-    else:
-        _choose(out, numbers, view8(table_at, size))
-    return _U1
 
 
 @njit

@@ -180,7 +180,7 @@ def _log2(count):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _byte_bits(values, cut, trained, work):  # type: ignore[no-untyped-def]
+def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
     """Estimated bits of the byte plane above `cut`; see entropy.byte_bits."""
     counts = view8(work + _AT_COUNTS, 256)
     counts[:] = 0
@@ -192,11 +192,11 @@ def _byte_bits(values, cut, trained, work):  # type: ignore[no-untyped-def]
         if counts[k]:
             bits += counts[k] * (all_of_them - _log2(counts[k]))
             symbols += _U1
-    return (bits >> _U8) + (_U0 if trained else _SYMBOL_BITS * symbols) + _FRAME_BITS
+    return (bits >> _U8) + _SYMBOL_BITS * symbols + _FRAME_BITS
 
 
 @njit
-def _cheapest_cut(values, width, widest, trained, work):  # type: ignore[no-untyped-def]
+def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count = np.uint64(values.size)
     over = view8(work + _AT_OVER, 65)
@@ -207,7 +207,7 @@ def _cheapest_cut(values, width, widest, trained, work):  # type: ignore[no-unty
     behind = min(max(min(widest, width), _U6) - _U6, _U8 if widest <= _U16 else _U64 - _U8)
     while cut <= behind:
         above = over[cut + _U8] if cut + _U8 <= _U64 else _U0
-        bits = _U16 + _U16 * lanes * cut + _byte_bits(values, cut, trained, work)
+        bits = _U16 + _U16 * lanes * cut + _byte_bits(values, cut, work)
         if above:
             bits += patch_bits(count, above, widest - cut - _U8)
         if bits < least:
@@ -216,32 +216,29 @@ def _cheapest_cut(values, width, widest, trained, work):  # type: ignore[no-unty
     return best, least
 
 
-@symbol("u8(u8, u8, u8, u8, u8, u8)")
-def pack_stream(source, count, kind, planes, to, work):  # type: ignore[no-untyped-def]
+@symbol("u8(u8, u8, u8, u8, u8)")
+def pack_stream(source, count, zstd, to, work):  # type: ignore[no-untyped-def]
     """Write the stream of 1..65536 values; the address behind it.
 
     Args:
         source: address of the values.
-        kind: which stream of a block it is.
-        planes: address of a compression context and whether it is trained, two u8 for each kind; 0 for packed
-            streams only.
+        zstd: address of a compression context; 0 for packed streams only.
         work: address of PACK_BYTES of scratch.
     """
     values = view8(source, count)
     words = view2(to, _U16 * count + np.uint64(4096))
     widest = _count_lengths(values, work)
     width, bits = _cheapest_width(count, widest, work)
-    if planes == _U0:
+    if zstd == _U0:
         return to + _U2 * _write(values, width, widest, _U0, words, work)
-    of_kind = view8(planes + _U16 * kind, 2)
-    cut, estimate = _cheapest_cut(values, width, widest, of_kind[1], work)
+    cut, estimate = _cheapest_cut(values, width, widest, work)
     length = _write(values, width, widest, _U0, words, work)
     if estimate >= bits:
         return to + _U2 * length
     plane = bytes_at(work + _AT_BYTES, count)
     for i in range(count):
         plane[np.uint64(i)] = values[np.uint64(i)] >> cut
-    frame = ZSTD_compress2(of_kind[0], work + _AT_FRAME, np.uint64(4 * _ROWS), work + _AT_BYTES, count)
+    frame = ZSTD_compress2(zstd, work + _AT_FRAME, np.uint64(4 * _ROWS), work + _AT_BYTES, count)
     # Bytes as they are cost what packing them costs; an error reads as a huge size.
     if frame >= min(count, np.uint64(_ROWS)):
         return to + _U2 * length

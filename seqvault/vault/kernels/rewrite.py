@@ -72,8 +72,7 @@ def verify_blocks(blocks, fds, data):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    "UniTuple(i8, 2)"
-    "(u8[:, ::1], i8[::1], u8[::1], u8[:, :, ::1], u1[::1], u8[::1], u1[::1], u1[::1], u8[::1])"
+    "UniTuple(i8, 2)(u8[:, ::1], i8[::1], u8[::1], u8[:, :, ::1], u1[::1], u8[::1], u1[::1], u1[::1], u8)"
 )
 def fetch_blocks(blocks, fds, schemas, wanted, out, places, data, work, context):  # type: ignore[no-untyped-def]
     """Read, verify and decode every row of blocks: (how many, code of the next).

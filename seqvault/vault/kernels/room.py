@@ -8,14 +8,9 @@ from seqvault.vault.kernels.views import view8
 __all__ = [
     "COLUMN_ROWS",
     "GAPS",
-    "GROUPS",
-    "ITEM_ATTRIBUTES",
-    "ITEM_MISFITS",
-    "ITEM_MISFIT_PLACES",
     "KEYS",
     "MISFITS",
     "MISFIT_PLACES",
-    "NUMBERS",
     "OTHER_KEYS",
     "OTHER_PLACES",
     "PLACES",
@@ -29,12 +24,11 @@ __all__ = [
 
 # Not a power of two, or equal places of all rows would share one set of the cache.
 ROW_BYTES = 8 * ((1 << 16) + 72)
-# For sorting; for a derived column's table, its two streams and its misfits; for items.
+# For sorting; for a derived column's table, its two streams and its misfits.
 KEYS, PLACES, OTHER_KEYS, OTHER_PLACES, GAPS = (np.uint64(i) for i in range(5))
 TABLE, TABLE_STREAM, MISFIT_PLACES, MISFITS = (np.uint64(i) for i in (5, 6, 8, 9))
-ITEM_MISFIT_PLACES, ITEM_MISFITS, ITEM_ATTRIBUTES, GROUPS, NUMBERS = (np.uint64(i) for i in range(10, 15))
 # Behind these, for each column: its values and two streams.
-SHARED_ROWS, COLUMN_ROWS = 15, 3
+SHARED_ROWS, COLUMN_ROWS = 10, 3
 _ROW_BYTES = np.uint64(ROW_BYTES)
 
 

@@ -13,7 +13,7 @@ from seqvault.vault.format.zstd import PLAIN_HEAD
 from seqvault.vault.kernels.compiled import symbol
 from seqvault.vault.kernels.lanes import unpack_plane
 from seqvault.vault.kernels.views import bytes_at, view2, view8
-from seqvault.vault.kernels.zstd import ZSTD_decompress_usingDDict
+from seqvault.vault.kernels.zstd import ZSTD_decompressDCtx
 
 __all__ = [
     "AT_GAPS",
@@ -113,12 +113,12 @@ def _apply_patches(patched, count, first, below, values, work):  # type: ignore[
 
 
 @njit
-def _add_bytes(source, size, count, first, shift, values, work, zstd, dictionary):  # type: ignore[no-untyped-def]
+def _add_bytes(source, size, count, first, shift, values, work, zstd):  # type: ignore[no-untyped-def]
     """Add the byte plane in the frame at `source`; whether it decompressed to `count` bytes."""
     to = work + AT_BYTES
     if size == _U0 or bytes_at(source, 1)[0] != _PLAIN_HEAD:
         return False
-    if ZSTD_decompress_usingDDict(zstd, to, np.uint64(ROWS), source, size, dictionary) != count:
+    if ZSTD_decompressDCtx(zstd, to, np.uint64(ROWS), source, size) != count:
         return False
     plane = bytes_at(to + first, values.size)
     for i in range(np.uint64(values.size)):
@@ -127,7 +127,7 @@ def _add_bytes(source, size, count, first, shift, values, work, zstd, dictionary
 
 
 @njit
-def _read_stream(at, end, count, first, last, limit, base, values, work, zstd, dictionary):  # type: ignore[no-untyped-def]
+def _read_stream(at, end, count, first, last, limit, base, values, work, zstd):  # type: ignore[no-untyped-def]
     if at + _U2 > end:
         return _BAD_COLUMN
     head = word(at)
@@ -153,7 +153,7 @@ def _read_stream(at, end, count, first, last, limit, base, values, work, zstd, d
     _unpack(at, width, lanes, first, last, base, values, work)
     at += packed
     wanted = head & _BYTES and first < last
-    if wanted and not _add_bytes(at, frame, count, first, width, values, work, zstd, dictionary):
+    if wanted and not _add_bytes(at, frame, count, first, width, values, work, zstd):
         return _BAD_ZSTD
     at += padded
     if head & _PATCHED:
@@ -165,25 +165,25 @@ def _read_stream(at, end, count, first, last, limit, base, values, work, zstd, d
     return at
 
 
-@symbol("u8(u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8)")
-def read_stream8(at, end, count, first, last, limit, base, to, work, zstd, dictionary):  # type: ignore[no-untyped-def]
+@symbol("u8(u8, u8, u8, u8, u8, u8, u8, u8, u8, u8)")
+def read_stream8(at, end, count, first, last, limit, base, to, work, zstd):  # type: ignore[no-untyped-def]
     """Write base + values first..last-1 of the stream of `count` values at `at` to u8 memory.
 
     Args:
         limit: bits a value may have.
         to: address of last - first u8.
         work: address of the thread's scratch memory.
-        zstd, dictionary: addresses of a decompression context and of a dictionary for it, 0 for none.
+        zstd: address of a decompression context.
 
     Returns:
         the address behind the stream, or an error.
     """
     values = view8(to, last - first)
-    return _read_stream(at, end, count, first, last, limit, base, values, work, zstd, dictionary)
+    return _read_stream(at, end, count, first, last, limit, base, values, work, zstd)
 
 
-@symbol("u8(u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8)")
-def read_stream2(at, end, count, first, last, limit, base, to, work, zstd, dictionary):  # type: ignore[no-untyped-def]
+@symbol("u8(u8, u8, u8, u8, u8, u8, u8, u8, u8, u8)")
+def read_stream2(at, end, count, first, last, limit, base, to, work, zstd):  # type: ignore[no-untyped-def]
     """As read_stream8, modulo 2**16 to u2 memory."""
     values = view2(to, last - first)
-    return _read_stream(at, end, count, first, last, limit, base, values, work, zstd, dictionary)
+    return _read_stream(at, end, count, first, last, limit, base, values, work, zstd)

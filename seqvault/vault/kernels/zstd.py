@@ -11,7 +11,7 @@ import importlib.util
 import llvmlite.binding
 from numba import types
 
-__all__ = ["LIBRARY", "ZSTD_compress2", "ZSTD_decompress_usingDDict"]
+__all__ = ["LIBRARY", "ZSTD_compress2", "ZSTD_decompressDCtx"]
 
 
 def _library() -> ctypes.CDLL:
@@ -30,7 +30,6 @@ def _function(name: str, arguments: int) -> types.ExternalFunction:
     return types.ExternalFunction(f"sv_{name}", types.uint64(*[types.uint64] * arguments))
 
 
-# context, destination, its size, source, its size -> bytes, or an error: a huge number
+# Each: context, destination, its size, source, its size -> bytes, or an error: a huge number.
 ZSTD_compress2 = _function("ZSTD_compress2", 5)
-# the same, and the address of a dictionary or 0
-ZSTD_decompress_usingDDict = _function("ZSTD_decompress_usingDDict", 6)
+ZSTD_decompressDCtx = _function("ZSTD_decompressDCtx", 5)

@@ -16,8 +16,7 @@ from seqvault.schema import Array, HistorySchema
 from seqvault.store import HistoryBatch
 from seqvault.vault.compiled.scratch import Scratch
 from seqvault.vault.disk.slots import Slots
-from seqvault.vault.format.damage import NO_DICTIONARY, damage
-from seqvault.vault.format.dictionary import Dictionary
+from seqvault.vault.format.damage import damage
 from seqvault.vault.kernels.decode import MISSING
 from seqvault.vault.kernels.reads import contexts as c
 from seqvault.vault.kernels.reads.read import read
@@ -47,17 +46,15 @@ class _Thread:
 
     Args:
         store: the reader's packed context.
-        dictionaries: those that blocks may need.
     """
 
-    def __init__(self, store: Array, dictionaries: tuple[Dictionary, ...]) -> None:
-        scratch = Scratch(dictionaries)
+    def __init__(self, store: Array) -> None:
+        scratch = Scratch()
         self._alive = store, scratch
-        self.dictionaries = dictionaries
         self.words = np.zeros(c.THREAD_WORDS, "u8")
         self.words[c.STORE] = store.ctypes.data
         self.words[c.WORK], self.words[c.WORK_SIZE] = scratch.work.ctypes.data, scratch.work.size
-        self.words[c.DECODER], self.words[c.DECODER_SIZE] = scratch.context.ctypes.data, scratch.context.size
+        self.words[c.DECODER] = scratch.context
 
 
 class Reader:
@@ -69,7 +66,6 @@ class Reader:
         direct: the segments' descriptors bypass the page cache and want aligned reads.
 
     Attributes:
-        dictionaries: those that blocks may need; see set_dictionaries.
         index, tails, cap, floor_s: may be assigned in an exclusive section; only the newest `cap` behaviours
             of a user (None: all) at or after `floor_s` are read.
     """
@@ -89,7 +85,6 @@ class Reader:
         self._slots = Slots()
         self._choices: dict[tuple[str, ...], _Choice] = {}
         self._threads = threading.local()
-        self.dictionaries: tuple[Dictionary, ...] = ()
         self._store = np.zeros(c.STORE_WORDS, "u8")
         self._store[c.LOCK] = lock.address
         self._store[c.COLUMNS] = len(schema.columns)
@@ -150,12 +145,6 @@ class Reader:
         self._schemas.append(np.array(rows, "u8"))
         self._store[c.SCHEMAS] = len(rows)
         self._store[c.SCHEMA_TABLE] = self._schemas[-1].ctypes.data
-
-    def set_dictionaries(self, dictionaries: Sequence[Dictionary]) -> None:
-        """The dictionaries that blocks may need. In an exclusive section, before the first such block."""
-        self.dictionaries = tuple(dictionaries)
-        # Every thread makes its context anew; reads that have begun keep the one they have.
-        self._threads = threading.local()
 
     def add(self, slot: int, fd: int, path: Path) -> None:
         """Let blocks of an open segment be read. In an exclusive section."""
@@ -228,8 +217,6 @@ class Reader:
             self._lock.wait()
             return
         code, user, slot, offset, size, start, count = thread.words[c.REPORT : c.CALL].tolist()
-        if code == NO_DICTIONARY and thread.dictionaries is not self.dictionaries:
-            return
         if code == c.NOT_OPEN:
             raise self._slots.closed(slot)
         if code == c.CUT_SHORT:
@@ -239,7 +226,7 @@ class Reader:
 
     def context(self) -> "_Thread":
         """What one thread reads with, made now."""
-        return _Thread(self._store, self.dictionaries)
+        return _Thread(self._store)
 
     def _choose(self, names: tuple[str, ...]) -> _Choice:
         """Pack a choice of columns; choices are few and kept."""
@@ -320,8 +307,6 @@ class _Prepared:
                 self._room(needed + needed // 4)
             else:
                 self._reader.overcome(found, self._thread)
-                if self._thread.dictionaries is not self._reader.dictionaries:
-                    self._thread = self._reader.context()
             found = read(self._thread.words, ask, users, self._offsets, self._out, self._n, end_s)
         return found
 

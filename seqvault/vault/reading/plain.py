@@ -16,7 +16,6 @@ from seqvault.store import HistoryBatch
 from seqvault.vault.disk.slots import Slots
 from seqvault.vault.format.block import decode_block_plain, read_header
 from seqvault.vault.format.damage import NOT_EXPECTED, BlockDamage, damage
-from seqvault.vault.format.dictionary import Dictionary
 from seqvault.vault.format.entries import BLOCK, ENTRY, check_entries
 from seqvault.vault.reading.locks import ReadersWriterLock
 
@@ -221,15 +220,10 @@ class PlainReader:
         self._direct = direct
         self._slots = Slots()
         self._versions: Mapping[int, HistorySchema] = {schema.id: schema}
-        self._dictionaries: tuple[Dictionary, ...] = ()
 
     def set_schema(self, versions: Mapping[int, HistorySchema]) -> None:
         """See Reader.set_schema."""
         self._versions = dict(versions)
-
-    def set_dictionaries(self, dictionaries: Sequence[Dictionary]) -> None:
-        """See Reader.set_dictionaries."""
-        self._dictionaries = tuple(dictionaries)
 
     def add(self, slot: int, fd: int, path: Path) -> None:
         """See Reader.add."""
@@ -314,7 +308,7 @@ class PlainReader:
         if schema is None:
             raise self._damaged(block, "was written under an unknown schema")
         stored = [name for name in names if name in schema.names]
-        return decode_block_plain(schema, data, 0, 0, block.rows, stored, dictionaries=self._dictionaries)
+        return decode_block_plain(schema, data, 0, 0, block.rows, stored)
 
     def _damaged(self, block: _Block, wrong: str) -> Exception:
         return self._slots.damaged(block.slot, block.offset, block.user, block.start, block.rows, wrong)

@@ -9,7 +9,7 @@ from seqvault.schema import Array
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format.block import HEAD, read_header
-from seqvault.vault.format.damage import BAD_COLUMN, NO_DICTIONARY, NOT_EXPECTED, OK, BlockDamage, damage
+from seqvault.vault.format.damage import BAD_COLUMN, NOT_EXPECTED, OK, BlockDamage, damage
 from seqvault.vault.format.entries import ENTRY
 
 __all__ = ["damaged_blocks", "read_back"]
@@ -43,28 +43,27 @@ def read_back(segment: Segment, entries: Array, footer: bytes) -> None:
 
 
 def damaged_blocks(
-    segment: Segment, entries: Array, schemas: frozenset[int], dictionaries: frozenset[int]
+    segment: Segment, entries: Array, schemas: frozenset[int]
 ) -> Iterator[tuple[np.void, str]]:
     """The entries of a footer whose blocks cannot be read, and why, in the file's order.
 
     Args:
         entries: (K,) ENTRY.
         schemas: ids of the schema versions a block may be written under.
-        dictionaries: ids of the dictionaries there are; 0 is none and always there.
     """
     for run in _runs(_in_place(entries)):
         data = _read(segment, run)
         if data is None and len(run) > 1:
             # Which of them the device does not give.
             for k in range(len(run)):
-                yield from damaged_blocks(segment, run[k : k + 1], schemas, dictionaries)
+                yield from damaged_blocks(segment, run[k : k + 1], schemas)
         elif data is None:
             yield run[0], "cannot be read from the device"
         else:
             first, _ = _extent(run)
             codes = _codes(data, first, run)
             for entry, code in zip(run, codes.tolist(), strict=True):
-                wrong = code or _unknown(data, int(entry["offset"]) - first, schemas, dictionaries)
+                wrong = code or _unknown(data, int(entry["offset"]) - first, schemas)
                 if wrong != OK:
                     yield entry, damage(wrong)
 
@@ -128,8 +127,6 @@ def _plainly(data: Array, at: int, entry: np.void) -> int:
     return OK if all(getattr(found, name) == entry[name] for name in names) else NOT_EXPECTED
 
 
-def _unknown(data: Array, at: int, schemas: frozenset[int], dictionaries: frozenset[int]) -> int:
-    *_, schema, _, dictionary = HEAD.unpack_from(data.data, at)
-    if schema not in schemas:
-        return BAD_COLUMN
-    return OK if not dictionary or dictionary in dictionaries else NO_DICTIONARY
+def _unknown(data: Array, at: int, schemas: frozenset[int]) -> int:
+    *_, schema, _, reserved = HEAD.unpack_from(data.data, at)
+    return BAD_COLUMN if reserved or schema not in schemas else OK

@@ -10,8 +10,6 @@ from seqvault.vault.compiled.encode import encode_blocks
 from seqvault.vault.compiled.scratch import Scratch
 from seqvault.vault.format.block import read_header
 from seqvault.vault.format.damage import OK, BlockDamage
-from seqvault.vault.format.dictionary import Dictionary
-from seqvault.vault.format.items import ItemTable
 from seqvault.vault.kernels.decode import MISSING, decode_rows, verify_block
 
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -61,24 +59,6 @@ def tables(draw: st.DrawFn) -> tuple[HistorySchema, dict[str, Array], Array]:
     return HistorySchema("test", 1, tuple(columns)), values, bounds
 
 
-@st.composite
-def dictionaries(draw: st.DrawFn, schema: HistorySchema, columns: dict[str, Array]) -> Dictionary | None:
-    """None, or a dictionary with an item table of some of two columns' pairs."""
-    if len(schema.columns) < 3 or draw(st.booleans()):
-        return None
-    key, attribute = draw(st.permutations(range(1, len(schema.columns))))[:2]
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    items, of_items = columns[schema.names[key]], columns[schema.names[attribute]]
-    kept = np.flatnonzero(rng.random(len(items)) < draw(st.sampled_from((0.3, 0.9, 1.0))))
-    _, firsts = np.unique(items[kept], return_index=True)
-    kept = kept[firsts]
-    if len(kept) == 0:
-        return None
-    signed = [array.astype("i8").view("u8") for array in (items[kept], of_items[kept])]
-    order = np.lexsort((signed[0], signed[1]))
-    return Dictionary(7, schema.id, (), ItemTable(key, attribute, items[kept][order], of_items[kept][order]))
-
-
 def encode(
     schema: HistorySchema, columns: dict[str, Array], bounds: Array, codec: str = "packed", **more: Any
 ) -> tuple[Array, Array]:
@@ -102,7 +82,6 @@ def decode(
     first: int,
     last: int,
     names: tuple[str, ...],
-    dictionaries: tuple[Dictionary, ...] = (),
 ) -> dict[str, Array]:
     """The twin of decode_block_plain, compiled; it also checks that nothing around the output is written."""
     size = read_header(data, at).size
@@ -113,7 +92,7 @@ def decode(
         wanted.append((position, width, ends, 0))
         ends += -(-rows * width // 64) * 64 + 64
     out = np.full(ends, 0xA5, "u1")
-    scratch = Scratch(dictionaries)
+    scratch = Scratch()
     code = decode_rows(
         data, at, size, first, last, np.array(wanted, "u8"), out, 3, scratch.work, scratch.context
     )
@@ -128,4 +107,4 @@ def decode(
     return found
 
 
-__all__ = ["column", "decode", "dictionaries", "encode", "tables", "verified"]
+__all__ = ["column", "decode", "encode", "tables", "verified"]

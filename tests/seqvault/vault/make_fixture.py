@@ -1,7 +1,7 @@
 """Writes the fixture of the current format: python tests/seqvault/vault/make_fixture.py FOLDER
 
-Run once, before a format is released; a fixture is never made again. It holds a bit of everything a folder
-can: two sequences (one evolved, with a cap), packed and compressed blocks, a dictionary, superseded blocks, a
+Run once, before a format is promised; a fixture is never made again. It holds a bit of everything a folder
+can: two sequences (one evolved, with a cap), packed and compressed blocks, superseded blocks, a
 deleted user, a floor of expiry, batch ids, an unsealed tail, equal times and late behaviours.
 """
 
@@ -55,7 +55,7 @@ def make(folder: Path, oracle: MemoryStore) -> None:
     """A store in `folder`, and the same in the oracle."""
     draws = Draws()
     options = {"block_rows": 64, "background": False}
-    with SeqVault(folder, sequences=kinds(OLD), codec="zstd+dictionary", **options) as store:
+    with SeqVault(folder, sequences=kinds(OLD), codec="zstd", **options) as store:
         loaded, old = draws.views(700, START_S, 5000), draws.orders(150, "shop")
         store.bulk_load(*loaded)
         store.append(*old, sequence="orders")

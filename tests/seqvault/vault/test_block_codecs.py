@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from blocks import decode, dictionaries, encode, tables, verified
+from blocks import decode, encode, tables, verified
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ codecs = st.sampled_from(("packed", "zstd"))
 @given(st.data())
 def test_compiled_and_plain_blocks_are_equal_bytes(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())
-    more = {"codec": data.draw(codecs), "dictionary": data.draw(dictionaries(schema, columns))}
+    more = {"codec": data.draw(codecs)}
     users = np.arange(5, 4 + len(bounds))
     plain, offsets = encode_blocks_plain(schema, users, users * 0 + 40, bounds, columns, **more)
     compiled, places = encode(schema, columns, bounds, **more)
@@ -33,9 +33,7 @@ def test_compiled_and_plain_blocks_are_equal_bytes(data: st.DataObject) -> None:
 @given(st.data())
 def test_any_rows_and_columns_read_back_compiled_and_plain(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())
-    dictionary = data.draw(dictionaries(schema, columns))
-    known = (dictionary,) if dictionary else ()
-    blocks, offsets = encode(schema, columns, bounds, data.draw(codecs), dictionary=dictionary)
+    blocks, offsets = encode(schema, columns, bounds, data.draw(codecs))
     for k in range(len(bounds) - 1):
         at, begin, rows = int(offsets[k]), int(bounds[k]), int(bounds[k + 1] - bounds[k])
         first = data.draw(st.integers(0, rows))
@@ -43,7 +41,7 @@ def test_any_rows_and_columns_read_back_compiled_and_plain(data: st.DataObject) 
         names = tuple(data.draw(st.lists(st.sampled_from(schema.names), min_size=1, unique=True)))
         assert verified(blocks, at) == OK
         for read in (decode, decode_block_plain):
-            found = read(schema, blocks, at, first, last, names, known)
+            found = read(schema, blocks, at, first, last, names)
             for name in names:
                 expected = columns[name][begin + first : begin + last]
                 assert found[name].dtype == expected.dtype
@@ -136,4 +134,4 @@ def test_a_byte_plane_never_reaches_beyond_the_values(bits: int) -> None:
         columns = {"time_s": np.arange(700), "c": (shares * ((1 << bits) - 2048 * (bits > 53))).astype("u8")}
         blocks, _ = encode(schema, columns, np.array([0, 700]), "zstd")
         for read in (decode, decode_block_plain):
-            assert np.array_equal(read(schema, blocks, 0, 0, 700, ("c",), ())["c"], columns["c"]), power
+            assert np.array_equal(read(schema, blocks, 0, 0, 700, ("c",))["c"], columns["c"]), power

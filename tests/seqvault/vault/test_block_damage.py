@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from blocks import decode, dictionaries, encode, tables, verified
+from blocks import decode, encode, tables, verified
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,10 +56,8 @@ def test_a_block_says_what_is_wrong_with_it() -> None:
 @given(st.data())
 def test_signed_nonsense_decodes_alike_or_not_at_all(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())
-    dictionary = data.draw(dictionaries(schema, columns))
-    known = (dictionary,) if dictionary else ()
     codec = data.draw(st.sampled_from(("packed", "zstd")))
-    blocks, offsets = encode(schema, columns, bounds, codec, dictionary=dictionary)
+    blocks, offsets = encode(schema, columns, bounds, codec)
     block = blocks[: offsets[1]].copy()
     words = block.view("<u2")
     for _ in range(data.draw(st.integers(1, 4))):
@@ -73,7 +71,7 @@ def test_signed_nonsense_decodes_alike_or_not_at_all(data: st.DataObject) -> Non
     outcomes = []
     for read in (decode, decode_block_plain):
         try:
-            found = read(schema, block, 0, first, last, schema.names, known)
+            found = read(schema, block, 0, first, last, schema.names)
             outcomes.append([found[name].tobytes() for name in schema.names])
         except BlockDamage:
             outcomes.append(None)

@@ -73,5 +73,4 @@ def test_fixture_of_format_2_holds_every_kind_of_file(tmp_path: Path) -> None:
         "behaviours",
         "orders",
         "wal",
-        "dict",
     }

@@ -22,16 +22,16 @@ LOCK, INDEX, TAILS, CAP, FLOOR_S, COLUMNS, COLUMN_TABLE, SCHEMAS, SCHEMA_TABLE, 
 )
 STORE_WORDS = 11
 
-# thread: address of the store's context; address and bytes of scratch; address and words of the decoder's
+# thread: address of the store's context; address and bytes of scratch; address of the decoder's
 # context. Then the report of a failed read, and the arguments of a call.
-STORE, WORK, WORK_SIZE, DECODER, DECODER_SIZE, REPORT = (np.uint64(i) for i in range(6))
+STORE, WORK, WORK_SIZE, DECODER, REPORT = (np.uint64(i) for i in range(5))
 # report: rows that need room; or a code and the block: code, user, slot, offset, size, start, rows.
 REPORT_WORDS = 7
 # What a call by address is told besides: the block's place in the data, first row, row behind the last,
 # outputs, address and bytes of their memory, first row there.
 CALL = REPORT + np.uint64(REPORT_WORDS)
 CALL_WORDS = 7
-THREAD_WORDS = 5 + REPORT_WORDS + CALL_WORDS
+THREAD_WORDS = 4 + REPORT_WORDS + CALL_WORDS
 
 # ask: outputs, bytes of a row of them, first time, address of the users' ends or 0, filters, column that is
 # to be distinct plus one or 0. An output is a column, its width, the widths of the outputs before it; a

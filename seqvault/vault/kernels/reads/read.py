@@ -125,7 +125,7 @@ def _want_outputs(wanted, task, places):  # type: ignore[no-untyped-def]
 def _decode_at(thread, data, block, wanted):  # type: ignore[no-untyped-def]
     """decode_rows, its arguments by address: what calls it is compiled without it."""
     own = view8(thread, c.THREAD_WORDS)
-    work, decoder = bytes_at(own[c.WORK], own[c.WORK_SIZE]), view8(own[c.DECODER], own[c.DECODER_SIZE])
+    work, decoder = bytes_at(own[c.WORK], own[c.WORK_SIZE]), own[c.DECODER]
     call = own[c.CALL :]
     at, first, last, count, row = call[0], call[1], call[2], call[3], call[6]
     size = view8(block, c.SLOT)[c.SIZE]

@@ -73,7 +73,6 @@ def _by_kind(folder: Path) -> dict[str, list[Path]]:
         "footer": segments,
         "log": sorted(folder.glob("*.log")),
         "manifest": [folder / "MANIFEST"],
-        "dictionary": sorted(folder.glob("dict-*")),
     }
     return {kind: files for kind, files in kinds.items() if files}
 

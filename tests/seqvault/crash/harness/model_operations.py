@@ -62,7 +62,7 @@ class Episode:
         self.options = {
             "block_rows": int(self.rng.choice([4, 16, 64, 1024])),
             "seal_rows": int(self.rng.choice([30, 200, 5_000])),
-            "codec": str(self.rng.choice(["packed", "zstd", "zstd+dictionary"])),
+            "codec": str(self.rng.choice(["packed", "zstd"])),
             "background": bool(self.rng.random() < 0.3),
             "durability": str(self.rng.choice(["sync", "async"])),
         }

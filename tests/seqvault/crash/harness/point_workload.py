@@ -4,7 +4,6 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import killed_writer
 import numpy as np
@@ -15,7 +14,7 @@ from vaults import open_vault
 from seqvault import StoreError
 from seqvault.vault.disk import points
 
-VARIANTS = ("write", "dictionary", "threads")
+VARIANTS = ("write", "threads")
 
 
 def passed(variant: str, folder: str, firsts: dict[str, int], acks: str) -> dict[str, int]:
@@ -76,17 +75,17 @@ def _run(variant: str, folder: str, firsts: dict[str, int], acks: str) -> None:
     if variant == "threads":
         killed_writer.write(folder, firsts, acks, 0, {"background": True, "seal_rows": 150}, True)
     else:
-        _write(Path(folder), firsts, acks, {"codec": "zstd+dictionary"} if variant == "dictionary" else {})
+        _write(Path(folder), firsts, acks)
 
 
-def _write(folder: Path, firsts: dict[str, int], acks: str, options: dict[str, Any]) -> None:
+def _write(folder: Path, firsts: dict[str, int], acks: str) -> None:
     """Every kind of operation and maintenance, and a reopening that finds work for recovery."""
     noted = Acks(acks)
     streams = standard_streams()
     numbers = {stream.number: firsts[str(stream.number)] for stream in streams}
     rng = np.random.default_rng(sum(numbers.values()))
     for turn in range(3):
-        with open_vault(folder, **options) as store:
+        with open_vault(folder) as store:
             for step in range(60):
                 stream = streams[int(rng.integers(len(streams)))]
                 number = numbers[stream.number]

@@ -19,7 +19,7 @@ STREAMS = (Stream(1), Stream(2, most_rows=60), Stream(4, batch_ids=True), Stream
 EVERYONE = {
     name: np.concatenate([stream.users for stream in STREAMS if stream.sequence == name]) for name in SCHEMAS
 }
-CODECS = ("packed", "zstd", "zstd+dictionary")
+CODECS = ("packed", "zstd")
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Specimen:
 def make_specimen(
     folder: Path, codec: str, *, killed: bool = False, operations: int = 160, seed: int = 0
 ) -> Specimen:
-    """Several segments, a compacted one among them, tombstones, dictionaries, and a tail in the log.
+    """Several segments, a compacted one among them, tombstones, and a tail in the log.
 
     Args:
         killed: as the files are while the store is open, instead of after its close.
