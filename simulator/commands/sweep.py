@@ -112,8 +112,7 @@ def show(folder: Path, as_json: bool) -> None:
         if len(arms) > 1:
             console.print(f"\n{arm}", markup=False)
         console.print(_table(cells, arm, card))
-    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
-    print("full history. A dash: not enough data.")
+    print("Lifts over the control: the A/B's interval and, beside it, the truth. A dash: not enough data.")
     for line in _limits(found):
         console.print(line, markup=False)
     print(f"\nSweep folder: {folder}")
