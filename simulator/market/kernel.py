@@ -6,6 +6,7 @@ Scratch arrays are made once and reused; a request costs S + 1 passes over its c
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -16,18 +17,24 @@ from simulator.config.settings import Pricing
 from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
 from simulator.market.pages import Book, Pages, Rules
 
-# Prices by name, as in `simulator.market.plain`. Called by address, so that one compiled loop serves all.
-PRICES: dict[Pricing, Any] = {}
+# Prices by name, as in `simulator.market.plain`: (own, least_ecpm, reserve_ecpm, pctr) -> currency per click.
+PRICES: dict[Pricing, Callable[[float, float, float, float], float]] = {}
 
 
 def pricing(name: Pricing) -> Callable[[Any], Any]:
-    """Compiles a price (own, least_ecpm, reserve_ecpm, pctr) -> currency per click, and names it."""
+    """Names a price as `market.pricing` does."""
 
-    def compiled(price: Any) -> Any:
-        PRICES[name] = numba.cfunc(float64(float64, float64, float64, float64), cache=True)(price)
-        return PRICES[name]
+    def named(price: Any) -> Any:
+        PRICES[name] = price
+        return price
 
-    return compiled
+    return named
+
+
+@cache
+def _compiled(name: Pricing) -> Any:
+    """A price to be called by its address, so that one compiled loop serves all."""
+    return numba.cfunc(float64(float64, float64, float64, float64), cache=True)(PRICES[name])
 
 
 @pricing("gsp")
@@ -55,7 +62,7 @@ def auction_loop(
         np.ascontiguousarray(book.advertiser, np.int64),
         np.ascontiguousarray(budgets, np.float64),
         float(rules.reserve_ecpm),
-        PRICES[rules.pricing],
+        _compiled(rules.pricing),
         rules.charge == "click",
         key(seed, CLICK),
         key(seed, CONVERSION),
