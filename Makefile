@@ -18,8 +18,9 @@ demo: $(STAMPS)/install
 dash: $(STAMPS)/install
 	$(BIN)/laser-ab dash $(RUNS)
 
+# By file, on all cores: fixtures of a file are made once, and its tests stay in their order.
 test: $(STAMPS)/dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMPS)/dev
 	$(BIN)/pytest -m slow

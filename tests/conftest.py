@@ -19,6 +19,20 @@ GLOBALS = (
     ("simulator.execution.interrupts", "asked"),
     ("simulator.execution.checkpoints", "EVERY_S"),
 )
+# Few tests, minutes of work: begun first, they do not leave one core waiting at the end.
+LONGEST = (
+    "test_readme.py",
+    "test_interruption.py",
+    "test_fault_matrix.py",
+    "test_bit_flips.py",
+    "test_sweep.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes take the tests by file (`make test`), in this order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
