@@ -1,5 +1,6 @@
 """The README's commands and its Python snippet do what they say, in the order a reader meets them."""
 
+import os
 import re
 import shlex
 import shutil
@@ -13,8 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# The README's worlds are small, but a reader's requests and log would still take a minute here.
-SMALLER = ["--set", "traffic.world.requests=600", "--set", "traffic.world.log_requests=4"]
+# The README's worlds are small, but a reader's requests, log and histories would still take a minute here.
+SMALLER = {
+    "traffic.world.requests": "600",
+    "traffic.world.log_requests": "4",
+    "traffic.world.history_max": "200",
+}
+SMALLER["arms.treatment.history"] = "200"
 PROGRAM = [sys.executable, "-m", "simulator.cli"]
 
 
@@ -39,7 +45,7 @@ def run(line: str, desk: Path) -> subprocess.CompletedProcess[str]:
     arguments, _, target = line.partition(">")
     words = shlex.split(arguments)[1:]
     if words[0] in ("run", "sweep") and "--resume" not in words:
-        words += SMALLER
+        words += [part for key, value in SMALLER.items() for part in ("--set", f"{key}={value}")]
     done = subprocess.run(
         [*PROGRAM, *words], capture_output=True, text=True, cwd=desk, check=False, timeout=280
     )
@@ -86,8 +92,15 @@ def check_dashboard(desk: Path) -> None:
 
 def test_the_readmes_python_runs(desk: Path) -> None:
     (snippet,) = blocks("python")
+    smaller = {f"LASER_AB_{key.replace('.', '__').upper()}": value for key, value in SMALLER.items()}
     done = subprocess.run(
-        [sys.executable, "-c", snippet], capture_output=True, text=True, cwd=desk, check=False, timeout=280
+        [sys.executable, "-c", snippet],
+        capture_output=True,
+        text=True,
+        cwd=desk,
+        env=os.environ | smaller,
+        check=False,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     assert "estimated lift" in done.stdout

@@ -60,7 +60,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\
 
 
 def load_config(
-    path: Path,
+    path: Path | str,
     overrides: Sequence[str] = (),
     seed: int | None = None,
     environment: Mapping[str, str] | None = None,
@@ -77,7 +77,7 @@ def load_config(
         ConfigError: the file cannot be read or parsed, or values are wrong; all of them at once, each
             with its place.
     """
-    return read_config(path, overrides, seed, environment)[0]
+    return read_config(Path(path), overrides, seed, environment)[0]
 
 
 def read_config(
