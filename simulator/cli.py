@@ -28,7 +28,9 @@ app = typer.Typer(
     **_STYLE,
 )
 import_app = typer.Typer(help="Real logs as traffic.", **_STYLE)
-store_app = typer.Typer(help="SeqVault folders: verify, measure, read out, copy, tidy.", **_STYLE)
+store_app = typer.Typer(
+    cls=store.StoreGroup, help="SeqVault folders: verify, measure, read out, copy, tidy.", **_STYLE
+)
 config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
 
 
@@ -57,7 +59,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 _add(app, demo, run, sweep, report, compare, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, kuairand)
-_add(store_app, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)
+_add(store_app, store.make, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)
 app.add_typer(config_app, name="config")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")

@@ -1,6 +1,6 @@
 """`laser-ab store`: verify, look at, measure, copy and tidy a SeqVault folder.
 
-All but `compact` only read, and work while another process writes to the store.
+All but `make` and `compact` only read, and work while another process writes to the store.
 """
 
 import sys
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from simulator.commands.options import Json, Quiet, named
 
@@ -22,6 +23,41 @@ Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a Se
 SequenceName = Annotated[
     str | None, typer.Option("--sequence", metavar="NAME", help="One of several sequences; else the first.")
 ]
+
+# What others call these commands.
+_MEANT = {"verify": "check", "fsck": "check", "info": "stats", "export": "dump", "backup": "snapshot"}
+
+
+class StoreGroup(TyperGroup):
+    """`laser-ab store`, with a hint for the names that its commands have elsewhere."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As click does. Raises UsageError for a command there is not."""
+        if args[0] in _MEANT:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{_MEANT[args[0]]}'?")
+        return super().resolve_command(ctx, args)
+
+
+def make(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A new folder.")],
+    users: Annotated[int, typer.Option("--users", min=1, max=100_000, help="Whose histories to draw.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 0,
+) -> None:
+    """Make a small SeqVault store of drawn histories, to try the other commands on.
+
+    Runs keep no stores: an arm's is filled from the world each time.
+    """
+    from seqvault.vault.store import SeqVault
+    from simulator.commands.store_sample import sample
+
+    if path.exists():
+        raise typer.BadParameter(f"found {path}; expected a path where nothing is yet", param_hint="PATH")
+    drawn = sample(users, seed)
+    with SeqVault(path) as store:
+        store.bulk_load(*drawn)
+    print(f"Store: {path}")
+    print(f"{len(drawn[0]):,} behaviours of {users:,} users. Look at it:")
+    print(f"  laser-ab store stats {quote(str(path))}")
 
 
 def check(path: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -160,8 +196,14 @@ def compact(
 @contextmanager
 def _opened(path: Path, *, read_only: bool = True) -> "Iterator[SeqVault]":
     """The store as it is now: what a writer adds meanwhile is not followed."""
+    from seqvault import StoreError
     from seqvault.vault.store import SeqVault
 
+    if not (path / "MANIFEST").exists():
+        raise StoreError(
+            f"{path}: no SeqVault store here (no MANIFEST); check the path. `laser-ab store make NEW_FOLDER` "
+            "makes one to try"
+        )
     if not read_only:
         # Opening for writing would make a store where there is none.
         SeqVault(path, schema=None, read_only=True).close()

@@ -15,7 +15,7 @@ from seqvault.ownership import leads_to, lost_folder, open_folder
 from seqvault.schema import HistorySchema
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
-from seqvault.vault.disk.manifest import Manifest, log_name, read_manifest
+from seqvault.vault.disk.manifest import NAME, Manifest, log_name, read_manifest
 from seqvault.vault.engine.recovery import Asked, with_sequences
 from seqvault.vault.engine.state import Replayed, State
 from seqvault.vault.log.replay import LogRead, follow_log, read_log
@@ -236,7 +236,10 @@ def _named(folder: Path) -> Manifest:
 
 
 def _no_store(folder: Path) -> StoreError:
-    return StoreError(f"{folder}: no SeqVault to read; open it with read_only=False to make one")
+    return StoreError(
+        f"{folder}: no SeqVault store here (no {NAME}); check the path, or open it with "
+        "read_only=False to make one"
+    )
 
 
 def _sealed_since(known: Manifest, manifest: Manifest) -> bool:

@@ -280,6 +280,32 @@ def test_dump_refuses_to_write_into_the_store(folder: Path) -> None:
     assert "parquet" in call("dump", folder, "--format", "parquet", code=2).output
 
 
+# ---- a store to try ----------------------------------------------------------------------------------
+
+
+def test_made_store_is_sound_and_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    tables = []
+    for name in ("a", "b"):
+        made = call("make", tmp_path / name, "--users", 20, "--seed", 3)
+        assert f"laser-ab store stats {tmp_path / name}" in made.output
+        call("check", tmp_path / name)
+        assert "20" in call("stats", tmp_path / name).output
+        tables.append(call("dump", tmp_path / name).stdout)
+    assert tables[0] == tables[1]
+    assert len(tables[0].splitlines()) > 20
+
+
+def test_a_store_is_not_made_over_what_is_there(folder: Path) -> None:
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert "nothing is yet" in call("make", folder, code=2).output
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(("said", "meant"), [("verify", "check"), ("export", "dump"), ("backup", "snapshot")])
+def test_a_command_by_another_name_is_answered_with_its_own(said: str, meant: str, tmp_path: Path) -> None:
+    assert f"Did you mean '{meant}'" in call(said, tmp_path, code=2).output
+
+
 # ---- other folders -----------------------------------------------------------------------------------
 
 
