@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 
 from seqvault.errors import SchemaError, StoreClosedError, StoreReadOnlyError
-from seqvault.query import FIRST_S, Query
+from seqvault.query import FIRST_S, Conditions, Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.select import by_user, in_order, matching
 from seqvault.store import HistoryBatch, ReadTime
@@ -70,15 +70,12 @@ class MemoryStore:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_last."""
         table = self._table(sequence)
-        query = Query.last(table.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        query = Query.last(table.schema, user_ids, n, before_s, **conditions)
         return table.read(query)
 
     def read_range(
@@ -87,15 +84,12 @@ class MemoryStore:
         start_s: float,
         end_s: float,
         *,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         table = self._table(sequence)
-        query = Query.between(table.schema, user_ids, start_s, end_s, columns, scenes, actions, distinct)
+        query = Query.between(table.schema, user_ids, start_s, end_s, **conditions)
         return table.read(query)
 
     def timed_read_last(
@@ -104,16 +98,13 @@ class MemoryStore:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. There is no binding: the store's own time is the call's."""
         start = time.perf_counter()
         table = self._table(sequence)
-        query = Query.last(table.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        query = Query.last(table.schema, user_ids, n, before_s, **conditions)
         batch = table.read(query)
         call_s = time.perf_counter() - start
         return batch, ReadTime(call_s, call_s)

@@ -3,14 +3,14 @@
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from seqvault.errors import SchemaError, StoreError
 from seqvault.schema import Array, HistorySchema
 
-__all__ = ["FIRST_S", "NO_BOUND_S", "NO_LIMIT", "Query", "bound_s", "only_sequence", "users_of"]
+__all__ = ["FIRST_S", "NO_BOUND_S", "NO_LIMIT", "Conditions", "Query", "bound_s", "only_sequence", "users_of"]
 
 NO_BOUND_S = int(np.iinfo("i8").max)
 """An end in seconds that bounds nothing: a behaviour of this very time is read too."""
@@ -18,6 +18,22 @@ FIRST_S = int(np.iinfo("i8").min)
 NO_LIMIT = int(np.iinfo("i8").max)
 
 _U8, _I8 = np.dtype("u8"), np.dtype("i8")
+
+
+class Conditions(TypedDict, total=False):
+    """What every reading method of every store takes by keyword besides users and a bound; HistoryStore says
+    in which order they apply.
+
+    Attributes:
+        columns: names of the columns to return; None for all.
+        scenes, actions: only behaviours whose scene, whose action is one of these; None for all.
+        distinct: column of whose equal values only the newest behaviour is left; None for all.
+    """
+
+    columns: Sequence[str] | None
+    scenes: Sequence[int] | None
+    actions: Sequence[int] | None
+    distinct: str | None
 
 
 class Query(NamedTuple):
@@ -74,13 +90,10 @@ class Query(NamedTuple):
         user_ids: object,
         start_s: float,
         end_s: float,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> "Query":
         """The arguments of HistoryStore.read_range. Raises SchemaError."""
-        whole = cls.last(schema, user_ids, NO_LIMIT, end_s, columns, scenes, actions, distinct)
+        whole = cls.last(schema, user_ids, NO_LIMIT, end_s, **conditions)
         return whole._replace(start_s=_second(start_s))
 
     @property

@@ -5,16 +5,16 @@ the order in which they were written, and late ones are merged in. U counts user
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, cast, runtime_checkable
+from typing import Protocol, Self, Unpack, cast, runtime_checkable
 
 from seqvault.batch import HistoryBatch, ReadTime
 from seqvault.errors import StoreError
 from seqvault.plugin import PluginStore, plugin_code
-from seqvault.query import NO_BOUND_S
+from seqvault.query import NO_BOUND_S, Conditions
 from seqvault.schema import BEHAVIOURS, Columns, HistorySchema
 
 __all__ = [
@@ -38,7 +38,7 @@ _BUILT_IN = {
 class HistoryStore(Protocol):
     """Stores behaviour histories by user. Every kind behaves the same; they differ in cost and durability.
 
-    Reading methods share their arguments, and apply them in this order:
+    Reading methods share their arguments (`query.Conditions` and these), and apply them in this order:
 
     - `user_ids` (U,) may repeat and may be unknown (an empty history).
     - A bound in time; `scenes` and `actions`: only behaviours whose scene, whose action is one of these.
@@ -83,11 +83,8 @@ class HistoryStore(Protocol):
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """Each user's newest n behaviours with time_s < before_s.
 
@@ -103,11 +100,8 @@ class HistoryStore(Protocol):
         start_s: float,
         end_s: float,
         *,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """Each user's behaviours with start_s <= time_s < end_s; an end of 2**63 - 1 is no bound."""
         ...
@@ -118,11 +112,8 @@ class HistoryStore(Protocol):
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> tuple[HistoryBatch, ReadTime]:
         """read_last, and what it cost. docs/storage.md says what each store's own_s covers."""
         ...

@@ -7,10 +7,10 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, Unpack
 
 import numpy as np
 from rocksdict import WriteBatch, WriteOptions
@@ -29,7 +29,7 @@ from seqvault.ownership import (
     open_folder,
     tell_of_forks,
 )
-from seqvault.query import Query, only_sequence
+from seqvault.query import Conditions, Query, only_sequence
 from seqvault.rows import pack_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
 from seqvault.select import by_user
@@ -139,15 +139,12 @@ class LastNStore:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_last."""
         only_sequence(sequence)
-        query = Query.last(self.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        query = Query.last(self.schema, user_ids, n, before_s, **conditions)
         return self._read(query, Meter())
 
     def read_range(
@@ -156,15 +153,12 @@ class LastNStore:
         start_s: float,
         end_s: float,
         *,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         only_sequence(sequence)
-        query = Query.between(self.schema, user_ids, start_s, end_s, columns, scenes, actions, distinct)
+        query = Query.between(self.schema, user_ids, start_s, end_s, **conditions)
         return self._read(query, Meter())
 
     def timed_read_last(
@@ -173,11 +167,8 @@ class LastNStore:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. own_s: RocksDB and the decoding, not the Python binding."""
         if self._binding is None:
@@ -188,7 +179,7 @@ class LastNStore:
         meter = Meter()
         start = time.perf_counter()
         only_sequence(sequence)
-        query = Query.last(self.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        query = Query.last(self.schema, user_ids, n, before_s, **conditions)
         batch = self._read(query, meter)
         call_s = time.perf_counter() - start
         return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding, self._decode_row_s)))

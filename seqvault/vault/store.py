@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from seqvault.errors import (
     StoreReadOnlyError,
 )
 from seqvault.ownership import forked_store, tell_of_forks
-from seqvault.query import Query
+from seqvault.query import Conditions, Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.vault.care.check import Report, check_store
@@ -239,26 +239,20 @@ class SeqVault:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_last."""
         table = self._table(sequence)
-        query = Query.last(table.schema, user_ids, n, before_s, columns, scenes, actions, distinct)
+        query = Query.last(table.schema, user_ids, n, before_s, **conditions)
         return self._read(table, query)
 
     def prepare_last(
         self,
         n: int,
         *,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> PreparedRead:
         """A `read_last` to be called often, by one thread: `read = store.prepare_last(200)`, `read(users)`.
 
@@ -268,7 +262,7 @@ class SeqVault:
         """
 
         def query(table: Table) -> Query:
-            return Query.last(table.schema, _NO_USERS, n, None, columns, scenes, actions, distinct)
+            return Query.last(table.schema, _NO_USERS, n, None, **conditions)
 
         return PreparedRead(partial(self._table, sequence), query)
 
@@ -278,15 +272,12 @@ class SeqVault:
         start_s: float,
         end_s: float,
         *,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> HistoryBatch:
         """See HistoryStore.read_range."""
         table = self._table(sequence)
-        query = Query.between(table.schema, user_ids, start_s, end_s, columns, scenes, actions, distinct)
+        query = Query.between(table.schema, user_ids, start_s, end_s, **conditions)
         return self._read(table, query)
 
     def timed_read_last(
@@ -295,16 +286,11 @@ class SeqVault:
         n: int,
         *,
         before_s: object = None,
-        columns: Sequence[str] | None = None,
-        scenes: Sequence[int] | None = None,
-        actions: Sequence[int] | None = None,
-        distinct: str | None = None,
         sequence: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. own_s: a prepared read; then its batch is copied."""
-        read = self._prepared.get(
-            n, columns=columns, scenes=scenes, actions=actions, distinct=distinct, sequence=sequence
-        )
+        read = self._prepared.get(n, sequence=sequence, **conditions)
         start = time.perf_counter()
         batch = read(user_ids, before_s)
         own_s = time.perf_counter() - start
