@@ -75,8 +75,12 @@ def _progress(folder: Folder) -> None:
 
 
 def _resume(folder: Folder) -> None:
-    st.write("To continue it, when what stopped it is gone:")
-    st.code(f"laser-ab {_kind(folder)} --resume {quote(str(folder.path))}", language="bash")
+    st.write(
+        "To continue it, when what stopped it is gone:"
+        if folder.resumable
+        else "It would stop there again. With the cause mended, to start anew:"
+    )
+    st.code(folder.next_command, language="bash")
 
 
 def _where(folder: Folder) -> str:

@@ -15,7 +15,7 @@ from laser.errors import LaserError
 _ON_CPU = "DefaultCPUAllocator"  # of the message; torch has no class of its own for it
 
 
-class DeviceMemoryError(LaserError):
+class DeviceMemoryError(LaserError, MemoryError):
     """A device has less free memory than the work needs."""
 
 

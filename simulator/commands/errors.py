@@ -67,6 +67,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"\ninterrupted: what was computed is kept. Continue it:\n  {command}", INTERRUPTED
     if isinstance(error, ConfigError):
         return str(error), USAGE
+    if isinstance(error, (SimulatorError, LaserError, StoreError)):
+        return f"error: {error}", FAILURE
     if isinstance(error, MemoryError):
         return (
             "error: out of memory. Use fewer --jobs, a smaller world (--set traffic.world.users=...) "
@@ -75,8 +77,6 @@ def explain(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"error: {_explain_os(error)}", FAILURE
-    if isinstance(error, (SimulatorError, LaserError, StoreError)):
-        return f"error: {error}", FAILURE
     return (
         f"error: {type(error).__name__}: {error}\n"
         "This is a defect of laser-ab, not of your files. Please report it with the lines above.",

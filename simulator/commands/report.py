@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from shlex import quote
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -91,11 +90,8 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
     if run.scorecard is None:
         advice = {
             "running": "Wait for the run to end.",
-            "interrupted": f"Continue it: laser-ab run --resume {quote(str(folder))}",
-        }.get(
-            run.status,
-            f"The run says: {run.manifest.get('error')}. Then: laser-ab run --resume {quote(str(folder))}",
-        )
+            "interrupted": f"Continue it: {run.next_command}",
+        }.get(run.status, f"The run says: {run.manifest.get('error')}. Then: {run.next_command}")
         found = f"found a run that is {run.status}, expected a scorecard. There is: {_what_is_there(run)}."
         raise ResultsError(folder, found, advice)
     if run.status != "finished":

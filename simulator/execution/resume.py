@@ -20,6 +20,7 @@ from simulator.errors import SimulatorError
 from simulator.execution.checkpoints import file_digest
 from simulator.execution.fingerprint import CONFIG, changes, device_changes
 from simulator.execution.interrupts import Interrupted
+from simulator.results.errors import can_pass
 from simulator.results.read import Folder
 
 _LESS_MEMORY = (
@@ -52,7 +53,7 @@ def check_unchanged(folder: Folder) -> ExperimentConfig:
     if not began or not folder.has(CONFIG):
         raise ResumeError(
             f"{folder.path}: found no record of its inputs, expected one in manifest.json, and {CONFIG} "
-            f"beside it. Start it again: laser-ab {kind} CONFIG --out DIR."
+            f"beside it. Start it again: laser-ab {kind} CONFIG."
         )
     _check_config(folder, began["files"][CONFIG])
     _refuse(folder, changes(folder.manifest))
@@ -68,8 +69,10 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
 
     Args:
         kind: run or sweep.
+        folder: its folder.
     """
     command = f"laser-ab {kind} --resume {quote(str(folder))}"
+    anew = f"laser-ab {kind} {quote(str(folder / CONFIG))}"
     try:
         yield
     except KeyboardInterrupt as error:
@@ -77,16 +80,16 @@ def continued_by(kind: str, folder: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (laser.errors.PluginError, seqvault.errors.PluginError)):
             # With other code it is another run: `check_unchanged` would refuse it.
-            error.add_note(
-                f"When the plug-in is corrected, start again: laser-ab {kind} {quote(str(folder / CONFIG))}"
-            )
-            raise
-        error.add_note(f"When what stopped it is gone, continue it: {command}")
+            error.add_note(f"When the plug-in is corrected, start again: {anew}")
+        elif can_pass(error):
+            error.add_note(f"When what stopped it is gone, continue it: {command}")
+        else:
+            error.add_note(f"It would stop there again. With the cause mended, start anew: {anew}")
         if isinstance(error, DeviceMemoryError):
             # Smaller batches are another experiment: in other batches training ends with other weights.
             error.add_note(
                 "If the work is too large for the device, start it again with less at a time: "
-                f"laser-ab {kind} {quote(str(folder / CONFIG))} {_LESS_MEMORY}"
+                f"{anew} {_LESS_MEMORY}"
             )
         raise
 

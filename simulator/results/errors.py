@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,16 @@ def from_os_error(file: Path, error: OSError, *, resumable: bool = True) -> Resu
         f"could not be written ({error.strerror or error}), expected a writable folder.",
         "Check the folder's permissions and disk, then continue with --resume.",
     )
+
+
+def can_pass(error: BaseException) -> bool:
+    """Whether what stopped the work may be gone the next time, as a full disk or a killed worker may.
+
+    Anything else follows from the inputs and the code, and would stop a resumed run at the same place.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, MemoryError, BrokenExecutor)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

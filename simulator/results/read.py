@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from simulator.results.files import is_locked
 from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS, SCORECARD_VERSION
 
 Status = Literal["running", "interrupted", "finished", "failed", "damaged"]
-_RERUN = "Run the experiment again: laser-ab run CONFIG --out DIR."
+_CONFIG = "experiment.toml"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Folder:
             with pq.ParquetFile(path) as file:
                 absent = sorted(set(SCHEMAS[name].names) - set(file.schema_arrow.names))
                 if absent:
-                    raise ResultsError(path, f"found no columns {absent}, expected them.", _RERUN)
+                    raise ResultsError(path, f"found no columns {absent}, expected them.", _rerun(path))
                 return file.read(columns=list(columns) if columns is not None else None)
         except FileNotFoundError:
             raise ResultsError(path, f"not found, expected in a {self.status} run.", self._advice()) from None
@@ -104,12 +105,25 @@ class Folder:
             except duckdb.Error as error:
                 raise ResultsError(self.path, f"query failed ({_short(error)}).", self._advice()) from error
 
+    @property
+    def resumable(self) -> bool:
+        """Whether it stopped for a reason that may be gone, so that it can be continued."""
+        stopped = self.status == "failed" and self.manifest.get("resumable") is not False
+        return self.status == "interrupted" or stopped
+
+    @property
+    def next_command(self) -> str:
+        """What ends an interrupted or failed experiment: to continue it, or to begin it anew."""
+        if self.resumable:
+            return f"laser-ab {self.manifest['kind']} --resume {quote(str(self.path))}"
+        return _again(self.path)
+
     def _advice(self) -> str:
         if self.status == "running":
             return "The run has not come this far yet; look again later."
-        if self.status in ("interrupted", "failed"):
-            return f"Continue it: laser-ab {self.manifest['kind']} --resume {self.path}."
-        return _RERUN
+        if self.resumable:
+            return f"Continue it: {self.next_command}"
+        return _rerun(self.path)
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     for key, allowed in (("kind", ("run", "sweep")), ("status", ("running", "finished", "failed"))):
         if manifest.get(key) not in allowed:
             raise ResultsError(
-                file, f"found {key} {manifest.get(key)!r}, expected one of {', '.join(allowed)}.", _RERUN
+                file,
+                f"found {key} {manifest.get(key)!r}, expected one of {', '.join(allowed)}.",
+                _rerun(file),
             )
     _check_shape(file, manifest)
     return manifest
@@ -181,14 +197,29 @@ def _check_version(file: Path, document: dict[str, Any], expected: int) -> None:
         )
 
 
+def _again(folder: Path) -> str:
+    """The command that makes a folder's experiment anew: by the folder's own file, where it is there."""
+    kind = "sweep" if (folder / "cells").is_dir() else "run"
+    config = folder / _CONFIG
+    return f"laser-ab {kind} {quote(str(config)) if config.is_file() else 'CONFIG'}"
+
+
+def _rerun(path: Path) -> str:
+    """The same as a sentence; `path` is the folder, or a file in it or in its cells."""
+    around = [folder for folder in (path, *path.parents[:3]) if (folder / _CONFIG).is_file()]
+    return f"Run the experiment again: {_again(around[0] if around else path)}"
+
+
 def _check_shape(file: Path, manifest: dict[str, Any]) -> None:
     files, stages = manifest.get("files") or {}, manifest.get("stages") or []
     if not isinstance(files, dict) or not all(
         isinstance(entry, dict) and isinstance(entry.get("bytes"), int) for entry in files.values()
     ):
-        raise ResultsError(file, "found files of another shape, expected {name: {bytes: number}}.", _RERUN)
+        raise ResultsError(
+            file, "found files of another shape, expected {name: {bytes: number}}.", _rerun(file)
+        )
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        raise ResultsError(file, "found stages of another shape, expected a list of objects.", _RERUN)
+        raise ResultsError(file, "found stages of another shape, expected a list of objects.", _rerun(file))
 
 
 def read_run(path: Path | str) -> Run:
@@ -291,15 +322,15 @@ def _damage(path: Path, manifest: dict[str, Any]) -> ResultsError | None:
     needed = "scorecard.json" if manifest["kind"] == "run" else "sweep.parquet"
     if needed not in files:
         return ResultsError(
-            path / "manifest.json", f"lists no {needed}, expected it in a finished folder.", _RERUN
+            path / "manifest.json", f"lists no {needed}, expected it in a finished folder.", _rerun(path)
         )
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
-            return ResultsError(file, "is missing, expected in this finished run.", _RERUN)
+            return ResultsError(file, "is missing, expected in this finished run.", _rerun(path))
         size, expected = file.stat().st_size, entry["bytes"]
         if size != expected:
-            return ResultsError(file, f"found {size:,} bytes, expected {expected:,}.", _RERUN)
+            return ResultsError(file, f"found {size:,} bytes, expected {expected:,}.", _rerun(path))
     try:
         if (path / "scorecard.json").is_file():
             _read_json(path / "scorecard.json")
@@ -312,11 +343,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ResultsError(path, "is missing, expected in every run folder.", _RERUN) from None
+        raise ResultsError(path, "is missing, expected in every run folder.", _rerun(path)) from None
     except (OSError, ValueError) as error:
-        raise ResultsError(path, f"is damaged ({_short(error)}), expected JSON.", _RERUN) from error
+        raise ResultsError(path, f"is damaged ({_short(error)}), expected JSON.", _rerun(path)) from error
     if not isinstance(value, dict):
-        raise ResultsError(path, f"found a {type(value).__name__}, expected a JSON object.", _RERUN)
+        raise ResultsError(path, f"found a {type(value).__name__}, expected a JSON object.", _rerun(path))
     return value
 
 

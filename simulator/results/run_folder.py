@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from simulator.results.errors import ResultsError, from_os_error
+from simulator.results.errors import ResultsError, can_pass, from_os_error
 from simulator.results.files import FolderLock, json_text, sync_folder, write_text
 from simulator.results.read import read_manifest
 from simulator.results.schemas import SCHEMA_VERSION
@@ -230,10 +230,15 @@ class FolderWriter:
                 )
         self._close("finished", None)
 
-    def fail(self, message: str) -> None:
-        """Mark the folder failed, with the reason; what is there stays readable."""
+    def fail(self, message: str, *, resumable: bool = True) -> None:
+        """Mark the folder failed, with the reason; what is there stays readable.
+
+        Args:
+            message: why.
+            resumable: whether what stopped it may be gone the next time.
+        """
         self._check_open()
-        self._close("failed", message)
+        self._close("failed", message, resumable)
 
     def abandon(self) -> None:
         """Give the lock back without a word: the folder reads as interrupted, and can be resumed."""
@@ -249,11 +254,12 @@ class FolderWriter:
         """Mark failed on an exception; see the class."""
         if self.manifest["status"] == "running" and isinstance(error, Exception):
             with contextlib.suppress(ResultsError):  # the disk may be what failed
-                self.fail(f"{type(error).__name__}: {error}")
+                self.fail(f"{type(error).__name__}: {error}", resumable=can_pass(error))
         self.abandon()
 
-    def _close(self, status: str, error: str | None) -> None:
+    def _close(self, status: str, error: str | None, resumable: bool | None = None) -> None:
         ended = {**self.manifest, "status": status, "finished": _now(), "error": error}
+        ended["resumable"] = resumable
         # Memory follows the disk: if this write fails, the folder still says running.
         write_text(self.path / "manifest.json", json_text(ended))
         self.manifest = ended

@@ -199,6 +199,32 @@ def test_an_interruption_names_the_command_that_continues_it(tmp_path: Path) -> 
         assert explain(caught.value)[0].endswith(f"laser-ab {kind} --resume '{tmp_path}/a folder'")
 
 
+@pytest.mark.parametrize(
+    ("error", "helps"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (MemoryError(), True),
+        (ValueError("found 3, expected 4"), False),
+        (RuntimeError("a defect"), False),
+    ],
+)
+def test_resume_is_offered_where_it_can_help(error: Exception, helps: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    begun = RunWriter.create(folder, {"seed": 7}, {"experiment.toml": ""})
+    with pytest.raises(type(error)) as caught, begun, continued_by("run", folder):
+        raise error
+    told = "\n".join(caught.value.__notes__), call("report", folder, code=1).stderr
+    assert [f"laser-ab run --resume {folder}" in text for text in told] == [helps, helps]
+    assert [f"laser-ab run {folder}/experiment.toml" in text for text in told] == [not helps, not helps]
+
+
+def test_a_damaged_run_is_made_again_by_its_own_file(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a run")
+    (folder / "scorecard.json").write_text("{")
+    told = call("report", folder, code=1).stderr
+    assert f"Run the experiment again: laser-ab run '{folder}/experiment.toml'" in told
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its files need no locale")
 def test_output_survives_a_terminal_that_has_no_such_signs(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
