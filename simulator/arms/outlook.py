@@ -276,6 +276,22 @@ def _budget(
             yield Finding(("experiment", "budget_ms"), message, help, warning=True)
 
 
+def budget_most_ms(config: ExperimentConfig) -> float | None:
+    """The budget, or about the most that "auto" becomes; None for no deadline, or where it will be measured.
+
+    Raises:
+        SimulatorError: the profile cannot be read, or lacks an arm's store or model.
+    """
+    if config.experiment.budget_ms != "auto":
+        budget_s = config.experiment.budget_s
+    elif config.experiment.service_times == "live":
+        return None
+    else:
+        profile = load(config.experiment.profile_path)
+        budget_s = _most_budget_s(config, profile, arms_of(config), extent_of(config))
+    return None if budget_s is None else budget_s * 1000.0
+
+
 def _most_budget_s(
     config: ExperimentConfig, profile: ServiceProfile, arms: tuple[Arm, ...], extent: Extent
 ) -> float | None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.errors import SimulatorError
+
 
 def dash(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs and sweeps.")] = Path(
@@ -19,6 +21,11 @@ def dash(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Open the dashboard in a browser, on this machine only; Ctrl-C ends it."""
+    if not directory.is_dir():
+        raise SimulatorError(
+            f"{directory}: found no such folder, expected one with runs and sweeps. "
+            "Correct the name, or make a run first: laser-ab demo"
+        )
     # A process of its own: the simulator may not import the dashboard, which reads its results.
     command = [sys.executable, "-m", "dashboard", str(directory)]
     command += ["--port", str(port)] if port is not None else []

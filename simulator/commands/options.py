@@ -1,7 +1,7 @@
 """Options that several commands share, so that a flag means the same everywhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,12 +25,15 @@ Overrides = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Replace the file's seed.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", metavar="DIR", help="The folder to write; DIR-2 and so on where it is taken.", callback=named
-    ),
-]
+
+
+def out_option(default: str) -> Any:
+    """--out of a command that writes `default` without it."""
+    help = f"The folder to write, {default} by default; with -2 and so on where that is taken."
+    return typer.Option("--out", metavar="DIR", help=help, callback=named)
+
+
+RUN_OUT = "runs/NAME (the experiment's)"
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Worker processes. Results do not depend on it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from simulator.execution.progress import Progress, Silent
 
@@ -19,9 +21,13 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
-    """Bars on stderr while someone is watching (a terminal, no --quiet); else silence."""
-    if quiet or not sys.stderr.isatty():
+    """On stderr: bars on a terminal, a line now and then where nobody is watching, nothing with --quiet."""
+    if quiet:
         yield Silent()
+        return
+    if not sys.stderr.isatty():
+        with plain_lines(sys.stderr) as lines:
+            yield lines
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -30,6 +36,49 @@ def progress(quiet: bool) -> Iterator[Progress]:
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=Console(stderr=True)) as bars:
         yield _Rich(bars)
+
+
+@contextlib.contextmanager
+def plain_lines(stream: TextIO, every_s: float = 10.0) -> Iterator[Progress]:
+    """Where the work stands, a line every ten seconds: for CI, nohup and `2> log`.
+
+    Args:
+        stream: where to.
+        every_s: between two lines; what is shorter than that says nothing.
+    """
+    lines, ended = _Lines(stream), threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(every_s):
+            lines.speak()
+
+    # A thread, since a single step of a stage may take minutes.
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield lines
+    finally:
+        ended.set()
+        speaker.join()
+
+
+class _Lines:
+    """The stage that was heard of last, and since when."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._began_s = stream, time.monotonic()
+        self._stage: tuple[str, int, int] | None = None
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Remember it."""
+        self._stage = (name, done, total)
+
+    def speak(self) -> None:
+        """Say it."""
+        if self._stage is not None:
+            name, done, total = self._stage
+            elapsed_s = time.monotonic() - self._began_s
+            print(f"{elapsed_s:6.0f} s  {name} {done} of {total}", file=self._stream, flush=True)
 
 
 class _Rich:

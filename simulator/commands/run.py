@@ -3,11 +3,14 @@
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.commands.options import FailOn, Jobs, Json, Out, Overrides, Quiet, Seed
+from simulator.commands.options import RUN_OUT, FailOn, Jobs, Json, Overrides, Quiet, Seed, out_option
+
+if TYPE_CHECKING:
+    from simulator.config.settings import ExperimentConfig
 
 # The wheel's copy; `examples/demo.toml` of a checkout has the same bytes (a test compares them). A link
 # would be the alternative, but a checkout on Windows turns links into text files.
@@ -24,16 +27,17 @@ def run(
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_option(RUN_OUT)] = None,
     jobs: Jobs = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved file and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     fail_on: FailOn = None,
 ) -> None:
     """Simulate an experiment and write a run folder."""
     from simulator.commands.checked import load_checked
-    from simulator.config.load import to_toml
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume RUN", param_hint="CONFIG")
@@ -48,19 +52,53 @@ def run(
     assert config is not None
     resolved = load_checked(config, overrides, seed)
     if dry_run:
-        if as_json:
-            from simulator.commands.output import print_json
-
-            print_json({"config": resolved.model_dump(mode="json")})
-        else:
-            print(to_toml(resolved), end="")
+        _print_plan(resolved, as_json)
         return
     _simulate(resolved, out, jobs, as_json, quiet, fail_on)
 
 
+def _print_plan(config: "ExperimentConfig", as_json: bool) -> None:
+    """The resolved file, under comments that say what it would take."""
+    from dataclasses import asdict
+
+    from simulator.arms.arm import arms_of, needed_models
+    from simulator.arms.outlook import budget_most_ms
+    from simulator.config.load import to_toml
+    from simulator.inputs.extent import extent_of
+    from simulator.results.numbers import ms
+
+    extent, models = extent_of(config), needed_models(arms_of(config))
+    to_train = [spec for spec in models if spec.checkpoint is None]
+    most_ms = budget_most_ms(config)
+    if as_json:
+        from simulator.commands.output import print_json
+
+        size = {**asdict(extent), "budget_most_ms": most_ms, "models_to_train": [s.key for s in to_train]}
+        print_json({"config": config.model_dump(mode="json"), "size": size})
+        return
+    budget = config.experiment.budget_ms
+    words = {
+        "auto": "twice the slowest arm's unloaded P95, "
+        + ("measured when the run begins" if most_ms is None else f"at most about {ms(most_ms)}"),
+        "none": "none: every request waits for its full history",
+    }.get(str(budget), f"{budget} ms")
+    lines = [
+        "What this would take, as far as the file alone says:",
+        f"  requests   {extent.requests:,} of {extent.users:,} users, in {extent.days} days and "
+        f"{extent.pre_days} before them on control",
+        f"  to rank    {extent.candidates} of {extent.ads:,} ads for each request",
+        f"  histories  up to about {extent.longest:,} behaviours, {extent.memory_gib:.1f} GiB for all users",
+        f"  training   {len(to_train)} models on about {extent.training_requests:,} requests: "
+        + ", ".join(f"{spec.kind} on {spec.history:,} behaviours" for spec in to_train),
+        f"  budget     {words}",
+    ]
+    print("\n".join(f"# {line}" for line in lines))
+    print(to_toml(config), end="")
+
+
 def demo(
     seed: Seed = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_option("runs/demo")] = None,
     jobs: Jobs = 1,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.commands.options import Jobs, Json, Out, Overrides, Quiet, Seed
+from simulator.commands.options import Jobs, Json, Overrides, Quiet, Seed, out_option
 
 if TYPE_CHECKING:
     from simulator.results.read import Sweep
@@ -30,7 +30,7 @@ def sweep(
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_option("runs/NAME-sweep (NAME: the experiment's)")] = None,
     jobs: Jobs = 1,
     as_json: Json = False,
     quiet: Quiet = False,

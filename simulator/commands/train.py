@@ -1,15 +1,25 @@
 """`laser-ab train`: the models of an experiment, without the experiment."""
 
 from pathlib import Path
+from typing import Annotated
 
-from simulator.commands.options import ConfigFile, Jobs, Json, Out, Overrides, Quiet, Seed
+from simulator.commands.options import ConfigFile, Jobs, Json, Overrides, Quiet, Seed, out_option
+
+# Of the held-out log, which is later than what was trained on; docs/metrics.md has the formulas.
+_MEANING = {
+    "auc": "clicked above not clicked, of all pairs",
+    "gauc": "the same within each user, averaged over users",
+    "log_loss": "surprise per impression; lower is better",
+    "pcoc": "predicted over observed clicks; 1 is calibrated",
+    "truth_weighted_auc": "AUC with the true click probabilities in the clicks' place",
+}
 
 
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
     seed: Seed = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_option("runs/NAME-models (NAME: the experiment's)")] = None,
     jobs: Jobs = 1,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -53,5 +63,6 @@ def train(
     for entry in models:
         print(f"{entry['model']}, history {entry['history']}: {entry['checkpoint']}")
         for name, value in entry["metrics"].items():
-            print(f"  {name:<18} {'unknown' if value is None else f'{value:.4f}'}")
+            form = "unknown" if value is None else f"{value:.4f}"
+            print(f"  {name:<18} {form:<8} {_MEANING.get(name, '')}".rstrip())
     print("\nUse one: laser-ab run CONFIG --set arms.NAME.checkpoint=FILE")

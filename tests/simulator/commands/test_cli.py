@@ -1,8 +1,10 @@
 import errno
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.commands.errors import explain, guarded
-from simulator.config.load import parse_config
+from simulator.commands.output import plain_lines
+from simulator.config.load import load_config, parse_config
 from simulator.errors import SimulatorError
 from simulator.execution.resume import continued_by
 from simulator.results.run_folder import RunWriter, SweepWriter
@@ -293,6 +296,72 @@ def test_dry_run_prints_the_resolved_file() -> None:
     assert (config.seed, config.arms["treatment"].history) == (99, 200)
     document = json.loads(call("run", DEMO, "--dry-run", "--json").stdout)
     assert document["config"]["arms"]["control"]["store"] == "lastn"
+
+
+def test_dry_run_says_what_it_would_take() -> None:
+    small = ("--set", "traffic.world.users=400", "--set", "experiment.budget_ms=20")
+    output = call("run", DEMO, "--dry-run", *small).stdout
+    assert "13,000 of 400 users, in 5 days and 2 before them" in output
+    assert "32 of 2,000 ads" in output
+    assert "2 models on about 7,000 requests: din on 50 behaviours, laser on 1,000 behaviours" in output
+    assert "budget     20.0 ms" in output
+    assert "twice the slowest arm's unloaded P95, at most about" in call("run", DEMO, "--dry-run").stdout
+    size = json.loads(call("run", DEMO, "--dry-run", "--json").stdout)["size"]
+    assert (size["users"], size["requests"], len(size["models_to_train"])) == (3600, 13_000, 2)
+
+
+def test_the_template_and_the_demo_have_the_same_load() -> None:
+    assert parse_config(call("config", "init").stdout).traffic.load == load_config(Path(DEMO)).traffic.load
+
+
+def test_warnings_go_to_stderr_and_do_not_end_a_command() -> None:
+    result = call("config", "check", DEMO, "--set", "arms.treatment.history=5000")
+    assert result.stdout == f"{DEMO}: fine, with the warnings above\n"
+    assert result.stderr.startswith("warning: `arms.treatment.history` is 5,000")
+    document = json.loads(call("config", "check", DEMO, "--json", "--set", "traffic.world.users=150").stdout)
+    assert document["valid"]
+    assert [problem["severity"] for problem in document["problems"]] == ["warning"]
+
+
+def test_work_begins_with_what_the_check_finds(tmp_path: Path) -> None:
+    for command in ("run", "sweep", "train"):
+        told = call(
+            command, DEMO, "--set", "market.reserve_ecpm=1e6", "--out", tmp_path / "out", code=2
+        ).stderr
+        assert "no ad would ever be shown" in told
+        assert "--resume" not in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "folder"),
+    [
+        ("run", "runs/NAME"),
+        ("demo", "runs/demo"),
+        ("sweep", "runs/NAME-sweep"),
+        ("train", "runs/NAME-models"),
+    ],
+)
+def test_help_names_the_folder_that_is_written_by_default(command: str, folder: str) -> None:
+    assert folder in call(command, "--help").output
+
+
+def test_a_dashboard_of_no_folder_ends_at_once(tmp_path: Path) -> None:
+    assert "found no such folder" in call("dash", tmp_path / "typo", code=1).stderr
+
+
+def test_work_speaks_now_and_then_where_nobody_watches() -> None:
+    stream = io.StringIO()
+    with plain_lines(stream, every_s=0.01) as lines:
+        lines.stage("train", 1, 3)
+        while "train 1 of 3" not in stream.getvalue():
+            time.sleep(0.001)
+        lines.stage("serve", 0, 2)
+        while "serve 0 of 2" not in stream.getvalue():
+            time.sleep(0.001)
+    said = stream.getvalue()
+    time.sleep(0.05)
+    assert stream.getvalue() == said
 
 
 # ---- run folders -------------------------------------------------------------------------------------
