@@ -15,8 +15,10 @@ from laser.errors import LaserError
 _ON_CPU = "DefaultCPUAllocator"  # of the message; torch has no class of its own for it
 
 
-class DeviceMemoryError(LaserError, MemoryError):
+class DeviceMemoryError(LaserError):
     """A device has less free memory than the work needs."""
+
+    passing = True  # the next time others may use less of it
 
 
 @contextmanager

@@ -39,6 +39,8 @@ class StoreReadOnlyError(StoreError):
 class StoreFullError(StoreError):
     """The device had no space left. Nothing of the write was kept; free space and write again."""
 
+    passing = True  # the next time there may be room
+
 
 class PluginError(StoreError):
     """A store of the user's own that failed, or does not do what a store promises."""

@@ -63,11 +63,12 @@ def from_os_error(file: Path, error: OSError, *, resumable: bool = True) -> Resu
 def can_pass(error: BaseException) -> bool:
     """Whether what stopped the work may be gone the next time, as a full disk or a killed worker may.
 
-    Anything else follows from the inputs and the code, and would stop a resumed run at the same place.
+    An error may say so itself (`passing`). Anything else follows from the inputs and the code, and would stop
+    a resumed run at the same place.
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (OSError, MemoryError, BrokenExecutor)):
+        if isinstance(cause, (OSError, MemoryError, BrokenExecutor)) or getattr(cause, "passing", False):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
