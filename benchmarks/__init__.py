@@ -1,4 +1,4 @@
 """What LASER A/B measures of itself: a script for each claim, in folders by subject.
 
-Start with a script's docstring; result.py is the form of what all of them print and save in results/.
+Start at `result.py`, the form of what every script prints and saves in results/; then a script's docstring.
 """

@@ -1,4 +1,4 @@
 """The models trained and compared on generated and real logs: tables, the study, the speed of training.
 
-Start with table.py; study.py spreads the larger study over GPUs, as study_plan.py lists it.
+Start at `table.py`; study.py spreads the larger study over GPUs, as study_plan.py lists it.
 """

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("seqvault", "laser", "simulator", "dashboard")
+PACKAGES = ("seqvault", "laser", "simulator", "dashboard", "benchmarks")
 
 # A room may import those above it in this list and no others.
 ORDER = (
@@ -55,6 +55,12 @@ ORDER = (
     "simulator (door)",
     "dashboard",
     "dashboard/app_pages",
+    "benchmarks",
+    "benchmarks/stores/harness",
+    "benchmarks/stores",
+    "benchmarks/models",
+    "benchmarks/serving",
+    "benchmarks/pages",
 )
 DOORS = {
     "seqvault/vault (door)": "The store itself, `SeqVault`, over all of its rooms.",
