@@ -247,21 +247,20 @@ def _part_colour(rows: pd.DataFrame) -> alt.Color:
 
 def curve(
     rows: pd.DataFrame,
-    x: str,
     x_title: str,
     y_title: str,
     y_format: str,
-    chosen: float,
     *,
+    budget_ms: float | None = None,
     zero_line: bool = False,
 ) -> alt.LayerChart:
-    """A metric over the sweep with its interval band; the chosen budget's points are ringed.
+    """A metric over a sweep's axis with its interval band; the chosen cell's points are ringed.
 
     Args:
-        rows: series, budget_ms, `x`, value, ci_low, ci_high, true_value, text, truth.
-        x: the column of the horizontal axis.
+        rows: series, x (numbers, or words in their order), cell (in words), chosen, value, ci_low, ci_high,
+            true_value, text, truth.
         x_title, y_title, y_format: of the axes.
-        chosen: the budget whose points are marked.
+        budget_ms: where to draw the latency budget; None for no such line.
         zero_line: whether to draw a line at zero, for lifts.
     """
     names = list(dict.fromkeys(rows["series"]))
@@ -273,11 +272,13 @@ def curve(
         legend=alt.Legend(orient="top", symbolOpacity=1),
     )
     base = alt.Chart(rows).encode(
-        x=alt.X(f"{x}:Q", title=x_title, scale=alt.Scale(zero=False), axis=_ms_axis()),
+        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False), axis=_ms_axis())
+        if pd.api.types.is_numeric_dtype(rows["x"])
+        else alt.X("x:O", title=x_title, sort=list(dict.fromkeys(rows["x"]))),
         color=colour,
         tooltip=[
             "series:N",
-            alt.Tooltip("budget_ms:Q", title="budget (ms)"),
+            "cell:N",
             alt.Tooltip("text:N", title="value"),
             "truth:N",
         ],
@@ -288,24 +289,20 @@ def curve(
         y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2="ci_high:Q"
     )
     line = base.mark_line(strokeWidth=2.5).encode(
-        y=y, order=alt.Order(f"{x}:Q")
+        y=y, order=alt.Order("x:Q")
     )  # not on the area: an order there splits it into slivers of no width
     points = base.mark_point(filled=True, size=55, opacity=1).encode(y=y)
     truth = base.transform_filter("isValid(datum.true_value)").mark_point(
         shape="diamond", filled=True, size=60, color=TRUTH, opacity=0.9
     )
     truth = truth.encode(y=alt.Y("true_value:Q"), color=alt.value(TRUTH))
-    ring = (
-        base.transform_filter(alt.datum.budget_ms == chosen)
-        .mark_point(size=380, strokeWidth=3, opacity=1)
-        .encode(y=y)
-    )
+    ring = base.transform_filter(alt.datum.chosen).mark_point(size=380, strokeWidth=3, opacity=1).encode(y=y)
     layers = [band, line, points, truth, ring]
     if zero_line:
         zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
         layers = [zero, *layers]
-    if x == "budget_ms":
-        layers = [*_budget_line(chosen), *layers]
+    if budget_ms is not None:
+        layers = [*_budget_line(budget_ms), *layers]
     return _layers(*layers).properties(height=340)
 
 

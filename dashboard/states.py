@@ -25,7 +25,7 @@ def no_runs() -> None:
 def no_sweeps() -> None:
     """The command that makes the first sweep."""
     root = results_folder()
-    st.info(f"There are no budget sweeps in `{root}` yet. Make one, then reload this page:")
+    st.info(f"There are no sweeps in `{root}` yet. Make one, then reload this page:")
     st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language="bash")
 
 

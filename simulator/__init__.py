@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.config.load import to_toml as to_toml
     from simulator.config.settings import ExperimentConfig as ExperimentConfig
     from simulator.errors import SimulatorError as SimulatorError
+    from simulator.results.axes import Axis as Axis
     from simulator.results.errors import ResultsError as ResultsError
     from simulator.results.read import Run as Run
     from simulator.results.read import Sweep as Sweep
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from simulator.results.read import read_sweep as read_sweep
 
 _HOMES = {
+    "Axis": "simulator.results.axes",
     "ConfigError": "simulator.config.errors",
     "ExperimentConfig": "simulator.config.settings",
     "ResultsError": "simulator.results.errors",

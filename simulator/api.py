@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.config.settings import ExperimentConfig
 from simulator.execution.progress import Progress
 from simulator.experiment.run import resume_experiment, run_experiment
+from simulator.results.axes import Axis
 from simulator.results.read import Run, Sweep, read_manifest, read_run, read_sweep
 from simulator.whatif.sweep import resume_sweep, run_sweep
 
@@ -39,17 +41,19 @@ def run(
 
 def sweep(
     config: ExperimentConfig,
-    budgets: str = "auto",
+    axes: Sequence[Axis] = (),
     out: Path | str | None = None,
     *,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Sweep:
-    """Run an experiment under a grid of latency budgets; traffic, models and scores are made once.
+    """Run an experiment in every cell of a grid; what cells have in common is made once.
 
     Args:
-        config: the experiment; its own budget is not used.
-        budgets: "auto" (0.3 to 3 times the slowest arm's unloaded P95) or "LO:HI:STEP" in ms.
+        config: the experiment.
+        axes: what varies, such as Axis("arms.treatment.history", (50, 200, 1000)); several make a grid.
+            None is the latency budget, from 0.3 to 3 times the slowest arm's unloaded P95, and the
+            experiment's own.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
         jobs, progress: as in `run`.
 
@@ -57,10 +61,10 @@ def sweep(
         The finished sweep.
 
     Raises:
-        ValueError: the grid is malformed, the service times are live, or as in `run`.
+        ValueError: the axes or a cell's values cannot be used, the service times are live, or as in `run`.
         ResultsError: the folder cannot be written.
     """
-    return read_sweep(run_sweep(config, budgets, _path(out), jobs=jobs, progress=progress))
+    return read_sweep(run_sweep(config, axes, _path(out), jobs=jobs, progress=progress))
 
 
 def resume(folder: Path | str, *, jobs: int = 1, progress: Progress | None = None) -> Run | Sweep:

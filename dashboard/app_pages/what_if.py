@@ -1,8 +1,8 @@
-"""What a tighter or looser latency budget would do, read from a sweep that was simulated before."""
+"""What another setting would do, the latency budget or any other, read from a sweep simulated before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import streamlit as st
 from dashboard import charts, limits, states, tiles
 from dashboard.folders import chosen_sweep
 from simulator.results import numbers
+from simulator.results.axes import BUDGET, Axis, in_words
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
 from simulator.results.scorecard import control_name, tile_metrics
 
 LIFT, ARMS = "Lift", "Each arm"
-BY_BUDGET, BY_P99 = "Budget", "P99 latency"
+BY_P99 = "P99 latency"
 
 
 def page() -> None:
     """Draw the page."""
-    st.title("What if the budget were another?")
+    st.title("What if a setting were another?")
     sweep = chosen_sweep()
     if sweep is None:
         states.no_sweeps()
@@ -35,7 +36,7 @@ def page() -> None:
         return
     stamp = (sweep.path / "sweep.parquet").stat()
     table = _table(str(sweep.path), (stamp.st_mtime_ns, stamp.st_size))
-    if table.empty:
+    if table.empty or not sweep.axes:
         st.info("Not enough data: the sweep has no point yet.")
         return
     panel(sweep, table)
@@ -49,37 +50,46 @@ def _table(folder: str, stamp: tuple[int, int]) -> pd.DataFrame:
 
 @st.fragment
 def panel(sweep: Sweep, table: pd.DataFrame) -> None:
-    """Slider, tiles and curve: moving the slider redraws these alone."""
+    """Sliders, tiles and curve: moving a slider redraws these alone."""
     card = _card(sweep)
     arms = _arms(card, table)
-    budgets = sorted(table["budget_ms"].unique())
-    names = _names([float(budget) for budget in budgets])
-    if len(names) > 1:
-        chosen_name = st.select_slider(
-            "Latency budget (ms)",
-            list(names),
-            value=_nearest(names, sweep.manifest.get("budget_ms")),
-            key="budget",
-            bind="query-params",
-        )
-        chosen = names[str(chosen_name)]
-    else:
-        chosen = next(iter(names.values()))
-        st.write(f"Latency budget (ms): {chosen:g}, the only one of this sweep.")
+    chosen = {axis.key: _choose(axis) for axis in sweep.axes}
     st.caption(
-        "Every point is a whole simulated run at that budget; nothing is interpolated. "
+        "Every point is a whole simulated run with those settings; nothing is interpolated. "
         + service_times(sweep.manifest)
     )
     treatment = _pick_treatment(arms)
-    cell = table[table["budget_ms"] == chosen]
+    cell = table[_at(table, sweep.axes, chosen)]
     level = numbers.level_name(card.get("level"))
     known = set(table["metric"])
     first = [metric for metric in tile_metrics(card) if metric.name in known]
     money = [metric.name for metric in first if not metric.of_serving]
     for metrics in (money, [metric.name for metric in first if metric.of_serving]):
         tiles.rows([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
-    _curve(table, money, arms[0], treatment, chosen)
-    limits.section(sweep, sweep.cell(int(cell["cell"].iloc[0])) or {}, f", at {numbers.ms(chosen)}")
+    _curve(table, money, (arms[0], treatment), sweep.axes, chosen)
+    where = f", at {in_words(sweep.axes, chosen)}"
+    limits.section(sweep, sweep.cell(int(cell["cell"].iloc[0])) or {}, where)
+
+
+def _choose(axis: Axis) -> Any:
+    """A control for one axis; a sentence where it has one value."""
+    names = {axis.text(value): value for value in axis.values}
+    if len(names) == 1:
+        (name,) = names
+        st.write(f"{axis.label}: {name}, the only one of this sweep.")
+        return names[name]
+    name = st.select_slider(
+        axis.label, list(names), value=axis.text(axis.nearest), key=axis.key, bind="query-params"
+    )
+    return names[str(name)]
+
+
+def _at(table: pd.DataFrame, axes: Sequence[Axis], values: Mapping[str, Any]) -> pd.Series[bool]:
+    """Which rows lie at these values of these axes."""
+    found = pd.Series(True, index=table.index)
+    for axis in axes:
+        found &= table[axis.key] == axis.column(values[axis.key])
+    return found
 
 
 def _pick_treatment(arms: list[str]) -> str:
@@ -101,22 +111,6 @@ def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
     """The arms' names, control first."""
     control = control_name(card)
     return sorted(dict.fromkeys(table["arm"]), key=lambda name: name != control)
-
-
-def _names(budgets: list[float]) -> dict[str, float]:
-    """Budgets by the name the slider shows: three digits, or as many as distinguish them."""
-    for digits in range(3, 18):
-        names = {f"{budget:.{digits}g}": budget for budget in budgets}
-        if len(names) == len(budgets):
-            break
-    return names
-
-
-def _nearest(names: dict[str, float], budget_ms: object) -> str:
-    """The option next to the sweep's own budget, else the middle one."""
-    if not isinstance(budget_ms, int | float):
-        return list(names)[len(names) // 2]
-    return min(names, key=lambda name: abs(names[name] - budget_ms))
 
 
 def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
@@ -152,8 +146,14 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     )
 
 
-def _curve(table: pd.DataFrame, money: list[str], control: str, treatment: str, chosen: float) -> None:
-    st.subheader("Latency against money")
+def _curve(
+    table: pd.DataFrame,
+    money: list[str],
+    arms: tuple[str, str],
+    axes: Sequence[Axis],
+    chosen: Mapping[str, Any],
+) -> None:
+    st.subheader("Settings against money")
     left, middle, right = st.columns(3)
     metric = left.segmented_control(
         "Metric",
@@ -167,34 +167,46 @@ def _curve(table: pd.DataFrame, money: list[str], control: str, treatment: str, 
     show = middle.segmented_control(
         "Show", [LIFT, ARMS], default=LIFT, required=True, key="show", bind="query-params"
     )
+    varying = [axis for axis in axes if len(axis.values) > 1] or list(axes)
+    labels = {axis.label: axis for axis in varying}
     across = right.segmented_control(
-        "Against", [BY_BUDGET, BY_P99], default=BY_BUDGET, required=True, key="against", bind="query-params"
-    )
+        "Against", [*labels, BY_P99], default=varying[0].label, required=True, key="against",
+        bind="query-params",
+    )  # fmt: skip
+    axis = labels.get(str(across), varying[0])
+    # Along one axis; the others stay at what is chosen.
+    table = table[_at(table, [one for one in axes if one is not axis], chosen)]
     form = numbers.metric_form(str(metric))
     if show == LIFT:
-        rows = _points(table, [treatment], f"{metric}_lift", numbers.lift)
+        rows = _points(table, arms[1:], f"{metric}_lift", numbers.lift)
         title, y_format = f"{form.label}: lift over control", "+.1~%"
     else:
-        rows = _points(table, [control, treatment], str(metric), form.form)
+        rows = _points(table, arms, str(metric), form.form)
         title, y_format = f"{form.label} ({form.unit})", ".2%" if form.form is numbers.ratio else "~r"
-    x, x_title = (
-        ("budget_ms", "Latency budget (ms)")
-        if across == BY_BUDGET
-        else ("p99_ms", "P99 latency of the arm (ms)")
-    )
-    chart = charts.curve(rows, x, x_title, title, y_format, chosen, zero_line=show == LIFT)
-    st.altair_chart(chart, width="stretch", alt=f"{title} over {x_title}, chosen budget {chosen:g} ms")
+    by_p99 = across == BY_P99
+    names = {axis.column(value): axis.text(value) for value in axis.values}
+    words = [names[value] for value in rows[axis.key]]
+    rows = rows.assign(
+        x=rows["p99_ms"] if by_p99 else rows[axis.key] if axis.numeric else words,
+        cell=[f"{axis.short} {word}" for word in words],
+        chosen=rows[axis.key] == axis.column(chosen[axis.key]),
+    ).drop(columns=[one.key for one in axes])  # a dot in a column's name means something else to a chart
+    x_title = "P99 latency of the arm (ms)" if by_p99 else axis.label
+    budget_ms = chosen[BUDGET] if axis.key == BUDGET and axis.numeric and not by_p99 else None
+    chart = charts.curve(rows, x_title, title, y_format, budget_ms=budget_ms, zero_line=show == LIFT)
+    at = axis.text(chosen[axis.key])
+    st.altair_chart(chart, width="stretch", alt=f"{title} over {x_title}, chosen {axis.short} {at}")
     st.caption(
         "Points are simulated, the lines between them only lead the eye. The band is the interval where the "
-        "experiment has one, diamonds are the truth, the ring is the budget chosen above."
+        "experiment has one, diamonds are the truth, the ring is what is chosen above."
     )
 
 
 def _points(
-    table: pd.DataFrame, arms: list[str], metric: str, form: Callable[[float | None], str]
+    table: pd.DataFrame, arms: Sequence[str], metric: str, form: Callable[[float | None], str]
 ) -> pd.DataFrame:
-    """The curve's rows: one per budget and arm."""
-    keys = ["budget_ms", "arm"]
+    """The curve's rows: one per cell and arm."""
+    keys = ["cell", "arm"]
     p99 = table[table["metric"] == "p99_ms"].set_index(keys)["value"].rename("p99_ms")
     rows = table[(table["metric"] == metric) & table["arm"].isin(arms)].join(p99, on=keys)
     texts = [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
 from simulator.arms.plan import Plan
+from simulator.serving.arm import ServingArm
 from simulator.serving.capacity import (
     AUTO_BUDGET,
     capacity_rps,
@@ -33,27 +34,44 @@ class Clock:
         unloaded_p95_s: of the slowest arm, full history.
         budget_s: the experiment's own budget, None for no deadline.
         capacity_rps: by arm, full history.
-        sim_arrival_s: (R,) timing-plane seconds.
     """
 
     compression: float
     unloaded_p95_s: float
     budget_s: float | None
     capacity_rps: dict[str, float]
-    sim_arrival_s: NDArray[np.float64]
+
+    def sim_arrival_s(self, arrival_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log time as timing-plane seconds."""
+        return sim_arrivals(arrival_s, self.compression)
 
 
-def make_clock(plan: Plan, profile: ServiceProfile) -> Clock:
+# (capacity, unloaded P95) by what they depend on within one world: the profile's identity and the arm.
+Sizes = dict[tuple[int, ServingArm], tuple[float, float]]
+
+
+def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) -> Clock:
     """Size the timing plane by the profile.
+
+    Args:
+        plan: the experiment.
+        profile: its service times.
+        known: what other experiments in this world found; what is found now is added.
 
     Raises:
         ProfileError: the profile lacks an arm's store or model.
     """
     config, requests, available = plan.config, plan.prepared.requests, plan.prepared.history_available
     candidates = requests.candidates.shape[1]
-    capacity = {a.name: capacity_rps(a.serving, profile, candidates, available) for a in plan.arms}
+    sizes = {} if known is None else known
+    keys = {arm.name: (id(profile), arm.serving) for arm in plan.arms}
+    for key in keys.values():
+        if key not in sizes:
+            arguments = (key[1], profile, candidates, available)
+            sizes[key] = capacity_rps(*arguments), unloaded_p95_s(*arguments)
+    capacity = {name: sizes[key][0] for name, key in keys.items()}
     # Of every arm: the budget must leave room for each of them, or it decides the test by itself.
-    p95_s = max(unloaded_p95_s(a.serving, profile, candidates, available) for a in plan.arms)
+    p95_s = max(sizes[key][1] for key in keys.values())
     asked = config.traffic.time_compression
     compression = (
         time_compression(requests.arrival_s, config.traffic.load, min(capacity.values()))
@@ -61,7 +79,7 @@ def make_clock(plan: Plan, profile: ServiceProfile) -> Clock:
         else float(asked)
     )
     budget_s = AUTO_BUDGET * p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
-    return Clock(compression, p95_s, budget_s, capacity, sim_arrivals(requests.arrival_s, compression))
+    return Clock(compression, p95_s, budget_s, capacity)
 
 
 def profile_times(plan: Plan, arm: Arm, profile: ServiceProfile) -> ProfileServiceTimes:

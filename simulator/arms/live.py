@@ -11,10 +11,8 @@ import numpy as np
 from laser.scoring.runtime import Scorer
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.transport import pack, unpack
-from simulator.arms.arm import Arm, ModelSpec
-from simulator.arms.clock import Clock
-from simulator.arms.models import TrainedModel
-from simulator.arms.plan import Plan
+from simulator.arms.arm import Arm
+from simulator.arms.cell import Cell
 from simulator.arms.scores import (
     F4,
     ReplayedStore,
@@ -26,7 +24,6 @@ from simulator.arms.scores import (
 from simulator.execution import interrupts
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
-from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import LiveServiceTimes, ProfilePredictions
 
 
@@ -64,30 +61,20 @@ class LiveCalls:
         return self._models[model].score(batch)
 
 
-def serve_live(
-    plan: Plan,
-    arm: Arm,
-    clock: Clock,
-    calibration: ServiceProfile,
-    budget_s: float | None,
-    trained: Mapping[ModelSpec, TrainedModel],
-    folder: Path,
-) -> tuple[Served, F4, dict[str, Any]]:
-    """One arm's timing plane with measured service times.
-
-    Args:
-        calibration: what the ladder predicts with, measured on this machine.
+def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str, Any]]:
+    """One arm's timing plane with measured service times; its ladder predicts with the cell's profile.
 
     Returns:
         The timing plane, (K, R, C) logits of what was scored (NaN elsewhere), and notes for the manifest.
     """
-    prepared, serving = plan.prepared, arm.serving
+    prepared, serving, clock = cell.plan.prepared, arm.serving, cell.clock
     candidates = prepared.requests.candidates.shape
     with replayed_store(prepared, arm, folder) as store:
-        calls = LiveCalls(prepared, store, trained_scorers(plan, arm, trained))
-        predictions = ProfilePredictions(calibration, serving, candidates[1])
+        calls = LiveCalls(prepared, store, trained_scorers(cell.plan, arm, cell.trained))
+        predictions = ProfilePredictions(cell.profile, serving, candidates[1])
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
-        served = serve(clock.sim_arrival_s, prepared.history_available, serving, times, budget_s)
+        arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
+        served = serve(arrival_s, prepared.history_available, serving, times, clock.budget_s)
     logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)
     for row, (_, _, scores) in times.scores.items():
         logits[served.step[row], row] = scores

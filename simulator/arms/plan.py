@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from laser.scoring.runtime import resolve_device
 from simulator.arms.arm import Arm, arms_of
-from simulator.arms.readiness import check_models, check_stores, load_profile
+from simulator.arms.readiness import check_models, check_profile, check_stores
 from simulator.config.load import ExperimentConfig
 from simulator.inputs.prepare import Prepared, prepare
 from simulator.inputs.worlds import LogSource, WorldSource, world_source
 from simulator.logs.manifest import check_files
-from simulator.serving.profile import ServiceProfile
+from simulator.serving.profile import ServiceProfile, load
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ class Plan:
         return prepare(self.world)
 
 
-def make_plan(config: ExperimentConfig, *, profiled: bool = True) -> Plan:
+def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | None = None) -> Plan:
     """Resolve an experiment, and find out now what would end it an hour from now.
 
     Args:
         config: the experiment.
         profiled: whether its profile is needed; measuring and training need none.
+        like: another plan; what both have in common is not looked into again.
 
     Raises:
         DeviceError: the device is absent.
@@ -77,11 +78,15 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True) -> Plan:
     """
     device = str(resolve_device(config.experiment.device))
     arms, world = arms_of(config), world_source(config)
-    if isinstance(world.made_of, LogSource):
+    if isinstance(world.made_of, LogSource) and (like is None or world != like.world):
         check_files(world.made_of.folder, world.made_of.manifest)
-    check_models(arms, config.training_seed, device)
-    check_stores(arms)
+    fresh = [arm for arm in arms if like is None or arm not in like.arms]
+    check_models(fresh, config.training_seed, device)
+    check_stores(fresh)
     profile = None
     if profiled and config.experiment.service_times == "profile":
-        profile = load_profile(config.experiment.profile_path, arms)
+        path = config.experiment.profile_path
+        known = None if like is None or like.config.experiment.profile_path != path else like.profile
+        profile = known or load(path)
+        check_profile(profile, fresh)
     return Plan(config, arms, device, world, profile)

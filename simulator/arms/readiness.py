@@ -12,7 +12,7 @@ from laser.scoring.runtime import Scorer
 from laser.scoring.trial import small_batch, try_out
 from simulator.arms.arm import Arm, needed_models
 from simulator.arms.models import model_config
-from simulator.serving.profile import ServiceProfile, load
+from simulator.serving.profile import ServiceProfile
 from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.world.protocol import Sizes
 
@@ -20,18 +20,16 @@ from simulator.world.protocol import Sizes
 _SMALL = Sizes(categories=8, ads=8, scenes=SCENES, actions=ACTIONS)
 
 
-def load_profile(path: Path, arms: Iterable[Arm]) -> ServiceProfile:
-    """The service-time profile, which must have measured every store and model of the arms.
+def check_profile(profile: ServiceProfile, arms: Iterable[Arm]) -> None:
+    """Find out whether every store and model of the arms was measured.
 
     Raises:
-        ProfileError: it is missing, damaged, or lacks one.
+        ProfileError: one was not.
     """
-    profile = load(path)
     for arm in arms:
         profile.store_grid(arm.serving.store)
         for step in arm.scored_steps:
             profile.score_grid(step.model or "")
-    return profile
 
 
 def check_models(arms: Iterable[Arm], seed: int, device: str) -> None:

@@ -1,7 +1,8 @@
-"""One arm's part of an experiment: its timing plane, its store and its models, in a process of its own.
+"""The arms' part of an experiment: their timing planes, stores and models, in worker processes.
 
-The same task serves a run (one budget) and a sweep (many): all budgets are served first, then the
-union of the (request, ladder step) pairs they need is scored once.
+Scores depend on neither clock nor budget, and are what takes long. So an arm is served in all cells that
+need the same scores of it, and the union of the (request, ladder step) pairs they need is scored once. Start
+at `serve_cells`.
 """
 
 from __future__ import annotations
@@ -19,64 +20,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm, ModelSpec
-from simulator.arms.clock import Clock, profile_times
+from simulator.arms.cell import Cell
+from simulator.arms.clock import profile_times
 from simulator.arms.live import serve_live
 from simulator.arms.models import TrainedModel
-from simulator.arms.plan import Plan
 from simulator.arms.scores import F4, score_inputs, score_needed
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
+from simulator.execution.parallel import run_tasks
+from simulator.execution.progress import Progress
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
-from simulator.serving.profile import ServiceProfile, to_json
+from simulator.serving.profile import to_json
 
 F8 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ArmTask:
-    """What a worker needs to serve one arm.
-
-    Attributes:
-        plan, arm: which of what.
-        trained: the experiment's models.
-        clock, profile: the timing plane's.
-        budgets_s: the latency budgets to serve under, None for no deadline.
-        folder: the arm's checkpoints, and its store meanwhile.
-    """
-
-    plan: Plan
-    arm: Arm
-    trained: Mapping[ModelSpec, TrainedModel]
-    clock: Clock
-    profile: ServiceProfile
-    budgets_s: tuple[float | None, ...]
-    folder: Path
-
-
-@dataclass(frozen=True)
 class ArmResult:
-    """An arm's timing plane under each budget, and its scores.
+    """What serving an arm in a cell gave.
 
     Attributes:
-        served: one a budget.
-        logits: (K, R, C) by ladder step, NaN where no budget needed them.
+        name: the arm's.
+        served: its timing plane.
+        logits: (K, R, C) by ladder step, NaN where no cell needed them; cells share them.
         notes: for the manifest: lookups outside the profile, the binding's share of live reads.
     """
 
     name: str
-    served: tuple[Served, ...]
+    served: Served
     logits: F4
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def serve_arm(task: ArmTask) -> ArmResult:
-    """Serve the trace with one arm, read its store and run its models."""
-    _ = task.plan.prepared  # the longest wait before the first checkpoint
+@dataclass(frozen=True)
+class _Task:
+    """Arms that need the same scores, each with its cell, and the folder for their checkpoints and store."""
+
+    served: tuple[tuple[Cell, Arm], ...]
+    folder: Path
+
+
+def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progress) -> list[list[ArmResult]]:
+    """Serve the trace with every arm of every cell, and score what that needs.
+
+    Args:
+        cells: of one world.
+        folder: for checkpoints, and for stores meanwhile.
+        jobs: worker processes, in profile mode; live service times must not share the machine.
+        progress: told after each task.
+
+    Returns:
+        By cell, its arms' results in their order.
+
+    Raises:
+        Interrupted: that was asked for; what was scored is kept.
+    """
+    live = any(cell.plan.config.experiment.service_times == "live" for cell in cells)
+    tasks: dict[str, list[tuple[int, int]]] = {}
+    for index, cell in enumerate(cells):
+        for position, arm in enumerate(cell.plan.arms):
+            inputs = score_inputs(cell.plan, arm, cell.trained)
+            # Measured service times are an arm's own.
+            key = f"{index} {arm.name}" if live else inputs
+            tasks.setdefault(key, []).append((index, position))
+    interrupts.check()
+    work = [_task(cells, members, folder) for members in tasks.values()]
+    done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve")
+    found = {
+        place: result
+        for members, results in zip(tasks.values(), done, strict=True)
+        for place, result in zip(members, results, strict=True)
+    }
+    return [[found[i, p] for p in range(len(cell.plan.arms))] for i, cell in enumerate(cells)]
+
+
+def _task(cells: Sequence[Cell], members: Sequence[tuple[int, int]], folder: Path) -> _Task:
+    served = tuple((cells[index], cells[index].plan.arms[position]) for index, position in members)
+    cell, arm = served[0]
+    return _Task(served, folder / f"{arm.name}-{score_inputs(cell.plan, arm, cell.trained)[:8]}")
+
+
+def _serve(task: _Task) -> list[ArmResult]:
+    cell, arm = task.served[0]
+    _ = cell.plan.prepared  # the longest wait before the first checkpoint
     interrupts.check()
     with _store_folder(task.folder) as store:
-        if task.plan.config.experiment.service_times == "live":
-            return _live(task, store)
+        if cell.plan.config.experiment.service_times == "live":
+            return [_live(cell, arm, task.folder, store)]
         return _from_profile(task, store)
 
 
@@ -93,70 +124,81 @@ def _store_folder(folder: Path) -> Iterator[Path]:
         yield Path(store)
 
 
-def _from_profile(task: ArmTask, store: Path) -> ArmResult:
-    plan, arm = task.plan, task.arm
-    available = plan.prepared.history_available
-    clamped: dict[str, int] = {}
-    served = []
-    for budget_s in task.budgets_s:
+def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
+    cell, arm = task.served[0]
+    prepared = cell.plan.prepared
+    times: dict[object, tuple[Served, dict[str, int]]] = {}
+    timed = []
+    for one, its_arm in task.served:
         interrupts.check()
-        times = profile_times(plan, arm, task.profile)
-        served.append(serve(task.clock.sim_arrival_s, available, arm.serving, times, budget_s))
-        clamped = {stage: clamped.get(stage, 0) + count for stage, count in times.clamped.items()}
-    needed = needed_scores(plan.prepared, arm, served)
-    logits = score_needed(plan, arm, needed, task.trained, store / "profile", task.folder)
-    return ArmResult(arm.name, tuple(served), logits, {"outside_profile": clamped})
+        # Cells may differ in what has no part in the timing: a reserve, a level.
+        clock = (its_arm.serving, one.clock.compression, one.clock.budget_s, id(one.profile))
+        if clock not in times:
+            times[clock] = _timed(one, its_arm)
+        timed.append(times[clock])
+    needed = needed_scores(prepared, task.served, [served for served, _ in timed])
+    logits = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
+    return [
+        ArmResult(its_arm.name, served, logits, {"outside_profile": outside})
+        for (_, its_arm), (served, outside) in zip(task.served, timed, strict=True)
+    ]
 
 
-def _live(task: ArmTask, store: Path) -> ArmResult:
+def _timed(cell: Cell, arm: Arm) -> tuple[Served, dict[str, int]]:
+    """An arm's timing plane, and how often it asked for what the profile has not measured, by stage."""
+    times = profile_times(cell.plan, arm, cell.profile)
+    prepared, clock = cell.plan.prepared, cell.clock
+    arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
+    served = serve(arrival_s, prepared.history_available, arm.serving, times, clock.budget_s)
+    return served, dict(times.clamped)
+
+
+def _live(cell: Cell, arm: Arm, folder: Path, store: Path) -> ArmResult:
     """Serve an arm, or take what an earlier process measured; never half of each.
 
     Measured times cannot be replayed, so an arm that was interrupted is served from its beginning.
     """
     inputs = inputs_of(
-        arm=task.arm,
-        clock=(task.clock.compression, task.budgets_s),
-        calibration=to_json(task.profile),
-        scores=score_inputs(task.plan, task.arm, task.trained),
+        arm=arm,
+        clock=(cell.clock.compression, cell.clock.budget_s),
+        calibration=to_json(cell.profile),
+        scores=score_inputs(cell.plan, arm, cell.trained),
     )
-    return kept(task.folder / "live", inputs, partial(_measured, task, store), _packed, _unpacked)
+    return kept(folder / "live", inputs, partial(_measured, cell, arm, store), _packed, _unpacked)
 
 
-def _measured(task: ArmTask, store: Path) -> ArmResult:
-    plan, arm = task.plan, task.arm
-    (budget_s,) = task.budgets_s
-    served, logits, notes = serve_live(
-        plan, arm, task.clock, task.profile, budget_s, task.trained, store / "live"
-    )
+def _measured(cell: Cell, arm: Arm, store: Path) -> ArmResult:
+    served, logits, notes = serve_live(cell, arm, store / "live")
     # What no live call computed: the control's full-history scores of degraded pre-period requests.
-    missing = needed_scores(plan.prepared, arm, [served]) & np.isnan(logits[:, :, 0]).T
+    missing = needed_scores(cell.plan.prepared, [(cell, arm)], [served]) & np.isnan(logits[:, :, 0]).T
     if missing.any():
-        rest = score_needed(plan, arm, missing, task.trained, store / "rest", None)
+        rest = score_needed(cell.plan, arm, missing, cell.trained, store / "rest", None)
         logits = np.where(np.isnan(logits), rest, logits)
-    return ArmResult(arm.name, (served,), logits, notes)
+    return ArmResult(arm.name, served, logits, notes)
 
 
 def _packed(result: ArmResult) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    (served,) = result.served
-    return {"name": result.name, "notes": result.notes}, {"logits": result.logits, **vars(served)}
+    return {"name": result.name, "notes": result.notes}, {"logits": result.logits, **vars(result.served)}
 
 
 def _unpacked(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ArmResult:
     logits = arrays.pop("logits")
-    return ArmResult(meta["name"], (Served(**arrays),), logits, meta["notes"])
+    return ArmResult(meta["name"], Served(**arrays), logits, meta["notes"])
 
 
-def needed_scores(prepared: Prepared, arm: Arm, served: Sequence[Served]) -> NDArray[np.bool_]:
+def needed_scores(
+    prepared: Prepared, arms: Sequence[tuple[Cell, Arm]], served: Sequence[Served]
+) -> NDArray[np.bool_]:
     """(R, K): which requests were answered in time by which step with a model, in any of the servings.
 
-    The control also needs its full-history scores of the pre-period: advertisers set budgets by them.
+    A control also needs its full-history scores of the pre-period: advertisers set budgets by them.
     """
-    steps = len(arm.scored_steps)
+    steps = len(arms[0][1].scored_steps)
     needed = np.zeros((len(prepared.requests), steps), np.bool_)
     for one in served:
         rows = np.flatnonzero((one.step < steps) & ~one.missed)
         needed[rows, one.step[rows]] = True
-    if arm.role == "control":
+    if any(arm.role == "control" for _, arm in arms):
         needed[~prepared.in_experiment, 0] = True
     return needed
 

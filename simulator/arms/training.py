@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,14 +60,41 @@ def train_models(
         CheckpointError: an arm's checkpoint is missing or damaged.
         PluginError: a model of the user's own fails, or does not give the same scores twice.
     """
-    tasks = [
-        _Task(plan, spec, lengths, out, work, _inputs(plan, spec, lengths))
-        for spec, lengths in needed_models(plan.arms).items()
-    ]
+    (trained,) = train_all([plan], lambda _: out, jobs=jobs, progress=progress, work=work)
+    return trained
+
+
+def train_all(
+    plans: Sequence[Plan],
+    out: Callable[[Plan], Path],
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    work: Path | None = None,
+) -> list[dict[ModelSpec, TrainedModel]]:
+    """`train_models` for several experiments: what they have in common is trained once.
+
+    Args:
+        plans: the experiments.
+        out: each one's folder for checkpoints; shared where they train alike.
+    """
+    tasks: dict[str, _Task] = {}
+    inputs: list[dict[ModelSpec, str]] = []
+    for plan in plans:
+        # Sent to workers, which need no service times.
+        bare = replace(plan, profile=None)
+        needed = needed_models(plan.arms)
+        inputs.append({spec: _inputs(plan, spec) for spec in needed})
+        for spec, lengths in needed.items():
+            key = inputs[-1][spec]
+            known = tasks.get(key)
+            every = lengths if known is None else tuple(sorted({*lengths, *known.lengths}))
+            tasks[key] = _Task(bare, spec, every, out(plan), work, key)
     # The longest first: with two jobs, it is what the others wait for.
-    tasks.sort(key=lambda task: -task.spec.history)
-    trained = run_tasks(_train_one, tasks, jobs, progress or Silent(), "train")
-    return {model.spec: model for model in trained}
+    ordered = sorted(tasks.values(), key=lambda task: -task.spec.history)
+    trained = run_tasks(_train_one, ordered, jobs, progress or Silent(), "train")
+    found = {task.inputs: model for task, model in zip(ordered, trained, strict=True)}
+    return [{spec: found[key] for spec, key in of_plan.items()} for of_plan in inputs]
 
 
 @dataclass(frozen=True)
@@ -88,14 +116,13 @@ class _Task:
         return None if self.work is None else self.work / f"{self.spec.key}-{self.inputs[:8]}.{suffix}"
 
 
-def _inputs(plan: Plan, spec: ModelSpec, lengths: tuple[int, ...]) -> str:
+def _inputs(plan: Plan, spec: ModelSpec) -> str:
     """The digest of what a trained model is made from."""
     config = plan.config
     loaded = None if spec.checkpoint is None else Path(spec.checkpoint)
     return inputs_of(
         spec=spec,
         checkpoint=None if loaded is None or not loaded.is_file() else file_digest(loaded),
-        lengths=lengths,
         log=plan.prepared.digest,
         seeds=(config.training_seed, config.seed),
         device=plan.device,
@@ -144,6 +171,8 @@ def _packed(trained: TrainedModel) -> tuple[dict[str, Any], dict[str, NDArray[An
 def _unpacked(task: _Task, meta: dict[str, Any], arrays: object) -> TrainedModel:
     if not task.path.is_file() or file_digest(task.path) != meta["digest"]:
         raise Unusable(f"{task.path} is damaged or missing")
+    if not {str(length) for length in task.lengths} <= set(meta["platt"]):
+        raise Unusable("it was calibrated for fewer history lengths than are needed now")
     platt = {int(length): Platt(*values) for length, values in meta["platt"].items()}
     return TrainedModel(task.spec, task.path, meta["digest"], platt, meta["metrics"], meta["seconds"])
 

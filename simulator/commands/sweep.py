@@ -1,7 +1,7 @@
-"""`laser-ab sweep`: one experiment under many latency budgets."""
+"""`laser-ab sweep`: one experiment with other values of some of its settings."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 from simulator.commands.options import Jobs, Json, Overrides, Quiet, Seed, out_option
 
 if TYPE_CHECKING:
+    from simulator.results.axes import Axis
     from simulator.results.read import Sweep
 
 
@@ -22,10 +23,13 @@ def sweep(
         Path | None,
         typer.Option("--resume", metavar="SWEEP", help="Continue an interrupted sweep where it stood."),
     ] = None,
-    budget: Annotated[
-        str | None,
+    over: Annotated[
+        list[str] | None,
         typer.Option(
-            "--budget", metavar="auto|LO:HI:STEP", help="Budgets in ms, such as 20:120:10; auto by default."
+            "--over",
+            metavar="KEY=A,B,C",
+            help="A setting and its values, as in arms.treatment.history=50,200. Repeatable: a grid. The "
+            "latency budget by default.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -35,28 +39,28 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Simulate an experiment under a grid of latency budgets."""
+    """Simulate an experiment in every cell of a grid of settings."""
     from simulator.commands.checked import load_checked
     from simulator.commands.output import progress
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
     if resume is not None:
-        if overrides or seed is not None or out is not None or budget is not None:
+        if overrides or seed is not None or out is not None or over:
             raise typer.BadParameter(
-                "a sweep continues as it began: leave out --budget, --set, --seed and --out",
+                "a sweep continues as it began: leave out --over, --set, --seed and --out",
                 param_hint="--resume",
             )
         _continue(resume, jobs, as_json, quiet)
         return
     assert config is not None
-    check_budgets(budget or "auto")
+    axes = checked_axes(over or [])
     resolved = load_checked(config, overrides, seed, budgeted=False)
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
     with stops_at_checkpoints(), progress(quiet) as told:
-        folder = run_sweep(resolved, budget or "auto", out, jobs=jobs, progress=told)
+        folder = run_sweep(resolved, axes, out, jobs=jobs, progress=told)
     show(folder, as_json)
 
 
@@ -74,23 +78,26 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:
     show(folder, as_json)
 
 
-def check_budgets(text: str) -> None:
-    """Refuse what is neither "auto" nor a grid of budgets.
+def checked_axes(texts: Sequence[str]) -> "tuple[Axis, ...]":
+    """The axes that --over names.
 
     Raises:
-        typer.BadParameter: with what was found.
+        typer.BadParameter: they are malformed, or too many cells.
     """
-    from simulator.whatif.budgets import SweepError, parse_budgets
+    from simulator.results.axes import SweepError, cells_of
+    from simulator.whatif.axes import parse_axes
 
     try:
-        if text != "auto":
-            parse_budgets(text)
+        axes = parse_axes(texts)
+        if axes:
+            cells_of(axes)
     except SweepError as error:
-        raise typer.BadParameter(str(error), param_hint="--budget") from None
+        raise typer.BadParameter(str(error), param_hint="--over") from None
+    return axes
 
 
 def show(folder: Path, as_json: bool) -> None:
-    """Print a sweep: one line a budget and treatment, or the whole table as JSON."""
+    """Print a sweep: one line per cell and treatment, or the whole table as JSON."""
     from simulator.results.read import read_sweep
 
     found = read_sweep(folder)
@@ -105,14 +112,14 @@ def show(folder: Path, as_json: bool) -> None:
 
     console = Console(highlight=False)
     card = (found.cell(found.cells[0]) if found.cells else None) or {}
-    cells = {(row["budget_ms"], row["arm"], row["metric"]): row for row in rows}
     # The control has no lift: the others are compared with it.
-    arms = dict.fromkeys(arm for _, arm, metric in cells if metric.endswith("_lift"))
+    arms = dict.fromkeys(row["arm"] for row in rows if row["metric"].endswith("_lift"))
     for arm in arms:
         if len(arms) > 1:
             console.print(f"\n{arm}", markup=False)
-        console.print(_table(cells, arm, card))
-    print("Lifts over the control: the A/B's interval and, beside it, the truth. A dash: not enough data.")
+        console.print(_table([row for row in rows if row["arm"] == arm], found.axes, card))
+    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
+    print("full history. A dash: not enough data.")
     for line in _limits(found):
         console.print(line, markup=False)
     print(f"\nSweep folder: {folder}")
@@ -121,45 +128,49 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 def _limits(sweep: "Sweep") -> list[str]:
-    """Whose service times these are, and each arm's bottleneck at the budget next to the experiment's own."""
+    """Whose service times these are, and each arm's bottleneck in the cell next to the experiment's own."""
+    from simulator.results.axes import cells_of, in_words
     from simulator.results.bottleneck import sentences, serving_of
-    from simulator.results.numbers import ms
     from simulator.results.report import service_times
 
-    cards = [card for card in map(sweep.cell, sweep.cells) if card is not None]
-    own_ms = sweep.manifest.get("budget_ms") or cards[len(cards) // 2]["budget_ms"]
-    card = min(cards, key=lambda card: abs(card["budget_ms"] - own_ms))
-    lines = [f"At {ms(card['budget_ms'])}, {sentences(arm, load)}" for arm, load in serving_of(card).items()]
-    return [service_times(sweep.manifest), *lines]
+    lines = [service_times(sweep.manifest)]
+    own = {axis.key: axis.nearest for axis in sweep.axes}
+    index = cells_of(sweep.axes).index(own) if own else 0
+    card = sweep.cell(index)
+    if card is not None:
+        where = in_words(sweep.axes, own)
+        lines += [f"At {where}, {sentences(arm, load)}" for arm, load in serving_of(card).items()]
+    return lines
 
 
-def _table(
-    cells: Mapping[tuple[float, str, str], Mapping[str, Any]], arm: str, card: Mapping[str, Any]
-) -> Any:
-    """One treatment: a line a budget, in 80 columns, so of the metrics with lifts only the first two."""
+def _table(rows: Sequence[Mapping[str, Any]], axes: "Sequence[Axis]", card: Mapping[str, Any]) -> Any:
+    """One treatment: a line per cell, in 80 columns, so of the metrics with lifts only the first two."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from simulator.results.numbers import metric_form, ms
+    from simulator.results.numbers import metric_form
     from simulator.results.scorecard import tile_metrics
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     first = tile_metrics(card)
     serving = [metric for metric in first if metric.of_serving]
     lifts = [metric for metric in first if not metric.of_serving][:2]
-    headings = ["budget", *(metric.label.replace(" ", "\n") for metric in serving)]
+    headings = [axis.short.replace(" ", "\n") for axis in axes]
+    headings += [metric.label.replace(" ", "\n") for metric in serving]
     for metric in lifts:
         headings += [metric.label.replace(" per ", "\nper ") + "\nlift", "true"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for budget in dict.fromkeys(budget for budget, name, _ in cells if name == arm):
-        values = [
-            metric_form(metric.name).form((cells.get((budget, arm, metric.name)) or {}).get("value"))
-            for metric in serving
-        ]
+    cells: dict[int, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault(row["cell"], {})[row["metric"]] = row
+    for found in cells.values():
+        place = next(iter(found.values()))
+        values = [axis.text(place[axis.key]) for axis in axes]
+        values += [metric_form(m.name).form((found.get(m.name) or {}).get("value")) for m in serving]
         for metric in lifts:
-            values += _lift(cells.get((budget, arm, f"{metric.name}_lift")) or {})
-        table.add_row(ms(budget), *values)
+            values += _lift(found.get(f"{metric.name}_lift") or {})
+        table.add_row(*values)
     return table
 
 

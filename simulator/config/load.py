@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from simulator.config.errors import ConfigError, Problem
 from simulator.config.locate import KeyPath, Place, locate_keys
 from simulator.config.origins import Origin, suggest
-from simulator.config.overrides import apply_change, read_changes, read_toml
+from simulator.config.overrides import Change, apply_change, read_changes, read_toml
 from simulator.config.settings import (
     ArmSettings,
     Experiment,
@@ -42,11 +42,13 @@ __all__ = [
     "Problem",
     "Traffic",
     "Training",
+    "changed",
     "load_config",
     "log_split",
     "parse_config",
     "read_config",
     "to_toml",
+    "value_of",
     "world_config",
 ]
 
@@ -135,20 +137,59 @@ def _parse_config(
     origin = Origin(source, _lines(text), places, changes)
     for change in changes:
         problems += apply_change(data, change)
-    if not problems:
-        experiment = data.setdefault("experiment", {})
-        if isinstance(experiment, dict):
-            experiment.setdefault("name", Path(source).stem or "experiment")
-        problems = _resolve_paths(data, origin, folder) + _name_problems(data, origin)
-        try:
-            config = ExperimentConfig.model_validate(data)
-        except ValidationError as error:
-            problems += [origin.problem(details, data) for details in error.errors()]
-        else:
-            problems = problems or _world_problems(config, origin)
-            if not problems:
-                return config, origin
-    raise ConfigError(
+    if problems:
+        raise _error(problems)
+    experiment = data.setdefault("experiment", {})
+    if isinstance(experiment, dict):
+        experiment.setdefault("name", Path(source).stem or "experiment")
+    return _checked(data, origin, folder), origin
+
+
+def changed(config: ExperimentConfig, values: Mapping[str, Any], source: str) -> ExperimentConfig:
+    """The experiment with other values, checked as a file's are.
+
+    Args:
+        config: the experiment.
+        values: by dotted key.
+        source: what messages call the changes, such as "axis".
+
+    Raises:
+        ConfigError: a key is unknown, or a value is wrong.
+    """
+    data: dict[str, Any] = config.model_dump()
+    changes = [
+        Change(tuple(key.split(".")), value, f"{source} {key}={value}") for key, value in values.items()
+    ]
+    origin = Origin(f"{config.experiment.name} (resolved)", [], {}, changes)
+    problems = [problem for change in changes for problem in apply_change(data, change)]
+    if problems:
+        raise _error(problems)
+    return _checked(data, origin, Path.cwd())
+
+
+def value_of(config: ExperimentConfig, key: str) -> Any:
+    """The value of a dotted key; None where the file has none."""
+    found: Any = config.model_dump(mode="json")
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _checked(data: dict[str, Any], origin: Origin, folder: Path) -> ExperimentConfig:
+    problems = _resolve_paths(data, origin, folder) + _name_problems(data, origin)
+    try:
+        config = ExperimentConfig.model_validate(data)
+    except ValidationError as error:
+        problems += [origin.problem(details, data) for details in error.errors()]
+    else:
+        problems = problems or _world_problems(config, origin)
+        if not problems:
+            return config
+    raise _error(problems)
+
+
+def _error(problems: list[Problem]) -> ConfigError:
+    return ConfigError(
         sorted(problems, key=lambda p: (p.place is None, p.place and (p.place.line, p.place.column)))
     )
 

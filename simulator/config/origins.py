@@ -48,6 +48,8 @@ class Origin:
         if change is not None:
             return Problem(message, change.source, help=help, warning=warning)
         place = place or Place(1, 1, 1)
+        if not self.lines:  # no file: a configuration that was changed
+            return Problem(message, self.source, help=help)
         line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
         return Problem(message, self.source, place, line, help, warning)
 

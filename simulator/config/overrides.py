@@ -29,7 +29,7 @@ def read_changes(
         path = tuple(part.lower() for part in name.removeprefix(ENVIRONMENT_PREFIX).split("__"))
         # Other LASER_AB_ variables, such as LASER_AB_DEBUG, are no keys of the file.
         if name.startswith(ENVIRONMENT_PREFIX) and (len(path) > 1 or path[0] == "seed"):
-            changes.append(Change(path, _toml_value(environment[name]), f"environment variable {name}"))
+            changes.append(Change(path, toml_value(environment[name]), f"environment variable {name}"))
     for override in overrides:
         flag = f"--set {override}"
         key, equals, value = override.partition("=")
@@ -39,7 +39,7 @@ def read_changes(
                 Problem("expected KEY=VALUE", flag, help="for example --set experiment.level=0.9")
             )
         else:
-            changes.append(Change(parts, _toml_value(value.strip()), flag))
+            changes.append(Change(parts, toml_value(value.strip()), flag))
     if seed is not None:
         changes.append(Change(("seed",), seed, f"--seed {seed}"))
     return changes, problems
@@ -61,7 +61,8 @@ def read_toml(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError(str(error)) from error
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """A value as the command line has it: TOML, or text where it is none."""
     try:
         parsed = read_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:

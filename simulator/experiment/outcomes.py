@@ -95,7 +95,7 @@ class Market:
         )
         self.advertisers = len(catalogue.advertiser_tcpa)
         self.candidates = requests.candidates.astype(np.int64)
-        self.p_click, self.p_convert = _truth(prepared)
+        self.p_click, self.p_convert = prepared.truth
         experiment = prepared.in_experiment
         self.days = np.unique(requests.day[experiment])
         self.budgets = self._budgets(control_full_pctr)
@@ -163,20 +163,3 @@ class Market:
         order = auction_order(response_s[rows], requests.request_id[rows])
         drawn = self._seed if path == 0 else int(bits(self._seed, "truth-path", path))
         return run_auctions(order, pages, self.book, budgets, self.rules, drawn)
-
-
-_ROWS = 4096  # bounds the truth's temporary arrays
-
-
-def _truth(prepared: Prepared) -> tuple[F8, F8]:
-    """(R, C, S) P(click | shown at slot) and (R, C) P(conversion | click) of every candidate."""
-    requests, world = prepared.requests, prepared.world
-    slots = int(requests.slots.max())
-    p_click = np.empty((*requests.candidates.shape, slots))
-    p_convert = np.empty(requests.candidates.shape)
-    for first in range(0, len(requests), _ROWS):
-        rows = np.arange(first, min(first + _ROWS, len(requests)))
-        for slot in range(slots):
-            ads = requests.candidates[rows]
-            p_click[rows, :, slot], p_convert[rows] = world.response(rows, ads, slot)
-    return p_click, p_convert

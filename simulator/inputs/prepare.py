@@ -23,6 +23,8 @@ from simulator.world.protocol import ExperimentWorld
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
+_ROWS = 4096  # bounds the truth's temporary arrays
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -59,6 +61,20 @@ class Prepared:
                     sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
                     sha.update(np.ascontiguousarray(value).data)
         return sha.hexdigest()
+
+    @cached_property
+    def truth(self) -> tuple[F8, F8]:
+        """(R, C, S) P(click | shown at slot) and (R, C) P(conversion | click) of every candidate."""
+        requests = self.requests
+        slots = int(requests.slots.max())
+        p_click = np.empty((*requests.candidates.shape, slots))
+        p_convert = np.empty(requests.candidates.shape)
+        for first in range(0, len(requests), _ROWS):
+            rows = np.arange(first, min(first + _ROWS, len(requests)))
+            for slot in range(slots):
+                ads = requests.candidates[rows]
+                p_click[rows, :, slot], p_convert[rows] = self.world.response(rows, ads, slot)
+        return p_click, p_convert
 
     @property
     def in_experiment(self) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulator.results.axes import Axis, axes_of
 from simulator.results.errors import ResultsError
 from simulator.results.files import is_locked
 from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS, SCORECARD_VERSION
@@ -151,6 +152,11 @@ class Sweep(Folder):
             ResultsError: the file is there and damaged, or of another schema.
         """
         return _read_scorecard(self.path / f"cells/{cell:03d}/scorecard.json")
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What it varies; none where it was interrupted before that was known."""
+        return axes_of(self.manifest)
 
     @property
     def cells(self) -> list[int]:

@@ -188,15 +188,22 @@ class FolderWriter:
         self.manifest["files"][name] = _entry(text)
         self._write_manifest()
 
-    def write_table(self, name: str, data: Mapping[str, Any] | pa.Table) -> None:
+    def write_table(
+        self, name: str, data: Mapping[str, Any] | pa.Table, schema: pa.Schema | None = None
+    ) -> None:
         """Write table `name` (rows in the given order; NaN in float columns is null).
+
+        Args:
+            name: of `schemas.SCHEMAS`.
+            data: its columns.
+            schema: its schema, where that depends on more than the name: see `schemas.sweep_schema`.
 
         Raises:
             ResultsError: the columns do not fit the schema, or the disk is full.
         """
         self._check_open()
         path = self.path / f"{name}.parquet"
-        table = as_table(name, data, path)
+        table = as_table(name, data, path, schema)
         size = write_parquet(path, table)
         self.manifest["files"][path.name] = {"bytes": size, "rows": table.num_rows}
         self._write_manifest()

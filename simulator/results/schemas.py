@@ -8,7 +8,11 @@ A column is null where a thing did not happen; nothing is ever 0 for "unknown".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+
+from simulator.results.axes import Axis
 
 SCHEMA_VERSION = 1  # of the manifest and all tables together; a reader refuses a newer one
 SCORECARD_VERSION = 2  # of scorecard.json; a reader refuses another
@@ -110,7 +114,7 @@ LEDGER = _schema(
 
 SWEEP = _schema(
     ("cell", pa.int32()),
-    ("budget_ms", pa.float64()),
+    # Here come the sweep's axes, a column each: see `sweep_schema`.
     ("arm", pa.string()),
     ("metric", pa.string()),
     ("value", pa.float64(), "null"),
@@ -119,6 +123,18 @@ SWEEP = _schema(
     ("true_value", pa.float64(), "null"),
     ("unit", pa.string()),
 )
+
+
+def sweep_schema(axes: Sequence[Axis]) -> pa.Schema:
+    """The table of a sweep over these axes: a column each, named by its key, after the cell's number."""
+    fields = [pa.field(axis.key, _axis_type(axis), nullable=False) for axis in axes]
+    return pa.schema([SWEEP.field("cell"), *fields, *(one for one in SWEEP if one.name != "cell")])
+
+
+def _axis_type(axis: Axis) -> pa.DataType:
+    first = axis.column(axis.values[0])
+    return {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(type(first), pa.string())
+
 
 SCHEMAS: dict[str, pa.Schema] = {
     "served": SERVED,

@@ -15,8 +15,10 @@ from simulator.results.files import write_atomic
 from simulator.results.schemas import ROW_GROUP_ROWS, SCHEMAS
 
 
-def as_table(name: str, data: Mapping[str, Any] | pa.Table, path: Path) -> pa.Table:
-    """Bring columns (numpy arrays, lists or Arrow) to the schema of table `name`.
+def as_table(
+    name: str, data: Mapping[str, Any] | pa.Table, path: Path, schema: pa.Schema | None = None
+) -> pa.Table:
+    """Bring columns (numpy arrays, lists or Arrow) to the schema of table `name`, or another one.
 
     NaN in a float column means null. Row order is kept.
 
@@ -26,7 +28,7 @@ def as_table(name: str, data: Mapping[str, Any] | pa.Table, path: Path) -> pa.Ta
     """
     if name not in SCHEMAS:
         raise ResultsError(path, f"found table {name!r}, expected one of {', '.join(SCHEMAS)}.", "Rename it.")
-    schema = SCHEMAS[name]
+    schema = schema or SCHEMAS[name]
     found = list(data.column_names if isinstance(data, pa.Table) else data)
     if set(found) != set(schema.names):
         missing = sorted(set(schema.names) - set(found))

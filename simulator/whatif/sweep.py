@@ -1,44 +1,51 @@
-"""What if the latency budget were another? One experiment over a grid of budgets.
+"""What if a setting were another? One experiment over a grid of changes of its file.
 
-Traffic, models, stores and scores are made once; only the timing plane and the market run again.
+Cells differ by what an axis changes and share the rest: a world is built once, a model trained once, a score
+computed once, whatever the number of cells. Start at `run_sweep`.
 """
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from simulator.arms.clock import Clock, make_clock
 from simulator.arms.outlook import refuse
 from simulator.arms.plan import Plan, make_plan
-from simulator.config.load import ExperimentConfig, to_toml
+from simulator.config.load import ExperimentConfig, changed, value_of
 from simulator.execution import interrupts
-from simulator.execution.fingerprint import CONFIG
-from simulator.execution.progress import Progress, Silent
-from simulator.execution.resume import WORK, check_unchanged, continued_by
-from simulator.experiment.judge import Judge, scorecard
-from simulator.experiment.run import RUNS, Tee, get_ready, manifest, serve_arms
+from simulator.execution.checkpoints import inputs_of
+from simulator.execution.progress import Progress
+from simulator.experiment.carry import RUNS, Job, begin, resume
+from simulator.experiment.cells import served_cells
+from simulator.experiment.judge import judge, scorecard
+from simulator.results.axes import BUDGET, Axis, SweepError, as_json, axes_of, cells_of
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
-from simulator.results.run_folder import SweepWriter, free_folder
+from simulator.results.run_folder import SweepWriter
+from simulator.results.schemas import sweep_schema
 from simulator.results.scorecard import has_enough_users
 from simulator.serving.capacity import budget_grid
-from simulator.whatif.budgets import SweepError, parse_budgets
 
 
 def run_sweep(
     config: ExperimentConfig,
-    budgets: str = "auto",
+    axes: Sequence[Axis] = (),
     out: Path | None = None,
     *,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Path:
-    """Run an experiment under a grid of latency budgets and write a sweep folder.
+    """Run an experiment in every cell of a grid and write a sweep folder.
 
     Args:
-        config: the experiment; its own budget is not used.
-        budgets: "auto" (0.3 to 3 times the slowest arm's unloaded P95) or "LO:HI:STEP" in ms.
+        config: the experiment.
+        axes: what varies, such as Axis("arms.treatment.history", (50, 200, 1000)); several make a grid.
+            None is the latency budget, from 0.3 to 3 times the slowest arm's unloaded P95, and the
+            experiment's own.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
         jobs: worker processes; results do not depend on it.
         progress: told where the work stands.
@@ -47,23 +54,28 @@ def run_sweep(
         The sweep folder.
 
     Raises:
-        SweepError: the grid is malformed, or the experiment's service times are live.
+        SweepError: the axes do not fit, or the experiment's service times are live.
+        ConfigError: a cell's values cannot be used.
         ValueError, ResultsError: as `simulator.experiment.run.run_experiment`.
     """
-    if budgets != "auto":
-        parse_budgets(budgets)
+    axes = [replace(axis, own=value_of(config, axis.key)) for axis in axes]
+    changes = cells_of(axes) if axes else [{}]
+    # Before anything is written: what would end a cell an hour from now. A budget ends none.
+    for change in {repr({**change, BUDGET: None}): change for change in changes}.values():
+        _check_cell(changed(config, change, "axis"))
+    plan = make_plan(config)
+    _plans(plan, changes)
+    out = out or RUNS / f"{config.experiment.name}-sweep"
+    return begin(SweepWriter, out, plan, _compute, jobs, progress, axes=as_json(axes))
+
+
+def _check_cell(config: ExperimentConfig) -> None:
     if config.experiment.service_times == "live":
         raise SweepError(
             'Found service_times = "live", expected "profile": a sweep serves the trace many times from one '
             "measurement. Make one with `laser-ab profile` and set experiment.profile to it."
         )
     refuse(config, budgeted=False)
-    plan = make_plan(config)
-    folder = free_folder(out or RUNS / f"{config.experiment.name}-sweep")
-    begun = {**manifest(plan), "budgets": budgets}
-    with SweepWriter.create(folder, begun, {CONFIG: to_toml(config)}) as writer:
-        _complete(writer, plan, jobs, progress)
-    return folder
 
 
 def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = None) -> Path:
@@ -80,46 +92,84 @@ def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = Non
         ResumeError: it is running, or its inputs are not what it began with.
         ValueError, ResultsError: as `run_sweep`.
     """
-    found = read_sweep(folder)
-    if found.status == "finished":
-        return folder
-    plan = make_plan(check_unchanged(found))
-    with SweepWriter.reopen(folder) as writer:
-        _complete(writer, plan, jobs, progress)
-    return folder
+    return resume(SweepWriter, read_sweep(folder), _compute, jobs, progress)
 
 
-def _complete(writer: SweepWriter, plan: Plan, jobs: int, progress: Progress | None) -> None:
-    """Do what is left of a sweep, and finish its folder."""
-    with continued_by("sweep", writer.path):
-        if not writer.complete:
-            _compute(writer, plan, jobs, Tee(progress or Silent(), writer))
-        shutil.rmtree(writer.path / WORK, ignore_errors=True)
-        writer.finish()
-
-
-def _compute(writer: SweepWriter, plan: Plan, jobs: int, told: Progress) -> None:
-    ready = get_ready(plan, writer, told, jobs)
-    budgets = writer.manifest["budgets"]
-    p95_ms = ready.clock.unloaded_p95_s * 1000.0
-    grid_ms = budget_grid(p95_ms) if budgets == "auto" else parse_budgets(budgets)
-    results = serve_arms(ready, tuple(float(b) / 1000.0 for b in grid_ms), writer.path, told, jobs)
-    judge = Judge(ready, results)
-    rows: list[dict[str, Any]] = []
-    for index, budget_ms in enumerate(grid_ms):
-        told.stage("cells", index, len(grid_ms))
-        interrupts.check()
-        if not writer.has_cell(index):
+def _compute(job: Job[SweepWriter]) -> None:
+    writer, told = job.writer, job.told
+    axes = [_with_own_budget(axis, job) for axis in axes_of(writer.manifest)] or [_budget_axis(job)]
+    writer.update_manifest(axes=as_json(axes))
+    changes = cells_of(axes)
+    plans = _plans(job.plan, changes)
+    models = _model_folders(plans, writer.path / "models")
+    left = [index for index in range(len(plans)) if not writer.has_cell(index)]
+    done = len(plans) - len(left)
+    # World by world, so that each is built once, whichever axis it lies on.
+    worlds = list(dict.fromkeys(plan.world for plan in plans))
+    left.sort(key=lambda index: worlds.index(plans[index].world))
+    for _, group in groupby(left, key=lambda index: plans[index].world):
+        indices = list(group)
+        served = served_cells([plans[index] for index in indices], job, models)
+        for index, (cell, results) in zip(indices, served, strict=True):
+            told.stage("cells", done, len(plans))
+            interrupts.check()
             name = f"{writer.path.name}/cells/{index:03d}"
-            writer.write_cell(index, scorecard(ready, judge.cell(index), name, float(budget_ms)))
-        # From the file, so that a cell of an earlier process and one of this give the same row.
-        rows += cell_rows(index, float(budget_ms), writer.cell(index))
-    told.stage("cells", len(grid_ms), len(grid_ms))
-    writer.update_manifest(arm_notes={result.name: result.notes for result in results})
-    writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]})
+            writer.write_cell(index, scorecard(cell, judge(cell, results), name))
+            done += 1
+    told.stage("cells", len(plans), len(plans))
+    rows: list[dict[str, Any]] = []
+    for index, change in enumerate(changes):
+        place = {"cell": index, **{axis.key: axis.column(change[axis.key]) for axis in axes}}
+        # From the file, so that a cell of an earlier process and one of this give the same rows.
+        rows += [{**place, **row} for row in cell_rows(writer.cell(index))]
+    writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]}, sweep_schema(axes))
 
 
-def cell_rows(cell: int, budget_ms: float, card: dict[str, Any]) -> list[dict[str, Any]]:
+def _plans(plan: Plan, changes: Sequence[Mapping[str, Any]]) -> list[Plan]:
+    """Each cell's experiment, as a change of the file."""
+    return [make_plan(changed(plan.config, change, "axis"), like=plan) for change in changes]
+
+
+def _budget_axis(job: Job[SweepWriter]) -> Axis:
+    """The latency budgets of a sweep without axes: a grid about the unloaded P95, and the file's own."""
+    clock = _own_clock(job)
+    grid_ms = {float(budget) for budget in budget_grid(clock.unloaded_p95_s) * 1000.0}
+    own_ms = _budget_ms(clock)
+    return Axis(BUDGET, tuple(sorted(grid_ms if own_ms is None else grid_ms | {own_ms})), own_ms)
+
+
+def _with_own_budget(axis: Axis, job: Job[SweepWriter]) -> Axis:
+    """The axis with a number for the file's own budget where that is "auto"."""
+    unknown = axis.key == BUDGET and axis.own == "auto"
+    return replace(axis, own=_budget_ms(_own_clock(job))) if unknown else axis
+
+
+def _own_clock(job: Job[SweepWriter]) -> Clock:
+    assert job.plan.profile is not None  # not live
+    job.told.stage("world", 0, 1)
+    return make_clock(job.plan, job.plan.profile)
+
+
+def _budget_ms(clock: Clock) -> float | None:
+    return None if clock.budget_s is None else clock.budget_s * 1000.0
+
+
+def _model_folders(plans: Sequence[Plan], models: Path) -> Callable[[Plan], Path]:
+    """Where a plan's checkpoints go: one folder, unless equal models learn from unequal worlds or seeds."""
+    contexts = [_context(plan) for plan in plans]
+    return lambda plan: models if len(set(contexts)) == 1 else models / _context(plan)[:8]
+
+
+def _context(plan: Plan) -> str:
+    return inputs_of(
+        world=plan.world,
+        seeds=(plan.config.training_seed, plan.config.seed),
+        device=plan.device,
+        t=plan.threads,
+    )
+
+
+def cell_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
 
     Where either arm has too few users, a lift is null and only its truth is known.
@@ -137,7 +187,7 @@ def cell_rows(cell: int, budget_ms: float, card: dict[str, Any]) -> list[dict[st
             found[f"{name}_lift"] = {**lift, "unit": "fraction"}
         for name, entry in sorted(found.items()):
             low, high = entry["ci"] or (None, None)
-            row = {"cell": cell, "budget_ms": budget_ms, "arm": arm, "metric": name, "value": entry["value"]}
+            row = {"arm": arm, "metric": name, "value": entry["value"]}
             row |= {"ci_low": low, "ci_high": high, "true_value": entry["true_value"], "unit": entry["unit"]}
             rows.append(row)
     return rows

@@ -127,13 +127,13 @@ def test_page_draws(opened, tmp_path, name, scheme):
 def test_arrow_keys_on_the_slider_change_tiles_and_url(opened):
     page = opened("/what_if")
     tiles = page.locator("[data-testid='stMetricValue']")
-    playwright.expect(tiles).to_have_count(6)
     before = tiles.all_inner_texts()
     slider = page.get_by_role("slider", name="Latency budget (ms)")
     slider.focus()
     slider.press("ArrowLeft")
     slider.press("ArrowLeft")
-    page.wait_for_url("**/what_if?*budget=15*")
+    page.wait_for_url("**/what_if?*experiment.budget_ms=15*")
+    assert len(before) == 6
     # The address changes first, the tiles one by one: each is waited for.
     for i, text in enumerate(before):
         playwright.expect(tiles.nth(i)).not_to_have_text(text)
@@ -141,7 +141,7 @@ def test_arrow_keys_on_the_slider_change_tiles_and_url(opened):
 
 
 def test_link_with_a_budget_opens_that_point(opened):
-    page = opened("/what_if?budget=10")
+    page = opened("/what_if?experiment.budget_ms=10")
     playwright.expect(page.get_by_text("9.00 ms").first).to_be_visible()
 
 

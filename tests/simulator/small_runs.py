@@ -12,6 +12,7 @@ from simulator.config.load import ExperimentConfig, load_config
 from simulator.execution import interrupts
 from simulator.execution.interrupts import Interrupted
 from simulator.experiment.run import run_experiment
+from simulator.results.axes import Axis
 from simulator.results.read import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,8 @@ SMALL = (
     "traffic.world.history_max=160",
     "arms.treatment.history=160",
 )
-GRID = "0.5:4.5:2"  # a sweep's budgets
+GRID = (Axis("experiment.budget_ms", (0.5, 2.5, 4.5)),)
+OVER = ["--over", "experiment.budget_ms=0.5,2.5,4.5"]  # the same for the command line
 
 
 def small(*overrides: str, example: str = "demo.toml") -> ExperimentConfig:

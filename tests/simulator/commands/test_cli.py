@@ -20,7 +20,9 @@ from simulator.commands.output import plain_lines
 from simulator.config.load import load_config, parse_config
 from simulator.errors import SimulatorError
 from simulator.execution.resume import continued_by
+from simulator.results.axes import BUDGET, Axis, as_json
 from simulator.results.run_folder import RunWriter, SweepWriter
+from simulator.results.schemas import sweep_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "examples" / "demo.toml")
@@ -116,11 +118,11 @@ def test_version_is_the_packages() -> None:
         ["run", "--resume", "x", "--seed", "1"],
         ["sweep"],
         ["sweep", DEMO, "--resume", "x"],
-        ["sweep", "--resume", "x", "--budget", "1:2:1"],
+        ["sweep", "--resume", "x", "--over", "experiment.budget_ms=1,2"],
         ["run", DEMO, "--jobs", "0"],
-        ["sweep", DEMO, "--budget", "10:5:1"],
-        ["sweep", DEMO, "--budget", "5-10"],
-        ["sweep", DEMO, "--budget", "1:2:1e-320"],
+        ["sweep", DEMO, "--over", "experiment.budget_ms"],
+        ["sweep", DEMO, "--over", "experiment.budget_ms=5,5"],
+        ["sweep", DEMO, "--over", "a=1,2", "--over", "a=3"],
         ["run", DEMO, "--out", ""],
         ["run", DEMO, "--out", "/"],
         ["train", DEMO, "--out", "."],
@@ -465,12 +467,14 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
 
     values = {"p99_ms": 12.5, "missed_share": 0.01, "full_history_share": 0.9, "advv_per_request_lift": 0.021}
     columns: dict[str, list[Any]] = {
-        "cell": [0] * 4, "budget_ms": [20.0] * 4, "arm": ["treatment"] * 4, "metric": list(values),
+        "cell": [0] * 4, BUDGET: [20.0] * 4, "arm": ["treatment"] * 4, "metric": list(values),
         "value": list(values.values()), "ci_low": [None] * 3 + [0.01], "ci_high": [None] * 3 + [0.03],
         "true_value": [None] * 3 + [0.017], "unit": ["ms", "fraction", "fraction", "fraction"],
     }  # fmt: skip
-    with SweepWriter.create(tmp_path / "sweep", {"name": "a sweep"}) as writer:
-        writer.write_table("sweep", columns)
+    axes = [Axis(BUDGET, (columns[BUDGET][0],))]
+    begun = {"name": "a sweep", "axes": as_json(axes)}
+    with SweepWriter.create(tmp_path / "sweep", begun) as writer:
+        writer.write_table("sweep", columns, sweep_schema(axes))
         writer.finish()
 
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
@@ -493,12 +497,14 @@ def test_several_treatments_are_swept_in_tables_of_80_columns(
     rows = [(arm, *pair) for arm in arms for pair in zip(metrics, values, strict=True)]
     n = len(rows)
     columns: dict[str, list[Any]] = {
-        "cell": [0] * n, "budget_ms": [120.0] * n, "arm": [row[0] for row in rows],
+        "cell": [0] * n, BUDGET: [120.0] * n, "arm": [row[0] for row in rows],
         "metric": [row[1] for row in rows], "value": [row[2] for row in rows], "ci_low": [-0.45] * n,
         "ci_high": [1.75] * n, "true_value": [-0.255] * n, "unit": ["fraction"] * n,
     }  # fmt: skip
-    with SweepWriter.create(tmp_path / "sweep", {"name": "a sweep"}) as writer:
-        writer.write_table("sweep", columns)
+    axes = [Axis(BUDGET, (columns[BUDGET][0],))]
+    begun = {"name": "a sweep", "axes": as_json(axes)}
+    with SweepWriter.create(tmp_path / "sweep", begun) as writer:
+        writer.write_table("sweep", columns, sweep_schema(axes))
         writer.finish()
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert set(arms) <= {line.rstrip() for line in printed.splitlines()}

@@ -106,6 +106,6 @@ def test_a_run_says_how_to_continue_it(stage: str, number: signal.Signals, tmp_p
 def test_a_sweep_says_how_to_continue_it(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     with sent_at("cells", signal.SIGINT):
-        told = call("sweep", *SETTINGS, "--budget", "1:3:1", "--out", out, code=130)
+        told = call("sweep", *SETTINGS, "--over", "experiment.budget_ms=1,2,3", "--out", out, code=130)
     assert told.endswith(f"Continue it:\n  laser-ab sweep --resume {out}\n")
     assert read_sweep(out).status == "interrupted"

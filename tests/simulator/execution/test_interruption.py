@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_runs import GRID, ROOT, settings, whole
+from small_runs import OVER, ROOT, settings, whole
 
 from simulator.results.read import read_run, read_sweep
 
@@ -24,7 +24,7 @@ WAIT_S = 120
 
 TRAINING, SCORING, CELLS = (
     "work/training/laser*.train",
-    "work/arms/treatment/scores-*",
+    "work/arms/treatment-*/scores-*",
     "cells/*/scorecard.json",
 )
 
@@ -33,8 +33,8 @@ def command(kind: str, out: Path, jobs: int = 1) -> list[str]:
     """A fresh run or sweep, or the one that continues what is there."""
     if out.exists():
         return [kind, "--resume", str(out), "--jobs", str(jobs)]
-    grid = ["--budget", GRID] if kind == "sweep" else []
-    return [kind, *settings(), *grid, "--out", str(out), "--jobs", str(jobs)]
+    over = OVER if kind == "sweep" else []
+    return [kind, *settings(), *over, "--out", str(out), "--jobs", str(jobs)]
 
 
 def hear_ctrl_c() -> None:

@@ -60,11 +60,11 @@ def test_cells_that_were_written_are_not_computed_again(
     computed: list[str] = []
     plain = sweep.scorecard
 
-    def counted(plan, cell, name, extra):  # type: ignore[no-untyped-def]
+    def counted(cell, outcome, name):  # type: ignore[no-untyped-def]
         computed.append(name)
         if len(computed) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return plain(plan, cell, name, extra)
+        return plain(cell, outcome, name)
 
     monkeypatch.setattr(sweep, "scorecard", counted)
     with pytest.raises(OSError, match="space") as error:
@@ -88,7 +88,7 @@ def test_a_run_killed_while_it_cleaned_up_is_only_finished(
         with pytest.raises(KeyboardInterrupt):
             run_experiment(small(), tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("simulator.experiment.run.get_ready", None)
+        patch.setattr("simulator.experiment.run.served_cells", None)
         assert whole(resume_experiment(tmp_path / "run")) == undisturbed
 
 
@@ -274,11 +274,11 @@ def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginni
 
         serve_live, served = serve.serve_live, []
 
-        def second_fails(plan, arm, *rest):  # type: ignore[no-untyped-def]
+        def second_fails(cell, arm, *rest):  # type: ignore[no-untyped-def]
             served.append(arm.name)
             if len(served) == 2:
                 raise OSError(errno.EIO, "Input/output error")
-            return serve_live(plan, arm, *rest)
+            return serve_live(cell, arm, *rest)
 
         patch.setattr(serve, "serve_live", second_fails)
         with pytest.raises(OSError, match="Input/output"):
@@ -305,7 +305,9 @@ def test_a_live_arm_ends_before_its_next_read_when_that_is_asked(
     config = small("experiment.service_times=live", "traffic.world.requests=200")
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("simulator.experiment.run.calibrate", lambda *a: load(small().experiment.profile_path))
+        patch.setattr(
+            "simulator.experiment.cells.calibrate", lambda *a: load(small().experiment.profile_path)
+        )
         patch.setattr(LiveCalls, "transport", asked_meanwhile)
         with pytest.raises(Interrupted):
             run_experiment(config, out)

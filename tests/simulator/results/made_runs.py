@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.results.axes import BUDGET, Axis, as_json
 from simulator.results.run_folder import RunWriter, SweepWriter
+from simulator.results.schemas import sweep_schema
 
 BUDGET_MS = 25.0
 STEPS = np.array(["full", "1/2", "prior"])
@@ -252,7 +254,7 @@ def running_run(out: Path):
 def sweep_rows(budgets: tuple[float, ...]) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = {
         key: []
-        for key in ("cell", "budget_ms", "arm", "metric", "value", "ci_low", "ci_high", "true_value", "unit")
+        for key in ("cell", BUDGET, "arm", "metric", "value", "ci_low", "ci_high", "true_value", "unit")
     }
 
     def add(*values: Any) -> None:
@@ -290,12 +292,17 @@ def sweep_rows(budgets: tuple[float, ...]) -> dict[str, list[Any]]:
     return rows
 
 
-def write_sweep(out: Path, budgets: tuple[float, ...] = (5, 10, 15, 20, 25, 30, 40, 50)) -> Path:
+def write_sweep(
+    out: Path,
+    budgets: tuple[float, ...] = (5, 10, 15, 20, 25, 30, 40, 50),
+    rows: dict[str, list[Any]] | None = None,
+) -> Path:
     """A finished sweep."""
-    with SweepWriter.create(out, manifest(name="budget sweep")) as writer:
+    axes = [Axis(BUDGET, budgets, BUDGET_MS)]
+    with SweepWriter.create(out, manifest(name="budget sweep", axes=as_json(axes))) as writer:
         for cell in range(len(budgets)):
             writer.write_cell(cell, scorecard())
             writer.stage("cells", cell + 1, len(budgets))
-        writer.write_table("sweep", sweep_rows(budgets))
+        writer.write_table("sweep", rows or sweep_rows(budgets), sweep_schema(axes))
         writer.finish()
     return out

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
+from simulator.results.axes import BUDGET, Axis, SweepError, cells_of
 from simulator.results.read import Sweep, read_run, read_sweep
-from simulator.whatif.budgets import SweepError, parse_budgets
+from simulator.results.schemas import sweep_schema
+from simulator.whatif.axes import parse_axes
 from simulator.whatif.sweep import cell_rows, run_sweep
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -23,18 +26,18 @@ SMALL = (
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     config = load_config(EXAMPLES / "demo.toml", SMALL, environment={})
-    return read_sweep(run_sweep(config, "auto", tmp_path_factory.mktemp("sweep") / "sweep"))
+    return read_sweep(run_sweep(config, (), tmp_path_factory.mktemp("sweep") / "sweep"))
 
 
 def series(sweep: Sweep, arm: str, metric: str, column: str = "value") -> np.ndarray:
     rows = sweep.table("sweep").to_pandas()
-    rows = rows[(rows.arm == arm) & (rows.metric == metric)].sort_values("budget_ms")
+    rows = rows[(rows.arm == arm) & (rows.metric == metric)].sort_values(BUDGET)
     return rows[column].to_numpy(dtype=float)
 
 
 def test_an_auto_sweep_spans_a_third_to_three_times_the_unloaded_p95(sweep: Sweep) -> None:
     p95_ms = sweep.manifest["unloaded_p95_ms"]
-    budgets = np.unique(sweep.table("sweep").to_pandas().budget_ms)
+    budgets = np.unique(sweep.table("sweep").to_pandas()[BUDGET])
     assert budgets[0] == pytest.approx(0.3 * p95_ms)
     assert budgets[-1] == pytest.approx(3.0 * p95_ms)
 
@@ -62,7 +65,7 @@ def test_a_looser_budget_never_costs_full_history(sweep: Sweep) -> None:
 
 
 def test_a_cell_equals_a_run_with_its_budget(sweep: Sweep, tmp_path: Path) -> None:
-    budget_ms = float(np.unique(sweep.table("sweep").to_pandas().budget_ms)[5])
+    budget_ms = float(np.unique(sweep.table("sweep").to_pandas()[BUDGET])[5])
     config = load_config(
         EXAMPLES / "demo.toml", [*SMALL, f"experiment.budget_ms={budget_ms!r}"], environment={}
     )
@@ -88,23 +91,81 @@ def test_each_cell_tells_its_own_load_and_the_sweep_whose_service_times(sweep: S
 
 def test_two_worker_processes_sweep_to_the_same_bytes(sweep: Sweep, tmp_path: Path) -> None:
     config = load_config(EXAMPLES / "demo.toml", SMALL, environment={})
-    again = run_sweep(config, "auto", tmp_path / "sweep", jobs=2)
+    again = run_sweep(config, (), tmp_path / "sweep", jobs=2)
     assert (again / "sweep.parquet").read_bytes() == (sweep.path / "sweep.parquet").read_bytes()
 
 
-def test_a_grid_has_both_its_ends() -> None:
-    assert parse_budgets("2:6:2").tolist() == [2.0, 4.0, 6.0]
-    assert len(parse_budgets("1:1000:1")) == 1000
-    assert parse_budgets("0.1:0.3:0.1").tolist() == pytest.approx([0.1, 0.2, 0.3])
+def test_an_auto_sweep_contains_the_runs_own_setting(sweep: Sweep) -> None:
+    (axis,) = sweep.axes
+    assert axis.own == axis.nearest == 2.0 * sweep.manifest["unloaded_p95_ms"]
+    assert axis.own in axis.values
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "5", "1:2", "3:2:1", "0:2:1", "1:2:0", "a:b:c", "1:1e9:0.1", "nan:2:1", "1:2:1e-320", "1:1001:1"],
+    ("text", "key", "values"),
+    [
+        ("arms.treatment.history=50,200", "arms.treatment.history", (50, 200)),
+        ("experiment.budget_ms=2.5, none", "experiment.budget_ms", (2.5, "none")),
+        ("arms.control.store=lastn,seqvault", "arms.control.store", ("lastn", "seqvault")),
+        ("arms.a.training.lengths=[1.0],[1.0, 0.5]", "arms.a.training.lengths", ([1.0], [1.0, 0.5])),
+        ("x.flag=true,false", "x.flag", (True, False)),
+    ],
 )
-def test_a_malformed_grid_is_refused(text: str) -> None:
+def test_axes_are_read_as_a_file_reads_values(text: str, key: str, values: tuple[object, ...]) -> None:
+    assert parse_axes([text]) == (Axis(key, values),)
+
+
+@pytest.mark.parametrize("text", ["", "history", "=1,2", "a.=1", "a.b=", "a.b=1,1"])
+def test_a_malformed_axis_is_refused(text: str) -> None:
     with pytest.raises(SweepError, match="xpected"):
-        parse_budgets(text)
+        parse_axes([text])
+
+
+def test_a_grid_has_every_combination_once_and_not_too_many() -> None:
+    one, other = Axis("a.b", (1, 2)), Axis("c", ("x", "y"))
+    assert cells_of([one, other]) == [
+        {"a.b": 1, "c": "x"}, {"a.b": 1, "c": "y"}, {"a.b": 2, "c": "x"}, {"a.b": 2, "c": "y"},
+    ]  # fmt: skip
+    for axes in ([], [one, one], [Axis("a", tuple(range(50))), Axis("b", tuple(range(21)))]):
+        with pytest.raises(SweepError):
+            cells_of(axes)
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "kind"),
+    [
+        ((50, 200), [50, 200], pa.int64()),
+        ((1, 2.5), [1.0, 2.5], pa.float64()),
+        ((True, False), [True, False], pa.bool_()),
+        (("a", "b"), ["a", "b"], pa.string()),
+        ((2.5, "none"), ["2.5", "none"], pa.string()),
+        (([1.0], [1.0, 0.5]), ["[1.0]", "[1.0, 0.5]"], pa.string()),
+    ],
+)
+def test_an_axis_is_a_typed_column(
+    values: tuple[object, ...], columns: list[object], kind: pa.DataType
+) -> None:
+    axis = Axis("a.b", values)
+    assert [axis.column(value) for value in values] == columns
+    assert sweep_schema([axis]).field("a.b").type == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (Axis("arms.treatment.histroy", (1, 2)), "did you mean `history`"),
+        (Axis("arms.treatment.history", (10, 0)), "axis arms.treatment.history=0"),
+        (Axis("traffic.preset", ("demo", "dmeo")), "no preset 'dmeo'"),
+        (Axis("experiment.service_times", ("profile", "live")), "laser-ab profile"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_refused_before_anything_is_written(
+    change: Axis, says: str, tmp_path: Path
+) -> None:
+    config = load_config(EXAMPLES / "demo.toml", SMALL, environment={})
+    with pytest.raises(ValueError, match=says):
+        run_sweep(config, [change], tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
 
 
 def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
@@ -115,7 +176,7 @@ def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
         arm = {"role": "control", "units": 500, "metrics": {}, "values": {"ctr": value}, "serving": {}}
         treated = {**arm, "role": "treatment", "units": users, "metrics": {"ctr": entry}}
         card = {"arms": {"control": arm, "treatment": treated}}
-        (row,) = (row for row in cell_rows(0, 20.0, card) if row["metric"] == "ctr_lift")
+        (row,) = (row for row in cell_rows(card) if row["metric"] == "ctr_lift")
         return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
 
     assert lift(100) == (0.1, 0.0, 0.2, 0.05)
@@ -125,5 +186,5 @@ def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
 def test_a_live_sweep_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     config = load_config(EXAMPLES / "live.toml", [], environment={})
     with pytest.raises(SweepError, match="laser-ab profile"):
-        run_sweep(config, "auto", tmp_path / "sweep")
+        run_sweep(config, (), tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()

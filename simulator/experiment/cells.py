@@ -1,0 +1,96 @@
+"""Cells made and served: the part of a run and of a sweep that is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulator.arms.arm import ModelSpec
+from simulator.arms.cell import Cell
+from simulator.arms.clock import Sizes, make_clock
+from simulator.arms.models import TrainedModel
+from simulator.arms.plan import Plan
+from simulator.arms.profiling import calibrate
+from simulator.arms.serve import ArmResult, serve_cells
+from simulator.arms.training import train_all
+from simulator.execution import interrupts
+from simulator.execution.checkpoints import inputs_of, kept
+from simulator.experiment.carry import Job
+from simulator.experiment.judge import machine_in_words
+from simulator.serving.profile import ServiceProfile, from_json, to_json
+
+
+def served_cells(
+    plans: Sequence[Plan], job: Job[Any], models: Callable[[Plan], Path]
+) -> list[tuple[Cell, list[ArmResult]]]:
+    """Build the world, train the models, size the timing planes and serve every arm of every plan.
+
+    Args:
+        plans: experiments in one world.
+        job: what is carried out; its manifest learns what became known.
+        models: each plan's folder for model checkpoints.
+
+    Returns:
+        By plan, its cell and its arms' results.
+
+    Raises:
+        Interrupted: that was asked for; what was computed is kept.
+    """
+    told = job.told
+    told.stage("world", 0, 1)
+    _ = plans[0].prepared
+    told.stage("world", 1, 1)
+    interrupts.check()
+    trained = train_all(plans, models, jobs=job.jobs, progress=told, work=job.work / "training")
+    sizes: Sizes = {}
+    cells = []
+    for plan, its_models in zip(plans, trained, strict=True):
+        profile = plan.profile or _calibration(plan, its_models, job)
+        cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes)))
+    _note(cells, job)
+    results = serve_cells(cells, job.work / "arms", job.jobs, told)
+    return list(zip(cells, results, strict=True))
+
+
+def _calibration(plan: Plan, trained: Mapping[ModelSpec, TrainedModel], job: Job[Any]) -> ServiceProfile:
+    """What a live run sizes itself and predicts by: what this machine did when the run began."""
+    models = sorted(model.digest for model in trained.values())
+    inputs = inputs_of(arms=plan.arms, models=models, data=plan.prepared.digest, device=plan.device)
+
+    def measure() -> ServiceProfile:
+        interrupts.check()
+        return calibrate(plan, trained, job.work / "calibrating", job.told)
+
+    path = job.work / "calibration"
+    return kept(
+        path, inputs, measure, lambda made: (to_json(made), {}), lambda meta, _: from_json(meta, str(path))
+    )
+
+
+def _note(cells: Sequence[Cell], job: Job[Any]) -> None:
+    """Put into the manifest what the cells have in common, and their models."""
+    notes = [
+        {
+            "profile_machine": machine_in_words(cell.profile),
+            "time_compression": cell.clock.compression,
+            "budget_ms": None if cell.clock.budget_s is None else cell.clock.budget_s * 1000.0,
+            "unloaded_p95_ms": cell.clock.unloaded_p95_s * 1000.0,
+            "capacity_rps": cell.clock.capacity_rps,
+        }
+        for cell in cells
+    ]
+    shared = {
+        key: value if all(one[key] == value for one in notes) else None for key, value in notes[0].items()
+    }
+    root = job.writer.path
+    models = {
+        str(model.path.relative_to(root / "models").with_suffix("")): {
+            **model.metrics,
+            "path": str(model.path.relative_to(root)),
+        }
+        for cell in cells
+        for model in cell.trained.values()
+    }
+    known = job.writer.manifest.get("models") or {}
+    job.writer.update_manifest(**shared, models={**known, **models})

@@ -1,0 +1,78 @@
+"""A sweep over a setting that nobody thought of when sweeps were made: by an `Axis` alone."""
+
+from pathlib import Path
+
+import pytest
+from small_runs import asked_after, small, table_bytes
+
+from simulator import Axis, read_run, read_sweep, run, sweep
+from simulator.arms import training
+from simulator.execution.interrupts import Interrupted
+from simulator.inputs import prepare as inputs
+from simulator.results.read import Sweep
+from simulator.whatif.sweep import resume_sweep, run_sweep
+
+HISTORIES = (40, 80, 160)
+AXIS = Axis("arms.treatment.history", HISTORIES)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    return sweep(small(), [AXIS], tmp_path_factory.mktemp("swept") / "sweep")
+
+
+def test_every_history_is_a_cell_and_a_column(swept: Sweep) -> None:
+    table = swept.table("sweep").to_pandas()
+    assert table[["cell", AXIS.key]].drop_duplicates().to_numpy().tolist() == [[0, 40], [1, 80], [2, 160]]
+    assert swept.axes == (AXIS,)
+    assert swept.axes[0].own == 160
+
+
+def test_a_cell_is_the_run_with_its_history(swept: Sweep, tmp_path: Path) -> None:
+    for index in (0, 2):
+        alone = run(small(f"arms.treatment.history={HISTORIES[index]}"), tmp_path / str(index))
+        card, cell = alone.scorecard, swept.cell(index)
+        assert card is not None
+        assert cell is not None
+        assert {**cell, "run": ""} == {**card, "run": ""}
+
+
+def test_what_a_cell_does_not_change_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds, trained = [], []
+    make_world, train = inputs.make_world, training.train
+    monkeypatch.setattr(inputs, "make_world", lambda source: (worlds.append(source), make_world(source))[1])
+    monkeypatch.setattr(training, "train", lambda *a, **k: (trained.append(a[0].kind), train(*a, **k))[1])
+    inputs.prepare.cache_clear()
+    run_sweep(small(), [AXIS], tmp_path / "sweep")
+    assert len(worlds) == 1
+    # Each history has a LASER of its own; DIN, control's model and the light one of all, is trained once.
+    assert sorted(trained) == ["din", "laser", "laser", "laser"]
+
+
+def test_two_processes_and_any_number_of_interruptions_give_the_same_bytes(
+    swept: Sweep, tmp_path: Path
+) -> None:
+    parallel = run_sweep(small(), [AXIS], tmp_path / "parallel" / "sweep", jobs=2)
+    assert table_bytes(parallel) == table_bytes(swept.path)
+    out, attempts = tmp_path / "interrupted" / "sweep", 0
+    while not out.exists() or read_sweep(out).status != "finished":
+        try:
+            with asked_after(90):
+                resume_sweep(out) if out.exists() else run_sweep(small(), [AXIS], out)
+        except Interrupted:
+            attempts += 1
+            assert attempts < 20
+    assert attempts > 1
+    assert table_bytes(out) == table_bytes(swept.path)
+
+
+def test_axes_in_two_worlds_keep_their_models_apart(tmp_path: Path) -> None:
+    axes = [Axis("experiment.budget_ms", (4.0, "none")), Axis("seed", (7, 8))]
+    found = read_sweep(run_sweep(small(), axes, tmp_path / "sweep"))
+    for index, (budget, seed) in enumerate([("4.0", 7), ("4.0", 8), ("'none'", 7), ("'none'", 8)]):
+        if index in (1, 2):
+            alone = run(small(f"experiment.budget_ms={budget}", f"seed={seed}"), tmp_path / str(index))
+            cell = found.cell(index)
+            assert cell is not None
+            assert {**cell, "run": ""} == {**(read_run(alone.path).scorecard or {}), "run": ""}
+    assert len(list((found.path / "models").glob("*/*.ckpt"))) == 2 * 2
