@@ -208,12 +208,15 @@ class LastNStore:
             if self._ended is not None:
                 return
             self._ended = f"{self._path} is closed: open it again"
-            if self._read_only or leads_to(self._database.path, self._folder_fd):
-                with rocksdb_errors(self._path):
-                    self._database.rocks.close()
-            else:
-                self._leave()
-            os.close(self._folder_fd)
+            try:
+                if self._read_only or leads_to(self._database.path, self._folder_fd):
+                    with rocksdb_errors(self._path):
+                        self._database.rocks.close()
+                else:
+                    self._leave()
+            finally:
+                # Also where RocksDB fails on a full device: a descriptor keeps that from being unmounted.
+                os.close(self._folder_fd)
 
     def forked(self) -> None:
         """In a child of the process that opened the store: nothing of it is the child's to use."""

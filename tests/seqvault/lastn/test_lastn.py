@@ -1,6 +1,8 @@
 """What LastN adds to the contract of stores: its settings last, its layouts agree, its charge is bounded."""
 
+import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,21 @@ def test_charge_of_a_blob_leaves_out_what_its_bytes_cost_python(tmp_path: Path) 
         assert 1e-11 < store.stats()["binding_byte_s"] < 1e-8
         spent = [store.timed_read_last([1], 10)[1] for _ in range(9)]
         assert all(took.own_s < took.call_s for took in spent)
+
+
+def test_a_close_that_fails_holds_no_file_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path, "chunks")
+    rocks = store._database.rocks
+
+    class FullDevice:
+        def close(self) -> None:
+            rocks.close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "_database", replace(store._database, rocks=FullDevice()))  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="No space"):
+        store.close()
+    held = {path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    assert not any(path.is_relative_to(tmp_path) for path in held)
