@@ -126,9 +126,9 @@ class Vista(RankingModel):
         if self.decoder is None or self._told is None:
             return None
         summary, history, real = self._told
-        told = self.decoder(summary, history)[:, :-1]
+        decoded = self.decoder(summary, history)[:, :-1]
         # The targets do not move towards what is easy to reconstruct.
-        error = (told - history[:, 1:].detach()).square().sum(dim=2)
+        error = (decoded - history[:, 1:].detach()).square().sum(dim=2)
         counted = real[:, :-1] & real[:, 1:]
         per_request = (error * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
         loss: Tensor = self.reconstruction * (per_request * weights.sum(dim=1)).sum() / history.shape[2]
@@ -206,8 +206,8 @@ class Decoder(nn.Module):
         query, key, value = (heads_of(f(x), self.heads) for f in (self.query, self.key, self.value))
         read = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         tokens = tokens + self.out(joined(read))
-        told: Tensor = (tokens + self.feed(tokens))[:, summary.shape[1] :]
-        return told
+        decoded: Tensor = (tokens + self.feed(tokens))[:, summary.shape[1] :]
+        return decoded
 
 
 def quantised(summary: Tensor) -> tuple[Tensor, Tensor]:

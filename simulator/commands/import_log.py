@@ -22,8 +22,8 @@ def kuairand(
     from simulator.execution.interrupts import sigterm_as_ctrl_c
     from simulator.logs.kuairand.importer import import_kuairand
 
-    with sigterm_as_ctrl_c(), progress(quiet) as told:
-        manifest = import_kuairand(directory, out, told.stage)
+    with sigterm_as_ctrl_c(), progress(quiet) as shown:
+        manifest = import_kuairand(directory, out, shown.stage)
     if as_json:
         print_json({"log": str(out), **manifest})
         return

@@ -23,7 +23,7 @@ import pyarrow.csv
 
 from simulator.traffic.trace import TraceError
 
-Told = Callable[[int], None]
+OnProgress = Callable[[int], None]
 _BLOCK_BYTES = 1 << 22
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -52,7 +52,7 @@ def read_csv(
     *,
     quoted: bool,
     optional: tuple[str, ...] = (),
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> CsvColumns:
     """Read some columns of a CSV file with a header.
 
@@ -61,7 +61,7 @@ def read_csv(
         types: the columns to read, by name; a value of another kind refuses the file.
         quoted: whether fields may be quoted though the header is not.
         optional: columns of `types` that may be missing.
-        told: called with the bytes of the file read so far.
+        on_progress: called with the bytes of the file read so far.
 
     Raises:
         TraceError: the file cannot be used; the message names its line where there is one.
@@ -100,8 +100,8 @@ def read_csv(
             batches = []
             for batch in reader:
                 batches.append(batch)
-                if told is not None:
-                    told(raw.tell())
+                if on_progress is not None:
+                    on_progress(raw.tell())
             table = pa.Table.from_batches(batches, schema=reader.schema)
     except (pa.ArrowException, OSError) as problem:
         raise TraceError(_explain(path, names, problem)) from problem

@@ -144,12 +144,12 @@ def read_videos(paths: list[Path], reading: Reading) -> Videos:
 
 
 def read_exposures(
-    paths: list[Path], reading: Reading, told: Callable[[str, int, int], None] | None = None
+    paths: list[Path], reading: Reading, on_progress: Callable[[str, int, int], None] | None = None
 ) -> Exposures:
     """Read and check the log files; what cannot be used is left out and noted in `reading`.
 
     Args:
-        told: called with (stage, bytes read, bytes in all).
+        on_progress: called with (stage, bytes read, bytes in all).
 
     Raises:
         TraceError: a file cannot be used, times are not milliseconds, more than 1 % of a file's rows are
@@ -160,18 +160,18 @@ def read_exposures(
     for path in paths:
 
         def moved(position: int, before: int = done) -> None:
-            if told is not None:
-                told("read", before + position, total)
+            if on_progress is not None:
+                on_progress("read", before + position, total)
 
-        found = read_csv(path, _TYPES, quoted=False, told=moved)
+        found = read_csv(path, _TYPES, quoted=False, on_progress=moved)
         if len(found.table) == 0 and not found.cut_lines:
             raise TraceError(
                 f"{path}, line 2: found no rows after the header, expected some. Download the file again."
             )
         parts.append(_checked(found, reading))
         done += path.stat().st_size
-    if told is not None:
-        told("read", total, total)
+    if on_progress is not None:
+        on_progress("read", total, total)
     return _distinct(_joined(parts), reading)
 
 

@@ -43,7 +43,7 @@ class Design:
 
 
 def fit_response(
-    log: RealLog, told: Callable[[str, int, int], None] | None = None
+    log: RealLog, on_progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[FittedResponse, dict[str, Any]]:
     """Fit clicks and conversions on the whole log, and say how well it went.
 
@@ -60,8 +60,8 @@ def fit_response(
     for number, (name, label, rows) in enumerate(
         (("click", shown.click, everything), ("conversion", shown.conversion, clicked))
     ):
-        if told is not None:
-            told("fit response", number, 2)
+        if on_progress is not None:
+            on_progress("fit response", number, 2)
         fitted[name] = _fit(design.take(rows), label[rows])
         before, after = rows & ~last, rows & last
         twin = _fit(design.take(before), label[before])
@@ -69,8 +69,8 @@ def fit_response(
             "in_sample": _quality(fitted[name], design.take(rows), label[rows]),
             "last_day": _quality(twin, design.take(after), label[after]),
         }
-    if told is not None:
-        told("fit response", 2, 2)
+    if on_progress is not None:
+        on_progress("fit response", 2, 2)
     return FittedResponse(fitted["click"], fitted["conversion"]), quality
 
 

@@ -20,7 +20,7 @@ from simulator.logs.real_log import RealLog
 from simulator.traffic.behaviours import ACTIONS
 from simulator.world.fitted import FEATURES
 
-Told = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 LICENCE = (
     "CC BY-SA 4.0. From KuaiRand (Gao et al., CIKM 2022, arXiv:2208.08696, kuairand.com), changed: attribute "
@@ -39,14 +39,14 @@ INVENTED = (
 )
 
 
-def import_kuairand(folder: Path, out: Path, told: Told | None = None) -> dict[str, Any]:
+def import_kuairand(folder: Path, out: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Turn KuaiRand's published CSV files into a log folder.
 
     Args:
         folder: holds log_*.csv and video_features_basic*.csv, plain or .gz, itself or in `data/`. User
             features are not read.
         out: the log folder to write; nothing may be there.
-        told: called with (stage, done, total).
+        on_progress: called with (stage, done, total).
 
     Returns:
         The folder's manifest, without the entries of its files.
@@ -57,19 +57,19 @@ def import_kuairand(folder: Path, out: Path, told: Told | None = None) -> dict[s
         OSError: the disk is full or the place not writable.
     """
     check_free(out)  # before the work
-    tell = told or (lambda stage, done, total: None)
+    on_progress = on_progress or (lambda stage, done, total: None)
     reading = Reading()
     logs, features = find_files(folder)
     videos = read_videos(features, reading)
-    rows = read_exposures(logs, reading, tell)
-    tell("convert", 0, 1)
+    rows = read_exposures(logs, reading, on_progress)
+    on_progress("convert", 0, 1)
     log = convert(rows, videos, reading)
-    tell("convert", 1, 1)
-    response, quality = fit_response(log, tell)
+    on_progress("convert", 1, 1)
+    response, quality = fit_response(log, on_progress)
     manifest = _manifest(log, reading, quality)
-    tell("write", 0, 1)
+    on_progress("write", 0, 1)
     write_log(out, log, response, manifest)
-    tell("write", 1, 1)
+    on_progress("write", 1, 1)
     return manifest
 
 
