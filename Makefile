@@ -40,7 +40,7 @@ check: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/test_imports.py
+	$(BIN)/pytest tests/test_imports.py tests/test_rooms.py tests/test_docs.py
 
 # The pages and tables that are read from the code; a test refuses stale ones.
 docs: $(STAMPS)/install
