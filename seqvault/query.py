@@ -42,7 +42,7 @@ class Query(NamedTuple):
     Attributes:
         users: (U,) u8, as asked for; they may repeat and may be unknown.
         names: columns to return, each once.
-        n: at most so many behaviours a user; NO_LIMIT for all.
+        n: at most so many behaviours per user; NO_LIMIT for all.
         start_s: behaviours before it are left out.
         end_s: behaviours at or after it are left out (NO_BOUND_S: none); or (U,) i8, each user's own end.
         scenes, actions: the codes to keep, in the dtype of the columns `scene` and `action`; None keeps all.

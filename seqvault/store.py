@@ -89,7 +89,7 @@ class HistoryStore(Protocol):
         """Each user's newest n behaviours with time_s < before_s.
 
         Args:
-            n: at most so many behaviours a user, >= 0.
+            n: at most so many behaviours per user, >= 0.
             before_s: seconds, one for all or (U,); None, or 2**63 - 1, for no bound.
         """
         ...

@@ -1,4 +1,4 @@
-"""Layout "behaviours": one key a behaviour, newest first. The predecessor that LASER's paper replaces.
+"""Layout "behaviours": one key per behaviour, newest first. The predecessor that LASER's paper replaces.
 
     key                                                            value
     +-------------+-----------------------+------------------+     +----------------------------------+

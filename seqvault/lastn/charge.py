@@ -148,7 +148,7 @@ def calibrate_scan(database: Database, start_key: bytes, options: ReadOptions, r
 
     item_s = (_best_s(items) - _best_s(first)) / (rows - 1)
     next_s = (_best_s(steps("next")) - _best_s(steps("valid"))) / (rows - 1)
-    # A scan's fixed part is RocksDB making its iterator and seeking; the binding's call is not told apart
+    # A scan's fixed part is RocksDB making its iterator and seeking; the binding's call is not separated
     # from it and stays charged, under a microsecond.
     return BindingCost(0.0, max(0.0, item_s - next_s))
 

@@ -163,7 +163,7 @@ class ChunkLayout:
 
 
 def _span(head: _Head | None, query: Query, i: int) -> tuple[int, int]:
-    """First and one past the last chunk that hold what a query wants of its i-th user, filters apart."""
+    """First and one past the last chunk that hold what a query wants of its i-th user, before filters."""
     end_s = bound_s(query, i)
     if head is None or query.n == 0 or query.start_s >= end_s:
         return 0, 0

@@ -63,7 +63,7 @@ class LastNStore:
 
     Args:
         path: folder; the database lies in `path/rocksdb`.
-        layout: "chunks" (256 behaviours a key, the strong layout), "behaviours" (one key a behaviour) or
+        layout: "chunks" (256 behaviours per key, the strong layout), "behaviours" (one key per behaviour) or
             "blobs" (a user's whole history under one key).
         block_cache_bytes: memory RocksDB may use for decompressed blocks.
 

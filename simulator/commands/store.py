@@ -69,8 +69,8 @@ def check(path: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     from simulator.commands.output import print_json, progress
     from simulator.commands.store_report import check_lines
 
-    with progress(quiet) as told:
-        report = check_store(path, lambda done, total: told.stage("files", done, total))
+    with progress(quiet) as shown:
+        report = check_store(path, lambda done, total: shown.stage("files", done, total))
     if as_json:
         print_json(report.to_dict())
     else:
@@ -104,9 +104,12 @@ def bench(
     from simulator.commands.output import print_json, progress
     from simulator.commands.store_report import print_figures
 
-    with progress(quiet) as told, _opened(path) as store:
+    with progress(quiet) as shown, _opened(path) as store:
         figures = measure_reads(
-            store, sequence=sequence, seed=seed, told=lambda done, total: told.stage("sizes", done, total)
+            store,
+            sequence=sequence,
+            seed=seed,
+            on_progress=lambda done, total: shown.stage("sizes", done, total),
         )
     if as_json:
         print_json({"store": str(path), "reads": [vars(one) for one in figures]})

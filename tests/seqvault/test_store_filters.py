@@ -103,7 +103,7 @@ def test_distinct_keeps_newest_occurrence_after_filters_and_before_n_is_counted(
         assert read(1, distinct="action") == [7]
 
 
-def test_history_is_told_apart_by_every_value_of_a_wide_column(kind: str, tmp_path: Path) -> None:
+def test_history_is_distinguished_by_every_value_of_a_wide_column(kind: str, tmp_path: Path) -> None:
     user_ids, columns = numbered([5] * 6, [START_S] * 6)
     columns["item_id"] = np.array([0, 2**64 - 1, 1, 2**63, 0, 2**64 - 1], "u8")
     columns["dwell_s"] = np.arange(6)

@@ -57,7 +57,7 @@ def measure_reads(
     *,
     sequence: str | None = None,
     seed: int = 0,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ReadFigures]:
     """Measure reads of every size some user has enough behaviours for.
 
@@ -65,7 +65,7 @@ def measure_reads(
     every round, the first of which only warms the caches.
 
     Args:
-        told: called with (sizes done, sizes) before each size.
+        on_progress: called with (sizes done, sizes) before each size.
 
     Raises:
         DamagedDataError: a user's bytes are damaged; `laser-ab store check` finds all of them.
@@ -80,12 +80,12 @@ def measure_reads(
     lengths = np.concatenate([np.empty(0, "i8"), *read])
     figures = []
     for done, n in enumerate(SIZES):
-        told(done, len(SIZES))
+        on_progress(done, len(SIZES))
         enough = lengths >= (n or 1)
         if enough.any():
             drawn = _drawn(rng, users[enough], lengths[enough])
             figures.append(_measure(store, drawn, n, sequence, rng))
-    told(len(SIZES), len(SIZES))
+    on_progress(len(SIZES), len(SIZES))
     return figures
 
 

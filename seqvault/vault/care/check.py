@@ -104,20 +104,20 @@ class Report:
         return {"sound": self.sound, **asdict(self)}
 
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
-def check_store(path: Path, told: Told = lambda done, total: None) -> Report:
+def check_store(path: Path, on_progress: OnProgress = lambda done, total: None) -> Report:
     """Verify a store's files.
 
     Args:
-        told: called with (files done, files) before each file and at the end.
+        on_progress: called with (files done, files) before each file and at the end.
 
     Raises:
         StoreError: there is no SeqVault in this folder.
     """
     for attempt in range(_TRIES):
-        report = _Check(path, told).run()
+        report = _Check(path, on_progress).run()
         if report.sound or attempt == _TRIES - 1 or _generation(path) == report.generation:
             break
     return report
@@ -134,8 +134,8 @@ def _generation(path: Path) -> int | None:
 class _Check:
     """One pass over the files that one manifest names."""
 
-    def __init__(self, path: Path, told: Told) -> None:
-        self._path, self._told = path, told
+    def __init__(self, path: Path, on_progress: OnProgress) -> None:
+        self._path, self._on_progress = path, on_progress
         self._report = Report(str(path))
         self._done = self._total = 0
         self._records: Records = _records()
@@ -150,7 +150,7 @@ class _Check:
         for state in manifest.sequences:
             self._sequence(state)
         self._logs(manifest)
-        self._told(self._total, self._total)
+        self._on_progress(self._total, self._total)
         self._surroundings(manifest)
         return self._report
 
@@ -219,7 +219,7 @@ class _Check:
     def _segment(
         self, segment: Segment, entries: Array, live: Array, state: SequenceState, all_live: Array
     ) -> None:
-        self._told(self._done, self._total)
+        self._on_progress(self._done, self._total)
         schemas = frozenset(version.id for version in state.versions)
         places = set(live["offset"].tolist())
         name = segment.path.name
@@ -259,7 +259,7 @@ class _Check:
         sequence = manifest.sequence
         ends: list[tuple[int, int | None]] = [(log.number, log.end) for log in manifest.closed_logs]
         for number, end in [*ends, (manifest.log, None)]:
-            self._told(self._done, self._total)
+            self._on_progress(self._done, self._total)
             name = log_name(number)
             try:
                 read = self._log(self._path / name, number, sequence, end)

@@ -1,4 +1,4 @@
-"""What an open store tells about itself: counts, sizes, and where a history lies."""
+"""What an open store reports about itself: counts, sizes, and where a history lies."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,4 @@
-"""What a SeqVault can be told when it is opened, checked."""
+"""What a SeqVault can be asked for when it is opened, checked."""
 
 import os
 from dataclasses import dataclass, field

@@ -23,13 +23,13 @@ _BLOCKS = np.array([0, 300, 301, _ROWS])
 
 @functools.cache
 def trusted() -> bool:
-    """Whether numba and libzstd are there and read blocks and records as written; asked once a process."""
+    """Whether numba and libzstd are there and read blocks and records as written; asked once per process."""
     return _holds("reading", lambda: _blocks_decode() and _records_agree())
 
 
 @functools.cache
 def encoder_trusted() -> bool:
-    """Whether blocks are encoded as the twin does; asked once a process that writes blocks."""
+    """Whether blocks are encoded as the twin does; asked once per process that writes blocks."""
     return _holds("encoding", _blocks_encode)
 
 

@@ -5,7 +5,7 @@ device that fails, tears or forgets. Only the read kernels `pread` blocks by the
 opened here. `points.py` marks the moments between which a crash must not matter.
 
 A failed sync is never retried: the kernel may have dropped the dirty pages and call the next one a success.
-The store stops writing instead, and tells from the files what is durable when it is opened again."""
+The store stops writing instead, and learns from the files what is durable when it is opened again."""
 
 import errno
 import os

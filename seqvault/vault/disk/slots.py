@@ -28,7 +28,7 @@ class Slots:
         self._paths[slot] = path
 
     def remove(self, slot: int) -> None:
-        """It is not any more; its path is still told until the slot is taken again."""
+        """It is not any more; its path is still reported until the slot is taken again."""
         self.fds[slot] = -1
 
     def path(self, slot: int) -> Path:

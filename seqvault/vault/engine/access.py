@@ -131,7 +131,7 @@ class Writable:
 
 
 def compact_unasked(compactor: Compactor) -> None:
-    """Compact what is worth it; what hinders it also hinders, and is told by, the next write or read."""
+    """Compact what is worth it; what hinders it also hinders, and is reported by, the next write or read."""
     try:
         while compactor.step():
             pass

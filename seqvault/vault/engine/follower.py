@@ -161,7 +161,7 @@ class Follower:
             path = self._folder / log_name(manifest.log)
             read = read_log(path, manifest.log, state.records, manifest.sequence)
         except DamagedDataError:
-            # Replaced once more meanwhile, or damaged: loading tells.
+            # Replaced once more meanwhile, or damaged: loading finds out.
             self._reload()
             return
         with state.lock.exclusive():
@@ -184,7 +184,7 @@ class Follower:
         try:
             read = follow_log(self._log_fd, path, number, state.records, self._read)
         except DamagedDataError:
-            # A writer that closes cuts off what it had reserved; loading tells whether it is more.
+            # A writer that closes cuts off what it had reserved; loading finds out whether it is more.
             self._reload()
             return
         state.take(read)

@@ -14,7 +14,7 @@ A section is a sequence of two-byte words:
 
 Misfits are rows whose value is another: their count and, if there are any, a head, gaps and values, in full.
 
-A category is mostly a function of its item: stored once an item instead of once a row, it takes a third of
+A category is mostly a function of its item: stored once per item instead of once per row, it takes a third of
 the space. Of the ways open to a column the one with fewest estimated bits is taken.
 """
 

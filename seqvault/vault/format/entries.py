@@ -32,7 +32,7 @@ BLOCK = np.dtype([*ENTRY.descr, ("slot", "<u4")])
 
 MAX_SLOTS = 1 << 16
 
-# What the index packs into 32 bytes a block; each bound is exclusive.
+# What the index packs into 32 bytes per block; each bound is exclusive.
 _LIMITS = {"start": 1 << 32, "offset": 1 << 43, "size": 1 << 27, "rows": (1 << 16) + 1}
 
 

@@ -1,6 +1,6 @@
 """Blocks, verified and decoded: the compiled twin of seqvault/vault/format/block.py.
 
-`verify_block` once a block, then `decode_rows` as often as rows or columns are wanted. Neither reads or
+`verify_block` once per block, then `decode_rows` as often as rows or columns are wanted. Neither reads or
 writes a byte outside what it was given, whatever the block holds.
 """
 

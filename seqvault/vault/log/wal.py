@@ -166,7 +166,8 @@ class Wal:
     def close(self) -> None:
         """Close the file, giving back what was reserved.
 
-        The mark says how far the log was durable: it tells damage to the last change from a torn write.
+        The mark says how far the log was durable: it distinguishes damage to the last change from a torn
+        write.
         """
         try:
             if self.durable == self.written and self.end != self._marked:
@@ -216,7 +217,7 @@ class Wal:
             self._reserves = allocate(self._fd, self._reserved, more, self.path)
             self._reserved += more
         except StoreFullError:
-            # There may be room for this record alone; the write will tell.
+            # There may be room for this record alone; the write will show.
             self._reserved = end
         except StoreError as error:
             raise SyncFailedError(f"{error}; the store is read-only until reopened") from error

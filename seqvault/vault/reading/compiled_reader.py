@@ -1,4 +1,4 @@
-"""Reading: one compiled call a request, and the little Python around it.
+"""Reading: one compiled call per request, and the little Python around it.
 
 The whole read, from user ids to filled columns, is kernels/reads/read.py. Here its contexts are packed:
 what the store is, what a thread owns, what a choice of columns means. `plain.py` says the same in numpy.
@@ -27,7 +27,7 @@ from seqvault.vault.reading.tails import Tails
 __all__ = ["Reader"]
 
 _U1, _U8, _I8 = np.dtype("u1"), np.dtype("u8"), np.dtype("i8")
-# Memory a read begins with: enough for most; what needs more is told how much.
+# Memory a read begins with: enough for most; what needs more learns how much.
 _GUESS_BYTES = 1 << 18
 _DIRECT_ALIGN = 4096
 _FILTERED = {"scene": "scenes", "action": "actions"}

@@ -27,7 +27,7 @@ class ReadersWriterLock:
 
     def __init__(self, *, plain: bool = False) -> None:
         self._kernel = None if plain else _kernel()
-        # Behind a cache line of their own; what they mean is told in kernels/reads/locks.py.
+        # Behind a cache line of their own; what they mean stands in kernels/reads/locks.py.
         self._words = np.zeros(64, "u8")
         self.address = -(-self._words.ctypes.data // 64) * 64
         self._mutex = threading.RLock()

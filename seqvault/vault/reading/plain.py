@@ -123,7 +123,7 @@ class PlainIndex:
 
     @property
     def nbytes(self) -> int:
-        """About the bytes of DRAM: a tuple of eight numbers a block, a list a user."""
+        """About the bytes of DRAM: a tuple of eight numbers per block, a list per user."""
         return 350 * self.blocks + 200 * len(self._of)
 
     def _set(self, user: int, blocks: list[_Block]) -> None:

@@ -1,4 +1,4 @@
-"""A segment whose footer is damaged: its entries, told from the blocks themselves.
+"""A segment whose footer is damaged: its entries, read from the blocks themselves.
 
 Blocks are self-describing and lie behind each other from the segment's head to its footer, tombstones among
 them as blocks without rows. So the chain of intact blocks gives the footer back, to the byte. That no block

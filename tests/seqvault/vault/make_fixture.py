@@ -85,7 +85,7 @@ def make(folder: Path, oracle: MemoryStore) -> None:
 
 
 def main(out: Path) -> None:
-    """The store, and what must be read from it, a file a sequence."""
+    """The store, and what must be read from it, one file per sequence."""
     oracle = MemoryStore(sequences=kinds(NEW))
     with TemporaryDirectory() as folder:
         make(Path(folder) / "store", oracle)

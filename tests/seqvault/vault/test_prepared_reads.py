@@ -160,7 +160,7 @@ def test_damage_is_believed_only_of_the_table_there_is_now() -> None:
         PreparedRead(lambda: damaged, lambda _table: None)(EVERYONE)
 
 
-def test_wrong_arguments_and_closed_stores_are_told(vault: SeqVault) -> None:
+def test_wrong_arguments_and_closed_stores_are_refused(vault: SeqVault) -> None:
     with pytest.raises(SchemaError, match="distinct='price'"):
         vault.prepare_last(5, distinct="price")
     read = vault.prepare_last(5)

@@ -232,7 +232,7 @@ def test_sequence_cap_is_what_is_read_and_what_compaction_keeps(tmp_path: Path) 
         assert store.read_last([1], 99).columns["time_s"].tolist() == list(range(70, 100))
 
 
-def test_ttl_is_applied_by_the_time_maintenance_is_told(tmp_path: Path) -> None:
+def test_ttl_is_applied_by_the_time_maintenance_is_given(tmp_path: Path) -> None:
     with SeqVault(tmp_path, sequences=[SequenceType("behaviours", BEHAVIOURS, ttl_s=10)], **SMALL) as store:
         store.append(*numbered([1] * 50, list(range(50))))
         store.maintain(now_s=40)

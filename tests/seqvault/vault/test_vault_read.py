@@ -204,7 +204,7 @@ def test_block_of_another_user_is_not_believed(tmp_path: Path, plain: bool) -> N
 
 
 @BOTH
-def test_file_cut_short_and_segment_not_open_are_told(tmp_path: Path, plain: bool) -> None:
+def test_file_cut_short_and_segment_not_open_are_reported(tmp_path: Path, plain: bool) -> None:
     store = Sealed(tmp_path / "a.seg", plain=plain)
     store.load(*behaviours(4, 40, users=1), block_rows=50)
     os.truncate(store.path, store.path.stat().st_size - 8)

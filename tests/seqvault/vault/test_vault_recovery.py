@@ -119,7 +119,7 @@ def test_bit_flips_never_return_wrong_data(tmp_path: Path) -> None:
                         readable += 1
                         wanted = expected.of(i)
                         if len(found.columns["time_s"]) < len(wanted["time_s"]):
-                            # The log's last record, cut off as torn, and told so.
+                            # The log's last record, cut off as torn, and reported so.
                             assert store.stats()["torn_bytes"]
                             wanted = before_last.of(i)
                         for name, values in wanted.items():

@@ -1,4 +1,4 @@
-"""A damaged footer is told from the blocks: everyone stays readable, and nobody deleted comes back."""
+"""A damaged footer is rebuilt from the blocks: everyone stays readable, and nobody deleted comes back."""
 
 import shutil
 from pathlib import Path

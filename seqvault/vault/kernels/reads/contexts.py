@@ -3,10 +3,10 @@
 Handing numba an argument costs 0.1 µs and more. Addresses among the words are kept alive by the reader.
 
     store     one for all threads; changed only in exclusive sections
-    thread    one a thread: its store, its scratch memory, and what went wrong
+    thread    one per thread: its store, its scratch memory, and what went wrong
     ask       one for each choice of columns: outputs of three words, then filters of three words
-    plan      one a user, made by the read: where the user's behaviours lie and how many are still wanted
-    block     one a block that a read may fetch
+    plan      one per user, made by the read: where the user's behaviours lie and how many are still wanted
+    block     one per block that a read may fetch
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ STORE_WORDS = 11
 STORE, WORK, WORK_SIZE, DECODER, REPORT = (np.uint64(i) for i in range(5))
 # report: rows that need room; or a code and the block: code, user, slot, offset, size, start, rows.
 REPORT_WORDS = 7
-# What a call by address is told besides: the block's place in the data, first row, row behind the last,
+# What a call by address is passed besides: the block's place in the data, first row, row behind the last,
 # outputs, address and bytes of their memory, first row there.
 CALL = REPORT + np.uint64(REPORT_WORDS)
 CALL_WORDS = 7

@@ -1,8 +1,8 @@
 """What a read does while it looks at index and tails: find the users, choose blocks, copy tail rows.
 
 The newest rows of a history are its tail's, unless late behaviours made the tail reach back into the blocks.
-When it does not, and no filter asks for the values, the tail's part of the answer is one copy a column, made
-here. Otherwise the whole tail is copied aside, to be merged with the blocks row by row.
+When it does not, and no filter asks for the values, the tail's part of the answer is one copy per column,
+made here. Otherwise the whole tail is copied aside, to be merged with the blocks row by row.
 """
 
 import numpy as np

@@ -160,7 +160,7 @@ class DictModel:
 
 
 def difference(found: HistoryBatch, expected: HistoryBatch) -> str | None:
-    """What tells two batches apart, in words; None when nothing does."""
+    """What distinguishes two batches, in words; None when nothing does."""
     if not np.array_equal(found.user_ids, expected.user_ids):
         return f"users {found.user_ids.tolist()} instead of {expected.user_ids.tolist()}"
     if list(found.columns) != list(expected.columns):

@@ -1,4 +1,4 @@
-"""Writers that pass the kill points, and die, or lose their folder, at the one they are told."""
+"""Writers that pass the kill points, and die, or lose their folder, at the one they are given."""
 
 import os
 import signal

@@ -49,7 +49,7 @@ class Writer:
         self.issued = dict(self.next)
 
     def resume(self, store) -> None:
-        """Find out what the last process left: all it was told is there, killed or not."""
+        """Find out what the last process left: all that was acknowledged to it is there, killed or not."""
         for stream in self.streams:
             number = stream.number
             self.next[number] = Survivors(stream).settle(store, self.next[number], self.issued[number])
