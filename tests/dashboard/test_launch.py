@@ -18,7 +18,7 @@ def busy_port():
         yield server.getsockname()[1]
 
 
-def test_busy_port_is_told_with_the_way_out(tmp_path, busy_port):
+def test_busy_port_is_reported_with_the_way_out(tmp_path, busy_port):
     with pytest.raises(DashboardError, match=rf"Port {busy_port}: .*in use.*--port"):
         launch(tmp_path, busy_port, open_browser=False)
 

@@ -169,7 +169,7 @@ def test_utilisations_are_drawn_by_server_and_the_p99_by_arm():
     assert parts.groupby("arm")["share"].sum().to_list() == pytest.approx([1, 1])
 
 
-def test_results_that_do_not_tell_of_their_servers_have_no_such_section(folder):
+def test_results_without_their_servers_have_no_such_section(folder):
     arms = {"old": made_runs.control(serving=None), "new": made_runs.treatment(serving=None)}
     made_runs.write_run(folder / "run", card=made_runs.scorecard(arms), requests=200)
     assert "Where the limit is" not in texts(opened(SCORECARD))

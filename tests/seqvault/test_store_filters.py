@@ -217,7 +217,7 @@ def test_memory_keeps_the_newest_up_to_its_cap_at_or_after_its_floor() -> None:
         assert store.read_last([2], 9).columns["time_s"].tolist() == [70]
 
 
-def test_memory_tells_its_sequences_apart() -> None:
+def test_memory_keeps_its_sequences_separate() -> None:
     orders = HistorySchema("orders", 1, (Column("time_s", "i8", "s"), Column("price_cent", "u4")))
     kinds = [SequenceType("views", BEHAVIOURS), SequenceType("orders", orders, cap=2)]
     with MemoryStore(sequences=kinds) as store:

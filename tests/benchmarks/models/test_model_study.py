@@ -124,7 +124,7 @@ def test_a_line_that_is_no_row_is_named_and_one_that_is_not_whole_is_left(tmp_pa
             Queue(tmp_path, 60).rows()
 
 
-def test_a_process_that_broke_is_told_before_trainings_that_are_missing(tmp_path: Path) -> None:
+def test_a_process_that_broke_is_reported_before_trainings_that_are_missing(tmp_path: Path) -> None:
     from benchmarks.models.study import MORE, ended
     from benchmarks.models.study_queue import Queue
 

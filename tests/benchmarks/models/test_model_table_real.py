@@ -109,7 +109,7 @@ def test_a_table_has_every_row_and_its_section_says_what_they_say(exposures: Any
     assert "Abacus, commit abc" in text
 
 
-def test_a_difference_is_told_where_both_intervals_show_it() -> None:
+def test_a_difference_is_reported_where_both_intervals_show_it() -> None:
     from benchmarks.pages.real import findings
 
     ends = {

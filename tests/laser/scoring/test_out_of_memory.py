@@ -19,7 +19,7 @@ LONG = (
 )
 
 
-def test_a_gpus_exception_is_told_in_a_few_sentences() -> None:
+def test_a_gpus_exception_is_reported_in_a_few_sentences() -> None:
     with (
         pytest.raises(DeviceMemoryError) as told,
         memory_told(torch.device("cuda", 1), "training", "Train less."),
@@ -32,7 +32,7 @@ def test_a_gpus_exception_is_told_in_a_few_sentences() -> None:
     assert isinstance(told.value.__cause__, torch.cuda.OutOfMemoryError)
 
 
-def test_the_cpus_bare_error_is_told_alike() -> None:
+def test_the_cpus_bare_error_is_reported_alike() -> None:
     says = r"cpu is out of memory while x .*tried to allocate"
     with pytest.raises(DeviceMemoryError, match=says), memory_told(CPU, "x", "y."):
         torch.empty(MORE_THAN_THERE_IS)

@@ -105,7 +105,7 @@ def test_an_output_without_room_is_refused(wanted: tuple[int, ...]) -> None:
     assert not out.any()
 
 
-def test_a_category_costs_nothing_where_items_tell_it() -> None:
+def test_a_category_costs_nothing_where_items_determine_it() -> None:
     schema = HistorySchema(
         "shop", 1, (Column("time_s", "i8"), Column("item", "u4"), Column("category", "u2"))
     )

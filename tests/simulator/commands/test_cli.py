@@ -444,13 +444,13 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert "expected a scorecard" in call("compare", other, run, code=1).stderr
 
 
-def test_a_damaged_run_is_told(tmp_path: Path) -> None:
+def test_a_damaged_run_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (run / "manifest.json").write_text("{")
     assert "manifest.json" in call("report", run, code=1).stderr
 
 
-def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_reported(tmp_path: Path) -> None:
     assert "expected a run folder" in call("report", tmp_path, code=1).stderr
 
 
@@ -540,7 +540,7 @@ def test_profile_never_writes_over_another(tmp_path: Path) -> None:
 # ---- the machine -------------------------------------------------------------------------------------
 
 
-def test_doctor_tells_the_same_in_both_forms() -> None:
+def test_doctor_says_the_same_in_both_forms() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     checks = json.loads(result.stdout)["checks"]
     names = ["python", "packages", "device", "disk", "rocksdb", "seqvault", "zstd", "profile"]

@@ -122,7 +122,7 @@ def test_a_cut_row_is_reported_by_name_and_line(tmp_path: Path) -> None:
     assert f"left out 1: too few or too many fields (a cut row) (first: {LOG_NAME}:42)" in output
 
 
-def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     write_kuairand(tmp_path / "in")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # the kernel's limit on a file's size

@@ -119,7 +119,7 @@ def test_check_finds_a_missing_file(folder: Path) -> None:
     assert f"✗ {missing.name}" in call("check", folder, code=1).output
 
 
-def test_check_tells_damage_of_the_log_from_a_torn_end(folder: Path) -> None:
+def test_check_distinguishes_damage_of_the_log_from_a_torn_end(folder: Path) -> None:
     (log,) = folder.glob("wal-*.log")
     intact = log.read_bytes()
     records = len(intact.rstrip(b"\0")) // 8 * 8 + 8

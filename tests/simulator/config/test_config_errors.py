@@ -53,14 +53,14 @@ def test_a_misspelt_key_is_pointed_at_with_a_suggestion() -> None:
     )
 
 
-def test_all_mistakes_are_told_at_once_in_reading_order() -> None:
+def test_all_mistakes_are_reported_at_once_in_reading_order() -> None:
     text = GOOD.replace('"lastn"', '"lasn"').replace("= 50", "= 0").replace("seed = 7", "seed = -1")
     found = problems(text)
     assert [problem.place.line for problem in found if problem.place] == [1, 9, 11]
     assert found[1].help == "did you mean `lastn`?"
 
 
-def test_the_worlds_names_are_told_with_the_other_mistakes() -> None:
+def test_the_worlds_names_are_reported_with_the_other_mistakes() -> None:
     text = GOOD.replace('"demo"', '"dem"\nworld = {usrs = 9}').replace("history = 50", "history = 0")
     assert [problem.place.line for problem in problems(text) if problem.place] == [6, 7, 12]
 
@@ -196,7 +196,7 @@ def test_an_override_of_a_misspelt_arm_is_shown_the_arm_it_meant() -> None:
     assert {problem.source for problem in found} == {"--set arms.tretment.history=200"}
 
 
-def test_a_section_that_is_no_table_is_told() -> None:
+def test_a_section_that_is_no_table_is_reported() -> None:
     assert problems('experiment = 3\ntraffic = "demo"\narms = [1]\n')
 
 
@@ -213,7 +213,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load_config(tmp_path / "a.toml", changes) == load_config(tmp_path / "b.toml", changes)
 
 
-def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(tmp_path / "a.toml")

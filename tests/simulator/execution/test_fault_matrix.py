@@ -128,7 +128,7 @@ def killed_or_busy(killed: bool) -> None:
     threading.Event().wait(60.0)
 
 
-def test_a_killed_worker_ends_the_others_and_is_told() -> None:
+def test_a_killed_worker_ends_the_others_and_is_reported() -> None:
     begun_s = time.monotonic()
     with pytest.raises(WorkerError, match=r"stage serve was killed.*out of memory.*fewer than 2 --jobs"):
         run_tasks(killed_or_busy, [False, True], 2, Silent(), "serve")

@@ -225,7 +225,7 @@ def test_edited_code_of_an_arms_own_model_is_refused(tmp_path: Path, monkeypatch
     assert re.search(r"code of my_rankers: SHA-256 \w+ when it began, missing now", refused("run", out))
 
 
-def test_code_is_told_by_names_and_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_identified_by_names_and_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "told_by_contents"
     package.mkdir()
     monkeypatch.syspath_prepend(tmp_path)

@@ -146,7 +146,7 @@ def test_several_log_files_are_one_log(kuairand_log: Path, tmp_path: Path) -> No
     assert all(found[name] == expected[name] for name in found if name.endswith(".parquet"))
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     write_kuairand(tmp_path / "in")
     told: list[tuple[str, int, int]] = []
     import_kuairand(tmp_path / "in", tmp_path / "log", lambda *step: told.append(step))

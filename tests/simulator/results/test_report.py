@@ -242,7 +242,7 @@ def test_compare_shows_no_lift_of_too_few_users(tmp_path):
         assert row["true_lift_b"] is not None
 
 
-def test_compare_tells_changed_metrics_and_settings(tmp_path):
+def test_compare_shows_changed_metrics_and_settings(tmp_path):
     changed = made_runs.scorecard()
     changed["arms"]["treatment"]["metrics"]["ctr"] = made_runs.entry(0.0321, 0.05, 0.009, 0.02, "fraction")
     del changed["arms"]["treatment"]["metrics"]["cvr"]

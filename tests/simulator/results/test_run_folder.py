@@ -246,7 +246,7 @@ def test_progress_is_written_at_most_once_a_second(tmp_path):
         (lambda run: (run / "scorecard.json").unlink(), "scorecard.json: is missing"),
     ],
 )
-def test_damage_is_told_with_file_reason_and_remedy(tmp_path, damage, words):
+def test_damage_is_reported_with_file_reason_and_remedy(tmp_path, damage, words):
     out = made_runs.write_run(tmp_path / "run", requests=200)
     damage(out)
     run = read_run(out)

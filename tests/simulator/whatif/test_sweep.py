@@ -76,7 +76,7 @@ def test_a_cell_equals_a_run_with_its_budget(sweep: Sweep, tmp_path: Path) -> No
         assert cell["metrics"][name] == entry
 
 
-def test_each_cell_tells_its_own_load_and_the_sweep_whose_service_times(sweep: Sweep) -> None:
+def test_each_cell_reports_its_own_load_and_the_sweep_whose_service_times(sweep: Sweep) -> None:
     assert "cores" in sweep.manifest["profile_machine"]
     for index in sweep.cells:
         card = sweep.cell(index)

@@ -42,13 +42,13 @@ def explained(world: World) -> list[float]:
     return shares
 
 
-def test_longer_histories_tell_more_about_interests(demo: World) -> None:
+def test_longer_histories_reveal_more_about_interests(demo: World) -> None:
     at_50, at_200, at_1000 = explained(demo)
     assert at_200 > at_50 + 0.05
     assert at_1000 > at_200 + 0.02
 
 
-def test_under_fast_drift_the_distant_past_tells_nothing_new() -> None:
+def test_under_fast_drift_the_distant_past_reveals_nothing_new() -> None:
     config = preset("fast-drift", users=3000, requests=100, log_requests=10, log_days=10, holdout_days=2)
     _, at_200, at_1000 = explained(build_world(config, 7))
     assert at_1000 == pytest.approx(at_200, abs=0.01)
