@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.metrics import METRICS
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The README's worlds are small, but a reader's requests, log and histories would still take a minute here.
@@ -105,3 +107,16 @@ def test_the_readmes_python_runs(desk: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "estimated lift" in done.stdout
     assert "true lift" in done.stdout
+
+
+def test_the_readme_shows_a_scorecard_of_the_metrics_that_there_are() -> None:
+    shown = README.partition("<!-- scorecard:begin -->")[2].partition("<!-- scorecard:end -->")[0]
+    assert "Verdict" in shown
+    first_words = {metric.label.split()[0] for metric in METRICS if metric.compared}
+    assert {word for word in first_words if word not in shown} == set()
+
+
+def test_the_readmes_picture_is_small_enough_to_load_with_it() -> None:
+    picture = ROOT / "docs" / "dashboard.png"
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert picture.stat().st_size < 300_000
