@@ -40,7 +40,7 @@ class LiveCalls:
         return self._store.timed_read(request, history)
 
     def transport(self, payload: HistoryBatch) -> HistoryBatch:
-        """One frame a request, packed and unpacked."""
+        """One frame per request, packed and unpacked."""
         return unpack(pack(payload))
 
     def score(

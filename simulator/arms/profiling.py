@@ -55,7 +55,7 @@ def make_profile(
         config: whose stores, models and history lengths to measure, on its own world.
         out: the profile's file.
         quick: half the samples and no other numbers of candidates than the trace's.
-        progress: told after each stage.
+        progress: notified after each stage.
 
     Raises:
         SimulatorError: the configuration cannot be measured: no user has a history that long.

@@ -53,7 +53,7 @@ def train_models(
         plan: the experiment.
         out: folder for the checkpoints.
         jobs: models trained at the same time; each is trained on `torch_threads` threads whatever this is.
-        progress: told after each model.
+        progress: notified after each model.
         work: folder of checkpoints: what earlier processes left there is not done again. None keeps nothing.
 
     Raises:

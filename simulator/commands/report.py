@@ -76,7 +76,7 @@ def compare(
 
 
 def scorecard_of(folder: Path) -> dict[str, Any]:
-    """A run's scorecard, with the status that the run has now; stderr tells of one that is not finished.
+    """A run's scorecard, with the status that the run has now; stderr mentions one that is not finished.
 
     Raises:
         ResultsError: the folder is damaged, or the run has none yet.

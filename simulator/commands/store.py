@@ -138,7 +138,7 @@ def dump(
         typer.Option("--skip-damaged", help="Leave out users whose bytes are damaged; name them, exit 1."),
     ] = False,
 ) -> None:
-    """Write histories as a table: one row a behaviour, users ascending, oldest first."""
+    """Write histories as a table: one row per behaviour, users ascending, oldest first."""
     from simulator.commands.store_dump import dump as write
     from simulator.commands.store_dump import form_of
 

@@ -1,6 +1,6 @@
 """Histories of a store as a file of behaviours: Parquet, CSV or JSON lines, written as they are read.
 
-One row a behaviour: `user_id`, then the schema's columns; users ascending, each history oldest first.
+One row per behaviour: `user_id`, then the schema's columns; users ascending, each history oldest first.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class _Parquet:
 
 
 class _Csv:
-    """A header and one line a behaviour."""
+    """A header and one line per behaviour."""
 
     def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
         from pyarrow import csv

@@ -34,7 +34,7 @@ def stats_lines(sequences: Sequence[SequenceType], stats: Mapping[str, int | flo
 
 
 def check_lines(report: "Report") -> list[str]:
-    """Intact files a line each; of damage, what was found, what is readable and how to mend it."""
+    """Intact files, one per line; of damage, what was found, what is readable and how to mend it."""
     lines = [f"✓ {file.name:<28} {file.bytes:>15,} bytes  {file.holds}" for file in report.files]
     shown: Counter[str] = Counter()
     for finding in report.findings:
@@ -77,7 +77,8 @@ def print_figures(figures: Sequence["ReadFigures"]) -> None:
         )
     Console(highlight=False).print(table)
     print(
-        "Warm, one user a read, one thread. Returned: behaviours a read. Bytes read: of the blocks touched."
+        "Warm, one user per read, one thread. Returned: behaviours per read. Bytes read: of the blocks "
+        "touched."
     )
 
 

@@ -26,7 +26,7 @@ def train(
 ) -> None:
     """Train the models of an experiment file and save their checkpoints.
 
-    Under torchrun the processes share every batch; the first one tells what came of it.
+    Under torchrun the processes share every batch; the first one reports the result.
     """
     from simulator.commands.checked import load_checked
     from simulator.commands.output import print_json, progress

@@ -5,7 +5,7 @@
     | 8 B   | 32 B             |                                          |
     +-------+------------------+------------------------------------------+
 
-    RUN/work/experiment.toml          the file as the run began, to tell what was edited
+    RUN/work/experiment.toml          the file as the run began, to show what was edited
     RUN/work/training/KEY-*.train     a training under way: weights, optimiser, schedule, generator
     RUN/work/training/KEY-*.trained   a trained model's calibration and metrics
     RUN/work/calibration              live runs: what they size themselves and predict by

@@ -41,8 +41,8 @@ def run_tasks(
     Args:
         function: defined at a module's top level.
         jobs: most processes at a time, at least 1.
-        progress: told after each task.
-        stage: the name it is told.
+        progress: notified after each task.
+        stage: the name it is notified with.
 
     Raises:
         SimulatorError: jobs is below 1.
@@ -106,7 +106,7 @@ def _in_pool(
 
 
 def _prepare_worker(parent: int, stop: interrupts.Flag) -> None:
-    # Ctrl-C reaches the whole process group; only the parent answers it, and tells the workers.
+    # Ctrl-C reaches the whole process group; only the parent answers it, and stops the workers.
     interrupts.listen_to(stop)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 

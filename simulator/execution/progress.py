@@ -1,4 +1,4 @@
-"""How long work tells its caller where it stands. The command line draws it; the library only speaks."""
+"""How long work reports to its caller where it stands. The command line draws it; the library only speaks."""
 
 from typing import Protocol
 

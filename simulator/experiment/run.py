@@ -35,7 +35,7 @@ def run_experiment(
         out: the run folder, `runs/NAME` by default; where something is there already, the next free
             sibling (NAME-2, ...), so that nothing is overwritten.
         jobs: worker processes; results do not depend on it.
-        progress: told where the work stands.
+        progress: notified of where the work stands.
 
     Returns:
         The run folder.

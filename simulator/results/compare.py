@@ -15,7 +15,7 @@ class RunComparison:
     """Two runs side by side.
 
     Attributes:
-        metrics: one record a metric and treatment: metric, arm, unit, control_a, control_b,
+        metrics: one record per metric and treatment: metric, arm, unit, control_a, control_b,
             treatment_a, treatment_b, treatment_change (b over a, minus one), lift_a, lift_b,
             lift_change (b minus a), true_lift_a, true_lift_b; None where unknown, and a lift also
             where there is not data enough to show it.
@@ -74,7 +74,7 @@ def _settings(run: Run) -> dict[str, Any]:
     try:
         text = (run.path / "experiment.toml").read_text(encoding="utf-8")
         settings |= _flat("", tomllib.loads(text))
-    except (OSError, ValueError):  # absent or damaged: the manifest still tells the main settings
+    except (OSError, ValueError):  # absent or damaged: the manifest still has the main settings
         pass
     return settings
 

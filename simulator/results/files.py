@@ -1,4 +1,4 @@
-"""Atomic files, plain JSON and the lock that tells a running folder from an interrupted one."""
+"""Atomic files, plain JSON and the lock that distinguishes a running folder from an interrupted one."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _LATENCY = "p99_ms"
 def overview(scorecard: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Headings, then the control and every treatment: verdict, the primary metric's lift, P99 latency.
 
-    Empty where there are fewer than two treatments, which one table tells already, or no primary metric.
+    Empty where there are fewer than two treatments, which one table shows already, or no primary metric.
     """
     arms, first = treatment_names(scorecard), primary(scorecard)
     if len(arms) < 2 or first is None:

@@ -1,6 +1,6 @@
 """Schemas of the result tables, defined once. Units are in the column names; a fraction has none.
 
-`served` tells the timing plane's story of every request in every arm, `impressions` what the A/B
+`served` has the timing plane's story of every request in every arm, `impressions` what the A/B
 showed, `truth` the expected outcome of each request under each arm, `users` the table inference
 starts from, `ledger` the advertisers' money, `sweep` one row per cell, arm and metric.
 A column is null where a thing did not happen; nothing is ever 0 for "unknown".

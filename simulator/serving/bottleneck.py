@@ -18,7 +18,7 @@ from simulator.serving.service_times import Predictions
 
 F8 = NDArray[np.float64]
 P99 = 0.99
-# Requests about the P99 whose latency is taken apart, as a share of all: one request alone would be luck.
+# Requests about the P99 whose latency is broken down, as a share of all: one request alone would be luck.
 NEIGHBOURS = 0.01
 
 
@@ -89,7 +89,7 @@ def server_load(
 
 
 def latency_parts(served: Served) -> dict[str, F8]:
-    """Each request's latency, taken apart: by part (R,) seconds that add up to it.
+    """Each request's latency, broken down: by part (R,) seconds that add up to it.
 
     Who was answered by the prior order has waited until then in the queue where it was.
     """

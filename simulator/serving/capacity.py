@@ -27,7 +27,7 @@ def _draws(
 ) -> tuple[ProfileServiceTimes, list[int]]:
     available = np.asarray(history_available)
     if available.size == 0:
-        raise ValueError("Found no history lengths, expected those of the trace. Pass one a request.")
+        raise ValueError("Found no history lengths, expected those of the trace. Pass one per request.")
     # Evenly spaced ranks stand for the trace; the uniforms of each row are independent of them.
     ranks = (np.arange(DRAWS) * 0.6180339887498949) % 1.0
     lengths = np.sort(available)[(ranks * available.size).astype(np.int64)]
@@ -65,7 +65,7 @@ def unloaded_p95_s(
 def capacity_rps(
     arm: ServingArm, profile: ServiceProfile, candidates: int, history_available: ArrayLike
 ) -> float:
-    """Requests a second that the arm's slowest stage sustains at full history and full batches.
+    """Requests per second that the arm's slowest stage sustains at full history and full batches.
 
     Args and errors: as `unloaded_p95_s`.
     """

@@ -42,7 +42,7 @@ def measure_store(
             `lambda h: store.timed_read_last(users.next(), h)[1]`. Read another user each time: a
             profile of one cached user is a profile of the cache.
         histories: lengths to visit.
-        repeats: samples a point, at least 100.
+        repeats: samples per point, at least 100.
         warm_up: calls of a visit before its first sample.
 
     Raises:

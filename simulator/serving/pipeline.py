@@ -7,7 +7,7 @@ A store worker holds a request through read and transport. A free scorer takes t
 oldest request is oldest, up to max_batch requests, oldest first. Start reading at `serve`; the
 ladder's rule is in `ladder.py`.
 
-Three events a request at most (arrival, end of turn, end of its batch), as callbacks: SimPy's
+Three events per request at most (arrival, end of turn, end of its batch), as callbacks: SimPy's
 processes would cost two more each. Events at equal times run in request order.
 """
 
@@ -93,7 +93,7 @@ def serve(
         budget_s: latency budget, or None for no deadline (then every request takes the first step).
 
     Returns:
-        One entry a request, in the trace's order.
+        One entry per request, in the trace's order.
 
     Raises:
         ValueError: arrivals unsorted or negative, lengths that differ, or a budget not above 0.

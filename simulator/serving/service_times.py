@@ -93,7 +93,9 @@ class ProfilePredictions:
                 f"Found a ladder quantile of {quantile}, expected one between 0 and 1, such as 0.95."
             )
         if candidates < 1:
-            raise ValueError(f"Found {candidates} candidates a request, expected at least 1. See the trace.")
+            raise ValueError(
+                f"Found {candidates} candidates per request, expected at least 1. See the trace."
+            )
         self.quantile = quantile
         self.candidates = candidates
         self.clamped = {"store": 0, "transport": 0, "score": 0}
@@ -166,7 +168,7 @@ class ProfilePredictions:
 
 
 class ProfileServiceTimes(ProfilePredictions):
-    """Draws by inverse CDF, one uniform a request and stage.
+    """Draws by inverse CDF, one uniform per request and stage.
 
     The uniforms are keyed by (seed, stage, request id) and never by the arm, so every arm meets
     the same luck (common random numbers). A batch draws with its first request's uniform.

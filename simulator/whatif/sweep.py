@@ -48,7 +48,7 @@ def run_sweep(
             experiment's own.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
         jobs: worker processes; results do not depend on it.
-        progress: told where the work stands.
+        progress: notified of where the work stands.
 
     Returns:
         The sweep folder.

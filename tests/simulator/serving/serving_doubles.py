@@ -88,7 +88,7 @@ class DrawnTimes:
     Args:
         store_s: (R,) reading.
         score_s: (R,) scoring; a batch takes its first request's. Zero if left out.
-        predicted_store_s, predicted_score_s: what the ladder is told.
+        predicted_store_s, predicted_score_s: what the ladder is given.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ def _serve(arrivals: NDArray[np.float64], store_s: NDArray[np.float64], workers:
 
 
 def _agrees(replications: list[float], theory: float, precision: float = 0.06) -> None:
-    """The theory lies within a 99 % t-interval, which is narrow enough to tell."""
+    """The theory lies within a 99 % t-interval, which is narrow enough to decide."""
     mean, error = np.mean(replications), stats.sem(replications)
     half = stats.t.ppf(0.995, len(replications) - 1) * error
     assert abs(mean - theory) <= half, f"found {mean:.4f} +- {half:.4f}, expected {theory}"
