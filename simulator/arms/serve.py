@@ -68,7 +68,7 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
         cells: of one world.
         folder: for checkpoints, and for stores meanwhile.
         jobs: worker processes, in profile mode; live service times must not share the machine.
-        progress: told after each task.
+        progress: notified after each task.
 
     Returns:
         By cell, its arms' results in their order.

@@ -65,7 +65,7 @@ def begin(
         plan: the experiment.
         compute: writes what `kind` requires.
         jobs: worker processes; results do not depend on it.
-        progress: told where the work stands.
+        progress: notified of where the work stands.
         notes: further entries of the manifest, which `compute` finds there when it is resumed.
 
     Returns:
@@ -101,7 +101,7 @@ def _complete(
     with continued_by(writer.kind, writer.path):
         if not writer.complete:  # it is where a process was killed while it cleaned up
             job.work.mkdir(exist_ok=True)
-            write_text(job.work / CONFIG, to_toml(plan.config))  # to tell later what was edited
+            write_text(job.work / CONFIG, to_toml(plan.config))  # to show later what was edited
             compute(job)
         shutil.rmtree(job.work, ignore_errors=True)
         writer.finish()
