@@ -14,12 +14,14 @@ from benchmarks.models.world_files import SPLITS, Made, examples_of, world_confi
 from laser.attention.kernels import fused
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.operations import CANDIDATES, Operations, operations
-from laser.scoring.runtime import Scorer, resolve_device
+from laser.scoring.buckets import BucketScorer
+from laser.scoring.runtime import resolve_device
 from laser.sources import DeviceSource, HostSource, Source
 from laser.training.config import TrainConfig
 from laser.training.loop import train
 from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
 from laser.training.presets import GENERIC_START, generic, recommended
+from simulator.arms.training import holdout_logits
 from simulator.traffic.behaviours import ACTIONS, SCENES
 
 WIDTH = 16
@@ -179,11 +181,10 @@ def scores(model: RankingModel, world: World, history: int, device: str) -> dict
 
 def logits_of(model: RankingModel, source: Source, history: int, device: str) -> NDArray[np.float32]:
     """(R, C) logits of all requests of a source."""
+    if not isinstance(source, DeviceSource):
+        return holdout_logits(BucketScorer(model, device), source.examples, history)
     rows = np.arange(len(source.examples))
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-    if not isinstance(source, DeviceSource):
-        scorer = Scorer(model, device)
-        return np.concatenate([scorer.score(source.batch(chunk, history)) for chunk in chunks])
     model, length = model.to(source.device).eval(), torch.tensor([history], device=source.device)
     with torch.inference_mode(), fused():
         batches = (source.aligned(torch.from_numpy(c).to(source.device), length, history) for c in chunks)

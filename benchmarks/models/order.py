@@ -18,7 +18,7 @@ from benchmarks.models.world_files import examples_of, world_config
 from benchmarks.result import Measured, bar, main
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
-from laser.scoring.runtime import Scorer
+from laser.scoring.buckets import BucketScorer
 from laser.training.loop import train
 from laser.training.metrics import auc, gauc, truth_weighted_auc
 from laser.training.presets import recommended
@@ -43,7 +43,7 @@ def judged(name: str, seed: int, users: int | None) -> tuple[list[dict[str, Any]
         start_s = time.perf_counter()
         model = train(config, recommended(kind, history), made["train"], seed)
         train_s = time.perf_counter() - start_s
-        logits[kind] = holdout_logits(Scorer(model), holdout, history)
+        logits[kind] = holdout_logits(BucketScorer(model), holdout, history)
         flat = logits[kind].ravel()
         rows.append(
             {

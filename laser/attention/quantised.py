@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 _TINY = 1e-20
+_BLOCK = 1024  # behaviours; more take memory, fewer take launches
 
 
 def nearest(keys: Tensor, codes: Tensor) -> Tensor:
@@ -51,10 +52,30 @@ def cache(values: Tensor, code: Tensor, kernel: Tensor, codes: int) -> tuple[Ten
         values: (B, L, V). code: (B, G, L) in [0, N). kernel: (B, G, L), 0 where padded.
     """
     requests, groups, _ = code.shape
+    if kernel.is_cuda:
+        return _cache_in_blocks(values, code, kernel, codes)
     count = kernel.new_zeros(requests, groups, codes).scatter_add(2, code, kernel)
     at = code.unsqueeze(3).expand(-1, -1, -1, values.shape[2])
     sums = values.new_zeros(requests, groups, codes, values.shape[2])
     return sums.scatter_add(2, at, values.unsqueeze(1) * kernel.unsqueeze(3)), count
+
+
+def _cache_in_blocks(values: Tensor, code: Tensor, kernel: Tensor, codes: int) -> tuple[Tensor, Tensor]:
+    """`cache` by matrix products with (L, N) of ones, a block of behaviours at a time.
+
+    A GPU adds up a scatter in the order in which its threads come, so that the last bits changed from run to
+    run and with the other requests of a batch.
+    """
+    requests, groups, length = code.shape
+    count = kernel.new_zeros(requests, groups, codes)
+    sums = values.new_zeros(requests, groups, codes, values.shape[2])
+    known = torch.arange(codes, device=code.device).view(-1, 1)
+    for start in range(0, length, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        weights = (code[:, :, None, part] == known) * kernel[:, :, None, part]  # (B, G, N, block)
+        count = count + weights.sum(dim=3)
+        sums = sums + torch.matmul(weights, values[:, None, part])
+    return sums, count
 
 
 def read_cached(

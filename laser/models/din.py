@@ -23,6 +23,7 @@ class Din(RankingModel):
     whole, pairs: closer to the paper and dearer, see `ActivationReading`.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "hidden": 32,
         "time_gap": True,

@@ -42,6 +42,7 @@ class Hstu(RankingModel):
     normaliser: attention weights are divided by the sequence's own "length", or by a fixed number.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "variant": "research",
         "layers": 2,

@@ -54,6 +54,7 @@ class Laser(RankingModel):
         merge: branches side by side ("concat"), their "mean", or "gated": a share for each by the candidate.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "segment": 10,
         "double_every": None,

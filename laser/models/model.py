@@ -99,6 +99,10 @@ class RankingModel(nn.Module):
     RECOGNISES: ClassVar[tuple[str, ...]] = ("category.",)
     #: Memory grows with the square of the history, so training takes it in smaller chunks.
     SELF_ATTENTION: ClassVar[bool] = False
+    #: Histories are read through `align`, `newest`, `older` and `only_scenes` alone, so that a batch whose
+    #: places are partly empty (`laser.aligned.AlignedBatch`) scores like any other. A class says so for
+    #: itself, it is not inherited; one that does not is scored request by request.
+    FIXED_SHAPES: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, attended: int) -> None:
         """Build the shared parts.

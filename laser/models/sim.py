@@ -32,6 +32,7 @@ class Sim(RankingModel):
         query_init, sink: see `TargetQuery`.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "search": "soft",
         "found": 50,

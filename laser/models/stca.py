@@ -39,6 +39,7 @@ class Stca(RankingModel):
     """
 
     RECOGNISES = ("category.", "first.", "of_history.", "reads.")
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "layers": 2,
         "heads": 1,

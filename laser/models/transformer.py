@@ -31,6 +31,7 @@ class Transformer(RankingModel):
     own_bias: on a candidate's score of itself at the start: itself is what it reads when nothing matches.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "layers": 1,
         "heads": 2,

@@ -31,6 +31,7 @@ class Twin(RankingModel):
         query_init, sink: see `TargetQuery`.
     """
 
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "found": 100,
         "heads": 4,

@@ -46,6 +46,7 @@ class Vista(RankingModel):
     """
 
     RECOGNISES = ("category.", "seeds", "layers.", "reading.")
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "seeds": 64,
         "layers": 1,

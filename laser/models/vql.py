@@ -36,6 +36,7 @@ class Vql(RankingModel):
     """
 
     RECOGNISES = ("category.", "key", "query", "codes")
+    FIXED_SHAPES = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "groups": 2,
         "heads": 1,

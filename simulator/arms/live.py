@@ -17,8 +17,8 @@ from simulator.arms.scores import (
     F4,
     ReplayedStore,
     newest,
-    ranking_batch,
     replayed_store,
+    requests_of,
     trained_scorers,
 )
 from simulator.execution import interrupts
@@ -57,7 +57,7 @@ class LiveCalls:
             candidates: another number of candidates than the trace's (the same ones, repeated or cut).
         """
         rows = np.array(requests, np.int64)
-        batch = ranking_batch(self._prepared, rows, newest(payloads, histories), candidates)
+        batch = requests_of(self._prepared, rows, newest(payloads, histories), candidates).batch()
         return self._models[model].score(batch)
 
 

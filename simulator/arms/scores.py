@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from laser.batch import RankingBatch
+from laser.scoring.buckets import BucketScorer
+from laser.scoring.requests import Requests
 from laser.scoring.runtime import Scorer
 from seqvault.store import HistoryBatch, HistoryStore, ReadTime
 from simulator.arms.arm import Arm, ModelSpec
@@ -26,9 +27,9 @@ from simulator.serving.arm import LadderStep
 
 F4 = NDArray[np.float32]
 MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what models read; never the item id
-# Requests between two ingests, at most; reads are bounded in time, so it changes no result. Between two, a
-# run that is asked to end does: 64 requests are about a second of scoring. Live, in the quick world, a synced
-# append for every request took 2.3 ms each (LastN), longer than reading and scoring; for many 0.7 ms.
+# Live, requests between two ingests, at most; reads are bounded in time, so it changes no result. In the
+# quick world a synced append for every request took 2.3 ms each (LastN), longer than reading and scoring; for
+# many 0.7 ms.
 _INGEST_ROWS = 64
 
 
@@ -146,9 +147,9 @@ def trained_scorers(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedMod
     return scorers(arm, lambda spec: trained[spec].open(), plan.device, plan.threads)
 
 
-def ranking_batch(
+def requests_of(
     prepared: Prepared, rows: NDArray[np.int64], history: HistoryBatch, candidates: int | None = None
-) -> RankingBatch:
+) -> Requests:
     """What a model reads of some requests: their histories and all their candidates, for the top slot.
 
     Args:
@@ -161,7 +162,7 @@ def ranking_batch(
     if candidates is not None:
         ads = np.resize(ads.T, (candidates, len(rows))).T
     age_s = np.repeat(requests.arrival_s[rows], history.lengths) - columns["time_s"]
-    return RankingBatch.from_numpy(
+    return Requests(
         category=columns["category"],
         action=columns["action"],
         scene=columns["scene"],
@@ -172,6 +173,7 @@ def ranking_batch(
         ad_category=prepared.world.catalogue.category[ads],
         # Where an ad will be shown is the auction's outcome; all are scored for the top slot.
         position=np.zeros_like(ads),
+        candidate_count=np.full(len(rows), ads.shape[1]),
         hour=requests.hour[rows],
         propensity=requests.propensity[rows],
     )
@@ -198,8 +200,8 @@ def score_needed(
 ) -> F4:
     """Score an arm's requests at the ladder steps that are needed.
 
-    Each request is scored alone, so that its logits do not depend, even in their last bits, on
-    which others happened to be needed.
+    In batches of shapes that are planned for each step (`laser.scoring.buckets`), so that a request's logits
+    do not depend, even in their last bits, on which others happened to be needed.
 
     Args:
         needed: (R, K) for K steps with a model.
@@ -220,10 +222,15 @@ def score_needed(
     left = np.flatnonzero(files.missing.any(axis=1))
     if len(left) == 0:
         return files.logits
-    models = trained_scorers(plan, arm, trained)
+    models = {
+        key: BucketScorer(scorer.snapshot, threads=plan.threads)
+        for key, scorer in trained_scorers(plan, arm, trained).items()
+    }
+    # Between two chunks a run that is asked to end does.
+    rows = max(model.at_a_time for model in models.values())
     with replayed_store(prepared, arm, store, int(left[0])) as replayed:
-        for first in range(0, len(needed), _INGEST_ROWS):
-            chunk = np.arange(first, min(first + _INGEST_ROWS, len(needed)))
+        for first in range(0, len(needed), rows):
+            chunk = np.arange(first, min(first + rows, len(needed)))
             if files.missing[chunk].any():
                 replayed.ingest(int(prepared.readable_before_s[chunk].max()))
                 _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
@@ -237,7 +244,7 @@ def _score_chunk(
     chunk: NDArray[np.int64],
     files: ScoreFiles,
     store: ReplayedStore,
-    models: Mapping[str, Scorer],
+    models: Mapping[str, BucketScorer],
 ) -> None:
     """Fill in the logits that are missing for the requests of a chunk."""
     for k, step in enumerate(steps):
@@ -245,9 +252,8 @@ def _score_chunk(
         if len(rows) == 0:
             continue
         histories = store.read(rows, step.history)
-        for i, row in enumerate(rows):
-            batch = ranking_batch(prepared, rows[i : i + 1], _one(histories, i))
-            files.logits[k, row] = models[step.model or ""].score(batch)[0]
+        scored = models[step.model or ""].score(requests_of(prepared, rows, histories), step.history)
+        files.logits[k, rows] = scored.logits
 
 
 def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:
@@ -259,8 +265,3 @@ def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> Histor
     np.cumsum([len(part["time_s"]) for part in parts], out=offsets[1:])
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return HistoryBatch(np.concatenate([p.user_ids for p in payloads]), offsets, columns)
-
-
-def _one(histories: HistoryBatch, i: int) -> HistoryBatch:
-    length = int(histories.lengths[i])
-    return HistoryBatch(histories.user_ids[i : i + 1], np.array([0, length]), histories.of(i))

@@ -16,6 +16,8 @@ from laser.checkpoint import load, save
 from laser.examples import ExampleSet
 from laser.models import RankingModel
 from laser.models.plugins import is_plugin
+from laser.scoring.buckets import BucketScorer
+from laser.scoring.requests import Requests
 from laser.scoring.runtime import Scorer
 from laser.scoring.trial import try_out
 from laser.training.calibration import Platt, fit_platt
@@ -33,7 +35,6 @@ from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
 
 _TRIED = 8  # held-out requests on which a plug-in must show that its scores are repeatable
-_CHUNK = 64  # requests scored together; fixed, so that logits do not depend on the machine
 
 
 def train_models(
@@ -197,9 +198,10 @@ def train_config(plan: Plan, spec: ModelSpec) -> TrainConfig:
 def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str, float]]:
     plan, lengths = task.plan, task.lengths
     holdout = plan.prepared.examples["holdout"]
-    scorer = Scorer(model, plan.device, plan.threads)
+    scorer = BucketScorer(model, plan.device, plan.threads)
     if is_plugin(task.spec.kind):
-        try_out(scorer, holdout.batch(np.arange(min(len(holdout), _TRIED)), task.spec.history))
+        tried = holdout.batch(np.arange(min(len(holdout), _TRIED)), task.spec.history)
+        try_out(Scorer(scorer.snapshot, threads=plan.threads), tried)
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
     # Calibrated on one half of the users and judged on the other: on its own rows PCOC is 1 by construction.
     fitted = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
@@ -209,12 +211,13 @@ def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str
     return platt, model_metrics(full, platt[max(lengths)].apply(full), judged)
 
 
-def holdout_logits(scorer: Scorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:
+def holdout_logits(scorer: BucketScorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:
     """Logits of held-out examples, (R, C) float32, on the newest `history` behaviours."""
     rows, chunks = np.arange(len(holdout)), []
-    for i in range(0, len(rows), _CHUNK):
+    for i in range(0, len(rows), scorer.at_a_time):
         interrupts.check()
-        chunks.append(scorer.score(holdout.batch(rows[i : i + _CHUNK], history)))
+        requests = Requests.of(holdout.batch(rows[i : i + scorer.at_a_time], history))
+        chunks.append(scorer.score(requests, history).logits)
     return np.concatenate(chunks)
 
 

@@ -27,7 +27,7 @@ def test_a_run_interrupted_again_and_again_ends_with_the_same_bytes(
     out, attempts = interrupted_run(tmp_path / "run", 20), 1
     while read_run(out).status != "finished":
         try:
-            with asked_after(40):
+            with asked_after(25):
                 resume_experiment(out)
         except Interrupted:
             attempts += 1
@@ -43,7 +43,7 @@ def test_a_sweep_interrupted_again_and_again_ends_with_the_same_bytes(
     out, attempts = tmp_path / "sweep", 0
     while not out.exists() or read_sweep(out).status != "finished":
         try:
-            with asked_after(45):
+            with asked_after(30):
                 resume_sweep(out) if out.exists() else run_sweep(small(), GRID, out)
         except Interrupted:
             attempts += 1

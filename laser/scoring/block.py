@@ -1,0 +1,105 @@
+"""A batch of fixed shape as one block of bytes: one copy moves it to the device, which lays it out.
+
+    category (i32) | action, scene (u8, or i32) | age_s, dwell_s (f32) | end, length, candidate_count (i32)
+    | ad, ad_category, position (i32) | hour, propensity (f32)
+
+Histories stay jagged on the host: B x L places, filled from the front, and where each request's end. The
+device aligns them at their newest behaviour, which saves the host a loop over requests.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laser.aligned import AlignedBatch
+from laser.batch import HISTORY
+from laser.models import ModelConfig
+from laser.scoring.requests import Requests
+from laser.scoring.shapes import Shape
+
+_ALIGNMENT = 16  # bytes: columns of any dtype begin at a multiple of it
+_CANDIDATES = ("ad", "ad_category", "position")
+_SMALL = 256  # ids below fit one byte
+
+Columns = dict[str, Tensor]
+
+
+class Layout:
+    """Where the columns of a shape lie in its block."""
+
+    def __init__(self, shape: Shape, config: ModelConfig) -> None:
+        self.shape = shape
+        places, wide = (shape.requests * shape.history,), (shape.requests, shape.candidates)
+        self._columns: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+            "category": (torch.int32, places),
+            "action": (torch.uint8 if config.actions <= _SMALL else torch.int32, places),
+            "scene": (torch.uint8 if config.scenes <= _SMALL else torch.int32, places),
+            "age_s": (torch.float32, places),
+            "dwell_s": (torch.float32, places),
+            **dict.fromkeys(("end", "length", "candidate_count"), (torch.int32, wide[:1])),
+            **dict.fromkeys(_CANDIDATES, (torch.int32, wide)),
+            **dict.fromkeys(("hour", "propensity"), (torch.float32, wide[:1])),
+        }
+        self._starts, self.size = {}, 0
+        for name, (dtype, size) in self._columns.items():
+            self._starts[name] = self.size
+            self.size += -(-int(np.prod(size)) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
+
+    def views(self, block: Tensor) -> Columns:
+        """The columns of a (size,) block of bytes."""
+        found = {}
+        for name, (dtype, size) in self._columns.items():
+            end = self._starts[name] + int(np.prod(size)) * dtype.itemsize
+            found[name] = block[self._starts[name] : end].view(dtype).view(size)
+        return found
+
+    def aligned(self, columns: Columns) -> AlignedBatch:
+        """The batch, laid out on the device; what is left from earlier batches is masked."""
+        length, end = self.shape.history, columns["end"].unsqueeze(1)
+        place = torch.arange(-length, 0, device=end.device, dtype=torch.int32) + end
+        real = place >= end - columns["length"].unsqueeze(1)
+        place = place.clamp_(min=0).flatten()
+        history = {name: columns[name].index_select(0, place).to(dtype) for name, dtype in HISTORY.items()}
+        return AlignedBatch(
+            **history,
+            **{name: columns[name].long() for name in (*_CANDIDATES, "candidate_count")},
+            hour=columns["hour"],
+            propensity=columns["propensity"],
+            offsets=torch.arange(self.shape.requests + 1, device=end.device) * length,
+            longest=length,
+            # Neither `even` nor `full`: one computation serves every length and number of candidates.
+            even=False,
+            full=False,
+            real=real,
+        )
+
+
+class Filling:
+    """A block on the host that requests are written into."""
+
+    def __init__(self, layout: Layout, pinned: bool) -> None:
+        # Pinned: a copy from other memory makes the host wait for each of its parts.
+        self.block = torch.zeros(layout.size, dtype=torch.uint8, pin_memory=pinned)
+        self.columns = layout.views(self.block)
+        self._arrays = {name: column.numpy() for name, column in self.columns.items()}
+
+    def fill(self, requests: Requests, first: int, end: int) -> None:
+        """Write requests `first` to `end` - 1; places beyond them are empty and score -inf."""
+        into, count = self._arrays, end - first
+        start = requests.offsets[first]
+        behaviours = slice(start, requests.offsets[end])
+        used = slice(0, int(requests.offsets[end] - start))
+        for name in HISTORY:
+            into[name][used] = getattr(requests, name)[behaviours]
+        ends = requests.offsets[first + 1 : end + 1] - start
+        into["end"][:count] = ends
+        into["length"][:count] = ends
+        into["length"][1:count] -= into["end"][: count - 1]
+        for name in ("end", "length", "candidate_count"):
+            into[name][count:] = 0
+        for name in _CANDIDATES:
+            into[name][:count, : requests.candidates] = getattr(requests, name)[first:end]
+        for name in ("candidate_count", "hour", "propensity"):
+            into[name][:count] = getattr(requests, name)[first:end]

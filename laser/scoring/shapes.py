@@ -1,0 +1,93 @@
+"""Which fixed shape scores a request: planned for a model and a history length, once.
+
+One shape has one order of additions, so a request's logits are the same bits whoever shares its batch. For
+that the shape must follow from the request alone: from its model, the history length that its ladder step
+reads, its number of candidates, and how many behaviours it has; never from load or neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.models import RankingModel
+
+# Histories go to the full length, a half or a quarter of it; shorter rungs than this save nothing.
+_RUNGS, _SHORTEST = 3, 64
+# Places for behaviours and candidates come in multiples of it, so that each request begins at a multiple
+# of 64 bytes: a product of one row (HSTU, 73 behaviours, 1 candidate) added up in another order where they
+# began between.
+_MULTIPLE = 8
+# Requests of a batch, at most, and (behaviour, candidate) pairs. On one core of a CPU batches of 16 were the
+# best or near it for all models at 1,000 behaviours and 32 candidates, beyond what the cache holds they cost
+# more; a GPU is full with some 2^23 pairs.
+_MOST = {"cpu": 16, "cuda": 256}
+_PAIRS = {"cpu": 1 << 19, "cuda": 1 << 24}
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """A batch of fixed shape.
+
+    Attributes:
+        requests: B. history: L, places for behaviours. candidates: C.
+    """
+
+    requests: int
+    history: int
+    candidates: int
+
+    def __str__(self) -> str:
+        return f"{self.requests} x {self.history} x {self.candidates}"
+
+    def smaller(self) -> Shape:
+        """Half as many requests.
+
+        Raises:
+            ValueError: there is but one.
+        """
+        if self.requests < 2:
+            raise ValueError(f"the shape {self} has one request, expected two or more to take fewer.")
+        return Shape(self.requests // 2, self.history, self.candidates)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shapes of one (model, history length, candidates), shortest histories first."""
+
+    shapes: tuple[Shape, ...]
+
+    def of(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(R,) which shape serves requests of so many behaviours; the last one those that are longer."""
+        rungs = np.array([shape.history for shape in self.shapes[:-1]])
+        return np.searchsorted(rungs, lengths)
+
+
+def plan(model: RankingModel, history: int, candidates: int, device: str) -> Plan:
+    """The shapes for requests of up to `history` behaviours.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+    lengths = (-(-history // 2**i) for i in range(_RUNGS))
+    rungs = {_rounded(length) for i, length in enumerate(lengths) if i == 0 or length >= _SHORTEST}
+    wide = _rounded(candidates)
+    return Plan(tuple(Shape(_requests(model, rung, wide, device), rung, wide) for rung in sorted(rungs)))
+
+
+def _rounded(places: int) -> int:
+    return -(-places // _MULTIPLE) * _MULTIPLE
+
+
+def at_a_time(device: str) -> int:
+    """Requests worth gathering for a call: of those of one shape, the last batch is not full."""
+    return 16 * _MOST[device]
+
+
+def _requests(model: RankingModel, history: int, candidates: int, device: str) -> int:
+    """B, a power of two."""
+    beside = candidates + history if model.SELF_ATTENTION else candidates
+    most = min(_MOST[device], max(_PAIRS[device] // max(history * beside, 1), 1))
+    return 1 << (most.bit_length() - 1)
