@@ -12,21 +12,40 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["forked_store", "keep_for_ever", "leads_to", "lost_folder", "open_folder", "tell_of_forks"]
+__all__ = [
+    "Inode",
+    "forked_store",
+    "inode_of",
+    "keep_for_ever",
+    "leads_to",
+    "lost_folder",
+    "open_folder",
+    "tell_of_forks",
+]
+
+
+Inode = tuple[int, int]
+"""Device and number of a file or folder: nobody else's as long as a descriptor of it is open."""
 
 
 def open_folder(path: Path) -> int:
-    """A descriptor of a folder: as long as it is open, no other folder gets its inode number."""
+    """A descriptor of a folder."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def leads_to(path: Path, fd: int) -> bool:
-    """Whether a path leads to the file or folder that a descriptor is of."""
+def inode_of(fd: int) -> Inode:
+    """What a descriptor is of."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def leads_to(path: Path, inode: Inode) -> bool:
+    """Whether a path leads to a file or folder that is held open."""
     try:
-        found, own = path.stat(), os.fstat(fd)
+        found = path.stat()
     except OSError:
         return False
-    return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+    return (found.st_dev, found.st_ino) == inode
 
 
 def lost_folder(folder: Path) -> str:

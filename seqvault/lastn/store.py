@@ -23,6 +23,7 @@ from seqvault.lastn.chunks import ChunkLayout
 from seqvault.lastn.database import Database, describe, open_database, rocksdb_errors
 from seqvault.ownership import (
     forked_store,
+    inode_of,
     keep_for_ever,
     leads_to,
     lost_folder,
@@ -98,6 +99,7 @@ class LastNStore:
             point_lookups=layout != "behaviours",
         )
         self._folder_fd = open_folder(self._database.path)
+        self._inode, self._lost = inode_of(self._folder_fd), False
         self._layout = _LAYOUTS[layout](self._database, schema)
         self._binding: BindingCost | None = None
         self._decode_row_s = 0.0
@@ -121,6 +123,7 @@ class LastNStore:
         users, checked = self.schema.check(user_ids, columns)
         with self._lock, rocksdb_errors(self._path):
             self._check_writable()
+            self._check_folder()
             order, _, bounds = by_user(users)
             start = 0
             while start < len(bounds) - 1:
@@ -209,7 +212,7 @@ class LastNStore:
                 return
             self._ended = f"{self._path} is closed: open it again"
             try:
-                if self._read_only or leads_to(self._database.path, self._folder_fd):
+                if self._read_only or leads_to(self._database.path, self._inode):
                     with rocksdb_errors(self._path):
                         self._database.rocks.close()
                 else:
@@ -274,8 +277,10 @@ class LastNStore:
         self._check_open()
         if self._read_only:
             raise StoreReadOnlyError(f"{self._path} is open read-only: open it with read_only=False")
-        self._check_folder()
+        if self._lost:
+            raise StoreReadOnlyError(lost_folder(self._path))
 
     def _check_folder(self) -> None:
-        if not leads_to(self._database.path, self._folder_fd):
+        if not leads_to(self._database.path, self._inode):
+            self._lost = True
             raise StoreReadOnlyError(lost_folder(self._path))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
-from seqvault.ownership import leads_to, lost_folder, open_folder
+from seqvault.ownership import inode_of, leads_to, lost_folder, open_folder
 from seqvault.schema import HistorySchema
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
@@ -54,6 +54,7 @@ class Follower:
             self._folder_fd = open_folder(folder)
         except OSError as error:
             raise _no_store(folder) from error
+        self._inode = inode_of(self._folder_fd)
         try:
             self.state, self.replayed = self._load()
             self._follow_from(self.replayed)
@@ -86,7 +87,7 @@ class Follower:
 
     def own(self) -> None:
         """Raise StoreError unless the path leads to the folder that was opened."""
-        if not leads_to(self._folder, self._folder_fd):
+        if not leads_to(self._folder, self._inode):
             raise StoreError(lost_folder(self._folder))
 
     def let_go(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreLockedError
-from seqvault.ownership import leads_to, lost_folder, tell_of_forks
+from seqvault.ownership import inode_of, leads_to, lost_folder, tell_of_forks
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
@@ -65,12 +65,13 @@ class FolderLock:
             raise StoreLockedError(
                 f"{folder} is open for writing elsewhere: close it there, or open it with read_only=True"
             ) from error
+        self._inode = inode_of(self._fd)
         tell_of_forks(self)
 
     def own(self) -> None:
         """Raise FolderLostError unless the path leads to the folder that was locked."""
         # Not by the folder itself: one that was emptied and is used anew is another writer's as well.
-        if not leads_to(self._path, self._fd):
+        if not leads_to(self._path, self._inode):
             raise FolderLostError(lost_folder(self._folder))
 
     def forked(self) -> None:
