@@ -34,8 +34,8 @@ def profile(
     from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
     from simulator.execution.interrupts import sigterm_as_ctrl_c
 
-    with sigterm_as_ctrl_c(), progress(quiet) as told:
-        path = make_profile(resolved, out, quick=quick, progress=told)
+    with sigterm_as_ctrl_c(), progress(quiet) as shown:
+        path = make_profile(resolved, out, quick=quick, progress=shown)
     if as_json:
         print_json({"profile": str(path)})
     else:

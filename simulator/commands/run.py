@@ -118,8 +118,8 @@ def _simulate(
     from simulator.experiment.run import run_experiment
 
     checks = parse_fail_on(fail_on)  # before the work, which may take an hour
-    with stops_at_checkpoints(), progress(quiet) as told:
-        folder = run_experiment(config, out, jobs=jobs, progress=told)
+    with stops_at_checkpoints(), progress(quiet) as shown:
+        folder = run_experiment(config, out, jobs=jobs, progress=shown)
     _show(folder, as_json, checks)
 
 
@@ -134,8 +134,8 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool, fail_on: str 
     if read_run(folder).status != "finished":
         from simulator.experiment.run import resume_experiment  # torch: nothing to show needs it
 
-        with stops_at_checkpoints(), progress(quiet) as told:
-            resume_experiment(folder, jobs=jobs, progress=told)
+        with stops_at_checkpoints(), progress(quiet) as shown:
+            resume_experiment(folder, jobs=jobs, progress=shown)
     _show(folder, as_json, checks)
 
 

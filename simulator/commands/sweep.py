@@ -59,8 +59,8 @@ def sweep(
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
-    with stops_at_checkpoints(), progress(quiet) as told:
-        folder = run_sweep(resolved, axes, out, jobs=jobs, progress=told)
+    with stops_at_checkpoints(), progress(quiet) as shown:
+        folder = run_sweep(resolved, axes, out, jobs=jobs, progress=shown)
     show(folder, as_json)
 
 
@@ -73,8 +73,8 @@ def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:
     if read_sweep(folder).status != "finished":
         from simulator.whatif.sweep import resume_sweep  # torch: nothing to show needs it
 
-        with stops_at_checkpoints(), progress(quiet) as told:
-            resume_sweep(folder, jobs=jobs, progress=told)
+        with stops_at_checkpoints(), progress(quiet) as shown:
+            resume_sweep(folder, jobs=jobs, progress=shown)
     show(folder, as_json)
 
 

@@ -44,8 +44,8 @@ def train(
     first = rank() == 0
     if first:
         folder = free_folder(folder)
-    with sigterm_as_ctrl_c(), progress(quiet or not first) as told:
-        trained = train_models(plan, folder, jobs=jobs, progress=told)
+    with sigterm_as_ctrl_c(), progress(quiet or not first) as shown:
+        trained = train_models(plan, folder, jobs=jobs, progress=shown)
     if not first:
         return
     models = [

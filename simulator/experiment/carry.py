@@ -33,13 +33,13 @@ class Job(Generic[W]):
     Attributes:
         plan: the experiment.
         writer: of the folder.
-        told: progress, to the caller and into the folder's manifest.
+        progress: to the caller and into the folder's manifest.
         jobs: worker processes.
     """
 
     plan: Plan
     writer: W
-    told: Progress
+    progress: Progress
     jobs: int
 
     @property

@@ -37,19 +37,19 @@ def served_cells(
     Raises:
         Interrupted: that was asked for; what was computed is kept.
     """
-    told = job.told
-    told.stage("world", 0, 1)
+    progress = job.progress
+    progress.stage("world", 0, 1)
     _ = plans[0].prepared
-    told.stage("world", 1, 1)
+    progress.stage("world", 1, 1)
     interrupts.check()
-    trained = train_all(plans, models, jobs=job.jobs, progress=told, work=job.work / "training")
+    trained = train_all(plans, models, jobs=job.jobs, progress=progress, work=job.work / "training")
     sizes: Sizes = {}
     cells = []
     for plan, its_models in zip(plans, trained, strict=True):
         profile = plan.profile or _calibration(plan, its_models, job)
         cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes)))
     _note(cells, job)
-    results = serve_cells(cells, job.work / "arms", job.jobs, told)
+    results = serve_cells(cells, job.work / "arms", job.jobs, progress)
     return list(zip(cells, results, strict=True))
 
 
@@ -60,7 +60,7 @@ def _calibration(plan: Plan, trained: Mapping[ModelSpec, TrainedModel], job: Job
 
     def measure() -> ServiceProfile:
         interrupts.check()
-        return calibrate(plan, trained, job.work / "calibrating", job.told)
+        return calibrate(plan, trained, job.work / "calibrating", job.progress)
 
     path = job.work / "calibration"
     return kept(

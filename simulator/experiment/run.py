@@ -66,11 +66,11 @@ def resume_experiment(folder: Path, *, jobs: int = 1, progress: Progress | None 
 
 
 def _compute(job: Job[RunWriter]) -> None:
-    writer, told = job.writer, job.told
+    writer, progress = job.writer, job.progress
     ((cell, results),) = served_cells([job.plan], job, lambda _: writer.path / "models")
-    told.stage("market", 0, 1)
+    progress.stage("market", 0, 1)
     outcome = judge(cell, results)
-    told.stage("market", 1, 1)
+    progress.stage("market", 1, 1)
     interrupts.check()
     writer.update_manifest(arm_notes={result.name: result.notes for result in results})
     for name, columns in outcome.tables.items():

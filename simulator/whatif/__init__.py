@@ -1,4 +1,4 @@
-"""What-if sweeps: one experiment under a grid of latency budgets.
+"""What-if sweeps: one experiment in every cell of its axes, which are settings of the file.
 
 Start at `sweep.py`.
 """

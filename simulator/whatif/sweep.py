@@ -96,7 +96,7 @@ def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = Non
 
 
 def _compute(job: Job[SweepWriter]) -> None:
-    writer, told = job.writer, job.told
+    writer, progress = job.writer, job.progress
     axes = [_with_own_budget(axis, job) for axis in axes_of(writer.manifest)] or [_budget_axis(job)]
     writer.update_manifest(axes=as_json(axes))
     changes = cells_of(axes)
@@ -111,12 +111,12 @@ def _compute(job: Job[SweepWriter]) -> None:
         indices = list(group)
         served = served_cells([plans[index] for index in indices], job, models)
         for index, (cell, results) in zip(indices, served, strict=True):
-            told.stage("cells", done, len(plans))
+            progress.stage("cells", done, len(plans))
             interrupts.check()
             name = f"{writer.path.name}/cells/{index:03d}"
             writer.write_cell(index, scorecard(cell, judge(cell, results), name))
             done += 1
-    told.stage("cells", len(plans), len(plans))
+    progress.stage("cells", len(plans), len(plans))
     rows: list[dict[str, Any]] = []
     for index, change in enumerate(changes):
         place = {"cell": index, **{axis.key: axis.column(change[axis.key]) for axis in axes}}
@@ -146,7 +146,7 @@ def _with_own_budget(axis: Axis, job: Job[SweepWriter]) -> Axis:
 
 def _own_clock(job: Job[SweepWriter]) -> Clock:
     assert job.plan.profile is not None  # not live
-    job.told.stage("world", 0, 1)
+    job.progress.stage("world", 0, 1)
     return make_clock(job.plan, job.plan.profile)
 
 
@@ -175,13 +175,13 @@ def cell_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     Where either arm has too few users, a lift is null and only its truth is known.
     """
     rows = []
-    for arm, told in card["arms"].items():
-        found: dict[str, dict[str, Any]] = dict(told["values"])
-        for name, share in metrics(told["serving"]).items():
+    for arm, own in card["arms"].items():
+        found: dict[str, dict[str, Any]] = dict(own["values"])
+        for name, share in metrics(own["serving"]).items():
             # Of the arm's whole timing plane: nothing is estimated, and the value is the truth.
             found[name] = {"value": share, "ci": None, "true_value": share, "unit": "fraction"}
         enough = has_enough_users(card, arm)
-        for name, entry in told["metrics"].items():
+        for name, entry in own["metrics"].items():
             value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
             lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
             found[f"{name}_lift"] = {**lift, "unit": "fraction"}
