@@ -33,7 +33,8 @@ def run(
         The finished run.
 
     Raises:
-        ValueError: the configuration, profile or a checkpoint cannot be used, or the device is absent.
+        SimulatorError: the configuration, profile or a checkpoint cannot be used.
+        LaserError: the device is absent or out of memory.
         ResultsError: the folder cannot be written.
     """
     return read_run(run_experiment(config, _path(out), jobs=jobs, progress=progress))
@@ -61,7 +62,7 @@ def sweep(
         The finished sweep.
 
     Raises:
-        ValueError: the axes or a cell's values cannot be used, the service times are live, or as in `run`.
+        SimulatorError: the axes or a cell's values cannot be used, service times are live, or as in `run`.
         ResultsError: the folder cannot be written.
     """
     return read_sweep(run_sweep(config, axes, _path(out), jobs=jobs, progress=progress))
@@ -75,7 +76,7 @@ def resume(folder: Path | str, *, jobs: int = 1, progress: Progress | None = Non
         jobs, progress: as in `run`.
 
     Raises:
-        ValueError: it is running, or its inputs are not what it began with.
+        SimulatorError: it is running, or its inputs are not what it began with.
         ResultsError: there is no such folder, it is damaged, or it cannot be written.
     """
     path = Path(folder)
