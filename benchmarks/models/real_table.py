@@ -115,8 +115,8 @@ def references(exposures: Exposures) -> list[Row]:
         {"reference": name, "sauc": None, **scored(exposures, p[:, 0], p[:, 0])}
         for name, p in (("constant rate", rate), ("item click rate", items))
     ]
-    told = exposures.facts["regression"]
-    regression = {"auc": told["auc"], "gauc": None, "logloss": told["log_loss"], "pcoc": told["pcoc"]}
+    shown = exposures.facts["regression"]
+    regression = {"auc": shown["auc"], "gauc": None, "logloss": shown["log_loss"], "pcoc": shown["pcoc"]}
     return [*rows, {"reference": "regression of the import", "sauc": None, **regression}]
 
 

@@ -109,8 +109,8 @@ def _row(line: str, place: str) -> Row:
         row: Row = json.loads(line)
         keys_of([row])
     except (ValueError, KeyError, TypeError) as error:
-        told = f"{place} is {line[:40]!r}, expected a row of a training ({error!r})."
-        raise WorkError(f"{told} Remove the line: its training is done again.") from error
+        shown = f"{place} is {line[:40]!r}, expected a row of a training ({error!r})."
+        raise WorkError(f"{shown} Remove the line: its training is done again.") from error
     return row
 
 

@@ -51,9 +51,9 @@ def section(result: Row) -> str:
     trained = [row for row in rows if "model" in row]
     machine = result["machine"]
     seeds = len({row["train_seed"] for row in trained})
-    told = {**facts, "seeds": seeds, "draws": DRAWS}
-    told |= {"machine": machine["gpu"] or machine["cpu"], "commit": result["commit"]}
-    parts = [INTRODUCTION.format(**told), _references([row for row in rows if "reference" in row])]
+    shown = {**facts, "seeds": seeds, "draws": DRAWS}
+    shown |= {"machine": machine["gpu"] or machine["cpu"], "commit": result["commit"]}
+    parts = [INTRODUCTION.format(**shown), _references([row for row in rows if "reference" in row])]
     for protocol in dict.fromkeys(row["protocol"] for row in trained):
         gaps = {row["gap"]: row for row in rows if "gap" in row and row["protocol"] == protocol}
         own = [row for row in trained if row["protocol"] == protocol]

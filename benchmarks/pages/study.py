@@ -54,14 +54,14 @@ def page(study: Study) -> str:
 
 def readme_block(study: Study) -> str:
     """What README.md says of the study, between its marks; nothing before there is one."""
-    told = [*_orders(study), *_ablations(study), *_lengths(study)]
-    if not told:
+    shown = [*_orders(study), *_ablations(study), *_lengths(study)]
+    if not shown:
         return ""
     how = f"{trials_of(study)} tuning trials each, judged on other worlds" if study.tuning else "tuned alike"
     plot = next((name for name in ("gpu", "macs", "cpu") if name in plots_of(study)), None)
     image = f"\n![Quality against cost](docs/model-study-{plot}.svg)\n" if plot else ""
     begin = f"- **Models** ([docs/model-study.md](docs/model-study.md); {how}), in {SCORE}:"
-    listed = "".join(f"  {prose(f'- {line}', indent='    ')}" for line in told)
+    listed = "".join(f"  {prose(f'- {line}', indent='    ')}" for line in shown)
     return prose(begin, indent="  ") + listed + image
 
 
@@ -71,7 +71,7 @@ def _orders(study: Study) -> list[str]:
     lines = []
     for world in worlds_of(rows):
         leads = [(other, gap(rows, world, "laser", other)) for other in ("transformer", "din", "base")]
-        told = ", ".join(f"{SHOWN[other]} {cell(lead)}" for other, lead in leads if lead)
+        shown = ", ".join(f"{SHOWN[other]} {cell(lead)}" for other, lead in leads if lead)
         found = {pair: verdict(gap(rows, world, *pair), 1.0) for pair in NEIGHBOURS}
         right = list(found.values()).count(AS_PUBLISHED)
         wrong = [
@@ -82,7 +82,7 @@ def _orders(study: Study) -> list[str]:
         before = counted(untuned, world).get(AS_PUBLISHED, 0)
         exceptions = f" ({'; '.join(wrong)})" if wrong else ""
         lines.append(
-            f"`{world}`: LASER over {told}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
+            f"`{world}`: LASER over {shown}. {right} of the {len(NEIGHBOURS)} steps of the paper's {order} "
             f"are reproduced{exceptions}; with untuned models, {before} of {len(NEIGHBOURS)}."
         )
     return lines
@@ -94,9 +94,11 @@ def _ablations(study: Study) -> list[str]:
     for world in worlds_of(study.pool("ablation")):
         own = [change for change in changes(rows, world) if change.points is not None]
         signs = [same_sign(gap(rows, world, c.name, c.against), c.points) for c in own]
-        told = ", ".join(f"{signs.count(answer)} {said}" for answer, said in SIGNS.items() if answer in signs)
-        if told:
-            lines.append(f"on `{world}` {told}")
+        shown = ", ".join(
+            f"{signs.count(answer)} {said}" for answer, said in SIGNS.items() if answer in signs
+        )
+        if shown:
+            lines.append(f"on `{world}` {shown}")
     return [f"LASER's published ablations: {'; '.join(lines)}."] if lines else []
 
 

@@ -107,12 +107,12 @@ def plots_of(study: Study) -> list[str]:
 
 
 def _machines(study: Study) -> str:
-    told = []
+    shown = []
     for name, result in study.results.items():
         if name.startswith("model_latency"):
             machine = result["machine"]
-            told.append(f"{machine['gpu'] or machine['cpu']} (commit {result['commit']})")
-    return ", ".join(told)
+            shown.append(f"{machine['gpu'] or machine['cpu']} (commit {result['commit']})")
+    return ", ".join(shown)
 
 
 def _latencies(study: Study) -> list[str]:
@@ -135,16 +135,18 @@ def _latencies(study: Study) -> list[str]:
         lines.append(line)
     counts = [row["requests"] for row in study.latency if row["requests"]]
     head = ["timed", "history", *(f"{MODES[mode]}, {count}" for mode, count in columns)]
-    told = f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each, in one run." if counts else ""
+    shown = (
+        f"P50 / P99 in ms, {min(counts):,} to {max(counts):,} requests each, in one run." if counts else ""
+    )
     if {"laser", TIED} <= {row["name"] for row in study.latency}:
-        told += OFF
-    return ["### Latency\n", prose(told), table(head, lines)]
+        shown += OFF
+    return ["### Latency\n", prose(shown), table(head, lines)]
 
 
 def _skipped(study: Study) -> list[str]:
     found = dict.fromkeys((row["name"], row["skipped"]) for row in study.latency if row.get("skipped"))
-    told = "; ".join(f"{name}: {reason}" for name, reason in found)
-    return [prose(f"Not timed: {told}.")] if told else []
+    shown = "; ".join(f"{name}: {reason}" for name, reason in found)
+    return [prose(f"Not timed: {shown}.")] if shown else []
 
 
 def _otherwise(study: Study) -> list[str]:
@@ -189,8 +191,8 @@ def varied(study: Study) -> str:
     if not own:
         return "\n".join([*parts, "Not measured yet.\n"])
     rows = study.pool("ablation", "order")
-    told = "Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms."
-    parts.append(prose(f"{told} {ROUGH}"))
+    shown = "Gap and costs are relative to LASER as tuned at the same length; latency is P50 in ms."
+    parts.append(prose(f"{shown} {ROUGH}"))
     for world in worlds_of(own):
         lines = [_variant_line(study, rows, world, name) for name in _names(own, world)]
         head = [
@@ -215,13 +217,13 @@ def _variant_line(study: Study, rows: list[Row], world: str, name: str) -> list[
     one, other = named(rows, world, name), named(rows, world, against)
     columns = (*MACS.values(), "params", "train_s")
     ratios = [times(average(one, column), average(other, column)) for column in columns]
-    told = {None: NONE, 0: "no", 1: "better", -1: "worse"}[sign(found)]
+    shown = {None: NONE, 0: "no", 1: "better", -1: "worse"}[sign(found)]
     taken = [
         _against(study.latency_ms(name, mode, count), study.latency_ms(against, mode, count))
         for mode, _ in LATENCIES.values()
         for count in CANDIDATES
     ]
-    return [name.removeprefix(VARIANT), against, cell(found), told, *ratios, *taken]
+    return [name.removeprefix(VARIANT), against, cell(found), shown, *ratios, *taken]
 
 
 def _against(value: float | None, usual: float | None) -> str:

@@ -65,13 +65,13 @@ def compared(study: Study) -> str:
     parts.append(_protocol(study))
     head = ["part", "protocol", "worlds, with their seeds", "training seeds", "trainings"]
     parts.append(table(head, _trainings(study.rows)))
-    parts += [prose(told)] if (told := _less_often(study.pool("order"))) else []
+    parts += [prose(shown)] if (shown := _less_often(study.pool("order"))) else []
     changed = [f"`{world}`: {WORLDS[world]}" for world in worlds_of(study.rows) if world in WORLDS]
     if changed:
         parts.append(prose(f"Worlds changed from a preset. {'; '.join(changed)}."))
     if study.failed:
-        told = ", ".join(dict.fromkeys(f"{row['name']} on {row['world']}" for row in study.failed))
-        parts.append(prose(f"Failed and left out, {len(study.failed)} in all: {told}."))
+        shown = ", ".join(dict.fromkeys(f"{row['name']} on {row['world']}" for row in study.failed))
+        parts.append(prose(f"Failed and left out, {len(study.failed)} in all: {shown}."))
     return "\n".join(parts)
 
 
@@ -79,8 +79,8 @@ def _protocol(study: Study) -> str:
     models = list(dict.fromkeys(row["model"] for row in study.tuning))
     judged = {(row["world"], row["world_seed"]) for row in study.rows}
     both = judged & {(row["world"], row["world_seed"]) for row in study.tuning}
-    told = {"count": len(models), "models": ", ".join(models), "trials": trials_of(study)}
-    told |= {
+    shown = {"count": len(models), "models": ", ".join(models), "trials": trials_of(study)}
+    shown |= {
         "places": _places(study.tuning),
         "apart": f"{len(both)} of them are" if both else "None of them is",
     }
@@ -89,7 +89,7 @@ def _protocol(study: Study) -> str:
         commits[result["commit"]].append(name)
     devices = ", ".join(sorted({row["device"] for row in study.rows}))
     made = "; ".join(f"{commit} ({', '.join(names)})" for commit, names in commits.items())
-    how = HOW.format(**told) if study.tuning else UNKNOWN
+    how = HOW.format(**shown) if study.tuning else UNKNOWN
     return "\n".join([prose(how + PLAIN), prose(UNITS), prose(f"Trained on {devices}. Commits: {made}.")])
 
 
@@ -128,8 +128,8 @@ def _less_often(rows: list[Row]) -> str:
         seeds[row["name"]].add(row["train_seed"])
     most = max(map(len, seeds.values()), default=0)
     few = ", ".join(name for name, own in seeds.items() if len(own) < most)
-    told = f"With fewer training seeds than the other tuned models: {few}."
-    return f"{told} Gaps are over those that both have." if few else ""
+    shown = f"With fewer training seeds than the other tuned models: {few}."
+    return f"{shown} Gaps are over those that both have." if few else ""
 
 
 def _places(rows: list[Row]) -> str:
@@ -216,7 +216,7 @@ def ordered(study: Study) -> str:
 def counted(rows: list[Row], world: str) -> dict[str, int]:
     """How many neighbouring pairs have each verdict."""
     found = [verdict(gap(rows, world, one, other), 1.0) for one, other in NEIGHBOURS]
-    return {told: found.count(told) for told in dict.fromkeys(found)}
+    return {shown: found.count(shown) for shown in dict.fromkeys(found)}
 
 
 def best_first(rows: list[Row], world: str, names: tuple[str, ...] = (*ORDER, *OTHERS)) -> list[str]:
@@ -228,7 +228,7 @@ def best_first(rows: list[Row], world: str, names: tuple[str, ...] = (*ORDER, *O
 
 def counted_text(rows: list[Row], world: str) -> str:
     """The verdicts in words."""
-    return ", ".join(f"{count} {told}" for told, count in counted(rows, world).items())
+    return ", ".join(f"{count} {shown}" for shown, count in counted(rows, world).items())
 
 
 def _told(rows: dict[str, list[Row]], world: str) -> str:
@@ -247,10 +247,10 @@ def _of_models(rows: dict[str, list[Row]], world: str) -> str:
         gaps = [NONE if name == "base" else cell(gap(rows[p], world, name, "base")) for p in PROTOCOLS]
         paper = [f"{auc:.4f}", f"{100 * (auc - PUBLISHED_AUC['base']):+.2f}" if name != "base" else NONE]
         pairs = zip(scores, gaps, strict=True)
-        told = [text for score, own in pairs for text in (NONE if score is None else f"{score:.4f}", own)]
+        shown = [text for score, own in pairs for text in (NONE if score is None else f"{score:.4f}", own)]
         clicks = average(named(rows["tuned"], world, name), "auc")
-        told.insert(1, NONE if clicks is None else f"{clicks:.4f}")
-        lines.append([_with_length(rows["tuned"] or rows["plain"], world, name), *told, *paper])
+        shown.insert(1, NONE if clicks is None else f"{clicks:.4f}")
+        lines.append([_with_length(rows["tuned"] or rows["plain"], world, name), *shown, *paper])
     head = ["model, history", "sAUC", "AUC", "gap to Base, pt", "untuned sAUC", "untuned gap, pt"]
     return table([*head, "paper: AUC", "paper: gap, pt"], lines)
 
@@ -321,8 +321,8 @@ def _against_paper(study: Study) -> list[str]:
     lines = []
     for world in worlds_of(rows):
         found = {f"{one} - {other}": verdict(gap(rows, world, one, other), 1.0) for one, other in NEIGHBOURS}
-        told = [f"{pair} {said}" for pair, said in found.items() if said != AS_PUBLISHED]
-        lines.append(prose(f"Tuned models on `{world}`, not as in the paper: {'; '.join(told) or 'none'}."))
+        shown = [f"{pair} {said}" for pair, said in found.items() if said != AS_PUBLISHED]
+        lines.append(prose(f"Tuned models on `{world}`, not as in the paper: {'; '.join(shown) or 'none'}."))
     return lines
 
 
@@ -341,5 +341,5 @@ def _explanation_line(rows: list[Row], test: Explanation) -> list[str]:
     as_predicted = seen == test.predicted or (test.predicted == 0 and seen == 1)
     holds = NONE if seen is None else "yes" if as_predicted else "no"
     then = cell(over_worlds(changed))
-    told = [str(test.changed), then, cell(change), predicted, holds]
-    return [str(test.usual), cell(over_worlds(usual)), *told]
+    shown = [str(test.changed), then, cell(change), predicted, holds]
+    return [str(test.usual), cell(over_worlds(usual)), *shown]

@@ -162,8 +162,8 @@ def extrapolated(study: Study) -> str:
     if not rows:
         return "\n".join([*parts, "Not measured yet.\n"])
     passes = PASSES if any("three passes" in row["name"] for row in rows) else ""
-    told = {"kept": EXTRAPOLATION_KEPT, "cost": EXTRAPOLATION_COST, "passes": passes, "rough": ROUGH}
-    parts.append(prose(SHORT.format(**told)))
+    shown = {"kept": EXTRAPOLATION_KEPT, "cost": EXTRAPOLATION_COST, "passes": passes, "rough": ROUGH}
+    parts.append(prose(SHORT.format(**shown)))
     for world in worlds_of(rows):
         for model in EXTRAPOLATED:
             names = dict.fromkeys(r["name"] for r in rows if r["model"] == model and r["world"] == world)

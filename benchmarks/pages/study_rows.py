@@ -107,8 +107,8 @@ def cell(found: Row | None, form: str = "+.3f") -> str:
     if found is None:
         return NONE
     interval = ends(found)
-    told = f"{found['pt']:{form}}"
-    return told if interval is None else f"{told} [{interval[0]:{form}}, {interval[1]:{form}}]"
+    shown = f"{found['pt']:{form}}"
+    return shown if interval is None else f"{shown} [{interval[0]:{form}}, {interval[1]:{form}}]"
 
 
 def sign(found: Row | None) -> int | None:

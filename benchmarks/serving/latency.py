@@ -251,8 +251,8 @@ def measure(args: argparse.Namespace) -> list[Row]:
     for case in cases_of(settings, args.quick):
         for row in rows_of(case, device, args.quick):
             rows.append(row)
-            told = row.get("skipped") or f"{row['p50_ms']:.3f} ms"
-            print(row["name"], row["candidates"], row["mode"], told, file=sys.stderr, flush=True)
+            shown = row.get("skipped") or f"{row['p50_ms']:.3f} ms"
+            print(row["name"], row["candidates"], row["mode"], shown, file=sys.stderr, flush=True)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""From store to scorer: every sequence of a request in one frame, against a frame a sequence or a candidate.
+"""From store to scorer: all sequences of a request in one frame, or one frame per sequence or candidate.
 
     python benchmarks/stores/transport.py [--quick] [--json] [--out FILE]
 

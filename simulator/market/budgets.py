@@ -78,7 +78,7 @@ def unlimited(rows: int, advertisers: int) -> F8:
 
 
 def split(budgets: F8, shares: tuple[float, ...]) -> F8:
-    """Budgets of a budget-split design: one block of B rows an arm, (len(shares)·B, V).
+    """Budgets of a budget-split design: one block of B rows per arm, (len(shares)·B, V).
 
     Arm k pays from rows k·B to (k+1)·B - 1, so an arm cannot spend what another would have earned.
 
