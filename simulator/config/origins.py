@@ -132,7 +132,7 @@ def _known_keys(path: KeyPath) -> list[str]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             field = model.model_fields.get(str(part))
             model = field.annotation if field else None
-        else:  # dict[str, Arm]: any name leads to the same table.
+        else:  # dict[str, ArmSettings]: any name leads to the same table.
             model = (get_args(model) or (None, None))[-1]
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 

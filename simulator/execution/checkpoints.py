@@ -9,9 +9,9 @@
     RUN/work/training/KEY-*.train     a training under way: weights, optimiser, schedule, generator
     RUN/work/training/KEY-*.trained   a trained model's calibration and metrics
     RUN/work/calibration              live runs: what they size themselves and predict by
-    RUN/work/arms/NAME/scores-A-B     the arm's logits of requests A..B-1
-    RUN/work/arms/NAME/live           live runs: an arm that was served
-    RUN/work/arms/NAME/store-*        the arm's store while it is read; never continued, always loaded anew
+    RUN/work/arms/NAME-*/scores-A-B   the arm's logits of requests A..B-1
+    RUN/work/arms/NAME-*/live         live runs: an arm that was served
+    RUN/work/arms/NAME-*/store-*      the arm's store while it is read; never continued, always loaded anew
 
 One rule says what of it is used: a file that is whole, and was made from the same inputs, whose digest it
 carries (`inputs_of`). Anything else is ignored with a note, and its work done again.
