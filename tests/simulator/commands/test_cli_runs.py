@@ -12,7 +12,7 @@ import pytest
 
 from simulator.arms.plan import make_plan
 from simulator.config.load import load_config, to_toml
-from simulator.experiment.run import manifest
+from simulator.experiment.carry import manifest
 from simulator.results.read import read_run
 from simulator.results.run_folder import RunWriter
 
