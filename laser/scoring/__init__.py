@@ -1,4 +1,4 @@
-"""The scoring runtime: a trained model on a device, behind one call.
+"""Scoring: a trained model on a device, behind one call; in fixed shapes, where each request keeps its bits.
 
-Start at `runtime.py`.
+Start at `runtime.py`, then `buckets.py`.
 """
