@@ -1,4 +1,5 @@
-"""Models at work: the latency of one request, and a live experiment on a GPU.
+"""Models at work: requests scored per second, the latency of one, and a live experiment on a GPU.
 
-Start at `latency.py`; gpu_live.py runs a whole experiment with measured service times.
+Start at `value_plane.py`; latency.py times single requests, gpu_live.py runs a whole experiment with measured
+service times.
 """

@@ -63,7 +63,7 @@ class Twin(RankingModel):
         at = places.reshape(len(places), 1, -1).expand(-1, features, -1)
         chosen = cross.gather(2, at).view(len(places), features, *places.shape[1:])
         scores = torch.einsum("bcad,bckd->bcak", query, inherent)
-        scores = scores + torch.einsum("aj,bjck->bcak", self.beta, chosen)
+        scores = scores + self._weighed(chosen)
         weights = masked_softmax(scores, kept.unsqueeze(2), self.query.sink)
         read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
         return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)
@@ -71,8 +71,17 @@ class Twin(RankingModel):
     def _scores(self, query: Tensor, history: Tensor, cross: Tensor) -> Tensor:
         """(B, C, A, L) scores of every behaviour, by the formula of the second stage."""
         scores = torch.einsum("bcad,bld->bcal", query, history[..., : self.config.width])
-        scores += torch.einsum("aj,bjl->bal", self.beta, cross).unsqueeze(1)
+        scores += self._weighed(cross).unsqueeze(1)
         return scores
+
+    def _weighed(self, cross: Tensor) -> Tensor:
+        """(B, A, L) or (B, C, A, K), the sum of beta f over the features of (B, J, L) or (B, J, C, K).
+
+        Element by element: as one product its columns are those of the whole batch, and a GPU gives the last
+        of several million to another kernel, with other bits.
+        """
+        parts = [cross[:, j].unsqueeze(-2) * self.beta[:, j].unsqueeze(1) for j in range(cross.shape[1])]
+        return sum(parts[1:], parts[0])
 
     def _cross(self, batch: RankingBatch, rows: Tensor) -> Tensor:
         """(B, J, L) compressed cross features; any value where padded."""

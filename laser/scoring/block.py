@@ -85,21 +85,16 @@ class Filling:
         self.columns = layout.views(self.block)
         self._arrays = {name: column.numpy() for name, column in self.columns.items()}
 
-    def fill(self, requests: Requests, first: int, end: int) -> None:
-        """Write requests `first` to `end` - 1; places beyond them are empty and score -inf."""
-        into, count = self._arrays, end - first
-        start = requests.offsets[first]
-        behaviours = slice(start, requests.offsets[end])
-        used = slice(0, int(requests.offsets[end] - start))
+    def fill(self, requests: Requests) -> None:
+        """Write at most B requests of at most L behaviours; places beyond them are empty and score -inf."""
+        into, count = self._arrays, len(requests)
         for name in HISTORY:
-            into[name][used] = getattr(requests, name)[behaviours]
-        ends = requests.offsets[first + 1 : end + 1] - start
-        into["end"][:count] = ends
-        into["length"][:count] = ends
-        into["length"][1:count] -= into["end"][: count - 1]
+            into[name][: requests.offsets[-1]] = getattr(requests, name)
+        into["end"][:count] = requests.offsets[1:]
+        into["length"][:count] = requests.lengths
         for name in ("end", "length", "candidate_count"):
             into[name][count:] = 0
         for name in _CANDIDATES:
-            into[name][:count, : requests.candidates] = getattr(requests, name)[first:end]
+            into[name][:count, : requests.candidates] = getattr(requests, name)
         for name in ("candidate_count", "hour", "propensity"):
-            into[name][:count] = getattr(requests, name)[first:end]
+            into[name][:count] = getattr(requests, name)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laser.models import ModelConfig
 from laser.scoring.block import Filling, Layout
 from laser.scoring.requests import Requests
 from laser.scoring.shapes import Shape
@@ -45,14 +46,19 @@ class Bucket:
             self.bytes = max(torch.cuda.memory_reserved(snapshot.device) - before, self._layout.size)
 
     @property
+    def config(self) -> ModelConfig:
+        """The model's."""
+        return self._snapshot.model.config
+
+    @property
     def slots(self) -> int:
         """Batches that may be under way."""
         return len(self._fillings)
 
-    def put(self, slot: int, requests: Requests, first: int, end: int) -> None:
-        """Begin to score requests `first` to `end` - 1; what the slot had before must have been taken."""
+    def put(self, slot: int, requests: Requests) -> None:
+        """Begin to score requests; what the slot had before must have been taken."""
         filling = self._fillings[slot]
-        filling.fill(requests, first, end)
+        filling.fill(requests)
         if not self._cuda:
             with self._snapshot.computing():
                 self._logits[slot] = self._snapshot.model(self._layout.aligned(filling.columns)).float()

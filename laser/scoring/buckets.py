@@ -124,7 +124,6 @@ class BucketScorer:
             PluginError: a model of the user's own raised.
         """
         model = self.snapshot.model
-        requests.check(model.config)
         logits = np.full(requests.ad.shape, -np.inf, np.float32)
         if self._alone:
             self._one_by_one(requests, history, logits)
@@ -204,17 +203,24 @@ class BucketScorer:
 def _through(
     bucket: Bucket, requests: Requests, rows: NDArray[np.int64], logits: NDArray[np.float32]
 ) -> None:
-    """All requests through one bucket, as many batches under way as it has slots."""
+    """All requests through one bucket, as many batches under way as it has slots.
+
+    Each batch is checked before it is put, while others are scored: that takes as long as packing it.
+    """
     under_way: deque[tuple[int, int, int]] = deque()
 
     def finish() -> None:
         slot, first, end = under_way.popleft()
         logits[rows[first:end]] = bucket.take(slot, end - first)[:, : logits.shape[1]]
 
-    for i, (first, end) in enumerate(runs(len(requests), bucket.shape.requests)):
-        if len(under_way) == bucket.slots:
+    try:
+        for i, (first, end) in enumerate(runs(len(requests), bucket.shape.requests)):
+            part = requests.part(first, end)
+            part.check(bucket.config)
+            if len(under_way) == bucket.slots:
+                finish()
+            bucket.put(i % bucket.slots, part)
+            under_way.append((i % bucket.slots, first, end))
+    finally:
+        while under_way:  # also where a request is refused: its neighbours are still being copied
             finish()
-        bucket.put(i % bucket.slots, requests, first, end)
-        under_way.append((i % bucket.slots, first, end))
-    while under_way:
-        finish()

@@ -96,8 +96,19 @@ class Requests:
         else:
             at = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
         columns = {name: getattr(self, name)[at] for name in HISTORY}
-        others = {c.name: getattr(self, c.name)[rows] for c in fields(self) if c.name not in HISTORY}
+        own: slice | NDArray[np.int64] = rows
+        if len(rows) and (np.diff(rows) == 1).all():
+            own = slice(int(rows[0]), int(rows[-1]) + 1)
+        others = {c.name: getattr(self, c.name)[own] for c in fields(self) if c.name not in HISTORY}
         return replace(self, **others | columns | {"offsets": offsets})
+
+    def part(self, first: int, end: int) -> Requests:
+        """Requests `first` to `end` - 1, nothing copied."""
+        bounds = self.offsets[first : end + 1]
+        behaviours = slice(int(bounds[0]), int(bounds[-1]))
+        columns = {name: getattr(self, name)[behaviours] for name in HISTORY}
+        others = {c.name: getattr(self, c.name)[first:end] for c in fields(self) if c.name not in HISTORY}
+        return replace(self, **others | columns | {"offsets": bounds - bounds[0]})
 
     def batch(self) -> RankingBatch:
         """The same as a model reads them, whatever their shapes."""

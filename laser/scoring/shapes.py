@@ -25,6 +25,9 @@ _MULTIPLE = 8
 # more; a GPU is full with some 2^23 pairs.
 _MOST = {"cpu": 16, "cuda": 256}
 _PAIRS = {"cpu": 1 << 19, "cuda": 1 << 24}
+# Of a self-attention's pairs of behaviours, how many count as one of those: a GPU's fused kernel has none in
+# memory.
+_BEHAVIOURS = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True, order=True)
@@ -88,6 +91,6 @@ def at_a_time(device: str) -> int:
 
 def _requests(model: RankingModel, history: int, candidates: int, device: str) -> int:
     """B, a power of two."""
-    beside = candidates + history if model.SELF_ATTENTION else candidates
+    beside = candidates + (history // _BEHAVIOURS[device] if model.SELF_ATTENTION else 0)
     most = min(_MOST[device], max(_PAIRS[device] // max(history * beside, 1), 1))
     return 1 << (most.bit_length() - 1)

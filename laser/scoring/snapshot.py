@@ -56,7 +56,7 @@ class Snapshot:
         dtype = _AUTOCAST.get(self.precision)
         with (
             torch.inference_mode(),
-            fused("tf32" if self.precision == "tf32" else "ieee"),
+            fused("tf32" if self.precision == "tf32" else "tf32x3"),
             # Without its cache of cast weights: a captured graph would hold on to them.
             torch.autocast(self.device.type, dtype, enabled=dtype is not None, cache_enabled=False),
         ):

@@ -15,8 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# How kernels multiply: "tf32" rounds the factors to 10 bits, "ieee" not.
-Dots = Literal["tf32", "ieee"]
+# How kernels multiply: "tf32" rounds the factors to 10 bits, "tf32x3" makes up for it with two more products.
+Dots = Literal["tf32", "tf32x3"]
 # Of a thread, and not of the process: one may serve in float32 while another trains.
 _dots: ContextVar[Dots | None] = ContextVar("dots", default=None)
 
@@ -44,4 +44,4 @@ def fusing(x: Tensor) -> bool:
 
 def dots() -> Dots:
     """How a fused kernel multiplies here."""
-    return _dots.get() or "ieee"
+    return _dots.get() or "tf32x3"
