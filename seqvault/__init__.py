@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqvault.errors import (
     DamagedDataError,
+    ExpiredWarning,
     SchemaError,
     StoreClosedError,
     StoreError,
@@ -28,6 +29,7 @@ __all__ = [
     "Columns",
     "Conditions",
     "DamagedDataError",
+    "ExpiredWarning",
     "HistoryBatch",
     "HistorySchema",
     "HistoryStore",

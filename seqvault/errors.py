@@ -6,6 +6,7 @@ breaks a docstring's promise.
 
 __all__ = [
     "DamagedDataError",
+    "ExpiredWarning",
     "PluginError",
     "SchemaError",
     "StoreClosedError",
@@ -48,3 +49,7 @@ class PluginError(StoreError):
 
 class DamagedDataError(StoreError):
     """Stored bytes fail their checksum or contradict each other. Nothing decoded from them is returned."""
+
+
+class ExpiredWarning(UserWarning):
+    """Behaviours were appended that lie below their sequence's floor of expiry: they are never read."""

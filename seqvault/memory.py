@@ -1,7 +1,7 @@
 """Histories in a dict: the smallest store, and the oracle the durable ones are tested against."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import Self, Unpack
 import numpy as np
 
 from seqvault.errors import SchemaError, StoreClosedError, StoreReadOnlyError
+from seqvault.floor import check_floor, warn_of_expired
 from seqvault.query import FIRST_S, Conditions, Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.select import by_user, in_order, matching
@@ -48,6 +49,7 @@ class MemoryStore:
         """See HistoryStore.append."""
         table = self._table(sequence, writing=True)
         users, checked = table.schema.check(user_ids, columns)
+        warn_of_expired(checked["time_s"], table.floor_s, table.name)
         table.add(users, checked)
 
     def bulk_load(self, user_ids: object, columns: Columns, *, sequence: str | None = None) -> None:
@@ -60,9 +62,12 @@ class MemoryStore:
         for table in self._tables.values():
             table.histories.pop(user_id, None)
 
-    def expire(self, before_s: int, *, sequence: str | None = None) -> None:
-        """Forget, for good, every behaviour with time_s < before_s, also of appends to come."""
-        self._table(sequence, writing=True).expire(before_s)
+    def expire(self, before_s: int, *, sequence: str | None = None, force: bool = False) -> None:
+        """See SeqVault.expire."""
+        table = self._table(sequence, writing=True)
+        if not force and before_s > table.floor_s:
+            check_floor(before_s, table.times(), table.ttl_s, table.name)
+        table.expire(before_s)
 
     def read_last(
         self,
@@ -157,11 +162,16 @@ class _Table:
     def __init__(self, kind: SequenceType) -> None:
         self.schema = kind.schema
         self.histories: dict[int, dict[str, Array]] = {}
-        self._cap, self._floor_s = kind.cap, FIRST_S
+        self.name, self.ttl_s, self.floor_s = kind.name, kind.ttl_s, FIRST_S
+        self._cap = kind.cap
 
     def rows(self) -> int:
         """Behaviours of all users."""
         return sum(len(history["time_s"]) for history in self.histories.values())
+
+    def times(self) -> Iterator[Array]:
+        """Stored times, one user's after the other's."""
+        return (history["time_s"] for history in self.histories.values())
 
     def add(self, users: Array, columns: Columns) -> None:
         """Merge rows (N,) into their users' histories."""
@@ -176,7 +186,7 @@ class _Table:
 
     def expire(self, before_s: int) -> None:
         """Raise the floor."""
-        self._floor_s = max(self._floor_s, before_s)
+        self.floor_s = max(self.floor_s, before_s)
         for user, history in list(self.histories.items()):
             self._keep(user, history)
 
@@ -194,7 +204,7 @@ class _Table:
 
     def _keep(self, user: int, history: dict[str, Array]) -> None:
         rows = len(history["time_s"])
-        first = int(np.searchsorted(history["time_s"], self._floor_s, "left"))
+        first = int(np.searchsorted(history["time_s"], self.floor_s, "left"))
         if self._cap is not None:
             first = max(first, rows - self._cap)
         if first == rows:

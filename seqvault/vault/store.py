@@ -24,6 +24,7 @@ from seqvault.errors import (
     StoreClosedError,
     StoreReadOnlyError,
 )
+from seqvault.floor import warn_of_expired
 from seqvault.ownership import forked_store, tell_of_forks
 from seqvault.query import Conditions, Query
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
@@ -144,6 +145,8 @@ class SeqVault:
     ) -> bool:
         """See HistoryStore.append: one log record, synced with those of other threads that wait.
 
+        Behaviours below the floor of expiry are written, and never read: an ExpiredWarning says so.
+
         Args:
             batch_id: a number the caller gives to these rows: sent again, they are not written again, as long
                 as it is among the last 65,536.
@@ -155,6 +158,7 @@ class SeqVault:
         writer = self._writable().writer
         table = self._table(sequence)
         users, checked = table.schema.check(user_ids, columns)
+        warn_of_expired(checked["time_s"], table.reader.floor_s, table.name)
         written = writer.append(table, users, checked, check_batch(batch_id), durability)
         self._writable().maintain()
         return written
@@ -171,6 +175,7 @@ class SeqVault:
         writer = self._writable().writer
         table = self._table(sequence)
         users, checked = table.schema.check(user_ids, columns)
+        warn_of_expired(checked["time_s"], table.reader.floor_s, table.name)
         written = writer.bulk_load(table, users, checked, check_batch(batch_id))
         self._writable().maintain()
         return written
@@ -181,9 +186,18 @@ class SeqVault:
             raise SchemaError(f"user_id={user_id}: expected within 0..2**64 - 1")
         self._writable().writer.delete_user(user_id)
 
-    def expire(self, before_s: int, sequence: str | None = None) -> None:
-        """Forget behaviours with time_s < before_s, durably; later compactions remove them."""
-        self._writable().writer.expire(self._table(sequence), before_s)
+    def expire(self, before_s: int, sequence: str | None = None, *, force: bool = False) -> None:
+        """Forget behaviours with time_s < before_s, and such as are still appended, durably and for good.
+
+        Later compactions remove them.
+
+        Args:
+            force: also beyond the newest stored time plus the sequence's ttl_s, where nothing would be left.
+
+        Raises:
+            StoreError: it lies beyond, as with a clock in milliseconds; nothing was expired.
+        """
+        self._writable().expire(self._table(sequence), before_s, force=force)
 
     def flush(self) -> None:
         """Wait until everything appended is durable. Raises StoreReadOnlyError when a sync failed."""
@@ -193,29 +207,31 @@ class SeqVault:
         """Turn the tails into blocks now. Raises StoreFullError, StoreReadOnlyError, DamagedDataError."""
         self._writable().writer.seal()
 
-    def compact(self, now_s: int | None = None, *, full: bool = False) -> None:
+    def compact(self, now_s: int | None = None, *, full: bool = False, force: bool = False) -> None:
         """Copy each sequence's live blocks into one segment; writers and readers go on meanwhile.
 
         Args:
             now_s: expire what is older than each sequence's ttl_s at this time; None expires nothing.
             full: also seal, and write every history anew in large blocks, without deleted or expired
                 behaviours and those beyond `cap`, while other writers wait.
+            force: as for `expire`.
 
         Raises:
+            StoreError: as `expire`, by ttl_s; nothing changed.
             StoreFullError: no space; nothing changed.
             DamagedDataError: a block fails its checksum; nothing changed.
         """
         access = self._writable()
-        access.expire_old(now_s)
+        access.expire_old(now_s, force=force)
         if full:
             access.compactor.full()
         else:
             access.compactor.merge()
 
-    def maintain(self, now_s: int | None = None) -> None:
+    def maintain(self, now_s: int | None = None, *, force: bool = False) -> None:
         """What is due: expire as `compact` does, and compact where it is worth it. Raises as `compact`."""
         access = self._writable()
-        access.expire_old(now_s)
+        access.expire_old(now_s, force=force)
         while access.compactor.step():
             pass
 

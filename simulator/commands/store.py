@@ -181,6 +181,9 @@ def compact(
         int | None,
         typer.Option("--now", metavar="SECONDS", help="The time by which ttl_s expires behaviours."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where --now is so late that no behaviour would be left.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Merge blocks; drop what is dead, expired or beyond a cap. The store must have no other writer."""
@@ -188,7 +191,7 @@ def compact(
 
     with _opened(path, read_only=False) as store:
         before = store.stats()["bytes_on_disk"]
-        store.compact(now_s=now_s, full=full)
+        store.compact(now_s=now_s, full=full, force=force)
         after = store.stats()["bytes_on_disk"]
     if as_json:
         print_json({"store": str(path), "bytes_before": before, "bytes_after": after})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from histories import KINDS, START_S, behaviours, numbered, open_kind, same
 
-from seqvault import Columns, HistoryBatch, HistoryStore, SchemaError, StoreError
+from seqvault import Columns, ExpiredWarning, HistoryBatch, HistoryStore, SchemaError, StoreError
 from seqvault.memory import MemoryStore
 from seqvault.schema import BEHAVIOURS, Column, HistorySchema, SequenceType
 
@@ -207,7 +207,8 @@ def test_memory_keeps_the_newest_up_to_its_cap_at_or_after_its_floor() -> None:
         # A history is its newest 3: filters choose among those.
         assert store.read_last([1], 9, before_s=40).columns["time_s"].tolist() == [30]
         store.expire(45)
-        store.append(*numbered([1, 3], [44, 46]))
+        with pytest.warns(ExpiredWarning):
+            store.append(*numbered([1, 3], [44, 46]))
         assert store.read_last([1, 2, 3], 9).columns["time_s"].tolist() == [50, 60, 46]
         store.delete_user(2)
         store.delete_user(77)

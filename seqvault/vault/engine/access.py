@@ -4,12 +4,14 @@ import threading
 from pathlib import Path
 
 from seqvault.errors import StoreError
+from seqvault.floor import check_floor
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk.files import noticing_loss
 from seqvault.vault.engine.compaction import Compactor
 from seqvault.vault.engine.follower import Follower
 from seqvault.vault.engine.recovery import Asked, FolderLock, recover
 from seqvault.vault.engine.state import State
+from seqvault.vault.engine.table import Table
 from seqvault.vault.engine.writer import Writer
 
 __all__ = ["ReadOnly", "Writable"]
@@ -92,13 +94,26 @@ class Writable:
     def refresh(self) -> None:
         """A writer sees what it writes."""
 
-    def expire_old(self, now_s: int | None) -> None:
-        """Expire what is older than its sequence's ttl_s."""
+    def expire(self, table: Table, before_s: int, *, force: bool) -> None:
+        """See SeqVault.expire."""
+        if not force:
+            self._check_floor(table, before_s)
+        self.writer.expire(table, before_s)
+
+    def expire_old(self, now_s: int | None, *, force: bool) -> None:
+        """Expire what is older than its sequence's ttl_s, in all sequences that hold any, or in none."""
         if now_s is None:
             return
-        for table, sequence in zip(self.state.tables, self.state.manifest.sequences, strict=True):
-            if sequence.ttl_s is not None:
-                self.writer.expire(table, now_s - sequence.ttl_s)
+        floors = [
+            (table, now_s - sequence.ttl_s)
+            for table, sequence in zip(self.state.tables, self.state.manifest.sequences, strict=True)
+            if sequence.ttl_s is not None and table.tails.rows + table.index.rows
+        ]
+        if not force:
+            for table, before_s in floors:
+                self._check_floor(table, before_s)
+        for table, before_s in floors:
+            self.writer.expire(table, before_s)
 
     def maintain(self) -> None:
         """Compact after a seal, where it is worth it."""
@@ -113,6 +128,11 @@ class Writable:
     def own(self) -> None:
         """Raise FolderLostError unless the path leads to the folder that was opened."""
         self._lock.own()
+
+    def _check_floor(self, table: Table, before_s: int) -> None:
+        if before_s > table.reader.floor_s:
+            ttl_s = self.state.manifest.sequences[table.place].ttl_s
+            check_floor(before_s, table.times(), ttl_s, table.name)
 
     def let_go(self) -> None:
         """Close all files in a forked child, whose parent goes on with them; nothing is written."""

@@ -1,7 +1,7 @@
 """A sequence of an open store: its segments, the index of their blocks, and the tails."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Table", "tombstones"]
 
 _log = logging.getLogger(__name__)
+
+# Rows of the tails looked at in one section.
+_LOOKED_AT_ONCE = 1 << 16
 
 
 class Table:
@@ -144,6 +147,19 @@ class Table:
         if len(sealed):
             self.deleted.update(sealed.tolist())
             self.index.apply(0, tombstones(sealed))
+
+    def times(self) -> Iterator[Array]:
+        """Stored times in portions, the newest of every user and block among them; the tails' first."""
+        portions = self.tails.portions(_LOOKED_AT_ONCE)
+        while True:
+            with self.lock.shared():
+                portion = next(portions, None)
+            if portion is None:
+                break
+            yield portion[2]["time_s"]
+        with self.lock.shared():
+            newest = self.index.live()["last_s"]
+        yield newest
 
     def users(self) -> Array:
         """(K,) u8, sorted: users with at least one behaviour."""

@@ -96,9 +96,9 @@ class Writer:
         self._change(Record(DELETE, 1, 1), users, {})
 
     def expire(self, table: Table, before_s: int) -> None:
-        """See SeqVault.expire."""
-        floor = np.array([before_s], "i8")
+        """See SeqVault.expire; the floor is checked."""
         if before_s > table.reader.floor_s:
+            floor = np.array([before_s], "i8")
             self._change(Record(EXPIRE, 1, 1, table.place), floor, {"floor_s": floor})
 
     def flush(self) -> None:

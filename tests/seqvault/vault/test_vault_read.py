@@ -77,7 +77,7 @@ def test_compiled_and_plain_reader_agree_with_a_dict(script, queries, cap, floor
                 if block_rows is not None:
                     store.seal(block_rows)
         if floor_s is not None:
-            oracle.expire(floor_s)
+            oracle.expire(floor_s, force=True)
         for store in stores:
             store.reader.cap = cap
             if floor_s is not None:

@@ -212,6 +212,17 @@ def test_full_compaction_keeps_every_behaviour_but_the_expired(folder: Path) -> 
     assert min(contents(folder)["time_s"]) >= 12_000
 
 
+def test_compaction_refuses_a_time_in_milliseconds_unless_forced(folder: Path) -> None:
+    before = contents(folder)
+    milliseconds = 1_750_000_000_000
+    output = call("compact", folder, "--now", milliseconds, code=1).output
+    assert "Is it in seconds" in output
+    assert "--force" in output
+    assert contents(folder) == before
+    call("compact", folder, "--now", milliseconds, "--force")
+    assert contents(folder)["time_s"] == []
+
+
 # ---- dump --------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ class DictModel:
         for histories in self.histories.values():
             histories.pop(int(user_id), None)
 
-    def expire(self, before_s: int, sequence: str | None = None) -> None:
+    def expire(self, before_s: int, sequence: str | None = None, *, force: bool) -> None:
         name = self._name(sequence)
         self.floors[name] = max(before_s, self.floors.get(name, before_s))
 

@@ -131,7 +131,7 @@ class Episode:
         before_s = self.now_s - int(self.rng.integers(0, 3000))
         name = self._name()
         for target in (self.store, self.model):
-            target.expire(before_s, sequence=name)
+            target.expire(before_s, sequence=name, force=True)
 
     def seal(self) -> None:
         self.store.seal()

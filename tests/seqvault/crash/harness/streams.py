@@ -57,7 +57,7 @@ class Expire:
     sequence: str
 
     def run(self, target) -> object:
-        return target.expire(self.before_s, self.sequence)
+        return target.expire(self.before_s, self.sequence, force=True)
 
 
 Operation = Append | Delete | Expire
