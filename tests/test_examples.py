@@ -17,8 +17,8 @@ SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world
 LIVE = ["arms.treatment.history=60"]
 # Ten live arms are measured, each model at each of its lengths: what that costs is histories and batches.
 TINY = [
-    "traffic.world.users=60",
-    "traffic.world.requests=100",
+    "traffic.world.users=120",
+    "traffic.world.requests=200",
     "traffic.world.history_max=60",
     "traffic.world.candidates=8",
     "traffic.world.log_requests=4",

@@ -146,29 +146,42 @@ class BucketScorer:
             rows = np.flatnonzero(rung == i)
             if len(rows):
                 with plugin_code(self.snapshot.model.config.kind, "while scoring"):
-                    _through(self._bucket(shape), requests.take(rows, history), rows, logits)
+                    self._in_shape(shape, requests.take(rows, history), rows, logits)
 
-    def _bucket(self, shape: Shape) -> Bucket:
-        """The bucket of a planned shape, built if need be; others are let go to make room."""
-        fitting = self._fitting(shape)
-        while fitting not in self._buckets:
+    def _in_shape(
+        self, planned: Shape, requests: Requests, rows: NDArray[np.int64], logits: NDArray[np.float32]
+    ) -> None:
+        """All requests through the bucket of a planned shape, or through what of it fits the device."""
+        while True:
+            fitting = self._fitting(planned)
             try:
-                self._buckets[fitting] = Bucket(self.snapshot, fitting)
-            except RuntimeError as error:
+                return _through(self._bucket(fitting), requests, rows, logits)
+            except RuntimeError as error:  # while the bucket was built, or at work without a graph
                 if not is_out_of_memory(error):
                     raise
-                fitting = self._make_room(shape, fitting, error)
-        self._buckets.move_to_end(fitting)
+                self._make_room(planned, fitting, error)
+
+    def _bucket(self, shape: Shape) -> Bucket:
+        """The bucket of a shape, built if need be; others are let go to keep within the limit."""
+        if shape not in self._buckets:
+            self._buckets[shape] = Bucket(self.snapshot, shape)
+        self._buckets.move_to_end(shape)
         while self._limit is not None and len(self._buckets) > 1 and self._held() > self._limit:
             self._let_go()
-        return self._buckets[fitting]
+        return self._buckets[shape]
 
-    def _make_room(self, planned: Shape, tried: Shape, error: RuntimeError) -> Shape:
-        """What to try next: the same shape without the others, then half of it."""
-        if self._buckets:
+    def _make_room(self, planned: Shape, tried: Shape, error: RuntimeError) -> None:
+        """Let go of the other buckets; where there are none, plan half of the shape.
+
+        Raises:
+            DeviceMemoryError: the shape was of a single request.
+        """
+        others = [shape for shape in self._buckets if shape != tried]
+        self._buckets.pop(tried, None)  # it may be half built, or too large
+        if others:
             while self._buckets:
                 self._let_go()
-            return tried
+            return
         if tried.requests == 1:
             raise DeviceMemoryError(
                 f"{self.snapshot.device} is out of memory with one request of {tried.history} behaviours and "
@@ -178,7 +191,6 @@ class BucketScorer:
         self._smaller[planned] = tried.smaller()
         _log.warning("%s is out of memory for batches of %s, taking %s.",
                      self.snapshot.device, tried, tried.smaller())  # fmt: skip
-        return tried.smaller()
 
     def _fitting(self, shape: Shape) -> Shape:
         return self._smaller.get(shape, shape)

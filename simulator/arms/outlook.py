@@ -49,7 +49,8 @@ def findings(
 
     Args:
         config: the experiment.
-        profiled: whether it replays a profile; measuring and training need none.
+        profiled: whether it is to be served and judged, and may replay a profile; measuring and training are
+            not.
         budgeted: whether its own budget is used; a sweep has others.
         here: whether it is to run on this machine, which must then hold it.
     """
@@ -61,6 +62,8 @@ def findings(
         *_training(arms, extent),
     ]
     found += _reserve(config)
+    if profiled:
+        found += _intervals(config, extent)
     if profiled and config.experiment.service_times == "profile":
         found += _profile(config, arms, extent, budgeted)
     return found
@@ -108,22 +111,30 @@ def _importable(module: str) -> bool:
         return False
 
 
-def _sizes(config: ExperimentConfig, extent: Extent, here: bool) -> Iterator[Finding]:
-    """Too few users for an interval, or more than this machine holds."""
-    key: KeyPath = ("traffic", "world", "users") if config.traffic.log is None else ("traffic", "log")
+def _users_key(config: ExperimentConfig) -> KeyPath:
+    """What the number of users comes from."""
+    return ("traffic", "world", "users") if config.traffic.log is None else ("traffic", "log")
+
+
+def _intervals(config: ExperimentConfig, extent: Extent) -> Iterator[Finding]:
+    """Too few users for an interval."""
     arm, share = min(config.experiment.split.items(), key=lambda entry: entry[1])
     if extent.users * share < MIN_UNITS:
         yield Finding(
-            key,
+            _users_key(config),
             f"{extent.users:,} users, of whom arm {arm} gets about {extent.users * share:.0f}: an arm of "
             f"fewer than {MIN_UNITS} gets no interval",
             f"at least {ceil(MIN_UNITS / share):,} users, or a larger share in experiment.split",
             warning=True,
         )
+
+
+def _sizes(config: ExperimentConfig, extent: Extent, here: bool) -> Iterator[Finding]:
+    """More than this machine holds, or than a page of the log has candidates for."""
     memory_gib = this_machine().memory_gib
     if extent.memory_gib > memory_gib:
         yield Finding(
-            key,
+            _users_key(config),
             f"the histories of {extent.users:,} users take about {extent.memory_gib:,.0f} GiB, and this "
             f"machine has {memory_gib:g} GiB",
             "fewer users or shorter histories (traffic.world.users, traffic.world.history_max)",

@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.errors import SimulatorError
 from simulator.execution import interrupts
 from simulator.results.files import write_atomic
 
@@ -44,7 +45,7 @@ T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 
 
-class Unusable(Exception):
+class Unusable(SimulatorError):
     """Raised by an `unpack`: what the file speaks of is not there any more."""
 
 

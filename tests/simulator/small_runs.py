@@ -72,11 +72,12 @@ class Countdown:
 
 
 @contextmanager
-def asked_after(looks: int) -> Iterator[None]:
+def asked_after(looks: int) -> Iterator[Countdown]:
     """As if Ctrl-C came just before the n-th moment at which the work can end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interrupts, "_flag", Countdown(looks))
-        yield
+        countdown = Countdown(looks)
+        patch.setattr(interrupts, "_flag", countdown)
+        yield countdown
 
 
 def interrupted_run(out: Path, looks: int, config: ExperimentConfig | None = None) -> Path:

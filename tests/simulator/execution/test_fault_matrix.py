@@ -92,7 +92,7 @@ def gpu_memory_for(lookups: int, *, scoring: bool) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("scoring", "lookups", "says"),
-    [(False, 30, "training on 64 requests at a time"), (True, 900, "scoring 1 x 32 candidates")],
+    [(False, 30, "training on 64 requests at a time"), (True, 900, "out of memory with one request of")],
 )
 def test_a_gpu_out_of_memory_fails_the_run_which_is_continued_or_begun_smaller(
     scoring: bool, lookups: int, says: str, undisturbed: dict[str, bytes], tmp_path: Path
@@ -256,9 +256,9 @@ def flipped(content: bytes) -> bytes:
 
 
 def test_damaged_checkpoints_cost_work_and_change_nothing(
-    undisturbed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    undisturbed: dict[str, bytes], last_look: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    out = interrupted_run(tmp_path / "run", 148)
+    out = interrupted_run(tmp_path / "run", last_look)
     kept = [*kept_checkpoints(out), *(out / "models").glob("*.ckpt")]
     assert {path.suffix for path in kept} >= {".train", ".trained", ".ckpt"}
     assert any(path.name.startswith("scores-") for path in kept)
@@ -270,9 +270,9 @@ def test_damaged_checkpoints_cost_work_and_change_nothing(
 
 
 def test_stores_that_a_killed_process_left_are_never_read(
-    undisturbed: dict[str, bytes], tmp_path: Path
+    undisturbed: dict[str, bytes], last_look: int, tmp_path: Path
 ) -> None:
-    out = interrupted_run(tmp_path / "run", 148)
+    out = interrupted_run(tmp_path / "run", last_look)
     for kind, arm in (("lastn", "control"), ("seqvault", "treatment")):
         (arm_folder,) = (out / "work" / "arms").glob(f"{arm}-*")
         for left, damage in (("store-whole", bytes), ("store-cut", cut), ("store-flipped", flipped)):
