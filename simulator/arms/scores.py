@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,7 +198,7 @@ def score_needed(
     trained: Mapping[ModelSpec, TrainedModel],
     store: Path,
     scores: Path | None,
-) -> F4:
+) -> tuple[F4, dict[str, Any]]:
     """Score an arm's requests at the ladder steps that are needed.
 
     In batches of shapes that are planned for each step (`laser.scoring.buckets`), so that a request's logits
@@ -210,7 +211,8 @@ def score_needed(
         scores: folder of checkpoints: scores found there are not computed again. None keeps nothing.
 
     Returns:
-        (K, R, C) float32 logits, NaN where not needed.
+        (K, R, C) float32 logits, NaN where not needed; and notes for the manifest, by model: the weights'
+        version and the shapes, or why requests went one by one. Of what was kept there are none.
 
     Raises:
         Interrupted: that was asked for; what was scored is kept.
@@ -221,7 +223,7 @@ def score_needed(
     files = ScoreFiles(scores, inputs, needed, prepared.requests.candidates.shape[1])
     left = np.flatnonzero(files.missing.any(axis=1))
     if len(left) == 0:
-        return files.logits
+        return files.logits, {}
     models = {
         key: BucketScorer(scorer.snapshot, threads=plan.threads)
         for key, scorer in trained_scorers(plan, arm, trained).items()
@@ -235,7 +237,7 @@ def score_needed(
                 replayed.ingest(int(prepared.readable_before_s[chunk].max()))
                 _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
             files.reached(int(chunk[-1]) + 1)
-    return files.logits
+    return files.logits, {key: model.notes for key, model in models.items()}
 
 
 def _score_chunk(

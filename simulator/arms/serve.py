@@ -44,7 +44,8 @@ class ArmResult:
         name: the arm's.
         served: its timing plane.
         logits: (K, R, C) by ladder step, NaN where no cell needed them; cells share them.
-        notes: for the manifest: lookups outside the profile, the binding's share of live reads.
+        notes: for the manifest: lookups outside the profile, the binding's share of live reads, the shapes in
+            which each model scored.
     """
 
     name: str
@@ -137,9 +138,9 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
             times[clock] = _timed(one, its_arm)
         timed.append(times[clock])
     needed = needed_scores(prepared, task.served, [served for served, _ in timed])
-    logits = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
+    logits, scoring = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
     return [
-        ArmResult(its_arm.name, served, logits, {"outside_profile": outside})
+        ArmResult(its_arm.name, served, logits, {"outside_profile": outside, "scoring": scoring})
         for (_, its_arm), (served, outside) in zip(task.served, timed, strict=True)
     ]
 
@@ -172,7 +173,7 @@ def _measured(cell: Cell, arm: Arm, store: Path) -> ArmResult:
     # What no live call computed: the control's full-history scores of degraded pre-period requests.
     missing = needed_scores(cell.plan.prepared, [(cell, arm)], [served]) & np.isnan(logits[:, :, 0]).T
     if missing.any():
-        rest = score_needed(cell.plan, arm, missing, cell.trained, store / "rest", None)
+        rest, notes["scoring"] = score_needed(cell.plan, arm, missing, cell.trained, store / "rest", None)
         logits = np.where(np.isnan(logits), rest, logits)
     return ArmResult(arm.name, served, logits, notes)
 
