@@ -25,7 +25,8 @@ class Optimisers:
         tables = _tables(model) if train.optimiser == "adagrad+adam" else set()
         share = (1.0, train.table_rate)
         dense = _groups(model, tables, inside=False)
-        self.optimisers: list[Optimizer] = [Adam(dense, betas=(0.9, train.beta2))]
+        # Fused: one kernel for all weights. Tensor by tensor a step of LASER's 48 took four times as long.
+        self.optimisers: list[Optimizer] = [Adam(dense, betas=(0.9, train.beta2), fused=True)]
         rates = [train.learning_rate * part for part in share]
         self.schedules: list[LRScheduler] = [one_cycle(self.optimisers[0], rates, steps)]
         if tables:
