@@ -176,15 +176,16 @@ class Compactor:
             new = [segment for segment in old if segment not in numbers]
             new[at:at] = [] if writer is None else [number]
             slot = None if writer is None else table.open_segment(number)
-            try:
-                self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
-            except StoreError:
-                if slot is not None:
-                    with self._state.lock.exclusive():
-                        table.retire([slot])
-                    table.close_retired()
-                raise
-            self._move(table, slots, slot)
+            with self._writer.whole():
+                try:
+                    self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
+                except StoreError:
+                    if slot is not None:
+                        with self._state.lock.exclusive():
+                            table.retire([slot])
+                        table.close_retired()
+                    raise
+                self._move(table, slots, slot)
         point("compaction.adopted")
 
     def _move(self, table: Table, slots: list[int], slot: int | None) -> None:

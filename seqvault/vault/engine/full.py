@@ -43,16 +43,17 @@ def rewrite_all(writer: Writer) -> None:
             numbers = manifest.sequences[table.place].segments
             slots.append((table, old, table.open_segment(numbers[0]) if numbers else None))
         point("compaction.copied")
-        writer.adopt(manifest)
+        with writer.whole():
+            writer.adopt(manifest)
+            point("compaction.adopted")
+            for table, old, slot in slots:
+                table.swap(old, slot)
     except StoreError as error:
         _undo(writer, slots)
         if not isinstance(error, WriterStoppedError):
             for path in paths:
                 remove(path, state.own)
         raise
-    point("compaction.adopted")
-    for table, old, slot in slots:
-        table.swap(old, slot)
     state.lock.drain()
     for table in state.tables:
         for gone in table.close_retired():

@@ -49,6 +49,8 @@ class Writer:
         self.sealed = 0
         self._wal = wal
         self._broken: str | None = None
+        # The rows that are being made readable: their change, and how many rows its tails had before.
+        self._applying = (0, 0)
         self._commit = GroupCommit(wal, self._apply)
         options = state.options
         self._flusher = Flusher(self._commit, options.flush_interval_s, options.flush_rows)
@@ -81,13 +83,17 @@ class Writer:
         body = self.state.records.encode(values)
         record = Record(ROWS, len(users), len(values), table.place, table.schema.id, batch)
         waits = durability == "sync"
-        with self.mutex:
-            self.check_writable()
-            known = None if batch is None else self.state.batches.sequence_of(batch)
-            sequence = known
-            if sequence is None:
-                sequence = self._write(body, record, users, columns, waits=waits)
-        self._settle(sequence, len(users), waits=waits)
+        try:
+            with self.mutex:
+                self.check_writable()
+                known = None if batch is None else self.state.batches.sequence_of(batch)
+                sequence = known
+                if sequence is None:
+                    sequence = self._write(body, record, users, columns, waits=waits)
+            self._settle(sequence, len(users), waits=waits)
+        except BaseException:
+            self._commit.keep()
+            raise
         return known is None
 
     def delete_user(self, user: int) -> None:
@@ -196,6 +202,9 @@ class Writer:
         *,
         waits: bool,
     ) -> int:
+        if self._commit.last != self._wal.written:
+            self._broken = "an interrupt came when a change was in its log and nowhere else; open it again"
+            self.check_writable()
         with self.noting_failure():
             sequence = self._wal.write(body, record)
         if record.batch is not None:
@@ -215,8 +224,21 @@ class Writer:
                 if self._full():
                     self._seal_unasked()
 
-    def _apply(self, changes: Sequence[Change]) -> None:
-        self.state.apply(changes)
+    def _apply(self, change: Change) -> None:
+        """Make a change readable, once: an interrupt may have come after that was done."""
+        if change.kind == ROWS:
+            tails, rows = self.state.tables[change.table].tails, len(change.users)
+            sequence, before = self._applying
+            if sequence != change.sequence:
+                self._applying = change.sequence, tails.rows
+            elif tails.rows == before + rows:
+                return
+            elif tails.rows != before:
+                raise StoreReadOnlyError(
+                    f"an interrupt came when {tails.rows - before} of an append's {rows} behaviours were "
+                    "readable; all are in the log: open the store again"
+                )
+        self.state.apply([change])
 
     def _put_off(self, rows: int) -> None:
         """Seal once the tails have grown from what they are now, `rows`, by what the options say."""
@@ -261,11 +283,14 @@ class Writer:
             number, written_to = manifest.next_file, self._wal.written
             new_wal = Wal.create(state.folder, number, state.records, state.own, written_to, ids)
             old, manifest = manifest, self._rotated(manifest, new_wal)
-            self.adopt(manifest)
-        except StoreError as error:
-            self._undo(written, writers, new_wal, error)
+            with self.whole():
+                self.adopt(manifest)
+                self._switch(new_wal, written)
+        except BaseException as error:
+            # After an interrupt that left files and memory at odds, either may be in use.
+            if isinstance(error, StoreError) or self._broken is None:
+                self._undo(written, writers, new_wal, error)
             raise
-        self._switch(new_wal, written)
         state.batches.note(batches, new_wal.written)
         point("seal.adopted")
         for number in [*(log.number for log in old.closed_logs), old.log]:
@@ -313,9 +338,9 @@ class Writer:
         written: Sequence[tuple[Table, int, Array]],
         writers: Sequence[SegmentWriter],
         new_wal: Wal | None,
-        error: StoreError,
+        error: BaseException,
     ) -> None:
-        """Leave no trace of a seal that did not fit; files that may be named stay."""
+        """Leave no trace of a seal that did not fit, or was interrupted; files that may be named stay."""
         with self.state.lock.exclusive():
             for table, slot, _ in written:
                 table.retire([slot])
@@ -328,6 +353,17 @@ class Writer:
                 remove(writer.path, self.state.own)
             if new_wal is not None:
                 remove(new_wal.path, self.state.own)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """What replaces files and their picture in memory: an interrupt between the two stops the store."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except BaseException:
+            self._broken = self._broken or "an interrupt came while files were replaced; open it again"
+            raise
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:

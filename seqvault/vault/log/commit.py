@@ -3,13 +3,16 @@
 A change is written to the log by its thread, one after the other, and then waits here. Of the waiting
 threads one syncs for all, applies their changes, and wakes them; those that come meanwhile are the next
 group. Changes that need not wait are applied at once, unless others are waiting before them.
+
+An interrupt (Ctrl-C) may end any wait. It is no failure: what waited stays queued, and the next wait syncs
+and applies it.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from seqvault.errors import StoreError, StoreReadOnlyError
+from seqvault.errors import StoreError
 from seqvault.vault.disk.files import SyncFailedError
 from seqvault.vault.disk.points import point
 from seqvault.vault.log.change import Change
@@ -17,16 +20,20 @@ from seqvault.vault.log.wal import Wal
 
 __all__ = ["Flusher", "GroupCommit"]
 
+# One that syncs for others and is interrupted twice may wake nobody: they look by themselves.
+_LOOK_S = 1.0
+
 
 class GroupCommit:
     """Changes on their way from the log to the tails.
 
     Args:
         wal: the live log; replaced, with nothing waiting, when it is rotated.
-        apply: makes changes readable; called by one thread at a time, in the log's order.
+        apply: makes a change readable; called by one thread at a time, in the log's order, and once more for
+            a change at which it was interrupted.
     """
 
-    def __init__(self, wal: Wal, apply: Callable[[Sequence[Change]], None]) -> None:
+    def __init__(self, wal: Wal, apply: Callable[[Change], None]) -> None:
         self.wal = wal
         self._apply = apply
         self._turn = threading.Condition()
@@ -34,12 +41,17 @@ class GroupCommit:
         self._queue: deque[Change] = deque()
         self._last = wal.written
         self._syncing = False
-        self._failed: StoreError | None = None
+        self._failed: BaseException | None = None
 
     @property
-    def failed(self) -> StoreError | None:
+    def failed(self) -> BaseException | None:
         """Why nothing can become durable any more."""
         return self._failed
+
+    @property
+    def last(self) -> int:
+        """Number of the last change that was added."""
+        return self._last
 
     def add(self, change: Change, *, waits: bool) -> None:
         """Take over a change that was just written; called in the log's order.
@@ -49,14 +61,20 @@ class GroupCommit:
                 readable at once, or with the changes before it.
         """
         with self._applying:
-            if waits:
-                self._queue.append(change)
-            elif self._queue:
-                self._queue.append(change.copied())
-            else:
-                self._apply([change])
-        with self._turn:
+            self._queue.append(change)
             self._last = change.sequence
+            if not waits:
+                if len(self._queue) > 1:
+                    self._queue[-1] = change.copied()
+                else:
+                    self._apply(change)
+                    self._queue.pop()
+
+    def keep(self) -> None:
+        """Let no queued change share arrays with a caller, who was interrupted and may write over them."""
+        with self._applying:
+            for i, change in enumerate(self._queue):
+                self._queue[i] = change.copied()
 
     def wait(self, sequence: int | None = None) -> None:
         """Return once a change, or all that were added, is durable and readable.
@@ -67,41 +85,48 @@ class GroupCommit:
         if sequence is None:
             sequence = self._last
         while True:
-            with self._turn:
-                if self.wal.durable >= sequence:
-                    return
-                if self._failed is not None:
-                    raise SyncFailedError(str(self._failed))
-                if self._syncing:
-                    self._turn.wait()
-                    continue
-                self._syncing = True
-                target = self._last
-            self._sync(target)
+            syncs = False
+            try:
+                with self._turn:
+                    if self.wal.durable >= sequence:
+                        return
+                    if self._failed is not None:
+                        raise SyncFailedError(str(self._failed))
+                    if self._syncing:
+                        self._turn.wait(_LOOK_S)
+                        continue
+                    target = self._last
+                    # One statement: no interrupt comes between the two.
+                    self._syncing = syncs = True
+                self._sync(target)
+            finally:
+                if syncs:
+                    self._syncing = False
+                    with self._turn:
+                        self._turn.notify_all()
 
     def _sync(self, target: int) -> None:
         """Sync the log for every change up to `target`, and apply them."""
-        failed: StoreError | None = StoreReadOnlyError("the thread that synced for others was interrupted")
         try:
             self.wal.sync()
             point("wal.synced")
             with self._applying:
-                changes = []
                 while self._queue and self._queue[0].sequence <= target:
-                    changes.append(self._queue.popleft())
-                self._apply(changes)
-            failed = None
-        except StoreError as error:
-            failed = error
+                    self._apply(self._queue[0])
+                    self._queue.popleft()
+            self.wal.durable = target
+        except BaseException as error:
+            failed = _failure(error)
+            if failed is not None:
+                self._failed = self._failed or failed
             raise
-        finally:
-            with self._turn:
-                self._syncing = False
-                if failed is None:
-                    self.wal.durable = target
-                else:
-                    self._failed = self._failed or failed
-                self._turn.notify_all()
+
+
+def _failure(error: BaseException | None) -> BaseException | None:
+    """The failure that an exception is, or that an interrupt took the place of; None for a mere interrupt."""
+    while error is not None and not isinstance(error, StoreError | OSError):
+        error = error.__context__
+    return error
 
 
 class Flusher:

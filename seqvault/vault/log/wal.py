@@ -150,7 +150,6 @@ class Wal:
             SyncFailedError: it cannot be written to any more.
         """
         self._put(body, record, self.written + 1)
-        self.written += 1
         return self.written
 
     def sync(self) -> None:
@@ -207,7 +206,8 @@ class Wal:
             self._cut_back(error)
             raise
         point("wal.written")
-        self.end += size
+        # Together: no interrupt comes between the two.
+        self.end, self.written = self.end + size, sequence
 
     def _reserve(self, end: int) -> None:
         if end <= self._reserved or not self._reserves:

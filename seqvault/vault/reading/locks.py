@@ -30,6 +30,7 @@ class ReadersWriterLock:
         # Behind a cache line of their own; what they mean stands in kernels/reads/locks.py.
         self._words = np.zeros(64, "u8")
         self.address = -(-self._words.ctypes.data // 64) * 64
+        self._first = (self.address - self._words.ctypes.data) // 8
         self._mutex = threading.RLock()
         self._exclusive = False
         self._draining = threading.Lock()
@@ -41,15 +42,17 @@ class ReadersWriterLock:
             if self._kernel is None or self._exclusive:
                 yield
                 return
-            self._exclusive = True
-            self._kernel.seize(self.address, self._kernel.WRITER)
             try:
+                self._exclusive = True
+                self._kernel.seize(self.address, self._kernel.WRITER)
                 while not self._kernel.quiet(self.address, self._kernel.WRITER):
                     time.sleep(_WAIT_S)
                 yield
             finally:
                 self._exclusive = False
-                self._kernel.seize(self.address, self._kernel.WRITER)
+                # Not where an interrupt came before it was seized.
+                if self._words[self._first] >= self._kernel.WRITER:
+                    self._kernel.seize(self.address, self._kernel.WRITER)
 
     @contextmanager
     def shared(self) -> Iterator[None]:
