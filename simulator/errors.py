@@ -13,6 +13,6 @@ def short(value: object) -> str:
     """A value as a message shows it: not a page of it."""
     try:
         text = repr(value)
-    except SimulatorError:  # an int of more digits than Python will print
+    except ValueError:  # an int of more digits than Python will print
         return "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."

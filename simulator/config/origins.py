@@ -49,7 +49,7 @@ class Origin:
             return Problem(message, change.source, help=help, warning=warning)
         place = place or Place(1, 1, 1)
         if not self.lines:  # no file: a configuration that was changed
-            return Problem(message, self.source, help=help)
+            return Problem(message, self.source, help=help, warning=warning)
         line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
         return Problem(message, self.source, place, line, help, warning)
 

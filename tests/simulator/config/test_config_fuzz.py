@@ -111,6 +111,12 @@ def test_any_value_of_any_key_is_refused_in_words_or_written_back(key: tuple[str
             assert all(finding.message for finding in findings(config))
 
 
+@pytest.mark.parametrize("key", ["seed", "experiment.name", "experiment.budget_ms", "arms.control.history"])
+def test_a_number_that_python_will_not_print_is_refused_in_words(key: str) -> None:
+    with pytest.raises(ConfigError, match="a number of thousands of digits"):
+        parse_config(write_toml(BASE), overrides=[f"{key}=0x{'f' * 5000}"])
+
+
 @pytest.mark.parametrize(
     "text",
     [
