@@ -70,5 +70,6 @@ def can_pass(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, (OSError, MemoryError, BrokenExecutor)) or getattr(cause, "passing", False):
             return True
-        cause = cause.__cause__ or cause.__context__
+        # `raise ... from None` says that what it was raised amid is not its cause.
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return False

@@ -197,6 +197,25 @@ def test_exception_marks_the_run_failed_and_ctrl_c_interrupted(tmp_path):
     assert read_run(tmp_path / "b").status == "interrupted"
 
 
+def test_what_an_error_is_raised_amid_is_not_why_it_is_raised(tmp_path):
+    def stop(*, hidden):
+        try:
+            (tmp_path / "nowhere").read_text()
+        except OSError as error:
+            if hidden:
+                raise ValueError("a value that will not change") from None
+            raise ValueError("the file may come back") from error
+
+    for hidden in (False, True):
+        with (
+            pytest.raises(ValueError, match=r"the file|a value"),
+            RunWriter.create(tmp_path / str(hidden), {}),
+        ):
+            stop(hidden=hidden)
+    assert read_run(tmp_path / "False").resumable
+    assert not read_run(tmp_path / "True").resumable
+
+
 def test_finish_insists_on_the_scorecard(tmp_path):
     with (
         RunWriter.create(tmp_path / "run", {}) as writer,
