@@ -7,7 +7,7 @@ A folder's manifest keeps the fingerprint of the beginning; `changes` compares i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from simulator.config.load import ExperimentConfig, to_toml
 from simulator.config.settings import MODEL_ENTRY_POINTS, STORE_ENTRY_POINTS
 from simulator.execution.checkpoints import file_digest
 from simulator.execution.environment import hardware, versions
-from simulator.logs.manifest import table_paths
+from simulator.logs.manifest import read_manifest, table_paths
 
 CONFIG = "experiment.toml"
 # Another release of these may round, draw or write otherwise. The stores' libraries are not among them:
@@ -28,22 +28,26 @@ _OWN = ("laser", "seqvault", "simulator")
 _MISSING = "missing"
 
 
-def fingerprint(config: ExperimentConfig, device: str, log: Mapping[str, Any] | None) -> dict[str, Any]:
+def fingerprint(config: ExperimentConfig, cells: Sequence[ExperimentConfig], device: str) -> dict[str, Any]:
     """What a resumed run must find unchanged, beside the versions in its manifest.
 
     Args:
         config: the experiment.
+        cells: a sweep's experiments, whose axes may name further files and code.
         device: the one it runs on, never "auto".
-        log: the manifest of its log; None for a generated world.
 
     Returns:
-        `files`: SHA-256 by path, of the resolved experiment file and of what it names: the arms'
+        `files`: SHA-256 by path, of the resolved experiment file and of what it and the cells name: the arms'
         checkpoints, the profile, every file of the log. `code`: SHA-256 by package, of this project's and of
         the arms' own stores and models. `device`.
+
+    Raises:
+        TraceError: a log has no manifest that can be read.
     """
+    every = (config, *cells)
     files = {CONFIG: hashlib.sha256(to_toml(config).encode()).hexdigest()}
-    files |= {str(path): _digest(path) for path in _named_files(config, log)}
-    code = {package: code_digest(package) for package in (*_OWN, *_plugins(config))}
+    files |= {str(path): _digest(path) for path in _named_files(every)}
+    code = {package: code_digest(package) for package in (*_OWN, *_plugins(every))}
     return {"files": files, "code": code, "device": device}
 
 
@@ -97,26 +101,30 @@ def code_digest(package: str) -> str:
     return digest.hexdigest()
 
 
-def _named_files(config: ExperimentConfig, log: Mapping[str, Any] | None) -> list[Path]:
-    """The files that an experiment reads besides its own."""
-    paths = [Path(arm.checkpoint) for arm in config.arms.values() if arm.checkpoint is not None]
-    if config.experiment.service_times == "profile":
-        paths.append(config.experiment.profile_path)
-    if config.traffic.log is not None and log is not None:
-        paths += table_paths(Path(config.traffic.log), log)
-    return paths
+def _named_files(configs: Sequence[ExperimentConfig]) -> list[Path]:
+    """The files that experiments read besides their own, each once."""
+    found: dict[Path, None] = {}
+    logs: dict[str, None] = {}
+    for config in configs:
+        arms = config.arms.values()
+        found |= dict.fromkeys(Path(arm.checkpoint) for arm in arms if arm.checkpoint is not None)
+        if config.experiment.service_times == "profile":
+            found[config.experiment.profile_path] = None
+        if config.traffic.log is not None:
+            logs[config.traffic.log] = None
+    return [*found, *(path for log in logs for path in table_paths(Path(log), read_manifest(Path(log))))]
 
 
-def _plugins(config: ExperimentConfig) -> list[str]:
+def _plugins(configs: Sequence[ExperimentConfig]) -> list[str]:
     """The top-level packages of the arms' own stores and models, each once."""
+    named: dict[tuple[str, str], None] = {}
+    for arm in (arm for config in configs for arm in config.arms.values()):
+        named[STORE_ENTRY_POINTS, arm.store] = None
+        named |= dict.fromkeys((MODEL_ENTRY_POINTS, model) for model in (arm.model, arm.light_model))
     found: list[str] = []
-    for arm in config.arms.values():
-        named = [(STORE_ENTRY_POINTS, arm.store)]
-        named += [(MODEL_ENTRY_POINTS, model) for model in (arm.model, arm.light_model)]
-        for group, name in named:
-            points = entry_points(group=group, name=name)
-            targets = [name] if ":" in name else [point.value for point in points]
-            found += [target.partition(":")[0].partition(".")[0] for target in targets]
+    for group, name in named:
+        targets = [name] if ":" in name else [point.value for point in entry_points(group=group, name=name)]
+        found += [target.partition(":")[0].partition(".")[0] for target in targets]
     return [package for package in dict.fromkeys(found) if package not in _OWN]
 
 

@@ -5,7 +5,7 @@ and sweeps. Start at `begin`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from simulator.execution.fingerprint import CONFIG, fingerprint
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.judge import machine_in_words
-from simulator.inputs.worlds import LogSource, world_notes
+from simulator.inputs.worlds import world_notes
 from simulator.results.files import write_text
 from simulator.results.read import Folder
 from simulator.results.run_folder import FolderWriter, free_folder
@@ -55,6 +55,7 @@ def begin(
     compute: Callable[[Job[W]], None],
     jobs: int,
     progress: Progress | None,
+    cells: Sequence[Plan] = (),
     **notes: Any,
 ) -> Path:
     """Make a folder and carry out what it is about.
@@ -66,13 +67,14 @@ def begin(
         compute: writes what `kind` requires.
         jobs: worker processes; results do not depend on it.
         progress: notified of where the work stands.
+        cells: a sweep's experiments: what they read must not change before it is resumed.
         notes: further entries of the manifest, which `compute` finds there when it is resumed.
 
     Returns:
         The folder.
     """
     folder = free_folder(out)
-    with kind.create(folder, {**manifest(plan), **notes}, {CONFIG: to_toml(plan.config)}) as writer:
+    with kind.create(folder, {**manifest(plan, cells), **notes}, {CONFIG: to_toml(plan.config)}) as writer:
         _complete(writer, plan, compute, jobs, progress)
     return folder
 
@@ -119,9 +121,9 @@ class _Tee:
         self._writer.stage(name, done, total)
 
 
-def manifest(plan: Plan) -> dict[str, Any]:
+def manifest(plan: Plan, cells: Sequence[Plan] = ()) -> dict[str, Any]:
     """What a folder's manifest says before anything ran."""
-    config, made_of = plan.config, plan.world.made_of
+    config = plan.config
     arms = [
         {
             "name": arm.name,
@@ -132,7 +134,6 @@ def manifest(plan: Plan) -> dict[str, Any]:
         }
         for arm in plan.arms
     ]
-    log = made_of.manifest if isinstance(made_of, LogSource) else None
     return {
         "name": config.experiment.name,
         "seed": config.seed,
@@ -144,5 +145,5 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "budget_ms": None,
         "arms": arms,
         "world": world_notes(config, plan.world),
-        "inputs": fingerprint(config, plan.device, log),
+        "inputs": fingerprint(config, [cell.config for cell in cells], plan.device),
     }

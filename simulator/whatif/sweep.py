@@ -64,9 +64,9 @@ def run_sweep(
     for change in {repr({**change, BUDGET: None}): change for change in changes}.values():
         _check_cell(changed(config, change, "axis"))
     plan = make_plan(config)
-    _plans(plan, changes)
+    cells = _plans(plan, changes)
     out = out or RUNS / f"{config.experiment.name}-sweep"
-    return begin(SweepWriter, out, plan, _compute, jobs, progress, axes=as_json(axes))
+    return begin(SweepWriter, out, plan, _compute, jobs, progress, cells, axes=as_json(axes))
 
 
 def _check_cell(config: ExperimentConfig) -> None:

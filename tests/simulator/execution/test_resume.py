@@ -15,6 +15,7 @@ from simulator.arms.live import LiveCalls
 from simulator.execution import fingerprint, interrupts
 from simulator.execution.interrupts import Interrupted
 from simulator.experiment.run import resume_experiment, run_experiment
+from simulator.results.axes import Axis
 from simulator.results.read import read_run, read_sweep
 from simulator.results.run_folder import RunWriter
 from simulator.serving.profile import load
@@ -144,6 +145,21 @@ def test_a_changed_profile_is_refused(tmp_path: Path) -> None:
     assert re.search(rf"{profile}: SHA-256 \w+ when it began, SHA-256 \w+ now", refused("run", out))
     profile.unlink()
     assert re.search(rf"{profile}: SHA-256 \w+ when it began, missing now", refused("run", out))
+
+
+def test_a_changed_file_that_only_an_axis_names_is_refused(tmp_path: Path) -> None:
+    shipped = small().experiment.profile_path.read_text()
+    profiles = tuple(str(tmp_path / name) for name in ("one.json", "other.json"))
+    for profile in profiles:
+        Path(profile).write_text(shipped)
+    with pytest.raises(Interrupted), asked_after(2):
+        run_sweep(small(), [Axis("experiment.profile", profiles)], tmp_path / "sweep")
+    for profile in profiles:
+        Path(profile).write_text(shipped + " ")
+        told = refused("sweep", tmp_path / "sweep")
+        assert re.search(rf"{profile}: SHA-256 \w+ when it began, SHA-256 \w+ now", told)
+        assert told.count("when it began") == 1
+        Path(profile).write_text(shipped)
 
 
 @pytest.mark.parametrize("kind", ["run", "sweep"])
