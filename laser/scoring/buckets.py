@@ -44,7 +44,8 @@ class BucketScorer:
 
     On one kind of device a request's logits are equal bit for bit, alone or among others, in any place of a
     batch, in any process. Models without fixed shapes (see `RankingModel.FIXED_SHAPES`) are scored request by
-    request, which is as repeatable and slower; `notes` says so.
+    request, which is as repeatable and slower; `notes` says so. Where the device has no room for a planned
+    shape, half of it is taken, in which the last bits may differ: `notes` and a warning say so.
     """
 
     def __init__(
