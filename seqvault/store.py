@@ -27,6 +27,7 @@ __all__ = [
     "store_kinds",
 ]
 
+_ENTRY_POINTS = "laser_ab.stores"
 _BUILT_IN = {
     "lastn": "seqvault.lastn:LastNStore",
     "memory": "seqvault.memory:MemoryStore",
@@ -167,14 +168,14 @@ def open_store(
 
 def store_kinds() -> list[str]:
     """Names `open_store` knows: built in, and installed through the entry point group `laser_ab.stores`."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group="laser_ab.stores"))})
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=_ENTRY_POINTS))})
 
 
 def _target(kind: str) -> str:
     """Where a kind's class is: "package.module:callable"."""
     if kind in _BUILT_IN:
         return _BUILT_IN[kind]
-    for point in entry_points(group="laser_ab.stores"):
+    for point in entry_points(group=_ENTRY_POINTS):
         if point.name == kind:
             return point.value
     if ":" in kind:

@@ -40,7 +40,7 @@ def assign(
     if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-9:
         raise SplitError(
             f"The split is {shares.tolist()}, expected shares >= 0 that sum to 1. "
-            "Give one share an arm, such as [0.5, 0.5]."
+            "Give one share per arm, such as [0.5, 0.5]."
         )
     edges = np.cumsum(shares)[:-1]
     draws = uniform(seed, f"assign/{salt}", np.asarray(user_ids))

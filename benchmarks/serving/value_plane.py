@@ -262,13 +262,13 @@ def one_rows(device: torch.device, quick: bool) -> Iterator[Row]:
 
 
 def bars_of(rows: list[Row]) -> list[Row]:
-    """The bars that the rows tell of."""
+    """The bars that the rows have figures for."""
     value = {(r["device"], r["model"], r["history"], r["candidates"]): r for r in rows if "alone_rps" in r}
     bars = []
     for case in CASES:
         if case.bar is not None and (row := value.get(("cuda", case.kind, case.history, case.candidates))):
             bars.append(bar(case.bar[0], row["rps"], case.bar[1], case.bar[2]))
-    at_1000 = [row["rps"] for (kind, *_), row in value.items() if (kind, *_[1:]) == ("cuda", 1000, 32)]
+    at_1000 = [row["rps"] for (where, _, *size), row in value.items() if (where, *size) == ("cuda", 1000, 32)]
     if at_1000:
         bars.append(bar(SLOWEST[0], min(at_1000), *SLOWEST[1:]))
     bars += _one_bars({(row["one"], row["history"]): row for row in rows if "p50_ms" in row})
@@ -298,26 +298,26 @@ def _one_bars(one: dict[tuple[str, int], Row]) -> Iterator[Row]:
 
 
 def measure(args: argparse.Namespace) -> Measured:
-    """All rows, each told as it is done."""
+    """All rows, each shown as it is done."""
     device = resolve_device(args.device)
     torch.set_num_threads(1)
     rows: list[Row] = []
 
-    def tell(row: Row) -> None:
+    def note(row: Row) -> None:
         rows.append(row)
         print(row, file=sys.stderr, flush=True)
 
     for case in CASES[:2]:
-        tell(value_row(case, torch.device("cpu"), args.quick))
+        note(value_row(case, torch.device("cpu"), args.quick))
     for case in CASES if device.type == "cuda" else ():
         try:
-            tell(value_row(case, device, args.quick))
+            note(value_row(case, device, args.quick))
         except Exception as error:  # the others are worth their device time
-            tell({"failed": str(case), "because": str(error).splitlines()[0]})
+            note({"failed": str(case), "because": str(error).splitlines()[0]})
     for row in [] if args.quick else precision_rows(device):
-        tell(row)
+        note(row)
     for row in one_rows(device, args.quick) if device.type == "cuda" else ():
-        tell(row)
+        note(row)
     return rows, bars_of(rows)
 
 

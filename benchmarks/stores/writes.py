@@ -7,7 +7,7 @@
   whole process's, background threads included; bytes are those passed to write calls.
 - Latency: synced appends of 1, 100 and 1,000 behaviours.
 - Opening after a crash: a process that wrote the behaviours kills itself; its folder is opened.
-- Reads while writing: newest 1,000 at random times, 500 a second, idle and while another thread writes
+- Reads while writing: newest 1,000 at random times, 500 per second, idle and while another thread writes
   100,000 behaviours per second and compacts.
 """
 

@@ -66,7 +66,7 @@ def _summary(folder: str, stamp: tuple[int, int], *, assigned: bool) -> LatencyS
 
 
 def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
-    """A table of percentiles, an arm a column; the scorecard knows the intervals of some."""
+    """A table of percentiles, one column per arm; the scorecard knows the intervals of some."""
     st.subheader("Percentiles")
     table: dict[str, dict[str, str]] = {}
     for arm, requests in summary.requests.items():

@@ -1,7 +1,7 @@
 """Requests as they lie on the host: arrays of whatever width they came in, checked once, copied once.
 
 A `RankingBatch` has 40 bytes for each behaviour; stores have 16, a scorer's block 14. At a hundred thousand
-requests a second the conversion between them would take longer than scoring.
+requests per second the conversion between them would take longer than scoring.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from laser.models import ModelConfig
 from laser.scoring.snapshot import ScoreError
 
 Column = NDArray[Any]
-_IDS = ("category", "action", "scene", "ad", "ad_category", "position")
 
 
 @dataclass(frozen=True)

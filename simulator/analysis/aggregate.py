@@ -96,7 +96,7 @@ def _arm_of(users: Array, at: Array, arm: Array, arms: tuple[str, ...]) -> NDArr
         u = torn[0]
         raise AnalysisError(
             f"{len(torn)} users have experiment requests in two arms, such as user {users[u]} in "
-            f"{arms[first[u]]!r} and {arms[last[u]]!r}; expected one arm a user. "
+            f"{arms[first[u]]!r} and {arms[last[u]]!r}; expected one arm per user. "
             "Mark as assigned only the rows of a user's own arm."
         )
     return first

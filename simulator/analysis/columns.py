@@ -41,7 +41,7 @@ def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int64]
     else:
         _require(table.column_names, name)
         text = table.column(name).combine_chunks()
-    # Hashing text once a distinct value: sorting half a million names would take a second.
+    # Hashing text once per distinct value: sorting half a million names would take a second.
     coded = text if pa.types.is_dictionary(text.type) else text.dictionary_encode()
     if not len(coded):
         return np.zeros(0, np.int64)

@@ -39,8 +39,8 @@ from simulator.results.schemas import SCORECARD_VERSION
 class Question:
     """What the scorecard is about.
 
-    run, status, seed, service_times: copied into it. arms: names in order. control: which of them.
-    split: planned share of each arm. primary: the deciding metric. level: of all intervals.
+    run, status, seed, service_times: copied into it. split: planned share of each arm, in the arms' order.
+    control: which of them is compared with. primary: the deciding metric. level: of all intervals.
     extra: further top-level entries, such as budget_ms and profile_machine.
     arm_extra: by arm, further entries of it, such as its model and how busy its servers were.
     """

@@ -44,7 +44,7 @@ def check_split(counts: Mapping[str, int], split: Mapping[str, float]) -> Srm:
     shares = np.array([split.get(arm, np.nan) for arm in counts], np.float64)
     if set(counts) != set(split) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-9:
         raise AnalysisError(
-            f"The split is {dict(split)} for arms {list(counts)}, expected one share >= 0 an arm, "
+            f"The split is {dict(split)} for arms {list(counts)}, expected one share >= 0 per arm, "
             "summing to 1."
         )
     found = np.array(list(counts.values()), np.int64)

@@ -82,7 +82,7 @@ class _Lines:
 
 
 class _Rich:
-    """One bar a stage."""
+    """One bar per stage."""
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars

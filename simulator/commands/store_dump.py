@@ -119,7 +119,7 @@ class _Writer(Protocol):
 
 
 class _Parquet:
-    """One row group a part."""
+    """One row group per part."""
 
     def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
         import pyarrow.parquet as pq
@@ -157,7 +157,7 @@ class _Csv:
 
 
 class _JsonLines:
-    """One object a behaviour; ids are whole numbers, also beyond 2**53."""
+    """One object per behaviour; ids are whole numbers, also beyond 2**53."""
 
     def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
         self._file = file

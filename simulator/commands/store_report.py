@@ -29,7 +29,7 @@ def stats_lines(sequences: Sequence[SequenceType], stats: Mapping[str, int | flo
             f"sequence {kind.name}: {kind.schema.name} version {kind.schema.version} ({columns}){kept}"
         )
     if stats.get("behaviours"):
-        stats = {**stats, "bytes_a_behaviour": stats["bytes_on_disk"] / stats["behaviours"]}
+        stats = {**stats, "bytes_per_behaviour": stats["bytes_on_disk"] / stats["behaviours"]}
     return lines + [f"{name:<20} {_figure(value):>16}" for name, value in stats.items()]
 
 
@@ -58,7 +58,7 @@ def check_lines(report: "Report") -> list[str]:
 
 
 def print_figures(figures: Sequence["ReadFigures"]) -> None:
-    """A line a read size."""
+    """One line per read size."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

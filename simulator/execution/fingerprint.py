@@ -19,8 +19,8 @@ from simulator.config.settings import MODEL_ENTRY_POINTS, STORE_ENTRY_POINTS
 from simulator.execution.checkpoints import file_digest
 from simulator.execution.environment import hardware, versions
 from simulator.logs.manifest import read_manifest, table_paths
+from simulator.results.read import CONFIG
 
-CONFIG = "experiment.toml"
 # Another release of these may round, draw or write otherwise. The stores' libraries are not among them:
 # rocksdict and zstandard give back the bytes that were put in, whatever their release.
 PACKAGES = ("laser-ab", "torch", "numpy", "scipy", "numba", "simpy", "pyarrow")

@@ -18,10 +18,10 @@ from laser.out_of_memory import DeviceMemoryError
 from simulator.config.load import ExperimentConfig, load_config
 from simulator.errors import SimulatorError
 from simulator.execution.checkpoints import file_digest
-from simulator.execution.fingerprint import CONFIG, changes, device_changes
+from simulator.execution.fingerprint import changes, device_changes
 from simulator.execution.interrupts import Interrupted
 from simulator.results.errors import can_pass
-from simulator.results.read import Folder
+from simulator.results.read import CONFIG, Folder
 
 _LESS_MEMORY = (
     "--set arms.NAME.training.batch=N (while training), --set arms.NAME.max_batch=N (while scoring live), "

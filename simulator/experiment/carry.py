@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 from simulator.arms.plan import Plan, make_plan
 from simulator.config.load import to_toml
 from simulator.execution.environment import commit, hardware, versions
-from simulator.execution.fingerprint import CONFIG, fingerprint
+from simulator.execution.fingerprint import fingerprint
 from simulator.execution.progress import Progress, Silent
 from simulator.execution.resume import WORK, check_unchanged, continued_by
 from simulator.experiment.judge import machine_in_words
 from simulator.inputs.worlds import world_notes
 from simulator.results.files import write_text
-from simulator.results.read import Folder
+from simulator.results.read import CONFIG, Folder
 from simulator.results.run_folder import FolderWriter, free_folder
 
 RUNS = Path("runs")

@@ -42,7 +42,7 @@ class LogSource:
         sha256: of its manifest, which holds those of its tables.
         manifest: what that says; see `simulator.logs.manifest`.
         split: the log's days.
-        slots: ads a page.
+        slots: ads per page.
     """
 
     folder: Path

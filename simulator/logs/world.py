@@ -28,7 +28,7 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
         folder: made by `laser-ab import`.
         seed: draws the advertisers' tCPA; everything else is the log's.
         split: the log's days.
-        slots: ads a page.
+        slots: ads per page.
 
     Raises:
         TraceError: no finished log folder, damaged files, or a period without requests or clicks.

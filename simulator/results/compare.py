@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.results.read import Run
+from simulator.results.read import CONFIG, Run
 from simulator.results.scorecard import Effect, effects
 
 
@@ -72,7 +72,7 @@ def _settings(run: Run) -> dict[str, Any]:
     settings |= _flat("manifest.hardware", run.manifest.get("hardware"))
     settings |= _flat("manifest.versions", run.manifest.get("versions"))
     try:
-        text = (run.path / "experiment.toml").read_text(encoding="utf-8")
+        text = (run.path / CONFIG).read_text(encoding="utf-8")
         settings |= _flat("", tomllib.loads(text))
     except (OSError, ValueError):  # absent or damaged: the manifest still has the main settings
         pass

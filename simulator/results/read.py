@@ -23,7 +23,7 @@ from simulator.results.files import is_locked
 from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS, SCORECARD_VERSION
 
 Status = Literal["running", "interrupted", "finished", "failed", "damaged"]
-_CONFIG = "experiment.toml"
+CONFIG = "experiment.toml"  # the resolved file, of which a folder is the result
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,13 @@ def _check_version(file: Path, document: dict[str, Any], expected: int) -> None:
 def _again(folder: Path) -> str:
     """The command that makes a folder's experiment anew: by the folder's own file, where it is there."""
     kind = "sweep" if (folder / "cells").is_dir() else "run"
-    config = folder / _CONFIG
+    config = folder / CONFIG
     return f"laser-ab {kind} {quote(str(config)) if config.is_file() else 'CONFIG'}"
 
 
 def _rerun(path: Path) -> str:
     """The same as a sentence; `path` is the folder, or a file in it or in its cells."""
-    around = [folder for folder in (path, *path.parents[:3]) if (folder / _CONFIG).is_file()]
+    around = [folder for folder in (path, *path.parents[:3]) if (folder / CONFIG).is_file()]
     return f"Run the experiment again: {_again(around[0] if around else path)}"
 
 

@@ -299,7 +299,7 @@ class RunWriter(FolderWriter):
 
 
 class SweepWriter(FolderWriter):
-    """Writes a sweep folder: sweep.parquet and one scorecard a cell."""
+    """Writes a sweep folder: sweep.parquet and one scorecard per cell."""
 
     kind = "sweep"
     required = ("sweep.parquet",)

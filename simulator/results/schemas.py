@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from simulator.results.axes import Axis
 
-SCHEMA_VERSION = 1  # of the manifest and all tables together; a reader refuses a newer one
+SCHEMA_VERSION = 1  # of the manifest and all tables together; a reader refuses another
 SCORECARD_VERSION = 2  # of scorecard.json; a reader refuses another
 ROW_GROUP_ROWS = 65_536  # fixed, so that equal tables are equal bytes
 
@@ -105,7 +105,7 @@ LEDGER = _schema(
     ("world", pa.string()),  # "ab", or "all:<arm>"
     ("day", pa.int32()),  # log time // 86,400 s
     ("advertiser", pa.uint32()),
-    ("budget", pa.float64(), "null"),  # currency a day; null: unlimited
+    ("budget", pa.float64(), "null"),  # currency per day; null: unlimited
     ("spend", pa.float64()),  # currency
     ("clicks", pa.int64()),
     ("conversions", pa.int64()),

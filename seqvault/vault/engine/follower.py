@@ -33,7 +33,7 @@ class Follower:
         options: `staleness_s` bounds how old the state may be that a read sees.
 
     Attributes:
-        state: replaced as a whole by some refreshes; take it once a read.
+        state: replaced as a whole by some refreshes; take it once per read.
         replayed: what was found when it was opened.
 
     Raises:

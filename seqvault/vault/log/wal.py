@@ -1,4 +1,4 @@
-"""The write-ahead log: one record a change, durable before the change is acknowledged.
+"""The write-ahead log: one record per change, durable before the change is acknowledged.
 
     +-----------------------------------------+----------+----------+- - -+----------------------+
     | SVWL, format u32, number u64, 0 u64,    | record   | record   |     | zeros, reserved for  |
