@@ -10,6 +10,7 @@ Source: LASER, arXiv:2602.11562 (SeqVault); the layout is our own.
 
 import os
 import time
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from seqvault.vault.care.check import Report, check_store
 from seqvault.vault.care.snapshot import snapshot
 from seqvault.vault.care.stats import Place, locate, stats
 from seqvault.vault.compiled.options import Options
-from seqvault.vault.engine.access import ReadOnly, Writable
+from seqvault.vault.engine.access import ReadOnly, Writable, close_dropped
 from seqvault.vault.engine.prepared import PreparedRead, PreparedReads
 from seqvault.vault.engine.recovery import Asked
 from seqvault.vault.engine.table import Table
@@ -108,11 +109,14 @@ class SeqVault:
         self._access = (
             ReadOnly(self.path, asked, options) if read_only else Writable(self.path, asked, options)
         )
-        self._prepared = PreparedReads(self.prepare_last)
+        self._prepared = PreparedReads()
         self._owner = os.getpid()
         self._ended: str | None = None
         self._inherited = False
         tell_of_forks(self)
+        self._dropped = weakref.finalize(self, close_dropped, self._access, self.path, self._owner)
+        # A store that is open when the process ends is as one that was killed: nothing acknowledged is lost.
+        self._dropped.atexit = False
 
     @property
     def schema(self) -> HistorySchema:
@@ -306,7 +310,7 @@ class SeqVault:
         **conditions: Unpack[Conditions],
     ) -> tuple[HistoryBatch, ReadTime]:
         """See HistoryStore.timed_read_last. own_s: a prepared read; then its batch is copied."""
-        read = self._prepared.get(n, sequence=sequence, **conditions)
+        read = self._prepared.get(self.prepare_last, n, sequence=sequence, **conditions)
         start = time.perf_counter()
         batch = read(user_ids, before_s)
         own_s = time.perf_counter() - start
@@ -338,6 +342,7 @@ class SeqVault:
 
     def close(self) -> None:
         """See HistoryStore.close. Tails stay in the log and are replayed at the next open."""
+        self._dropped.detach()
         if self._inherited:
             self._inherited = False
             self._access.let_go()

@@ -1,6 +1,8 @@
 """The two ways a store is open: for reading, following its writer, and for writing."""
 
+import os
 import threading
+import warnings
 from pathlib import Path
 
 from seqvault.errors import StoreError
@@ -14,7 +16,10 @@ from seqvault.vault.engine.state import State
 from seqvault.vault.engine.table import Table
 from seqvault.vault.engine.writer import Writer
 
-__all__ = ["ReadOnly", "Writable"]
+__all__ = ["ReadOnly", "Writable", "close_dropped"]
+
+# A dropped store's sync may take a while; waiting for it lets the next line open the store again.
+_CLOSING_S = 5.0
 
 
 class ReadOnly:
@@ -148,6 +153,18 @@ class Writable:
         finally:
             self.state.close()
             self._lock.close()
+
+
+def close_dropped(access: ReadOnly | Writable, path: Path, owner: int) -> None:
+    """Close a store that was dropped while it was open; in a child of its `owner`, only let go of it."""
+    if os.getpid() != owner:
+        access.let_go()
+        return
+    # In a thread of its own: the collector may find it in any thread, also in one that closing waits for.
+    closer = threading.Thread(target=access.close, name="seqvault-closer")
+    closer.start()
+    closer.join(_CLOSING_S)
+    warnings.warn(f"{path} was dropped while it was open: close it, or open it in `with`", ResourceWarning, 2)
 
 
 def compact_unasked(compactor: Compactor) -> None:

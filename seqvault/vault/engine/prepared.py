@@ -71,23 +71,18 @@ class PreparedRead:
 
 
 class PreparedReads(threading.local):
-    """Each thread's prepared reads, by their arguments; the latest few are kept.
+    """Each thread's prepared reads, by their arguments; the latest few are kept."""
 
-    Args:
-        prepare: SeqVault.prepare_last.
-    """
-
-    def __init__(self, prepare: Callable[..., PreparedRead]) -> None:
-        self._prepare = prepare
+    def __init__(self) -> None:
         self._made: dict[str, PreparedRead] = {}
 
-    def get(self, n: int, **conditions: object) -> PreparedRead:
-        """The prepared read of these arguments. Raises as SeqVault.prepare_last."""
+    def get(self, prepare: Callable[..., PreparedRead], n: int, **conditions: object) -> PreparedRead:
+        """What `prepare`, SeqVault.prepare_last, makes of these arguments. Raises as it does."""
         # As text: 5 and 5.0, "item_id" and ["item_id"] are equal or alike, and one of each is refused.
         key = repr([np.asarray(value).tolist() for value in (n, *conditions.values())])
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= _KEPT:
                 self._made.clear()
-            made = self._made[key] = self._prepare(n, **conditions)
+            made = self._made[key] = prepare(n, **conditions)
         return made
