@@ -86,26 +86,6 @@ def pcoc(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(p.sum() / y.sum()) if y.sum() > 0 else float("nan")
 
 
-def within_request_correlation(logits: ArrayLike, p_true: ArrayLike) -> float:
-    """Correlation of log predicted and log true probability inside requests, pooled.
-
-    Both are centred on their request's mean first: what distinguishes users cancels, what distinguishes the
-    candidates of one auction remains.
-
-    Args:
-        logits, p_true: (R, C).
-    """
-    z, p = np.asarray(logits, np.float64), np.asarray(p_true, np.float64)
-    if z.ndim != 2 or z.shape != p.shape:
-        raise ValueError(f"logits {z.shape} and p_true {p.shape} must both be (R, C), one row per request.")
-    predicted = -np.logaddexp(0.0, -z)
-    true = np.log(p)
-    predicted = predicted - predicted.mean(1, keepdims=True)
-    true = true - true.mean(1, keepdims=True)
-    scale = np.sqrt((predicted**2).sum() * (true**2).sum())
-    return float((predicted * true).sum() / scale) if scale > 0 else float("nan")
-
-
 def _weighted_auc(scores: Floats, positive: Floats, negative: Floats) -> float:
     order = np.argsort(scores, kind="stable")
     s = scores[order]

@@ -9,7 +9,7 @@ out with one coefficient for both arms (CUPED). The lift's interval is built on 
 ratio of the arms' values, which keeps its coverage where the difference over the control does not.
 
 tea-tasting's `RatioOfMeans` gives the same values and interval (tests compare them); it returns
-no standard error on the log scale, takes one covariate and one experiment a call, while re-splits
+no standard error on the log scale, takes one covariate and one experiment per call, while re-splits
 and coverage checks analyse thousands.
 
 Sources: Deng, Knoblich and Lu, "Applying the delta method in metric analytics", KDD 2018,

@@ -91,8 +91,3 @@ def split(budgets: F8, shares: tuple[float, ...]) -> F8:
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise MarketError(f"Budget shares are {shares}, expected numbers >= 0 that sum to 1.")
     return np.concatenate([budgets * share for share in shares])
-
-
-def exhausted_share(spend: F8, budgets: F8) -> float:
-    """Share of (budget row, advertiser) whose budget is spent; unlimited ones never are."""
-    return float((spend >= budgets).mean()) if budgets.size else 0.0

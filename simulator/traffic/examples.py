@@ -1,4 +1,4 @@
-"""Examples for training and scoring: what a model may know at request time, and the label.
+"""Examples for training and held-out scoring: what a model may know at request time, and the label.
 
 A behaviour enters only if time_s < request time - ingest_delay_s: what a real pipeline would have
 delivered by then. User ids, interests and qualities never enter. The arrays carry the names and
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.log import LogImpressions
-from simulator.traffic.trace import Requests
 
 
 @dataclass(frozen=True)
@@ -80,48 +79,6 @@ def log_examples(
         label=log.click,
         p_true=log.p_true,
         user=log.user_id.astype(np.int64),
-    )
-
-
-def request_examples(
-    behaviours: Behaviours,
-    requests: Requests,
-    ad_category: NDArray[np.uint16],
-    *,
-    ingest_delay_s: float = 60.0,
-) -> ExampleArrays:
-    """The trace's requests in the same form, for scoring: position 0 throughout, labels 0, no truth.
-
-    Args:
-        ad_category: (A,) category of each ad id.
-
-    Raises:
-        ValueError: a negative delay, an ad without a category, or a user without an entry in behaviours.
-    """
-    ads = requests.candidates
-    if ads.size and int(ads.max()) >= len(ad_category):
-        raise ValueError(
-            f"Candidate ad {int(ads.max())} has no category: {len(ad_category)} are known. "
-            "Give the catalogue that the trace was made with."
-        )
-    start, end = history_slices(behaviours, requests.user_id, requests.arrival_s, ingest_delay_s)
-    return ExampleArrays(
-        behaviours.category,
-        behaviours.action,
-        behaviours.scene,
-        behaviours.dwell_s,
-        behaviours.time_s,
-        history_start=start,
-        history_end=end,
-        request_time_s=requests.arrival_s,
-        hour=requests.hour,
-        propensity=requests.propensity,
-        ad=ads.astype(np.int32),
-        ad_category=ad_category[ads.astype(np.int64)].astype(np.int16),
-        position=np.zeros(ads.shape, dtype=np.int8),
-        label=np.zeros(ads.shape, dtype=np.uint8),
-        p_true=None,
-        user=requests.user_id.astype(np.int64),
     )
 
 

@@ -17,7 +17,6 @@ from laser.training.metrics import (
     log_loss,
     pcoc,
     truth_weighted_auc,
-    within_request_correlation,
 )
 
 
@@ -80,16 +79,6 @@ def test_log_loss_and_pcoc_match_hand_computed_values() -> None:
     assert log_loss([0.25, 0.5], [0, 1]) == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
     assert pcoc([0.2, 0.4, 0.9], [0, 1, 0]) == pytest.approx(1.5)
     assert math.isnan(pcoc([0.2], [0]))
-
-
-def test_within_request_correlation_ignores_what_differs_between_requests() -> None:
-    rng = np.random.default_rng(1)
-    truth = rng.normal(-3.0, 0.5, (50, 8))
-    p = 1.0 / (1.0 + np.exp(-truth))
-    assert within_request_correlation(truth, p) == pytest.approx(1.0)
-    between = np.log(p) + rng.normal(size=(50, 1)) * 5.0 - 9.0
-    # Far below zero, log sigmoid(z) is z itself.
-    assert within_request_correlation(between - 40.0, p) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_metrics_refuse_sizes_that_differ_and_nan() -> None:

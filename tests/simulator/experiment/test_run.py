@@ -12,6 +12,7 @@ from simulator.analysis.resplit import resplit
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
 from simulator.results.read import Run, read_run
+from simulator.results.schemas import SORTED_BY
 from simulator.serving.profile import load, save
 
 TABLES = {"served", "impressions", "truth", "users", "ledger"}
@@ -58,6 +59,19 @@ def test_another_salt_splits_the_same_users_anew(demo: Run, tmp_path: Path) -> N
 def test_two_worker_processes_give_the_bytes_of_one(demo: Run, tmp_path: Path) -> None:
     parallel = run_experiment(small(), tmp_path / "run", jobs=2)
     assert table_bytes(parallel) == table_bytes(demo.path)
+
+
+def test_rows_come_in_the_order_that_the_schemas_promise(demo: Run) -> None:
+    arms = [arm["name"] for arm in demo.manifest["arms"]]
+    for name in TABLES:
+        table, keys = demo.table(name), SORTED_BY[name]
+        columns = [
+            [arms.index(v) for v in table[k].to_pylist()] if k == "arm" else table[k].to_pylist()
+            for k in keys
+        ]
+        rows = list(zip(*columns, strict=True))
+        assert rows == sorted(rows), name
+        assert len(set(rows)) == len(rows) > 0, name
 
 
 def test_another_seed_gives_other_tables(demo: Run, tmp_path: Path) -> None:

@@ -42,3 +42,14 @@ def test_a_plan_comes_back_from_another_process_as_it_was() -> None:
     again = pickle.loads(pickle.dumps(plan))
     assert again == plan
     assert again.prepared is plan.prepared
+
+
+def test_a_request_may_read_what_was_known_at_its_moment_and_nothing_later() -> None:
+    prepared = make_plan(small()).prepared
+    behaviours, requests = prepared.world.behaviours, prepared.requests
+    for row in range(0, len(requests), 7):
+        # The oracle: a filter over all behaviours.
+        own_s = behaviours.time_s[behaviours.user_id == requests.user_id[row]]
+        known = (own_s < requests.arrival_s[row] - prepared.source.ingest_delay_s).sum()
+        assert prepared.history_available[row] == known
+        assert (own_s < prepared.readable_before_s[row]).sum() == known

@@ -7,26 +7,19 @@ import pytest
 
 from laser.examples import ExampleSet
 from simulator.traffic.behaviours import Behaviours
-from simulator.traffic.examples import ExampleArrays, history_slices, log_examples, request_examples
+from simulator.traffic.examples import ExampleArrays, history_slices, log_examples
 from simulator.world.world import World
 
 DELAY_S = 60.0
 
 
-def examples_of(world: World) -> list[ExampleArrays]:
-    return [
-        log_examples(world.behaviours, world.log, ingest_delay_s=DELAY_S),
-        request_examples(world.behaviours, world.requests, world.catalogue.category, ingest_delay_s=DELAY_S),
-    ]
-
-
 def test_nothing_later_than_the_ingest_horizon_enters_and_nothing_known_is_missing(world: World) -> None:
     owner = world.behaviours.user_id
-    for e in examples_of(world):
-        for row in range(0, len(e.request_time_s), 7):
-            # The oracle: a filter over all behaviours.
-            known = np.flatnonzero((owner == e.user[row]) & (e.time_s < e.request_time_s[row] - DELAY_S))
-            np.testing.assert_array_equal(np.arange(e.history_start[row], e.history_end[row]), known)
+    e = log_examples(world.behaviours, world.log, ingest_delay_s=DELAY_S)
+    for row in range(0, len(e.request_time_s), 7):
+        # The oracle: a filter over all behaviours.
+        known = np.flatnonzero((owner == e.user[row]) & (e.time_s < e.request_time_s[row] - DELAY_S))
+        np.testing.assert_array_equal(np.arange(e.history_start[row], e.history_end[row]), known)
 
 
 def test_changing_the_future_changes_no_example(world: World) -> None:
@@ -58,10 +51,10 @@ def test_dtypes_are_the_contract(world: World) -> None:
         "propensity": "f4", "ad": "i4", "ad_category": "i2", "position": "i1", "label": "u1",
         "user": "i8",
     }  # fmt: skip
-    for e in examples_of(world):
-        for name, dtype in expected.items():
-            assert getattr(e, name).dtype == np.dtype(dtype), name
-        ExampleSet(**vars(e))
+    e = log_examples(world.behaviours, world.log)
+    for name, dtype in expected.items():
+        assert getattr(e, name).dtype == np.dtype(dtype), name
+    ExampleSet(**vars(e))
 
 
 def test_no_truth_and_no_user_id_reaches_a_models_batch(world: World) -> None:
@@ -73,13 +66,6 @@ def test_no_truth_and_no_user_id_reaches_a_models_batch(world: World) -> None:
     for f in fields(seen):
         mine, other = getattr(seen, f.name), getattr(unseen, f.name)
         assert np.array_equal(np.asarray(mine), np.asarray(other)), f.name
-
-
-def test_requests_to_score_carry_no_label_and_no_truth(world: World) -> None:
-    e = examples_of(world)[1]
-    assert not e.label.any()
-    assert not e.position.any()
-    assert e.p_true is None
 
 
 def test_histories_are_not_copied(world: World) -> None:
@@ -118,8 +104,3 @@ def test_a_user_without_behaviours_is_named(world: World) -> None:
     stranger = replace(world.log, user_id=world.log.user_id + 10_000)
     with pytest.raises(ValueError, match="no entry in the behaviours"):
         log_examples(world.behaviours, stranger)
-
-
-def test_an_ad_without_a_category_is_named(world: World) -> None:
-    with pytest.raises(ValueError, match="has no category"):
-        request_examples(world.behaviours, world.requests, world.catalogue.category[:5])
