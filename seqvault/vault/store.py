@@ -372,6 +372,8 @@ class SeqVault:
             try:
                 return table.reader.read(query)
             except DamagedDataError:
+                if self._ended is not None:
+                    raise StoreClosedError(self._ended) from None
                 # A refresh in another thread may have replaced, and closed, what this read began with.
                 current = self._access.state.tables[table.place]
                 if current is table:

@@ -32,6 +32,7 @@ __all__ = [
     "make_folder",
     "miswritten",
     "noticing_loss",
+    "open_error",
     "open_file",
     "read_at",
     "read_file",
@@ -47,6 +48,7 @@ __all__ = [
 
 _MODE = 0o644
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 # A file system that cannot reserve space is written to without.
 _CANNOT_ALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -151,6 +153,7 @@ def open_file(path: Path, *, write: bool = False, direct: bool = False) -> int:
 
     Raises:
         FileNotFoundError: there is none.
+        StoreError: the process, or the system, has no descriptor free.
         DamagedDataError: it does not open.
     """
     flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_DIRECT if direct else 0)
@@ -159,7 +162,17 @@ def open_file(path: Path, *, write: bool = False, direct: bool = False) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DamagedDataError(f"{path} does not open ({error}); check the device and the rights") from error
+        raise open_error(error, path) from error
+
+
+def open_error(error: OSError, path: Path) -> StoreError:
+    """The store's word for what does not open: a lack of descriptors says nothing about the file."""
+    if error.errno in _NO_DESCRIPTOR:
+        return StoreError(
+            f"{path}: no descriptor free to open it with ({error}); it is not damaged. Close stores or "
+            "files, or raise the limit (ulimit -n)"
+        )
+    return DamagedDataError(f"{path} does not open ({error}); check the device and the rights")
 
 
 def make_folder(folder: Path) -> None:

@@ -60,11 +60,11 @@ class Segment:
                     f"{path} begins with {found[:16]!r}: expected segment {number} of format {_FORMAT}; "
                     "restore it from backup"
                 )
+            # A second descriptor past the page cache, for blocks alone.
+            self.block_fd = open_file(path, direct=True) if direct else self.fd
         except StoreError:
             close(self.fd)
             raise
-        # A second descriptor past the page cache, for blocks alone.
-        self.block_fd = open_file(path, direct=True) if direct else self.fd
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file, unverified."""

@@ -52,8 +52,10 @@ class Follower:
         self._refreshed_s = time.monotonic()
         try:
             self._folder_fd = open_folder(folder)
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise _no_store(folder) from error
+        except OSError as error:
+            raise files.open_error(error, folder) from error
         self._inode = inode_of(self._folder_fd)
         try:
             self.state, self.replayed = self._load()
@@ -161,7 +163,10 @@ class Follower:
             ]
             path = self._folder / log_name(manifest.log)
             read = read_log(path, manifest.log, state.records, manifest.sequence)
-        except DamagedDataError:
+        except StoreError as error:
+            self._close_unknown(known)
+            if not isinstance(error, DamagedDataError):
+                raise
             # Replaced once more meanwhile, or damaged: loading finds out.
             self._reload()
             return
@@ -176,6 +181,16 @@ class Follower:
             state.take(read)
         self._close_log()
         self._follow(read)
+
+    def _close_unknown(self, known: Manifest) -> None:
+        """Close segments that a manifest does not name: nothing is read from them yet."""
+        for table, sequence in zip(self.state.tables, known.sequences, strict=True):
+            new = [
+                slot for slot, segment in table.segments.items() if segment.number not in sequence.segments
+            ]
+            with self.state.lock.exclusive():
+                table.retire(new)
+            table.close_retired()
 
     def _take_log(self) -> None:
         """Put what was written since the last refresh into the tails."""
