@@ -78,7 +78,7 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
     """
     device = str(resolve_device(config.experiment.device))
     arms, world = arms_of(config), world_source(config)
-    if isinstance(world.made_of, LogSource) and (like is None or world != like.world):
+    if isinstance(world.made_of, LogSource) and (like is None or not _same_log(world, like.world)):
         check_files(world.made_of.folder, world.made_of.manifest)
     fresh = [arm for arm in arms if like is None or arm not in like.arms]
     check_models(fresh, config.training_seed, device)
@@ -90,3 +90,9 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
         profile = known or load(path)
         check_profile(profile, fresh)
     return Plan(config, arms, device, world, profile)
+
+
+def _same_log(one: WorldSource, other: WorldSource) -> bool:
+    """Whether two worlds, which may differ in seed or days, are of one log."""
+    logs = [(w.made_of.folder, w.made_of.sha256) for w in (one, other) if isinstance(w.made_of, LogSource)]
+    return len(logs) == 2 and logs[0] == logs[1]

@@ -1,11 +1,14 @@
 """A world depends on its source alone: whatever else two experiments differ in, they share it."""
 
 import pickle
+from pathlib import Path
 
 import pytest
-from small_runs import small
+from small_runs import EXAMPLES, small
 
+from simulator.arms import plan as plans
 from simulator.arms.plan import make_plan
+from simulator.config.load import changed, load_config
 from simulator.inputs import prepare as module
 from simulator.inputs.prepare import prepare
 
@@ -35,6 +38,17 @@ def test_experiments_share_a_world_unless_it_is_another(
     one, other = make_plan(small()), make_plan(small(change))
     assert (one.prepared is other.prepared) == shared
     assert len(made) == (1 if shared else 2)
+
+
+def test_a_log_is_read_through_once_for_experiments_that_share_it(
+    kuairand_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(plans, "check_files", lambda folder, manifest: read.append(folder))
+    config = load_config(EXAMPLES / "kuairand.toml", [f"traffic.log={kuairand_log}"], environment={})
+    first = make_plan(config)
+    make_plan(changed(config, {"seed": 8}, "axis"), like=first)
+    assert read == [kuairand_log]
 
 
 def test_a_plan_comes_back_from_another_process_as_it_was() -> None:
