@@ -82,6 +82,17 @@ def test_timed_read_filters_as_the_untimed(filled: Filled) -> None:
     assert 0 < spent.own_s <= spent.call_s
 
 
+def test_timed_reads_that_differ_in_the_name_of_a_filter_alone_are_not_confused(filled: Filled) -> None:
+    store, oracle = filled
+    for chosen in (
+        {"scenes": [1]},
+        {"actions": [1]},
+        {"scenes": [1], "actions": [2]},
+        {"scenes": [2], "actions": [1]},
+    ):
+        same(store.timed_read_last(EVERYONE, 20, **chosen)[0], oracle.read_last(EVERYONE, 20, **chosen))
+
+
 def test_distinct_keeps_newest_occurrence_after_filters_and_before_n_is_counted(
     kind: str, tmp_path: Path
 ) -> None:

@@ -79,7 +79,9 @@ class PreparedReads(threading.local):
     def get(self, prepare: Callable[..., PreparedRead], n: int, **conditions: object) -> PreparedRead:
         """What `prepare`, SeqVault.prepare_last, makes of these arguments. Raises as it does."""
         # As text: 5 and 5.0, "item_id" and ["item_id"] are equal or alike, and one of each is refused.
-        key = repr([np.asarray(value).tolist() for value in (n, *conditions.values())])
+        # By name: the same ids may be of scenes or of actions.
+        given = [("n", n), *sorted(conditions.items())]
+        key = repr([(name, np.asarray(value).tolist()) for name, value in given])
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= _KEPT:
