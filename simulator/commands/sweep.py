@@ -1,5 +1,6 @@
 """`laser-ab sweep`: one experiment with other values of some of its settings."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,6 +149,7 @@ def _table(rows: Sequence[Mapping[str, Any]], axes: "Sequence[Axis]", card: Mapp
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from simulator.results.axes import heads
     from simulator.results.numbers import metric_form
     from simulator.results.scorecard import tile_metrics
 
@@ -155,7 +157,7 @@ def _table(rows: Sequence[Mapping[str, Any]], axes: "Sequence[Axis]", card: Mapp
     first = tile_metrics(card)
     serving = [metric for metric in first if metric.of_serving]
     lifts = [metric for metric in first if not metric.of_serving][:2]
-    headings = [axis.short.replace(" ", "\n") for axis in axes]
+    headings = [re.sub(r" |(?<=\.)", "\n", name) for name in heads(axes)]
     headings += [metric.label.replace(" ", "\n") for metric in serving]
     for metric in lifts:
         headings += [metric.label.replace(" per ", "\nper ") + "\nlift", "true"]

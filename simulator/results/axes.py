@@ -110,7 +110,14 @@ def cells_of(axes: Sequence[Axis]) -> list[dict[str, Any]]:
 
 def in_words(axes: Sequence[Axis], values: Mapping[str, Any]) -> str:
     """A cell's values: "budget ms 20, history 200"."""
-    return ", ".join(f"{axis.short} {axis.text(values[axis.key])}" for axis in axes)
+    named = zip(heads(axes), axes, strict=True)
+    return ", ".join(f"{name} {axis.text(values[axis.key])}" for name, axis in named)
+
+
+def heads(axes: Sequence[Axis]) -> list[str]:
+    """The axes' short names; the long ones where two have the same, as the histories of two arms."""
+    short = [axis.short for axis in axes]
+    return [name if short.count(name) == 1 else axis.label for name, axis in zip(short, axes, strict=True)]
 
 
 def axes_of(manifest: Mapping[str, Any]) -> tuple[Axis, ...]:

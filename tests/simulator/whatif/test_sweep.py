@@ -8,7 +8,7 @@ import pytest
 
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
-from simulator.results.axes import BUDGET, Axis, SweepError, cells_of
+from simulator.results.axes import BUDGET, Axis, SweepError, cells_of, heads, in_words
 from simulator.results.read import Sweep, read_run, read_sweep
 from simulator.results.schemas import sweep_schema
 from simulator.whatif.axes import parse_axes
@@ -148,6 +148,17 @@ def test_an_axis_is_a_typed_column(
     axis = Axis("a.b", values)
     assert [axis.column(value) for value in values] == columns
     assert sweep_schema([axis]).field("a.b").type == kind
+
+
+def test_axes_of_one_short_name_are_called_by_their_long_ones() -> None:
+    axes = [Axis(f"arms.{arm}.history", (50, 200)) for arm in ("control", "treatment")] + [
+        Axis(BUDGET, (2, 20))
+    ]
+    assert heads(axes) == ["control.history", "treatment.history", "budget ms"]
+    assert heads(axes[1:]) == ["history", "budget ms"]
+    assert in_words(axes, dict(zip((a.key for a in axes), (50, 200, 20), strict=True))) == (
+        "control.history 50, treatment.history 200, budget ms 20"
+    )
 
 
 @pytest.mark.parametrize(
