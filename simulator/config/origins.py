@@ -98,10 +98,25 @@ def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
     elif kind == "literal_error":
         message = f"found {short(found)}, expected {details.get('ctx', {}).get('expected', '')}"
     else:
-        message = f"found {short(found)}, {details['msg'].replace('Input should be', 'expected')}"
+        message = f"found {short(found)}, {_expected(details)}"
     choices = re.findall(r"[\"']([\w./-]+)[\"']", message.partition("expected")[2])
     close = difflib.get_close_matches(str(found), choices, n=1) if isinstance(found, str) else []
     return f"`{dotted}`: {message}" if dotted else message, f"did you mean `{close[0]}`?" if close else None
+
+
+def _expected(details: ErrorDetails) -> str:
+    """What was expected, without the names that the value has in Python."""
+    kinds = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "model_type": "a table",
+        "model_attributes_type": "a table",
+        "dict_type": "a table",
+        "string_type": "a text",
+    }
+    if details["type"] in kinds:
+        return f"expected {kinds[details['type']]}"
+    return details["msg"].replace("Input should be", "expected")
 
 
 def _meant_arm(path: KeyPath, data: Mapping[str, Any], changes: Sequence[Change]) -> str | None:

@@ -79,7 +79,9 @@ def _number_or(*words: str) -> Any:
             return value
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST_MS:
             return float(value)
-        raise _problem(f"found {short(value)}, expected a number above 0 or {choices}")
+        raise _problem(
+            f"found {short(value)}, expected a number above 0 and at most {_MOST_MS:g}, or {choices}"
+        )
 
     return BeforeValidator(check)
 
