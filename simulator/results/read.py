@@ -6,6 +6,7 @@ the `problem`. Tables are read when asked for, and those reads raise.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -305,7 +306,8 @@ def results_around(file: Path) -> Path | None:
 
 def _read(path: Path, kind: type[F]) -> F:
     if not path.is_dir():
-        raise ResultsError(path, "no such folder, expected a run folder.", "Check the path; list it with ls.")
+        found = "found a file" if path.exists() else "no such folder"
+        raise ResultsError(path, f"{found}, expected a run folder.", "Check the path; list it with ls.")
     if not _looks_like_results(path):
         raise ResultsError(
             path, "found no manifest.json, expected a run folder.", "Give the folder that laser-ab run wrote."
@@ -337,6 +339,8 @@ def _damage(path: Path, manifest: dict[str, Any]) -> ResultsError | None:
         size, expected = file.stat().st_size, entry["bytes"]
         if size != expected:
             return ResultsError(file, f"found {size:,} bytes, expected {expected:,}.", _rerun(path))
+        if "sha256" in entry and hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
+            return ResultsError(file, "found another text than the run wrote.", _rerun(path))
     try:
         if (path / "scorecard.json").is_file():
             _read_json(path / "scorecard.json")

@@ -259,6 +259,12 @@ def test_progress_is_written_at_most_once_a_second(tmp_path):
         (lambda run: (run / "served.parquet").write_bytes(b"PAR1"), "served.parquet: found 4 bytes"),
         (lambda run: (run / "served.parquet").unlink(), "served.parquet: is missing"),
         (lambda run: (run / "manifest.json").write_text('{"schema'), "manifest.json: is damaged"),
+        (
+            lambda run: (run / "scorecard.json").write_text(
+                (run / "scorecard.json").read_text().replace('"lift"', '"lyft"')
+            ),
+            "scorecard.json: found another text",
+        ),
         (lambda run: (run / "manifest.json").unlink(), "manifest.json: is missing"),
         (lambda run: (run / "manifest.json").write_text("[]"), "found a list"),
         (lambda run: (run / "manifest.json").write_text('{"schema_version": 99}'), "schema version 99"),
@@ -350,6 +356,9 @@ def test_reading_what_is_no_run_says_what_to_do(tmp_path, read):
         read(tmp_path / "nowhere")
     with pytest.raises(ResultsError, match=r"no manifest.json"):
         read(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match="found a file, expected a run folder"):
+        read(tmp_path / "file")
 
 
 def test_results_import_neither_torch_nor_simpy():
