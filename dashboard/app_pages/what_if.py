@@ -13,6 +13,7 @@ from dashboard import charts, limits, states, tiles
 from dashboard.folders import chosen_sweep
 from simulator.results import numbers
 from simulator.results.axes import BUDGET, Axis, in_words
+from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
 from simulator.results.scorecard import control_name, tile_metrics
@@ -58,6 +59,9 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
         "Every point is a whole simulated run with those settings; nothing is interpolated. "
         + service_times(sweep.manifest)
     )
+    differs = traffic(sweep.cell(one) or {} for one in sweep.cells)
+    if differs:
+        st.info(differs)
     treatment = _pick_treatment(arms)
     cell = table[_at(table, sweep.axes, chosen)]
     level = numbers.level_name(card.get("level"))

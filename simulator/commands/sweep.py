@@ -119,8 +119,8 @@ def show(folder: Path, as_json: bool) -> None:
         if len(arms) > 1:
             console.print(f"\n{arm}", markup=False)
         console.print(_table([row for row in rows if row["arm"] == arm], found.axes, card))
-    print("Lifts over the control: the A/B's interval and, beside it, the truth. `full`: answered with the")
-    print("full history. A dash: not enough data.")
+    print("Lifts over the control: the A/B's interval and, beside it, the truth. Full history: the share")
+    print("answered with all of it. A dash: not enough data.")
     for line in _limits(found):
         console.print(line, markup=False)
     print(f"\nSweep folder: {folder}")
@@ -129,12 +129,13 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 def _limits(sweep: "Sweep") -> list[str]:
-    """Whose service times these are, and each arm's bottleneck in the cell next to the experiment's own."""
+    """Service times, traffic, and each arm's bottleneck in the cell next to the experiment's own."""
     from simulator.results.axes import cells_of, in_words
-    from simulator.results.bottleneck import sentences, serving_of
+    from simulator.results.bottleneck import sentences, serving_of, traffic
     from simulator.results.report import service_times
 
-    lines = [service_times(sweep.manifest)]
+    differs = traffic(sweep.cell(cell) or {} for cell in sweep.cells)
+    lines = [service_times(sweep.manifest)] + ([differs] if differs else [])
     own = {axis.key: axis.nearest for axis in sweep.axes}
     index = cells_of(sweep.axes).index(own) if own else 0
     card = sweep.cell(index)

@@ -5,7 +5,7 @@ From "serving" of a scorecard's arms (docs/results.md); the command line and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.results import numbers
@@ -20,6 +20,7 @@ PARTS = {
     "scorer_service": "scoring",
 }
 _LEAST = 0.05  # parts of the P99 below this are not worth a word
+_SAME_RATE = 1.05  # one trace in all cells: rates differ only by how late the last request completed
 
 Load = Mapping[str, Any]
 
@@ -35,6 +36,19 @@ def sentences(arm: str, load: Load) -> str:
     if load["bottleneck"] is None:
         return f"{arm}: no request reached a server; all were answered in the prior order."
     return " ".join(part for part in (_busy(arm, load), _batches(load), _slow(load)) if part)
+
+
+def traffic(scorecards: Iterable[Mapping[str, Any]]) -> str | None:
+    """Says that a sweep's cells met unlike request rates, on which latencies depend; None if they did not."""
+    loads = [serving_of(card).values() for card in scorecards]
+    rates = [max(load["requests_per_s"] for load in cell) for cell in loads if cell]
+    if not rates or max(rates) <= _SAME_RATE * min(rates):
+        return None
+    low, high = (numbers.count(round(rate)) for rate in (min(rates), max(rates)))
+    return (
+        f"The cells differ in traffic, {low} to {high} requests/s: unless traffic.time_compression is a "
+        "number, the rate is the share traffic.load of what a cell's slower arm can serve."
+    )
 
 
 def metrics(load: Load) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import pytest
 
 from simulator.metrics import METRICS
 from simulator.results import numbers
-from simulator.results.bottleneck import metrics
+from simulator.results.bottleneck import metrics, traffic
 from simulator.results.compare import compare
 from simulator.results.overview import overview, serving
 from simulator.results.read import read_run
@@ -299,3 +299,12 @@ def test_few_users_and_missing_parts_leave_the_side_by_side_rows_empty():
     assert rows[2] == ("twin", "inconclusive", "not enough data", "—", "+3.8%", "17.7 ms")
     assert rows[3][2] == "+2.6%"
     assert overview(made_runs.scorecard()) == []
+
+
+def test_a_sweep_says_that_its_cells_met_unlike_traffic():
+    def cell(rate):
+        return {"arms": {"control": made_runs.control(serving={"requests_per_s": rate})}}
+
+    assert traffic([]) is None
+    assert traffic([{}, cell(250.0), cell(251.0)]) is None  # the last request of one completed later
+    assert "251 to 595 requests/s" in traffic([cell(594.7), cell(251.4)])
