@@ -17,7 +17,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from simulator.errors import SimulatorError
+from simulator.results.files import write_new
 from simulator.serving.grid import BATCH, CANDIDATES, HISTORY, Grid
 
 SCHEMA_VERSION = 1
@@ -248,15 +248,11 @@ def to_json(profile: ServiceProfile) -> dict[str, Any]:
 
 
 def save(profile: ServiceProfile, path: Path) -> None:
-    """Write a profile; a reader sees the old file or the new one, never half of either."""
+    """Write a profile; a reader sees the old file or the new one, never half of either.
+
+    Raises:
+        ResultsError: the disk is full or the folder not writable; nothing is left there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(to_json(profile), file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    text = json.dumps(to_json(profile), separators=(",", ":"))
+    write_new(path, lambda file: file.write(text.encode()))
