@@ -33,7 +33,10 @@ def test_every_error_of_a_package_has_its_base(package: str) -> None:
         value
         for name in modules(package)
         for value in vars(importlib.import_module(name)).values()
-        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == name
+        if inspect.isclass(value)
+        and issubclass(value, Exception)
+        and not issubclass(value, Warning)
+        and value.__module__ == name
     }
     assert len(errors) > 5
     strangers = {error.__name__ for error in errors if not issubclass(error, BASES[package])}
