@@ -22,8 +22,9 @@ def dash(
 ) -> None:
     """Open the dashboard in a browser, on this machine only; Ctrl-C ends it."""
     if not directory.is_dir():
+        found = "a file" if directory.exists() else "no such folder"
         raise SimulatorError(
-            f"{directory}: found no such folder, expected one with runs and sweeps. "
+            f"{directory}: found {found}, expected a folder with runs and sweeps. "
             "Correct the name, or make a run first: laser-ab demo"
         )
     # A process of its own: the simulator may not import the dashboard, which reads its results.

@@ -114,6 +114,8 @@ def _disk(directory: Path) -> Check:
     place = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.exists())
     free_gib = shutil.disk_usage(place).free / 2**30
     found = f"{free_gib:.1f} GiB free at {place}"
+    if not place.is_dir():
+        return Check("disk", "failed", f"{place} is a file", "Choose another folder with --out.")
     if not os.access(place, os.W_OK):
         return Check("disk", "failed", f"{place} is not writable", "Choose another folder with --out.")
     if free_gib < DISK_GIB:

@@ -91,7 +91,10 @@ def scorecard_of(folder: Path) -> dict[str, Any]:
         advice = {
             "running": "Wait for the run to end.",
             "interrupted": f"Continue it: {run.next_command}",
-        }.get(run.status, f"The run says: {run.manifest.get('error')}. Then: {run.next_command}")
+        }.get(
+            run.status,
+            f"The run says: {str(run.manifest.get('error')).rstrip('.')}. Then: {run.next_command}",
+        )
         found = f"found a run that is {run.status}, expected a scorecard. There is: {_what_is_there(run)}."
         raise ResultsError(folder, found, advice)
     if run.status != "finished":

@@ -337,7 +337,7 @@ def _lines(text: str) -> list[str]:
 
 def _nearby_file(path: Path) -> str | None:
     try:
-        names = [p.name for p in path.parent.glob("*.toml")]
+        names = [p.name for p in path.parent.glob("*.toml") if p.name != path.name]
     except OSError:
         return None
     close = difflib.get_close_matches(path.name, names, n=1)

@@ -350,6 +350,8 @@ def test_help_names_the_folder_that_is_written_by_default(command: str, folder: 
 
 def test_a_dashboard_of_no_folder_ends_at_once(tmp_path: Path) -> None:
     assert "found no such folder" in call("dash", tmp_path / "typo", code=1).stderr
+    (tmp_path / "file").touch()
+    assert "found a file" in call("dash", tmp_path / "file", code=1).stderr
 
 
 def test_work_speaks_now_and_then_where_nobody_watches() -> None:
@@ -538,6 +540,13 @@ def test_profile_never_writes_over_another(tmp_path: Path) -> None:
 
 
 # ---- the machine -------------------------------------------------------------------------------------
+
+
+def test_doctor_refuses_a_file_where_runs_are_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    result = CliRunner().invoke(app, ["doctor", "--dir", str(tmp_path / "runs")])
+    assert result.exit_code == 1
+    assert f"✗ disk       {tmp_path / 'runs'} is a file" in result.stdout
 
 
 def test_doctor_says_the_same_in_both_forms() -> None:
