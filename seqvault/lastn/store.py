@@ -112,6 +112,8 @@ class LastNStore:
         users, checked = self.schema.check(user_ids, columns)
         with self._lock, rocksdb_errors(self._path):
             self._check_writable()
+            # Before it as well: a write that fills the memtable makes a file by name.
+            self._check_folder()
             self._write(users, checked, options)
             self._check_folder()
 

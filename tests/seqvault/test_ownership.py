@@ -319,10 +319,10 @@ def test_lastn_whose_folder_was_replaced_stops_and_changes_nothing_there(tmp_pat
     for operation in (lambda: put(store, 1, 10), lambda: store.bulk_load(*numbered([1], [5]))):
         with pytest.raises(StoreReadOnlyError, match="no longer leads to the folder that was opened"):
             operation()
-    # The append that noticed it is in the store's own log, unacknowledged.
-    assert items(store, 1)[:3] == [0, 1, 2]
+    # The append that noticed it was not begun: filling the memtable, it would make a file by name.
+    assert items(store, 1) == [0, 1, 2]
     # RocksDB, closing, removes files by name that it does not know.
     store.close()
     assert content(folder) == before
     with open_kind("lastn-chunks", tmp_path / "moved") as found:
-        assert items(found, 1)[:3] == [0, 1, 2]
+        assert items(found, 1) == [0, 1, 2]
