@@ -96,7 +96,10 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
     st.altair_chart(
         chart, width="stretch", alt=f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}"
     )
-    words = "A spike at the far left is the prior order, shown at once where nothing better would fit."
+    words = (
+        "A spike at the far left is the prior order (ads by their click rates in the log), shown at once "
+        "where nothing better would fit."
+    )
     st.caption(words if budget_ms is not None else "This run has no latency budget.")
 
 

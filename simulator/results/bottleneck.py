@@ -34,7 +34,7 @@ def serving_of(scorecard: Mapping[str, Any]) -> dict[str, Load]:
 def sentences(arm: str, load: Load) -> str:
     """One arm's bottleneck, how busy everything is, and what its P99 consists of."""
     if load["bottleneck"] is None:
-        return f"{arm}: no request reached a server; all were answered in the prior order."
+        return f"{arm}: no request reached a server; all got the prior order, that of the log's click rates."
     return " ".join(part for part in (_busy(arm, load), _batches(load), _slow(load)) if part)
 
 
