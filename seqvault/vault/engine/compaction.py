@@ -178,6 +178,8 @@ class Compactor:
             slot = None if writer is None else table.open_segment(number)
             with self._writer.whole():
                 try:
+                    # Read before the manifest names it: nothing may fail between that and the move.
+                    entries = None if slot is None else table.segments[slot].entries()
                     self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
                 except StoreError:
                     if slot is not None:
@@ -185,13 +187,12 @@ class Compactor:
                             table.retire([slot])
                         table.close_retired()
                     raise
-                self._move(table, slots, slot)
+                self._move(table, slots, slot, entries)
         point("compaction.adopted")
 
-    def _move(self, table: Table, slots: list[int], slot: int | None) -> None:
+    def _move(self, table: Table, slots: list[int], slot: int | None, entries: Array | None) -> None:
         """Read from the new segment what was in the old ones; what is left there was dropped."""
-        if slot is not None:
-            entries = table.segments[slot].entries()
+        if slot is not None and entries is not None:
             entries = entries[entries["rows"] > 0]
             for start in range(0, len(entries), _MOVED_AT_ONCE):
                 with self._state.lock.exclusive():

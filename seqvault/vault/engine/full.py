@@ -36,18 +36,22 @@ def rewrite_all(writer: Writer) -> None:
     state, manifest = writer.state, writer.state.manifest
     paths: list[Path] = []
     slots: list[tuple[Table, list[int], int | None]] = []
+    indexes = []
     try:
         for table in state.tables:
             old = list(table.segments)
             manifest = _rewrite(writer, table, manifest, paths)
             numbers = manifest.sequences[table.place].segments
-            slots.append((table, old, table.open_segment(numbers[0]) if numbers else None))
+            slot = table.open_segment(numbers[0]) if numbers else None
+            slots.append((table, old, slot))
+            # Read before the manifest names it: nothing may fail between that and the swap.
+            indexes.append(table.index_of(slot))
         point("compaction.copied")
         with writer.whole():
             writer.adopt(manifest)
             point("compaction.adopted")
-            for table, old, slot in slots:
-                table.swap(old, slot)
+            for (table, old, _), index in zip(slots, indexes, strict=True):
+                table.swap(old, index)
     except StoreError as error:
         _undo(writer, slots)
         if not isinstance(error, WriterStoppedError):

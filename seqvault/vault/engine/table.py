@@ -172,10 +172,14 @@ class Table:
             self._retired[slot] = self.segments.pop(slot)
             self.damage.pop(self._retired[slot].number, None)
 
-    def swap(self, old: Iterable[int], new: int | None) -> None:
-        """Read from one new segment alone, whose entries make up a new index."""
+    def index_of(self, slot: int | None) -> "Index":
+        """An index of one segment's blocks, or of none. Raises StoreError."""
         index = type(self.index)()
-        index.build([] if new is None else [(new, self.segments[new].entries())])
+        index.build([] if slot is None else [(slot, self.segments[slot].entries())])
+        return index
+
+    def swap(self, old: Iterable[int], index: "Index") -> None:
+        """Read by a new index, of which the old segments are no part."""
         with self.lock.exclusive():
             self.index = self.reader.index = index
             self.retire(old)

@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -18,11 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from seqvault import BEHAVIOURS, SchemaError, StoreError, StoreReadOnlyError
+from seqvault import BEHAVIOURS, DamagedDataError, SchemaError, StoreError, StoreReadOnlyError
 from seqvault.memory import MemoryStore
 from seqvault.schema import Column, HistorySchema, SequenceType
 from seqvault.vault import SeqVault
 from seqvault.vault.disk import files
+from seqvault.vault.disk.segment import Segment
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 EVERYONE = np.arange(6)
@@ -399,3 +402,33 @@ def test_full_compaction_cuts_short_newest_blocks_and_leaves_the_odd_one_to_the_
         index = store._table(None).index
         sizes = {user: index.blocks_of(user)["rows"].tolist() for user in range(1, 5)}
     assert sizes == {1: [3], 2: [4], 3: [16, 4], 4: [5, 16, 16, 4]}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["merge", "full"])
+@pytest.mark.parametrize("fails_at", range(4))
+def test_a_compaction_that_cannot_read_what_it_wrote_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool, fails_at: int
+) -> None:
+    store, oracle = SeqVault(tmp_path, background=False), MemoryStore()
+    for seed in range(3):
+        for each in (store, oracle):
+            each.append(*behaviours(seed, 40))
+        store.seal()
+    entries, calls = Segment.entries, iter(range(100))
+
+    def failing(segment: Segment) -> Any:
+        if next(calls) == fails_at:
+            raise DamagedDataError("Input/output error")
+        return entries(segment)
+
+    monkeypatch.setattr(Segment, "entries", failing)
+    with suppress(DamagedDataError):
+        store.compact(full=full)
+    monkeypatch.setattr(Segment, "entries", entries)
+    same(store.read_last(EVERYONE, ALL), oracle.read_last(EVERYONE, ALL))
+    store.append(*behaviours(9, 5))
+    oracle.append(*behaviours(9, 5))
+    store.compact(full=full)
+    store.close()
+    with SeqVault(tmp_path) as found:
+        same(found.read_last(EVERYONE, ALL), oracle.read_last(EVERYONE, ALL))
