@@ -14,7 +14,7 @@ import numpy as np
 from seqvault.errors import StoreError, StoreFullError, StoreReadOnlyError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import DURABILITIES
-from seqvault.vault.disk.files import WriterStoppedError, noticing_loss, remove
+from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import Sizes, seal
@@ -205,8 +205,11 @@ class Writer:
         if self._commit.last != self._wal.written:
             self._broken = "an interrupt came when a change was in its log and nowhere else; open it again"
             self.check_writable()
-        with self.noting_failure():
+        try:  # what noting_failure does, without its cost
             sequence = self._wal.write(body, record)
+        except StoreError as error:
+            self._note(error)
+            raise
         if record.batch is not None:
             self.state.batches.note([record.batch], sequence)
         self._commit.add(Change(sequence, record.kind, record.table, users, columns), waits=waits)
@@ -369,8 +372,17 @@ class Writer:
     def noting_failure(self) -> Iterator[None]:
         """After a failed sync, or without its folder, the store stops: what it would build on may be gone."""
         try:
-            with noticing_loss(self.state.own):
-                yield
-        except WriterStoppedError as error:
-            self._broken = self._broken or str(error)
+            yield
+        except StoreError as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: StoreError) -> None:
+        """Stop where an error says so, or where its cause is that the folder is another one now."""
+        try:
+            if isinstance(error, WriterStoppedError):
+                raise error
+            self.state.own()
+        except WriterStoppedError as stopped:
+            self._broken = self._broken or str(stopped)
             raise
