@@ -81,7 +81,11 @@ def _in_pool(
             finished, pending = wait(pending, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             if interrupts.asked():
                 stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)  # each ends at its own checkpoint
+                # Each ends at its own checkpoint. Not by shutdown(), which joins a thread: a second Ctrl-C in
+                # join() makes Python 3.11 take that thread for ended, and close what it still waits for.
+                for future in pending:
+                    future.cancel()
+                wait(pending)
                 interrupts.check()
             # The pool itself may overlook the end of the worker it started last until another's task ends.
             if any(worker.exitcode for worker in list((pool._processes or {}).values())):
