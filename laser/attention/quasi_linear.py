@@ -41,6 +41,23 @@ def summary_matrix(key: Tensor, value: Tensor, real: Tensor, chunk: int = 0) -> 
     return torch.stack(parts).sum(dim=0) / count
 
 
+def quasi_linear_candidates(query: Tensor, own_key: Tensor, own_value: Tensor, matrix: Tensor) -> Tensor:
+    """phi(Q) phi(M) + (phi(q) . phi(k)) v: each candidate reads the sequence's matrix and itself.
+
+    Candidates do not read one another, so what the second term adds is their own value alone.
+
+    Args:
+        query, own_key: (B, A, C, K), own_value: (B, A, C, V), the candidates'.
+        matrix: (B, A, K, V), see `summary_matrix`.
+
+    Returns:
+        (B, A, C, V).
+    """
+    read = silu(query)
+    own = (read * silu(own_key)).sum(dim=3, keepdim=True)
+    return torch.matmul(read, silu(matrix)) + own * own_value
+
+
 def quasi_linear_plain(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
     """The formula one behaviour at a time."""
     requests, heads, length, width = key.shape

@@ -45,6 +45,9 @@ class Laser(RankingModel):
             and "newest" (the `recent` newest segments) go to the head; true: all; false: "global".
         recent: r, newest segments; a list has one for each branch.
         time_gap: embed the behaviours' ages.
+        gate_kinds: what a behaviour was and how old it is opens or closes a gate by itself too, whatever the
+            candidate: n . [kind + age], learned for each head from 0. Without it a gate sees both only
+            through the candidate, whose map of them has mean 0 over candidates.
         gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias.
             0 and a noise of D^-0.5 is a usual random start.
         global_init: GSTA's query maps start at it times I; 0 is a usual random start.
@@ -69,6 +72,7 @@ class Laser(RankingModel):
         "ffn": 2,
         "norm": True,
         "gates": "sigmoid",
+        "gate_kinds": False,
         "fusion": True,
         "recent": 5,
         "time_gap": True,

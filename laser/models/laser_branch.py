@@ -115,6 +115,11 @@ def _gather(width: int, segments: Segments, chosen: dict[str, Any]) -> nn.Module
     return NarrowGather(width, segments, chosen)
 
 
+def _kinds(chosen: dict[str, Any]) -> nn.Parameter | None:
+    """(A, KIND_WIDTH), what kind and age add to each head's score; None without `gate_kinds`."""
+    return nn.Parameter(torch.zeros(chosen["heads"], KIND_WIDTH)) if chosen["gate_kinds"] else None
+
+
 class AbsorbedGather(nn.Module):
     """STA at full rank: the key map absorbed in the query, the value map behind the sum."""
 
@@ -126,11 +131,12 @@ class AbsorbedGather(nn.Module):
         noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
         self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width, seen) + noise)
         self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        self.kinds = _kinds(chosen)
         self.value = nn.Linear(heads * seen, width)
 
     def forward(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
         """(B, S, C, D), c_s of every segment and candidate."""
-        query = torch.einsum("bcd,ade->bcae", target, self.query)
+        query = self._queries(target)
         sums = [
             self.segments.evened(gated_segments(query, run, width, self.bias, self.gates, there), width)
             for width, there, (run,) in self.segments.each(real, history)
@@ -149,10 +155,15 @@ class AbsorbedGather(nn.Module):
         """(B, C, S, D), the tokens behind their net and norm."""
         from laser.attention.kernels.segments import segment_tokens
 
-        query = torch.einsum("bcd,ade->bcae", target, self.query)
+        query = self._queries(target)
         net = feed.up.weight, feed.up.bias, feed.down.weight, feed.down.bias, norm.weight, norm.bias
         value = self.value.weight, self.value.bias
         return segment_tokens(query, history, self.segments.width, self.bias, value, net)
+
+    def _queries(self, target: Tensor) -> Tensor:
+        query = torch.einsum("bcd,ade->bcae", target, self.query)
+        # The same for every candidate, on the dimensions of kind and age alone.
+        return query if self.kinds is None else query + nn.functional.pad(self.kinds, (target.shape[2], 0))
 
 
 class NarrowGather(nn.Module):
@@ -167,6 +178,7 @@ class NarrowGather(nn.Module):
         self.query = nn.Parameter(torch.empty(heads, width, inner))
         self.key = nn.Parameter(torch.empty(heads, seen, inner))
         self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        self.kinds = _kinds(chosen)
         self.value = None if outer is None else nn.Parameter(torch.randn(heads, seen, outer) * seen**-0.5)
         self.out = nn.Linear(heads * (outer or seen), width)
         # As at full rank: q . k / sqrt(K) begins near gate_init t . c on the category's dimensions.
@@ -186,6 +198,11 @@ class NarrowGather(nn.Module):
         """(B, S, C, D), c_s of every segment and candidate."""
         query = torch.einsum("bcd,adk->bcak", target, self.query) * self.query.shape[2] ** -0.5
         keys = torch.einsum("ble,aek->balk", history, self.key)
+        if self.kinds is not None:
+            # Kind and age beside the keys, the same part of every query beside the queries.
+            own = history[:, None, :, -KIND_WIDTH:].expand(-1, keys.shape[1], -1, -1)
+            query = torch.cat([query, self.kinds.expand(*query.shape[:2], -1, -1)], dim=3)
+            keys = torch.cat([keys, own], dim=3)
         values = history if self.value is None else torch.einsum("ble,aev->balv", history, self.value)
         sums = []
         for width, there, (of_keys, of_values) in self.segments.each(real, keys, values):

@@ -28,6 +28,8 @@ class Twin(RankingModel):
         found: behaviours the search hands on (100 of 10,000 in the paper).
         heads: of both stages; the search walks them in turn.
         time_gap: age as a cross feature.
+        value_width: dimensions of a head's values: found behaviours are mapped (W^v) before they are summed,
+            and the heads together (W^o) behind it, as published; null: they are summed raw, head by head.
         query_init, sink: see `TargetQuery`.
     """
 
@@ -36,6 +38,7 @@ class Twin(RankingModel):
         "found": 100,
         "heads": 4,
         "time_gap": True,
+        "value_width": None,
         "query_init": 6.0,
         "sink": 5.0,
     }
@@ -43,16 +46,19 @@ class Twin(RankingModel):
     def __init__(self, config: ModelConfig) -> None:
         chosen = choose(config.kind, self.OPTIONS, config.options)
         seen, heads = config.width + KIND_WIDTH, chosen["heads"]
-        super().__init__(config, attended=heads * seen + 1)
+        values: int | None = chosen["value_width"]
+        super().__init__(config, attended=(seen if values else heads * seen) + 1)
         self.found: int = chosen["found"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
         self.query = TargetQuery(config.width, config.width, heads, chosen["query_init"], chosen["sink"])
         features = 2 if chosen["time_gap"] else 1
         self.compress = nn.Parameter(torch.randn(features, KIND_WIDTH) * 0.1)  # w^c
         self.beta = nn.Parameter(torch.ones(heads, features))
+        self.value = nn.Parameter(torch.randn(heads, seen, values) * seen**-0.5) if values else None
+        self.out = nn.Linear(heads * values, seen) if values else None
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
-        """(B, C, A E + 1): the attention over what the search found, and how much that was."""
+        """(B, C, A E + 1), or E + 1 where values are mapped: what was read, and how much was found."""
         history, rows = self.history(batch, self.category.weight)
         query, cross = self.query(target), self._cross(batch, rows)
         with torch.no_grad():  # A choice has no gradient: it flows through the second stage alone.
@@ -65,8 +71,12 @@ class Twin(RankingModel):
         scores = torch.einsum("bcad,bckd->bcak", query, inherent)
         scores = scores + self._weighed(chosen)
         weights = masked_softmax(scores, kept.unsqueeze(2), self.query.sink)
-        read = torch.einsum("bcak,bcke->bcae", weights, found).flatten(2)
-        return torch.cat([read, kept.sum(dim=2, keepdim=True).float().log1p()], dim=2)
+        read = torch.einsum("bcak,bcke->bcae", weights, found)
+        if self.value is not None and self.out is not None:
+            # The value map waits behind the sum: the same numbers, for one vector and not for each found one.
+            read = torch.einsum("bcae,aev->bcav", read, self.value)
+            return torch.cat([self.out(read.flatten(2)), _found(kept)], dim=2)
+        return torch.cat([read.flatten(2), _found(kept)], dim=2)
 
     def _scores(self, query: Tensor, history: Tensor, cross: Tensor) -> Tensor:
         """(B, C, A, L) scores of every behaviour, by the formula of the second stage."""
@@ -91,3 +101,8 @@ class Twin(RankingModel):
             return kind.unsqueeze(1)
         age = look_up(self.history.age @ self.compress[1], batch.align(age_bucket(batch.age_s)))
         return torch.stack([kind, age], dim=1)
+
+
+def _found(kept: Tensor) -> Tensor:
+    """(B, C, 1), the log of how many behaviours the search found."""
+    return kept.sum(dim=2, keepdim=True).float().log1p()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from laser.attention.candidates import heads_of, joined
-from laser.attention.quasi_linear import summary_matrix
+from laser.attention.quasi_linear import quasi_linear_candidates, summary_matrix
 from laser.batch import RankingBatch
 from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
@@ -33,6 +33,8 @@ class Vista(RankingModel):
     seeds: summary vectors of a user. layers: of the summariser; target_layers: of the candidate's reading.
     heads: of both.
     attention: of the summariser, "quasi-linear" or "softmax" (both reported).
+    target_attention: of the candidate's reading, "softmax", or "quasi-linear": the candidates' part of the
+        published quasi-linear attention, over the summary.
     key_width: of a head's keys in the quasi-linear form.
     summary_init, summary_bias: its query and key maps begin as random directions of the category times the
         first, at the second, so that a feature is on for few categories. An init of 0 is torch's
@@ -58,6 +60,7 @@ class Vista(RankingModel):
         "own_bias": -20.0,
         "key_width": 64,
         "attention": "quasi-linear",
+        "target_attention": "softmax",
         "seed_bias": 2.0,
         "summary_init": 4.0,
         "summary_bias": -4.0,
@@ -70,8 +73,9 @@ class Vista(RankingModel):
         chosen = choose(config.kind, self.OPTIONS, config.options)
         if chosen["quantise"] not in ("int8", "none"):
             raise ModelError(f'quantise is {chosen["quantise"]!r}, expected "int8" or "none".')
-        if chosen["attention"] not in ("quasi-linear", "softmax"):
-            raise ModelError(f'attention is {chosen["attention"]!r}, expected "quasi-linear" or "softmax".')
+        for name in ("attention", "target_attention"):
+            if chosen[name] not in ("quasi-linear", "softmax"):
+                raise ModelError(f'{name} is {chosen[name]!r}, expected "quasi-linear" or "softmax".')
         if not 0 <= chosen["refresh_s"] <= _DAY_S:
             raise ModelError(f"refresh_s is {chosen['refresh_s']}, expected 0 to {_DAY_S:.0f} seconds.")
         seen, heads = config.width + KIND_WIDTH, chosen["heads"]
@@ -86,10 +90,7 @@ class Vista(RankingModel):
             self.seeds[:, : config.width] = self.category.weight[rows]
             self.seeds[:, config.width] = 1.0
         self.layers = nn.ModuleList(_summariser(config.width, chosen) for _ in range(chosen["layers"]))
-        self.reading = nn.ModuleList(
-            EncoderLayer(seen, config.width, heads, 1, chosen["query_init"], chosen["own_bias"])
-            for i in range(chosen["target_layers"])
-        )
+        self.reading = nn.ModuleList(_reading(config.width, chosen) for _ in range(chosen["target_layers"]))
         self.norm = nn.LayerNorm(seen)
         self.reconstruction: float = chosen["reconstruction"]
         self.decoder = Decoder(seen, heads) if self.reconstruction else None
@@ -143,6 +144,13 @@ def _summariser(width: int, chosen: dict[str, Any]) -> nn.Module:
     return Summariser(seen, width, heads, chosen)
 
 
+def _reading(width: int, chosen: dict[str, Any]) -> nn.Module:
+    seen, heads = width + KIND_WIDTH, chosen["heads"]
+    if chosen["target_attention"] == "softmax":
+        return EncoderLayer(seen, width, heads, 1, chosen["query_init"], chosen["own_bias"])
+    return QuasiLinearReading(seen, width, heads, chosen)
+
+
 class Summariser(nn.Module):
     """x' = x + QLA(LN(x)), x'' = x' + (LN(x') W_1 * LN(x') W_2) W_3, over [history ; seeds]."""
 
@@ -182,10 +190,26 @@ class Summariser(nn.Module):
 
     def _read(self, x: Tensor, normed: Tensor, matrix: Tensor) -> Tensor:
         query = silu(heads_of(self.query(normed), self.heads))
-        x = x + self.out(joined(torch.matmul(query, silu(matrix))))
+        return self._fed(x + self.out(joined(torch.matmul(query, silu(matrix)))))
+
+    def _fed(self, x: Tensor) -> Tensor:
         fed = self.feed_norm(x)
         out: Tensor = x + self.three(self.one(fed) * self.two(fed))
         return out
+
+
+class QuasiLinearReading(Summariser):
+    """The same layer over [summary ; candidates]: a candidate reads the summary's matrix and itself."""
+
+    def forward(self, history: Tensor, candidates: Tensor, real: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+        """(B, N, E) the summary and (B, C, E) after the layer; `last` leaves the summary as it was."""
+        normed, own = self.norm(history), self.norm(candidates)
+        key, value = (heads_of(f(normed), self.heads) for f in (self.key, self.value))
+        matrix = summary_matrix(key, value, real, self.chunk)
+        query, own_key, own_value = (heads_of(f(own), self.heads) for f in (self.query, self.key, self.value))
+        read = quasi_linear_candidates(query, own_key, own_value, matrix)
+        candidates = self._fed(candidates + self.out(joined(read)))
+        return (history if last else self._read(history, normed, matrix)), candidates
 
 
 class Decoder(nn.Module):

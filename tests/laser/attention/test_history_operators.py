@@ -11,7 +11,12 @@ from torch.nn.functional import silu
 
 from laser.attention.candidates import softmax_candidates, softmax_history, softmax_plain, visible
 from laser.attention.quantised import cache, nearest, read_cached, read_exactly, spread
-from laser.attention.quasi_linear import quasi_linear, quasi_linear_plain
+from laser.attention.quasi_linear import (
+    quasi_linear,
+    quasi_linear_candidates,
+    quasi_linear_plain,
+    summary_matrix,
+)
 from laser.attention.retrieval import gather, highest, highest_of_heads, newest_matching
 from laser.attention.shared import read_absorbed, read_with_keys
 from laser.batch import RankingBatch
@@ -119,6 +124,35 @@ def test_quasi_linear_attention_in_chunks_equals_the_formula(chunk: int) -> None
         quasi_linear_plain(query, key, value, real),
         [query, key, value],
     )
+
+
+def test_quasi_linear_candidates_read_the_sequence_and_themselves() -> None:
+    real = mask([20, 13, 0], L)
+    key, value = leaf(B, A, L, K), leaf(B, A, L, K)
+    query, own_key, own_value = leaf(B, A, C, K), leaf(B, A, C, K), leaf(B, A, C, K)
+    # As published: row by row, Delta the diagonal of phi(Q) phi(K)^T among the candidates.
+    among = torch.matmul(silu(query), silu(own_key).transpose(2, 3)) * torch.eye(C, dtype=torch.float64)
+    plain = quasi_linear_plain(query, key, value, real) + torch.matmul(among, own_value)
+    fast = quasi_linear_candidates(query, own_key, own_value, summary_matrix(key, value, real))
+    assert_same_outputs_and_gradients(fast, plain, [query, own_key, own_value, key, value])
+
+
+def test_vistas_quasi_linear_reading_is_the_layer_over_the_summary_with_the_candidates_own_part() -> None:
+    model = build_model(config("vista", seeds=4, target_attention="quasi-linear"), seed=1).double()
+    assert isinstance(model, Vista)
+    (layer,) = model.reading
+    summary, target = torch.randn(2, 4, 16).double(), torch.randn(2, 3, 8).double()
+    candidates = model.candidate(target)
+    own, of_summary = layer.norm(candidates), layer.norm(summary)
+    expected = torch.zeros_like(candidates)
+    for b in range(2):
+        matrix = silu(silu(layer.key(of_summary[b])).T @ layer.value(of_summary[b]) / 4)
+        for c in range(3):
+            query, key, value = (f(own[b, c]) for f in (layer.query, layer.key, layer.value))
+            x = candidates[b, c] + layer.out(silu(query) @ matrix + silu(query) @ silu(key) * value)
+            fed = layer.feed_norm(x)
+            expected[b, c] = model.norm(x + layer.three(layer.one(fed) * layer.two(fed)))
+    torch.testing.assert_close(model.read(summary, target), expected)
 
 
 def test_quasi_linear_attention_does_not_grow_with_the_length() -> None:

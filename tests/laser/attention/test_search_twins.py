@@ -34,7 +34,7 @@ def behaviours(model: Any, batch: RankingBatch, row: int) -> tuple[Tensor, slice
 def read(scores: Tensor, found: Tensor, sink: Tensor | None) -> Tensor:
     """Softmax over (A, K) scores, with the entry that reads nothing, of (K, E); and log(1 + K)."""
     if len(found) == 0:
-        return torch.zeros(scores.shape[0] * found.shape[1] + 1)
+        return found.new_zeros(scores.shape[0] * found.shape[1] + 1)
     powers = scores.exp()
     nothing = 0.0 if sink is None else sink.exp().unsqueeze(1)
     summed = (powers / (powers.sum(dim=1, keepdim=True) + nothing)) @ found
@@ -84,7 +84,14 @@ def twin_plain(model: Twin, batch: RankingBatch, row: int, column: int, x: Tenso
             place = int(order[head, turn])
             if place not in found and len(found) < model.found:
                 found.append(place)
-    return read(scores[:, found], x[found], model.query.sink)
+    if model.value is None or model.out is None:
+        return read(scores[:, found], x[found], model.query.sink)
+    # As published: a value of each found behaviour and head, heads side by side, one map behind them.
+    sinks = [None] * len(scores) if model.query.sink is None else list(model.query.sink.split(1))
+    heads = [
+        read(scores[a : a + 1, found], x[found] @ model.value[a], sinks[a])[:-1] for a in range(len(scores))
+    ]
+    return torch.cat([model.out(torch.cat(heads)), heads[0].new_tensor([len(found)]).log1p()])
 
 
 CASES: list[tuple[str, dict[str, Any], Callable[..., Tensor]]] = [
@@ -95,6 +102,8 @@ CASES: list[tuple[str, dict[str, Any], Callable[..., Tensor]]] = [
     ("twin", {"found": 6, "heads": 1, "time_gap": False}, twin_plain),
     ("twin", {"found": 6, "query_init": 0.0, "sink": None}, twin_plain),
     ("twin", {"found": 50}, twin_plain),
+    ("twin", {"found": 6, "value_width": 5}, twin_plain),
+    ("twin", {"found": 6, "value_width": 5, "sink": None}, twin_plain),
 ]
 
 

@@ -10,6 +10,7 @@ from ranking_batches import config, random_batch
 from torch import Tensor
 
 from laser.models import RankingModel, build_model
+from laser.models.history import age_bucket
 from laser.models.laser_branch import AbsorbedGather, AbsorbedReading, NarrowGather, NarrowReading
 
 LENGTHS = [40, 23, 0, 7]
@@ -36,19 +37,23 @@ def without_head(model: RankingModel) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
 
 
+@pytest.mark.parametrize("kinds", [False, True])
 @pytest.mark.parametrize("gates", ["sigmoid", "softmax", "softmax-sink"])
 @pytest.mark.parametrize("widths", [(E, E), (E, None), (None, E)])
 def test_the_low_dimensional_form_at_full_rank_is_the_absorbed_one(
-    gates: str, widths: tuple[int | None, int | None]
+    gates: str, widths: tuple[int | None, int | None], kinds: bool
 ) -> None:
-    narrow = laser(query_width=widths[0], value_width=widths[1], gates=gates)
-    wide = laser(seed=2, gates=gates)
+    narrow = laser(query_width=widths[0], value_width=widths[1], gates=gates, gate_kinds=kinds)
+    wide = laser(seed=2, gates=gates, gate_kinds=kinds)
     one, other = branch(narrow).gather, branch(wide).gather
     assert isinstance(one, NarrowGather)
     assert isinstance(other, AbsorbedGather)
     with torch.no_grad():
         other.query.copy_(torch.einsum("adk,aek->ade", one.query, one.key) * one.query.shape[2] ** -0.5)
         other.bias.copy_(one.bias)
+        if kinds:
+            one.kinds.copy_(torch.randn(2, E - D))
+            other.kinds.copy_(one.kinds)
         out = one.out.weight.view(D, 2, -1)
         behind = out if one.value is None else torch.einsum("dav,aev->dae", out, one.value)
         other.value.weight.copy_(behind.reshape(D, -1))
@@ -56,6 +61,26 @@ def test_the_low_dimensional_form_at_full_rank_is_the_absorbed_one(
     same = {k: v for k, v in narrow.state_dict().items() if ".gather." not in k}
     wide.load_state_dict(same, strict=False)
     torch.testing.assert_close(attended(narrow), attended(wide), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("query_width", [None, 3])
+def test_with_gate_kinds_a_gate_opens_by_kind_and_age_whatever_the_candidate(query_width: int | None) -> None:
+    model = laser(gate_kinds=True, query_width=query_width, gate_bias=-1.0)
+    gather, batch = branch(model).gather, random_batch([5])
+    with torch.no_grad():
+        gather.query.zero_()  # candidates say nothing
+        history, _ = model.history(batch, model.category.weight)  # type: ignore[operator]
+        target = model.category(batch.ad_category)
+        shut = gather(target, history, None)
+        gather.kinds.copy_(torch.randn(2, E - D))
+        opened = gather(target, history, None)
+    out = gather.value if query_width is None else gather.out
+    of_kind = model.history.kind[batch.action * 3 + batch.scene]  # type: ignore[union-attr, index, operator]
+    of_age = model.history.age[age_bucket(batch.age_s)]  # type: ignore[union-attr, index, operator]
+    for kinds, tokens in ((torch.zeros(2, E - D), shut), (gather.kinds, opened)):
+        gates = torch.sigmoid((of_kind + of_age) @ kinds.T - 1.0)  # (L, heads), by hand
+        expected = out((gates.T @ history[0]).flatten())
+        torch.testing.assert_close(tokens, expected.expand_as(tokens))
 
 
 @pytest.mark.parametrize("sink", [True, False])
