@@ -98,7 +98,9 @@ def chosen(exposures: Exposures, protocol: str, model: str) -> tuple[ModelConfig
     """The model and its training by protocol."""
     history = 0 if model == "base" else HISTORY
     plain = protocol == "plain"
-    how = generic(history) if plain else recommended(model, history)
+    # A request of this log is one exposure; a tuned batch has as many as on the worlds it was found on.
+    shown = float(exposures.train.shown.sum(axis=1).mean())
+    how = generic(history) if plain else recommended(model, history, shown=shown)
     options = GENERIC_START.get(model, {}) if plain else {}
     sizes = exposures.categories, exposures.ads, exposures.scenes
     return ModelConfig(model, *sizes, ACTIONS, WIDTH, options), how

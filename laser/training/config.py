@@ -33,10 +33,13 @@ class TrainConfig:
         optimiser: "adam", or "adagrad+adam": embedding tables by Adagrad at `adagrad_rate` without a
             schedule, the rest by Adam (LASER, arXiv:2602.11562).
         adagrad_rate: learning rate of Adagrad.
+        beta1: Adam's; None: "adam" has it moved against the rate, .95 to .85 at the peak and back, as torch's
+            one-cycle schedule does; beside Adagrad it stays at .9, as LASER reports.
         beta2: Adam's; LASER has .9999.
         clip: largest norm of a step's gradient, None for no limit.
         precision: of matrix products; "bfloat16" and "float16" by autocast, weights stay float32.
-        held_out: share of the requests that is not learned from but watched; 0 for no early stopping.
+        held_out: share of the requests that is not learned from but watched, the latest ones; 0 for no early
+            stopping. With a one-cycle rate a training that stops early stops before the rate came down.
         checks: how often the watched loss is taken over the whole training; patience: stop after so many
             checks without a better one. The best weights are returned.
         epochs: passes over the examples.
@@ -62,6 +65,7 @@ class TrainConfig:
     table_rate: float = 0.1
     optimiser: Literal["adam", "adagrad+adam"] = "adam"
     adagrad_rate: float = 0.05
+    beta1: float | None = None
     beta2: float = 0.999
     clip: float | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -73,6 +77,11 @@ class TrainConfig:
     device: str = "cpu"
     resident: bool | None = None
     fast: bool = False
+
+    @property
+    def steady_beta1(self) -> float | None:
+        """Adam's beta1 where it stays the same; None where it moves with the schedule."""
+        return 0.9 if self.beta1 is None and self.optimiser == "adagrad+adam" else self.beta1
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -115,6 +124,7 @@ class TrainConfig:
             raise TrainingError(
                 f"table_rate is {self.table_rate}, expected a share of learning_rate in [0, 1]."
             )
-        for name in ("beta2", "held_out"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise TrainingError(f"{name} is {getattr(self, name)}, expected a share in [0, 1).")
+        for name in ("beta1", "beta2", "held_out"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < 1.0:
+                raise TrainingError(f"{name} is {value}, expected a share in [0, 1).")

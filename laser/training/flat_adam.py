@@ -14,7 +14,7 @@ from torch.optim import Adam
 
 from laser.models import RankingModel
 from laser.training.config import TrainConfig
-from laser.training.optimisers import one_cycle
+from laser.training.optimisers import betas, one_cycle
 
 _EPSILON = 1e-8
 
@@ -66,9 +66,9 @@ class FlatAdam:
 
 def _table(train: TrainConfig, steps: int) -> Tensor:
     """(steps, 3): rate over the first moment's bias, 1 - beta1, 1 over the root of the second's bias."""
-    # torch's own schedule, on a weight that nobody uses: it moves beta1 against the rate, too.
-    adam = Adam([nn.Parameter(torch.zeros(()))], betas=(0.9, train.beta2))
-    schedule = one_cycle(adam, [train.learning_rate], steps)
+    # torch's own schedule, on a weight that nobody uses: it may move beta1 against the rate, too.
+    adam = Adam([nn.Parameter(torch.zeros(()))], betas=betas(train))
+    schedule = one_cycle(adam, [train.learning_rate], steps, train)
     rows = []
     for step in range(1, steps + 1):
         group = adam.param_groups[0]

@@ -94,7 +94,7 @@ def _fit(
     keeper: Keeper | None,
 ) -> RankingModel:
     known = examples if isinstance(examples, ExampleSet) else examples.examples
-    learned, watched = held_out_rows(train, len(known), seed)
+    learned, watched = held_out_rows(train, known.request_time_s)
     source = _source(examples, train, device) if isinstance(examples, ExampleSet) else examples
     model = _start(config, known, seed).to(device).train()
     run = _Run(model, source, train, group, device, Watch(train.patience), steps_of(train, len(learned)))

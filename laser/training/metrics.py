@@ -5,6 +5,7 @@ Ties count one half wherever pairs are compared.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,32 @@ def pcoc(probabilities: ArrayLike, labels: ArrayLike) -> float:
     _same(probabilities=p, labels=y)
     _between_0_and_1(p)
     return float(p.sum() / y.sum()) if y.sum() > 0 else float("nan")
+
+
+def pcoc_interval(
+    probabilities: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, z: float = 1.96
+) -> tuple[float, float, float]:
+    """PCOC with an interval: (value, low, high), all NaN without a click, the ends NaN with one group.
+
+    The log of a ratio of sums over groups, its error by the delta method: what a user's clicks have in common
+    is no evidence twice. Where the rows were calibrated in two halves, each by the other, it is also how far
+    new users of the same log may find a calibration by all rows off.
+
+    Args:
+        probabilities, labels: the same shape.
+        groups: (N,), the user of each impression, flat; None: each on its own.
+        z: quantile of the normal distribution; 1.96 for 95 %.
+    """
+    value = pcoc(probabilities, labels)
+    p, y = _flat("probabilities", probabilities), _flat("labels", labels)
+    group = np.arange(len(p)) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    _same(probabilities=p, groups=group.astype(np.float64))
+    count = int(group.max()) + 1 if len(group) else 0
+    if math.isnan(value) or value == 0.0 or count < 2:
+        return value, math.nan, math.nan
+    off = np.bincount(group, p - value * y)
+    error = math.sqrt(float(np.square(off).sum()) * count / (count - 1)) / float(p.sum())
+    return value, value * math.exp(-z * error), value * math.exp(z * error)
 
 
 def _weighted_auc(scores: Floats, positive: Floats, negative: Floats) -> float:

@@ -26,9 +26,9 @@ class Optimisers:
         share = (1.0, train.table_rate)
         dense = _groups(model, tables, inside=False)
         # Fused: one kernel for all weights. Tensor by tensor a step of LASER's 48 took four times as long.
-        self.optimisers: list[Optimizer] = [Adam(dense, betas=(0.9, train.beta2), fused=True)]
+        self.optimisers: list[Optimizer] = [Adam(dense, betas=betas(train), fused=True)]
         rates = [train.learning_rate * part for part in share]
-        self.schedules: list[LRScheduler] = [one_cycle(self.optimisers[0], rates, steps)]
+        self.schedules: list[LRScheduler] = [one_cycle(self.optimisers[0], rates, steps, train)]
         if tables:
             sparse = _groups(model, tables, inside=True)
             for group, part in zip(sparse, share, strict=True):
@@ -72,10 +72,16 @@ class Optimisers:
         self.scaler.load_state_dict(state["scaler"])
 
 
-def one_cycle(optimiser: Optimizer, rates: list[float], steps: int) -> OneCycleLR:
+def betas(train: TrainConfig) -> tuple[float, float]:
+    """Adam's; a schedule that moves the first replaces it."""
+    return 0.9 if train.steady_beta1 is None else train.steady_beta1, train.beta2
+
+
+def one_cycle(optimiser: Optimizer, rates: list[float], steps: int, train: TrainConfig) -> OneCycleLR:
     """The schedule of a training of so many steps, one peak rate for each group."""
     # It wants at least one step on either side of its peak.
-    return OneCycleLR(optimiser, rates, total_steps=max(steps, 4))
+    moved = train.steady_beta1 is None
+    return OneCycleLR(optimiser, rates, total_steps=max(steps, 4), cycle_momentum=moved)
 
 
 def _tables(model: RankingModel) -> set[str]:

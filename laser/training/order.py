@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +12,32 @@ from laser.errors import TrainingError
 from laser.training.config import TrainConfig
 
 _MULTIPLE = 8  # of drawn lengths
-_HELD_OUT = 1  # the second word of the key of the held-out draw, so that it differs from the order's
 
 
 def held_out_rows(
-    train: TrainConfig, examples: int, seed: int
+    train: TrainConfig, request_time_s: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The requests to learn from and those to watch, each ascending.
+    """The requests to learn from and those to watch, which are the latest; each ascending.
+
+    Later ones, because that is what a model is for: a random share has its users and days in training too.
+
+    Args:
+        request_time_s: (R,); of equal times the later row counts as later.
 
     Raises:
         TrainingError: one of them would be empty.
     """
+    examples = len(request_time_s)
     if not train.held_out:
         return np.arange(examples), np.arange(0)
-    draws = np.random.Generator(np.random.Philox(key=[seed, _HELD_OUT]))
-    order, watched = draws.permutation(examples), round(train.held_out * examples)
+    order = np.argsort(request_time_s, kind="stable")
+    watched = round(train.held_out * examples)
     if not 0 < watched < examples:
         raise TrainingError(
             f"held_out is {train.held_out} of {examples} requests, expected one request or more on "
             "either side."
         )
-    return np.sort(order[watched:]), np.sort(order[:watched])
+    return np.sort(order[: examples - watched]), np.sort(order[examples - watched :])
 
 
 def steps_of(train: TrainConfig, examples: int) -> int:

@@ -29,6 +29,8 @@ GENERIC_START: dict[str, dict[str, Any]] = {
 # Shares of the full history, so that one model serves every step of a latency ladder.
 LADDER_LENGTHS = (1.0, 0.5, 0.25, 0.05)
 
+# Requests in a batch, each with the candidates of the worlds they were found on, and the peak rate.
+_CANDIDATES = 8
 _BATCH_AND_RATE = {
     "base": (32, 8e-3),
     "din": (32, 6e-3),
@@ -45,16 +47,26 @@ _BATCH_AND_RATE = {
 _OTHERS = (64, 6e-3)
 
 
-def recommended(kind: str, history: int, lengths: tuple[float, ...] = (1.0,)) -> TrainConfig:
+def recommended(
+    kind: str, history: int, lengths: tuple[float, ...] = (1.0,), shown: float = _CANDIDATES
+) -> TrainConfig:
     """How to train a model kind at a history length; kinds without settings of their own get middling ones.
 
     Args:
         kind: as in ModelConfig.
         history: behaviours of a full history.
         lengths: shares of it drawn during training, such as LADDER_LENGTHS.
+        shown: impressions of a request, on average. A rate suits a number of impressions, so a batch has as
+            many whatever a request shows.
+
+    Raises:
+        ValueError: shown is not above 0.
     """
+    if not shown > 0.0:
+        raise ValueError(f"shown is {shown}, expected more than 0. Pass the mean impressions of a request.")
     batch, rate = _BATCH_AND_RATE.get(kind, _OTHERS)
-    return TrainConfig(history=history, lengths=lengths, batch=batch, learning_rate=rate)
+    requests = max(round(batch * _CANDIDATES / shown), 1)
+    return TrainConfig(history=history, lengths=lengths, batch=requests, learning_rate=rate)
 
 
 def generic(history: int) -> TrainConfig:

@@ -22,7 +22,7 @@ from laser.scoring.runtime import Scorer
 from laser.scoring.trial import try_out
 from laser.training.calibration import Platt, fit_platt
 from laser.training.loop import TrainConfig, train
-from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
+from laser.training.metrics import auc, gauc, log_loss, pcoc_interval, truth_weighted_auc
 from laser.training.presets import recommended
 from simulator.arms.arm import ModelSpec, needed_models
 from simulator.arms.models import TrainedModel, model_config
@@ -191,7 +191,9 @@ def train_config(plan: Plan, spec: ModelSpec) -> TrainConfig:
     """How the experiment trains a model."""
     chosen = {name: value for name, value in spec.training if value is not None}
     # What the file leaves open is what suits the model: each was tuned on its own.
-    base = recommended(spec.kind, spec.history, tuple(chosen.pop("lengths")))
+    learned = plan.prepared.examples["train"]
+    shown = float(learned.shown.sum()) / max(len(learned), 1) or 1.0
+    base = recommended(spec.kind, spec.history, tuple(chosen.pop("lengths")), shown)
     return replace(base, threads=plan.threads, device=plan.device, **chosen)
 
 
@@ -203,12 +205,14 @@ def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str
         tried = holdout.batch(np.arange(min(len(holdout), _TRIED)), task.spec.history)
         try_out(Scorer(scorer.snapshot, threads=plan.threads), tried)
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
-    # Calibrated on one half of the users and judged on the other: on its own rows PCOC is 1 by construction.
-    fitted = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
-    platt = {length: fit_platt(values[fitted], holdout.label[fitted]) for length, values in logits.items()}
-    full = logits[max(lengths)][~fitted]
-    judged = holdout.take(np.flatnonzero(~fitted))
-    return platt, model_metrics(full, platt[max(lengths)].apply(full), judged)
+    platt = {length: fit_platt(values, holdout.label) for length, values in logits.items()}
+    full = logits[max(lengths)]
+    # Each half of the users is judged by the other's calibration: by its own PCOC is 1 by construction.
+    half = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
+    judged = np.empty(full.shape)
+    for mine in (half, ~half):
+        judged[mine] = fit_platt(full[~mine], holdout.label[~mine]).apply(full[mine])
+    return platt, model_metrics(full, judged, holdout)
 
 
 def holdout_logits(scorer: BucketScorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:
@@ -224,15 +228,20 @@ def holdout_logits(scorer: BucketScorer, holdout: ExampleSet, history: int) -> N
 def model_metrics(
     logits: NDArray[np.float32], probabilities: NDArray[np.float64], holdout: ExampleSet
 ) -> dict[str, float]:
-    """AUC, GAUC, log loss, PCOC and, where the truth is known, truth-weighted AUC; see docs/metrics.md."""
+    """AUC, GAUC, log loss, PCOC with its interval and, where the truth is known, truth-weighted AUC; see
+    docs/results.md.
+    """
     shown = holdout.shown
     groups = np.broadcast_to(holdout.user[:, None], holdout.ad.shape)[shown]
     label, score, probability = holdout.label[shown], logits[shown], probabilities[shown]
+    value, low, high = pcoc_interval(probability, label, groups)
     found = {
         "auc": auc(score, label),
         "gauc": gauc(score, label, groups),
         "log_loss": log_loss(probability, label),
-        "pcoc": pcoc(probability, label),
+        "pcoc": value,
+        "pcoc_low": low,
+        "pcoc_high": high,
     }
     if holdout.p_true is not None:
         found["truth_weighted_auc"] = truth_weighted_auc(score, holdout.p_true[shown])

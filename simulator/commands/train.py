@@ -1,5 +1,6 @@
 """`laser-ab train`: the models of an experiment, without the experiment."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,18 @@ def train(
         return
     for entry in models:
         print(f"{entry['model']}, history {entry['history']}: {entry['checkpoint']}")
-        for name, value in entry["metrics"].items():
-            form = "unknown" if value is None else f"{value:.4f}"
-            print(f"  {name:<18} {form:<8} {_MEANING.get(name, '')}".rstrip())
+        found = entry["metrics"]
+        for name, meaning in _MEANING.items():
+            if name in found:
+                print(f"  {name:<18} {_number(found[name]):<8} {meaning}{_between(found, name)}")
     print("\nUse one: laser-ab run CONFIG --set arms.NAME.checkpoint=FILE")
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def _between(metrics: Mapping[str, float | None], name: str) -> str:
+    """The interval of a metric that has one."""
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f" (95 %: {low:.4f} to {high:.4f}, over users)"

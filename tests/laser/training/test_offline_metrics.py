@@ -16,6 +16,7 @@ from laser.training.metrics import (
     gauc,
     log_loss,
     pcoc,
+    pcoc_interval,
     truth_weighted_auc,
 )
 
@@ -79,6 +80,36 @@ def test_log_loss_and_pcoc_match_hand_computed_values() -> None:
     assert log_loss([0.25, 0.5], [0, 1]) == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
     assert pcoc([0.2, 0.4, 0.9], [0, 1, 0]) == pytest.approx(1.5)
     assert math.isnan(pcoc([0.2], [0]))
+
+
+def test_the_interval_of_pcoc_covers_what_new_users_will_show_as_often_as_it_says() -> None:
+    """Users differ, so that impressions are no independent evidence; calibrated as `train` does it."""
+    rng, covered, naive = np.random.default_rng(5), 0, 0
+    mean = float((1.0 / (1.0 + np.exp(-rng.normal(-1.0, 1.0, 200_000)))).mean())
+    worlds, users, each = 400, 150, 20
+    for _ in range(worlds):
+        rate = 1.0 / (1.0 + np.exp(-rng.normal(-1.0, 1.0, (users, 1))))
+        label = rng.random((users, each)) < rate
+        half = np.arange(users) % 2 == 0
+        # The model knows nothing: each half gets the other's click rate.
+        p = np.where(half, label[~half].mean(), label[half].mean())[:, None].repeat(each, axis=1)
+        who = np.arange(users).repeat(each)
+        served = label.mean() / mean  # predicted over observed clicks, of all users that there could be
+        low, high = pcoc_interval(p, label, who)[1:]
+        covered += low <= served <= high
+        low, high = pcoc_interval(p, label)[1:]
+        naive += low <= served <= high
+    assert 0.92 <= covered / worlds <= 0.98
+    assert naive / worlds < 0.85
+
+
+def test_an_interval_of_pcoc_needs_a_click_and_two_users() -> None:
+    assert np.isnan(pcoc_interval([0.2, 0.1], [0, 0])).all()
+    assert pcoc_interval([0.2, 0.3], [1, 0], [7, 7])[0] == pytest.approx(0.5)
+    assert np.isnan(pcoc_interval([0.2, 0.3], [1, 0], [7, 7])[1:]).all()
+    # By hand: off = (.2 - .5, .3), error = sqrt(2 * (.3^2 + .3^2)) / .5
+    value, low, high = pcoc_interval([0.2, 0.3], [1, 0])
+    assert (low, high) == pytest.approx((value * math.exp(-1.96 * 1.2), value * math.exp(1.96 * 1.2)))
 
 
 def test_metrics_refuse_sizes_that_differ_and_nan() -> None:

@@ -17,10 +17,12 @@ from laser.batch import RankingBatch
 from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.models import RankingModel, build_model
+from laser.training.flat_adam import _table
 from laser.training.loop import TrainConfig, train
 from laser.training.loss import summed_loss, weights_of
 from laser.training.optimisers import Optimisers
 from laser.training.order import batches, held_out_rows
+from laser.training.presets import recommended
 
 Worlds = tuple[ExampleSet, ExampleSet]
 
@@ -177,9 +179,10 @@ def test_the_watched_loss_is_the_click_loss_of_requests_that_are_not_learned_fro
 
     examples = small_world[0].take(np.arange(300))
     how = TrainConfig(20, batch=64, held_out=0.3, checks=1)
-    learned, watched = held_out_rows(how, 300, seed=3)
+    learned, watched = held_out_rows(how, examples.request_time_s)
     assert len(watched) == 90
-    assert not set(learned) & set(watched)
+    assert sorted({*learned, *watched}) == list(range(300))
+    assert examples.request_time_s[learned].max() <= examples.request_time_s[watched].min()
     found: list[float] = []
     saw = loop.Watch.saw
     monkeypatch.setattr(
@@ -191,6 +194,48 @@ def test_the_watched_loss_is_the_click_loss_of_requests_that_are_not_learned_fro
         logits = model(part.batch(np.arange(90), 20))
     expected = binary_cross_entropy_with_logits(logits, torch.from_numpy(part.label.astype(np.float32)))
     assert found == [pytest.approx(float(expected), rel=1e-5)]
+
+
+def test_of_requests_at_one_moment_the_later_rows_are_watched() -> None:
+    how = TrainConfig(20, held_out=0.5)
+    learned, watched = held_out_rows(how, np.array([7, 5, 5, 5, 1, 5]))
+    assert (learned.tolist(), watched.tolist()) == ([1, 2, 4], [0, 3, 5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (0.95, 0.85)),
+        ({"beta1": 0.8}, (0.8, 0.8)),
+        ({"optimiser": "adagrad+adam"}, (0.9, 0.9)),
+        ({"optimiser": "adagrad+adam", "beta1": 0.8}, (0.8, 0.8)),
+    ],
+)
+def test_beta1_moves_against_the_rate_only_where_it_says_so(
+    changes: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    how = TrainConfig(10, **changes)
+    optimisers = Optimisers(build_model(config("din"), seed=1), how, steps=20)
+    seen: list[tuple[float, float]] = []
+    for _ in range(20):
+        group = optimisers.optimisers[0].param_groups[0]
+        seen.append((group["lr"], group["betas"][0]))
+        optimisers.step()
+    assert seen[0][1] == pytest.approx(expected[0])
+    assert max(seen)[1] == pytest.approx(expected[1])  # at the peak of the rate
+    if how.optimiser == "adam":  # the captured steps read their rates from a table
+        table = _table(how, 20)[:, 1]
+        assert table.tolist() == pytest.approx([1.0 - beta1 for _, beta1 in seen], abs=1e-6)
+
+
+def test_a_tuned_batch_has_as_many_impressions_whatever_a_request_shows() -> None:
+    assert recommended("laser", 50).batch == recommended("laser", 50, shown=8.0).batch == 64
+    assert recommended("laser", 50, shown=1.0).batch == 512
+    assert recommended("din", 50, shown=6.4).batch == 40
+    assert recommended("din", 50, shown=1000.0).batch == 1
+    assert recommended("din", 50, shown=1.0).learning_rate == recommended("din", 50).learning_rate
+    with pytest.raises(ValueError, match="shown is 0"):
+        recommended("din", 50, shown=0.0)
 
 
 def test_an_interrupted_training_with_every_switch_ends_with_the_same_bits(small_world: Worlds) -> None:
