@@ -15,6 +15,7 @@ import numpy as np
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import Options
+from seqvault.vault.disk.identity import LogFile, StrangerError, in_words
 from seqvault.vault.disk.manifest import (
     NAME,
     Manifest,
@@ -35,7 +36,10 @@ __all__ = ["Checked", "Finding", "Report", "check_store"]
 _TRIES = 5
 _DATA = re.compile(r"\w+-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
 
-_SEGMENT = "Such files never change: copy {name} from any snapshot or backup that has it, then check again."
+_SEGMENT = (
+    "Such files never change: copy {name} from a snapshot or backup that has it with identity {id}, then "
+    "check again; one with another identity is refused."
+)
 _SALVAGE = (
     " Without one: `laser-ab store dump {folder} --skip-damaged --out FILE` saves the other users, and "
     "delete_user({user}) gives up this one."
@@ -183,17 +187,17 @@ class _Check:
         opened: list[Segment] = []
         footers: list[Array] = []
         try:
-            for number in state.segments:
-                name = segment_name(state.name, number)
+            for file in state.segments:
+                name = segment_name(state.name, file.number)
                 try:
-                    opened.append(Segment(self._path / name, number))
+                    opened.append(Segment(self._path / name, file))
                     footers.append(self._footer(opened[-1]))
                 except StoreError as error:
                     for segment in opened[len(footers) :]:
                         segment.close()
                     del opened[len(footers) :]
                     readable = f"nothing of sequence {state.name} opens without this file"
-                    self._find(name, None, str(error), readable, _SEGMENT.format(name=name))
+                    self._find(name, None, str(error), readable, _segment(name, file.id))
             index = PlainIndex()
             index.build(list(enumerate(footers)))
             live = index.live()
@@ -207,13 +211,15 @@ class _Check:
         """A segment's entries; of its blocks where the footer is damaged. Raises DamagedDataError."""
         try:
             return segment.entries()
+        except StrangerError:
+            raise
         except DamagedDataError as error:
             found = entries_of_blocks(segment)
             if found is None:
                 raise
             name = segment.path.name
             readable = "everything, read-only: its blocks are intact; the store does not open for writing"
-            self._find(name, None, str(error), readable, _SEGMENT.format(name=name) + _RELOAD)
+            self._find(name, None, str(error), readable, _segment(name, segment.file.id) + _RELOAD)
             return found
 
     def _segment(
@@ -232,7 +238,7 @@ class _Check:
                 )
                 continue
             damaged += 1
-            self._lost(name, entry, why, all_live)
+            self._lost(segment, entry, why, all_live)
         if not damaged and all(finding.file != name for finding in self._report.findings):
             self._intact(
                 name,
@@ -241,9 +247,10 @@ class _Check:
             )
         self._done += 1
 
-    def _lost(self, name: str, entry: np.void, why: str, live: Array) -> None:
+    def _lost(self, segment: Segment, entry: np.void, why: str, live: Array) -> None:
         user, start, rows = int(entry["user"]), int(entry["start"]), int(entry["rows"])
         others = int(live["rows"][live["user"] == user].sum()) - rows
+        name = segment.path.name
         self._find(
             name,
             int(entry["offset"]),
@@ -251,18 +258,17 @@ class _Check:
             f"not its {rows:,} behaviours, {entry['first_s']} <= time_s <= {entry['last_s']} (from rank "
             f"{start} of the history); the user's {others:,} other sealed behaviours, newer and older ones, "
             "and all other users",
-            _SEGMENT.format(name=name) + _SALVAGE.format(folder=self._path, user=user),
+            _segment(name, segment.file.id) + _SALVAGE.format(folder=self._path, user=user),
         )
 
     def _logs(self, manifest: Manifest) -> None:
         """The closed logs and the live one, whose changes follow each other."""
         sequence = manifest.sequence
-        ends: list[tuple[int, int | None]] = [(log.number, log.end) for log in manifest.closed_logs]
-        for number, end in [*ends, (manifest.log, None)]:
+        for log in manifest.logs:
             self._on_progress(self._done, self._total)
-            name = log_name(number)
+            name = log_name(log.number)
             try:
-                read = self._log(self._path / name, number, sequence, end)
+                read = self._log(self._path / name, log, sequence)
             except StoreError as error:
                 readable = f"everything up to change {sequence}, from the segments; the store does not open"
                 self._find(name, None, str(error), readable, _TOGETHER)
@@ -278,14 +284,14 @@ class _Check:
             sequence = read.sequence
             self._done += 1
 
-    def _log(self, path: Path, number: int, sequence: int, end: int | None) -> LogRead:
+    def _log(self, path: Path, log: LogFile, sequence: int) -> LogRead:
         """A log; a writer may be between two records of what is read, which looks like damage once."""
         for _ in range(_TRIES - 1):
             try:
-                return read_log(path, number, self._records, sequence, end)
+                return read_log(path, log, self._records, sequence)
             except DamagedDataError:
                 continue
-        return read_log(path, number, self._records, sequence, end)
+        return read_log(path, log, self._records, sequence)
 
     def _surroundings(self, manifest: Manifest) -> None:
         """Files the manifest does not name."""
@@ -302,6 +308,10 @@ class _Check:
 
     def _find(self, name: str, byte: int | None, found: str, readable: str, mend: str) -> None:
         self._report.findings.append(Finding(name, byte, found, readable, mend))
+
+
+def _segment(name: str, file_id: int) -> str:
+    return _SEGMENT.format(name=name, id=in_words(file_id))
 
 
 def _records() -> Records:

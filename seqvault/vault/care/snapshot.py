@@ -55,9 +55,10 @@ def snapshot(folder: Path, target: Path, records: Records, own: files.Own) -> No
 def _copy(folder: Path, target: Path, manifest: Manifest, records: Records) -> None:
     logs: dict[str, int] = {}
     sequence = manifest.sequence
-    for number, end in [*((log.number, log.end) for log in manifest.closed_logs), (manifest.log, None)]:
-        read = read_log(folder / log_name(number), number, records, sequence, end)
-        logs[log_name(number)], sequence = read.end, read.sequence
+    for log in manifest.logs:
+        name = log_name(log.number)
+        read = read_log(folder / name, log, records, sequence)
+        logs[name], sequence = read.end, read.sequence
     for name in sorted(manifest.files() - logs.keys()):
         try:
             files.link(folder / name, target / name)

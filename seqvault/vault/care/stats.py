@@ -48,7 +48,7 @@ def stats(folder: Path, access: "ReadOnly | Writable") -> dict[str, int | float]
         users: set[int] = set()
         for table in tables:
             users.update(table.users().tolist())
-        log = log_name(state.manifest.log)
+        log = log_name(state.manifest.log.number)
     return {
         "users": len(users),
         "behaviours": sealed + unsealed,

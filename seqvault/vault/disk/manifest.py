@@ -1,24 +1,25 @@
 """The manifest: which files make up the store, and what no file of rows says. Replaced whole, atomically.
 
 Two lines of text: the JSON, and its hash64 in hexadecimal. `generation` grows with every replacement. Files
-it does not name are leftovers of a crash, or of a writer that is about to name or to remove them.
+it does not name are leftovers of a crash, or of a writer that is about to name or to remove them. Files are
+named with their identities (identity.py), which a manifest of format 2 lacks.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault.disk.files import Own, read_file, replace_file
+from seqvault.vault.disk.identity import LogFile, SegmentFile
 from seqvault.vault.format.hash64 import hash64
 
 __all__ = [
     "FORMAT",
     "NAME",
-    "ClosedLog",
     "Manifest",
     "SequenceState",
     "log_name",
@@ -28,7 +29,8 @@ __all__ = [
 ]
 
 NAME = "MANIFEST"
-FORMAT = 2
+FORMAT = 3
+_READABLE = (2, 3)
 # The oldest time there is: nothing is older than this floor.
 NO_FLOOR_S = -(1 << 63)
 
@@ -40,7 +42,7 @@ class SequenceState:
     Args:
         name, cap, ttl_s: as SequenceType has them.
         versions: its schema's versions, oldest first; rows are written under the last.
-        segments: numbers of its live segments, in the order in which their entries apply.
+        segments: its live segments, in the order in which their entries apply.
         floor_s: behaviours with time_s below it are expired.
     """
 
@@ -48,7 +50,7 @@ class SequenceState:
     cap: int | None
     ttl_s: int | None
     versions: tuple[HistorySchema, ...]
-    segments: tuple[int, ...] = ()
+    segments: tuple[SegmentFile, ...] = ()
     floor_s: int = NO_FLOOR_S
 
     @property
@@ -63,38 +65,37 @@ class SequenceState:
 
 
 @dataclass(frozen=True)
-class ClosedLog:
-    """A log that is written no more but still needed: its records end at byte `end`."""
-
-    number: int
-    end: int
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The live files.
 
     Args:
+        store: the store's identity; 0 in a manifest of format 2.
         generation: grows by one with every manifest.
         sequences: the store's sequences; a record of the log names one by its place here.
-        closed_logs: logs before the live one, oldest first.
-        log: number of the live log.
+        closed_logs: logs before the live one, oldest first: written no more but still needed.
+        log: the live log.
         sequence: the last append that the segments hold; the logs' records follow it.
         next_file: number no file has had yet.
     """
 
+    store: int
     generation: int
     sequences: tuple[SequenceState, ...]
-    closed_logs: tuple[ClosedLog, ...]
-    log: int
+    closed_logs: tuple[LogFile, ...]
+    log: LogFile
     sequence: int
     next_file: int
 
     def files(self) -> set[str]:
         """Names of all files it lists."""
-        logs = {log_name(self.log), *(log_name(log.number) for log in self.closed_logs)}
-        segments = {segment_name(s.name, number) for s in self.sequences for number in s.segments}
+        logs = {log_name(log.number) for log in self.logs}
+        segments = {segment_name(s.name, file.number) for s in self.sequences for file in s.segments}
         return logs | segments
+
+    @property
+    def logs(self) -> tuple[LogFile, ...]:
+        """All logs, oldest first."""
+        return (*self.closed_logs, self.log)
 
     def with_sequence(self, place: int, **changes: Any) -> "Manifest":
         """The same, but for some fields of one sequence."""
@@ -124,7 +125,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
     Raises:
         DamagedDataError: it fails its checksum.
-        StoreError: it has another format.
+        StoreError: it has a format of a later version.
     """
     path = folder / NAME
     try:
@@ -137,16 +138,22 @@ def read_manifest(folder: Path) -> Manifest | None:
 def parse_manifest(path: Path, data: bytes) -> Manifest:
     """The manifest in these bytes; see read_manifest."""
     found = manifest_fields(path, data)
-    if found["format"] != FORMAT:
+    if found["format"] not in _READABLE:
         raise StoreError(
             f"{path} has format {found['format']}: expected {FORMAT}; was it made by a later version?"
         )
     try:
+        if found["format"] == 2:
+            found = _identified(found)
         return Manifest(
+            _hash(found["store"]),
             _count(found["generation"]),
             tuple(_sequence(described) for described in found["sequences"]),
-            tuple(ClosedLog(_count(log["number"]), _count(log["end"])) for log in found["closed_logs"]),
-            _count(found["log"]),
+            tuple(
+                LogFile(_count(log["number"]), _hash(log["id"]), _count(log["end"]))
+                for log in found["closed_logs"]
+            ),
+            LogFile(_count(found["log"]["number"]), _hash(found["log"]["id"])),
             _count(found["sequence"]),
             _count(found["next_file"]),
         )
@@ -168,17 +175,43 @@ def manifest_fields(path: Path, data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _described(manifest: Manifest) -> dict[str, Any]:
-    fields = {name: getattr(manifest, name) for name in ("generation", "log", "sequence", "next_file")}
-    sequences = []
-    for state in manifest.sequences:
-        described = {name: getattr(state, name) for name in ("name", "cap", "ttl_s", "segments", "floor_s")}
-        sequences.append({**described, "versions": [version.to_dict() for version in state.versions]})
-    closed = [asdict(log) for log in manifest.closed_logs]
+def _identified(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest of format 2 says, in the form of 3: its files have no identities."""
+    without = f"{0:016x}"
+    sequences = [
+        {**sequence, "segments": [{"number": number, "id": without} for number in sequence["segments"]]}
+        for sequence in fields["sequences"]
+    ]
     return {
         **fields,
+        "store": without,
         "sequences": sequences,
-        "closed_logs": closed,
+        "closed_logs": [{**log, "id": without} for log in fields["closed_logs"]],
+        "log": {"number": fields["log"], "id": without},
+    }
+
+
+def _described(manifest: Manifest) -> dict[str, Any]:
+    sequences = []
+    for state in manifest.sequences:
+        described = {name: getattr(state, name) for name in ("name", "cap", "ttl_s", "floor_s")}
+        described["segments"] = [_of_file(file) for file in state.segments]
+        sequences.append({**described, "versions": [version.to_dict() for version in state.versions]})
+    return {
+        "store": f"{manifest.store:016x}",
+        **{name: getattr(manifest, name) for name in ("generation", "sequence", "next_file")},
+        "log": _of_file(manifest.log),
+        "sequences": sequences,
+        "closed_logs": [_of_file(log) for log in manifest.closed_logs],
+    }
+
+
+def _of_file(file: SegmentFile | LogFile) -> dict[str, Any]:
+    """A file's fields; hashes and identities as 16 hexadecimal digits."""
+    return {
+        name: f"{value:016x}" if name in ("id", "footer") else value
+        for name, value in file._asdict().items()
+        if value is not None
     }
 
 
@@ -196,8 +229,22 @@ def _sequence(described: Mapping[str, Any]) -> SequenceState:
         None if cap is None else _count(cap),
         None if ttl_s is None else _count(ttl_s),
     )
-    segments = tuple(map(_count, described["segments"]))
+    segments = tuple(map(_segment, described["segments"]))
     return SequenceState(kind.name, kind.cap, kind.ttl_s, versions, segments, floor_s)
+
+
+def _segment(described: Mapping[str, Any]) -> SegmentFile:
+    number, file_id = _count(described["number"]), _hash(described["id"])
+    if "footer" not in described:
+        return SegmentFile(number, file_id)
+    return SegmentFile(number, file_id, _count(described["size"]), _hash(described["footer"]))
+
+
+def _hash(value: object) -> int:
+    """A number written as 16 hexadecimal digits. Raises ValueError for anything else."""
+    if not isinstance(value, str) or len(value) != 16:
+        raise ValueError(f"{value!r} where 16 hexadecimal digits are expected")
+    return int(value, 16)
 
 
 def _count(value: object) -> int:

@@ -115,9 +115,9 @@ class Compactor:
     def _segments(self, table: Table) -> list[tuple[int, Segment]]:
         """(slot, segment) in the manifest's order."""
         with self._writer.mutex:
-            slots = {segment.number: slot for slot, segment in table.segments.items()}
-            numbers = self._state.manifest.sequences[table.place].segments
-            return [(slots[number], table.segments[slots[number]]) for number in numbers]
+            slots = {segment.file.number: slot for slot, segment in table.segments.items()}
+            files = self._state.manifest.sequences[table.place].segments
+            return [(slots[file.number], table.segments[slots[file.number]]) for file in files]
 
     def _compact(self, table: Table, run: Sequence[tuple[int, Segment]], *, first: bool) -> None:
         point("compaction.begun")
@@ -135,7 +135,7 @@ class Compactor:
             )
         writer = self._copy(table, dict(run), live[chosen & ~dropped], stones, number)
         try:
-            self._replace(table, slots, writer, number)
+            self._replace(table, slots, writer)
         except WriterStoppedError:
             raise
         except StoreError:
@@ -152,7 +152,7 @@ class Compactor:
             return None
         if self._blocks is None:
             self._blocks = self._state.new_blocks()
-        with SegmentWriter(table.segment_path(number), number, self._state.own) as writer:
+        with self._writer.new_segment(table, number) as writer:
             if len(stones):
                 writer.add_stones(stones)
             for data, blocks in self._blocks.copies(segments, live) if len(live) else ():
@@ -165,17 +165,17 @@ class Compactor:
         point("compaction.copied")
         return writer
 
-    def _replace(self, table: Table, slots: list[int], writer: SegmentWriter | None, number: int) -> None:
+    def _replace(self, table: Table, slots: list[int], writer: SegmentWriter | None) -> None:
         """Put the new segment in the place of the old ones."""
-        numbers = {table.segments[slot].number for slot in slots}
+        numbers = {table.segments[slot].file.number for slot in slots}
         with self._writer.mutex:
             self._writer.check_writable()
             manifest = self._state.manifest
             old = manifest.sequences[table.place].segments
-            at = min(place for place, segment in enumerate(old) if segment in numbers)
-            new = [segment for segment in old if segment not in numbers]
-            new[at:at] = [] if writer is None else [number]
-            slot = None if writer is None else table.open_segment(number)
+            at = min(place for place, file in enumerate(old) if file.number in numbers)
+            new = [file for file in old if file.number not in numbers]
+            new[at:at] = [] if writer is None else [writer.file]
+            slot = None if writer is None else table.open_segment(writer.file)
             with self._writer.whole():
                 try:
                     # Read before the manifest names it: nothing may fail between that and the move.

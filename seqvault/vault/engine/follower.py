@@ -152,7 +152,7 @@ class Follower:
         state, known = self.state, self.state.manifest
         try:
             slots = [
-                [table.open_segment(number) for number in sequence.segments[len(before.segments) :]]
+                [table.open_segment(file) for file in sequence.segments[len(before.segments) :]]
                 for table, sequence, before in zip(
                     state.tables, manifest.sequences, known.sequences, strict=True
                 )
@@ -161,7 +161,7 @@ class Follower:
                 [(slot, table.entries(slot)) for slot in new]
                 for table, new in zip(state.tables, slots, strict=True)
             ]
-            path = self._folder / log_name(manifest.log)
+            path = self._folder / log_name(manifest.log.number)
             read = read_log(path, manifest.log, state.records, manifest.sequence)
         except StoreError as error:
             self._close_unknown(known)
@@ -185,20 +185,19 @@ class Follower:
     def _close_unknown(self, known: Manifest) -> None:
         """Close segments that a manifest does not name: nothing is read from them yet."""
         for table, sequence in zip(self.state.tables, known.sequences, strict=True):
-            new = [
-                slot for slot, segment in table.segments.items() if segment.number not in sequence.segments
-            ]
+            numbers = {file.number for file in sequence.segments}
+            new = [slot for slot, segment in table.segments.items() if segment.file.number not in numbers]
             with self.state.lock.exclusive():
                 table.retire(new)
             table.close_retired()
 
     def _take_log(self) -> None:
         """Put what was written since the last refresh into the tails."""
-        state, number = self.state, self.state.manifest.log
-        path = self._folder / log_name(number)
+        state, log = self.state, self.state.manifest.log
+        path = self._folder / log_name(log.number)
         assert self._log_fd is not None
         try:
-            read = follow_log(self._log_fd, path, number, state.records, self._read)
+            read = follow_log(self._log_fd, path, log, state.records, self._read)
         except DamagedDataError:
             # A writer that closes cuts off what it had reserved; loading finds out whether it is more.
             self._reload()
@@ -212,7 +211,7 @@ class Follower:
 
     def _follow(self, read: LogRead) -> None:
         """Go on behind what was read of the live log."""
-        path = self._folder / log_name(self.state.manifest.log)
+        path = self._folder / log_name(self.state.manifest.log.number)
         try:
             self._log_fd = files.open_file(path)
         except FileNotFoundError:

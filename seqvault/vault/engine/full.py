@@ -41,8 +41,8 @@ def rewrite_all(writer: Writer) -> None:
         for table in state.tables:
             old = list(table.segments)
             manifest = _rewrite(writer, table, manifest, paths)
-            numbers = manifest.sequences[table.place].segments
-            slot = table.open_segment(numbers[0]) if numbers else None
+            new = manifest.sequences[table.place].segments
+            slot = table.open_segment(new[0]) if new else None
             slots.append((table, old, slot))
             # Read before the manifest names it: nothing may fail between that and the swap.
             indexes.append(table.index_of(slot))
@@ -78,14 +78,14 @@ def _undo(writer: Writer, slots: list[tuple[Table, list[int], int | None]]) -> N
 def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:
     """Write one sequence's new segment; the manifest that names it in place of the old ones."""
     users, number = table.index.users(), manifest.next_file
-    with SegmentWriter(table.segment_path(number), number, writer.state.own) as segment:
+    with writer.new_segment(table, number) as segment:
         for portion in _portions(table, users):
             _rewrite_users(writer, table, portion, segment)
         if segment.empty:
             return manifest.with_sequence(table.place, segments=())
         segment.finish()
     paths.append(segment.path)
-    return replace(manifest.with_sequence(table.place, segments=(number,)), next_file=number + 1)
+    return replace(manifest.with_sequence(table.place, segments=(segment.file,)), next_file=number + 1)
 
 
 def _portions(table: Table, users: Array) -> list[Array]:

@@ -13,6 +13,7 @@ from seqvault.vault.compiled.options import Options
 from seqvault.vault.disk import files
 from seqvault.vault.disk.evolution import evolve
 from seqvault.vault.disk.files import FolderLostError, Own
+from seqvault.vault.disk.identity import LogFile, new_file, new_store
 from seqvault.vault.disk.manifest import (
     NAME,
     Manifest,
@@ -102,6 +103,7 @@ def recover(folder: Path, asked: Asked, options: Options, own: Own) -> tuple[Sta
     state = State(folder, options, with_sequences(stored, asked), own)
     try:
         state.load()
+        state.manifest = _identified(state)
         replayed = state.replay()
         point("recovery.replayed")
         wal = _resume(state, stored, replayed)
@@ -152,23 +154,33 @@ def sweep(folder: Path, manifest: Manifest, own: Own) -> None:
             files.remove(file, own)
 
 
+def _identified(state: State) -> Manifest:
+    """The manifest with what one of format 2 does not know of the store and of its segments, now open."""
+    manifest = state.manifest
+    if manifest.store:
+        return manifest
+    for table in state.tables:
+        files_of = {segment.file.number: segment.file for segment in table.segments.values()}
+        segments = tuple(files_of[file.number] for file in manifest.sequences[table.place].segments)
+        manifest = manifest.with_sequence(table.place, segments=segments)
+    return replace(manifest, store=new_store())
+
+
 def _resume(state: State, stored: Manifest, replayed: Replayed) -> Wal:
     """The log to go on with: the live one, or a new one behind a torn one."""
     folder, manifest = state.folder, state.manifest
-    live = folder / log_name(manifest.log)
+    live = folder / log_name(manifest.log.number)
     sequence = replayed.sequence
     if replayed.torn_bytes:
         # Its last record may have been read from a page that never got to the disk.
         _sync_file(live)
-        wal = Wal.create(folder, manifest.next_file, state.records, state.own, sequence)
+        log = LogFile(manifest.next_file, new_file(manifest.store))
+        wal = Wal.create(folder, log, state.records, state.own, sequence)
         manifest = replace(
-            manifest,
-            closed_logs=tuple(replayed.logs),
-            log=manifest.next_file,
-            next_file=manifest.next_file + 1,
+            manifest, closed_logs=tuple(replayed.logs), log=log, next_file=manifest.next_file + 1
         )
     else:
-        end = replayed.logs[-1].end
+        end = replayed.logs[-1].end or 0
         wal = Wal.reopen(live, manifest.log, state.records, state.own, sequence=sequence, end=end)
     if manifest != stored:
         try:
@@ -203,9 +215,11 @@ def _make(folder: Path, asked: Asked, options: Options, own: Own) -> Manifest:
         if asked.schema is None:
             raise SchemaError(f"{folder} has no store yet: open it with a schema to make one")
         kinds = (SequenceType(_DEFAULT_SEQUENCE, asked.schema),)
-    manifest = Manifest(1, tuple(new_sequence(kind) for kind in kinds), (), 1, 0, 2)
+    store = new_store()
+    log = LogFile(1, new_file(store))
+    manifest = Manifest(store, 1, tuple(new_sequence(kind) for kind in kinds), (), log, 0, 2)
     # The folder's own name, whoever made it.
     files.sync_folder(folder.parent)
-    Wal.create(folder, 1, State(folder, options, manifest).records, own, 0).abandon()
+    Wal.create(folder, log, State(folder, options, manifest).records, own, 0).abandon()
     write_manifest(folder, manifest, own)
     return manifest

@@ -10,7 +10,8 @@ from seqvault.vault.compiled.options import Options
 from seqvault.vault.compiled.rewrite import Blocks, PlainBlocks
 from seqvault.vault.compiled.selftest import encoder_trusted
 from seqvault.vault.disk.files import Own, anybody
-from seqvault.vault.disk.manifest import ClosedLog, Manifest, log_name
+from seqvault.vault.disk.identity import LogFile
+from seqvault.vault.disk.manifest import Manifest, log_name
 from seqvault.vault.engine.table import Table
 from seqvault.vault.log.batches import Batches
 from seqvault.vault.log.change import Change
@@ -36,7 +37,7 @@ class Replayed:
     records: int
     sequence: int
     torn_bytes: int
-    logs: list[ClosedLog]
+    logs: list[LogFile]
     last: LogRead | None = None
 
 
@@ -86,15 +87,13 @@ class State:
     def replay(self) -> Replayed:
         """Put what the logs hold into the tables. Raises DamagedDataError."""
         done = Replayed(0, self.manifest.sequence, 0, [])
-        logs: list[tuple[int, int | None]] = [(log.number, log.end) for log in self.manifest.closed_logs]
-        for number, end in [*logs, (self.manifest.log, None)]:
-            path = self.folder / log_name(number)
-            read = read_log(path, number, self.records, done.sequence, end)
+        for log in self.manifest.logs:
+            read = read_log(self.folder / log_name(log.number), log, self.records, done.sequence)
             self.take(read)
             done.records += read.sequence - done.sequence
             done.sequence = read.sequence
             done.torn_bytes += read.torn_bytes
-            done.logs.append(ClosedLog(number, read.end))
+            done.logs.append(log._replace(end=read.end))
             done.last = read
         return done
 

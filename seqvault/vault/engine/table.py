@@ -10,6 +10,7 @@ import numpy as np
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.vault.compiled.options import Options
+from seqvault.vault.disk.identity import SegmentFile, StrangerError
 from seqvault.vault.disk.manifest import SequenceState, segment_name
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format.entries import ENTRY
@@ -80,23 +81,23 @@ class Table:
         """The file of a segment."""
         return self._folder / segment_name(self.name, number)
 
-    def open_segment(self, number: int) -> int:
+    def open_segment(self, file: SegmentFile) -> int:
         """Open a segment for the reader; its blocks are in no index yet. Returns its slot.
 
         Raises:
-            DamagedDataError: it does not open.
+            DamagedDataError: it does not open, or is another file.
         """
         taken = self.segments.keys() | self._retired.keys()
         slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-        segment = Segment(self.segment_path(number), number, direct=self._direct)
+        segment = Segment(self.segment_path(file.number), file, direct=self._direct)
         self.segments[slot] = segment
         with self.lock.exclusive():
             self.reader.add(slot, segment.block_fd, segment.path)
         return slot
 
-    def build(self, numbers: Iterable[int]) -> None:
+    def build(self, files: Iterable[SegmentFile]) -> None:
         """Open segments and make the index of them. Raises DamagedDataError."""
-        slots = [self.open_segment(number) for number in numbers]
+        slots = [self.open_segment(file) for file in files]
         self.index.build([(slot, self.entries(slot)) for slot in slots])
 
     def entries(self, slot: int) -> Array:
@@ -108,12 +109,14 @@ class Table:
         segment = self.segments[slot]
         try:
             return segment.entries()
+        except StrangerError:
+            raise
         except DamagedDataError as error:
             found = entries_of_blocks(segment)
             if found is None or not self._read_only:
                 raise DamagedDataError(f"{error}. {self._advice(segment, found)}") from error
             _log.warning("%s; its blocks are intact and read without it", error)
-            self.damage[segment.number] = str(error)
+            self.damage[segment.file.number] = str(error)
             return found
 
     def _advice(self, segment: Segment, found: Array | None) -> str:
@@ -170,7 +173,7 @@ class Table:
         for slot in slots:
             self.reader.remove(slot)
             self._retired[slot] = self.segments.pop(slot)
-            self.damage.pop(self._retired[slot].number, None)
+            self.damage.pop(self._retired[slot].file.number, None)
 
     def index_of(self, slot: int | None) -> "Index":
         """An index of one segment's blocks, or of none. Raises StoreError."""

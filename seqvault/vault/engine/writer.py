@@ -15,6 +15,7 @@ from seqvault.errors import StoreError, StoreFullError, StoreReadOnlyError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import DURABILITIES
 from seqvault.vault.disk.files import WriterStoppedError, remove
+from seqvault.vault.disk.identity import LogFile, SegmentFile, new_file
 from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import Sizes, seal
@@ -161,6 +162,11 @@ class Writer:
             self.state.manifest = replace(self.state.manifest, next_file=number + 1)
             return number
 
+    def new_segment(self, table: Table, number: int) -> SegmentWriter:
+        """A segment of a sequence, to be written. Raises as SegmentWriter."""
+        file = SegmentFile(number, new_file(self.state.manifest.store))
+        return SegmentWriter(table.segment_path(number), file, self.state.own)
+
     def check_writable(self) -> None:
         """Raise StoreReadOnlyError where the writer has stopped."""
         failed = self._broken or self._commit.failed
@@ -278,13 +284,12 @@ class Writer:
             for table in state.tables:
                 of_load = loaded[1] if loaded is not None and loaded[0] is table else None
                 if table.tails.rows or table.deleted or of_load:
-                    number = manifest.next_file
                     manifest = self._seal_table(table, of_load, manifest, writers)
-                    slot = table.open_segment(number)
+                    slot = table.open_segment(writers[-1].file)
                     written.append((table, slot, table.segments[slot].entries()))
             ids = [*state.batches.ids(), *batches]
-            number, written_to = manifest.next_file, self._wal.written
-            new_wal = Wal.create(state.folder, number, state.records, state.own, written_to, ids)
+            log, written_to = LogFile(manifest.next_file, new_file(manifest.store)), self._wal.written
+            new_wal = Wal.create(state.folder, log, state.records, state.own, written_to, ids)
             old, manifest = manifest, self._rotated(manifest, new_wal)
             with self.whole():
                 self.adopt(manifest)
@@ -296,8 +301,8 @@ class Writer:
             raise
         state.batches.note(batches, new_wal.written)
         point("seal.adopted")
-        for number in [*(log.number for log in old.closed_logs), old.log]:
-            remove(state.folder / log_name(number), state.own)
+        for log in old.logs:
+            remove(state.folder / log_name(log.number), state.own)
         point("wal.dropped")
 
     def _seal_table(
@@ -305,14 +310,14 @@ class Writer:
     ) -> Manifest:
         """Write one sequence's segment, of its tails and what is loaded; the manifest that names it."""
         number, full = manifest.next_file, self.state.options.block_rows
-        with SegmentWriter(table.segment_path(number), number, self.state.own) as writer:
+        with self.new_segment(table, number) as writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
                 writer.add_stones(tombstones(users))
             seal(writer, table, self.state.blocks, loaded, Sizes(full, full))
             writer.finish()
         writers.append(writer)
-        segments = (*manifest.sequences[table.place].segments, number)
+        segments = (*manifest.sequences[table.place].segments, writer.file)
         return replace(manifest.with_sequence(table.place, segments=segments), next_file=number + 1)
 
     def _rotated(self, manifest: Manifest, wal: Wal) -> Manifest:
@@ -320,7 +325,7 @@ class Writer:
         for table in self.state.tables:
             manifest = manifest.with_sequence(table.place, floor_s=table.reader.floor_s)
         return replace(
-            manifest, closed_logs=(), log=wal.number, sequence=wal.written, next_file=wal.number + 1
+            manifest, closed_logs=(), log=wal.file, sequence=wal.written, next_file=wal.file.number + 1
         )
 
     def _switch(self, new_wal: Wal, written: Sequence[tuple[Table, int, Array]]) -> None:

@@ -8,9 +8,10 @@
     | widths: columns x u8, zeros to 8 | bases: columns x u64 | columns: rows x width bytes | >= 8 zeros |
 
 A value is its column's base plus its frame, modulo 2**64; widths are 0 to 8 bytes, the size a multiple of 8.
-`hash` is the hash64 of the bytes from 16 on, seeded with the first eight and with the log's number: a record
-of a log that lay in the same place before never passes for one of this. `durable` is the last sequence number
-that was known to be durable when the record was written; replay.py says what it is for."""
+`hash` is the hash64 of the bytes from 16 on, seeded with the first eight and with the log's number and
+identity: a record of a log that lay in the same place before never passes for one of this. `durable` is the
+last sequence number that was known to be durable when the record was written; replay.py says what it is for.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -111,9 +112,9 @@ class Records(Protocol):
         ...
 
 
-def salt_of(log: int) -> int:
-    """What the checksums in a log of this number are seeded with."""
-    return (log * _SALT) & _WORD
+def salt_of(number: int, file_id: int = 0) -> int:
+    """What the checksums in a log of this number and identity are seeded with."""
+    return ((number * _SALT) & _WORD) ^ file_id
 
 
 def room(columns: Sequence[Array]) -> int:

@@ -17,9 +17,10 @@ import numpy as np
 from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.vault.disk.files import close, open_file, read_at, size_of
+from seqvault.vault.disk.identity import LogFile
 from seqvault.vault.log.change import Change
 from seqvault.vault.log.record import DELETE, EXPIRE, MAGIC, ROWS, Records, salt_of
-from seqvault.vault.log.wal import HEAD_BYTES, log_head
+from seqvault.vault.log.wal import HEAD_BYTES, check_log
 
 __all__ = ["LogRead", "changes", "follow_log", "read_log"]
 
@@ -46,21 +47,19 @@ class LogRead:
     torn_bytes: int
 
 
-def read_log(path: Path, number: int, records: Records, sequence: int, end: int | None = None) -> LogRead:
+def read_log(path: Path, log: LogFile, records: Records, sequence: int) -> LogRead:
     """Read a log whose changes follow number `sequence`.
-
-    Args:
-        end: where its records end, when that is known (a closed log); None looks.
 
     Raises:
         DamagedDataError: the file is missing, no log, or damaged before its last durable record.
+        StrangerError: it is another log.
     """
-    data = _bytes(path, number)
+    data, end, salt = _bytes(path, log), log.end, salt_of(log.number, log.id)
     stop = len(data) if end is None else end
-    found = records.scan(data, HEAD_BYTES, min(stop, len(data)), salt_of(number))
+    found = records.scan(data, HEAD_BYTES, min(stop, len(data)), salt)
     found, last = _in_sequence(found, sequence)
     at = int(found["place"][-1] + found["size"][-1]) if len(found) else HEAD_BYTES
-    damaged = at != stop if end is not None else _durable_beyond(data, at, number, records) > last
+    damaged = at != stop if end is not None else _durable_beyond(data, at, salt, records) > last
     if damaged:
         raise DamagedDataError(
             f"{path}, byte {at}: the record of change {last + 1} is damaged, and was acknowledged; restore "
@@ -71,13 +70,14 @@ def read_log(path: Path, number: int, records: Records, sequence: int, end: int 
     return LogRead(data, found, at, last, int(written[-1]) + 1 if len(written) else 0)
 
 
-def follow_log(fd: int, path: Path, number: int, records: Records, read: LogRead) -> LogRead:
+def follow_log(fd: int, path: Path, log: LogFile, records: Records, read: LogRead) -> LogRead:
     """What was written behind an earlier read of the same log, which a writer may be writing to."""
     size = size_of(fd)
     if size <= read.end:
         return LogRead(read.data[:0], read.found[:0], read.end, read.sequence, 0)
     data = np.frombuffer(bytearray(read_at(fd, size - read.end, read.end, path)), "u1")
-    found, last = _in_sequence(records.scan(data, 0, len(data), salt_of(number)), read.sequence)
+    found = records.scan(data, 0, len(data), salt_of(log.number, log.id))
+    found, last = _in_sequence(found, read.sequence)
     end = int(found["place"][-1] + found["size"][-1]) if len(found) else 0
     return LogRead(data, found, read.end + end, last, 0)
 
@@ -153,7 +153,7 @@ def _with_defaults(stored: Columns, schema: HistorySchema, rows: int) -> dict[st
     }
 
 
-def _bytes(path: Path, number: int) -> Array:
+def _bytes(path: Path, log: LogFile) -> Array:
     try:
         fd = open_file(path)
     except FileNotFoundError as error:
@@ -162,10 +162,7 @@ def _bytes(path: Path, number: int) -> Array:
         data = np.frombuffer(bytearray(read_at(fd, size_of(fd), 0, path)), "u1")
     finally:
         close(fd)
-    if data[:HEAD_BYTES].tobytes() != log_head(number):
-        raise DamagedDataError(
-            f"{path} begins with {data[:16].tobytes()!r}: expected log {number}; restore it from backup"
-        )
+    check_log(path, data, log)
     return data
 
 
@@ -178,7 +175,7 @@ def _in_sequence(found: Array, sequence: int) -> tuple[Array, int]:
     return kept, int(expected[len(kept) - 1]) if len(kept) else sequence
 
 
-def _durable_beyond(data: Array, at: int, number: int, records: Records) -> int:
+def _durable_beyond(data: Array, at: int, salt: int, records: Records) -> int:
     """The highest change that a valid record behind byte `at` calls durable; 0 for none."""
     words = data[at : at + (len(data) - at) // 8 * 8].view("<u4")[::2]
     durable = 0
@@ -186,7 +183,7 @@ def _durable_beyond(data: Array, at: int, number: int, records: Records) -> int:
     for place in (at + 8 * np.flatnonzero(words == int.from_bytes(MAGIC, "little"))).tolist():
         if place < passed:
             continue
-        found = records.scan(data, place, len(data), salt_of(number))
+        found = records.scan(data, place, len(data), salt)
         if len(found):
             durable = max(durable, int(found["durable"].max()))
             passed = int(found["place"][-1] + found["size"][-1])

@@ -1,15 +1,14 @@
 """The write-ahead log: one record per change, durable before the change is acknowledged.
 
     +-----------------------------------------+----------+----------+- - -+----------------------+
-    | SVWL, format u32, number u64, 0 u64,    | record   | record   |     | zeros, reserved for  |
-    | hash u64                                |          |          |     | records to come      |
+    | SVWL, format u32, number u64, identity, | record   | record   |     | zeros, reserved for  |
+    | hash: u64                               |          |          |     | records to come      |
     +-----------------------------------------+----------+----------+- - -+----------------------+
       32 bytes                                  record.py draws one
 
 Records carry sequence numbers that grow by one; those that change nothing (batch ids, marks) repeat the last.
 Space is reserved ahead, so that a record's sync has no new length to write."""
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,23 +32,21 @@ from seqvault.vault.disk.files import (
     sync_folder,
     write_at,
 )
+from seqvault.vault.disk.identity import HEAD_BYTES, LogFile, check_head, file_head
 from seqvault.vault.disk.manifest import log_name
 from seqvault.vault.disk.points import point
-from seqvault.vault.format.hash64 import hash64
 from seqvault.vault.log.record import BATCHES, MARK, MAX_BYTES, MAX_ROWS, Record, Records, salt_of
 
-__all__ = ["HEAD_BYTES", "Wal", "log_head"]
+__all__ = ["HEAD_BYTES", "Wal", "check_log"]
 
-_FORMAT = 2
-HEAD_BYTES = 32
+_MAGIC = b"SVWL"
 # Reserved ahead: as much as the log has, between these.
 _LEAST_BYTES, _MOST_BYTES = 1 << 17, 1 << 24
 
 
-def log_head(number: int) -> bytes:
-    """The first bytes of a log."""
-    fields = struct.pack("<4sIQQ", b"SVWL", _FORMAT, number, 0)
-    return fields + struct.pack("<Q", hash64(fields))
+def check_log(path: Path, data: Array, log: LogFile) -> None:
+    """See that the bytes of a log begin as those of this one. Raises DamagedDataError, StrangerError."""
+    check_head(path, data[:HEAD_BYTES].tobytes(), _MAGIC, log.number, log.id)
 
 
 class Wal:
@@ -59,24 +56,24 @@ class Wal:
         own: whether the folder is still the writer's.
 
     Attributes:
-        number: the log's.
+        file: the log as the manifest names it.
         end: byte behind the last record.
         written: sequence number of the last change written.
         durable: sequence number of the last change known durable.
     """
 
     def __init__(
-        self, path: Path, number: int, fd: int, records: Records, own: Own, *, sequence: int, end: int
+        self, path: Path, file: LogFile, fd: int, records: Records, own: Own, *, sequence: int, end: int
     ) -> None:
         self.path = path
         self._own = own
-        self.number = number
+        self.file = file
         self.end = end
         self.written = sequence
         self.durable = sequence
         self._fd = fd
         self._records = records
-        self._salt = salt_of(number)
+        self._salt = salt_of(file.number, file.id)
         self._reserved = size_of(fd)
         self._reserves = True
         self._marked = end
@@ -85,7 +82,7 @@ class Wal:
     def create(
         cls,
         folder: Path,
-        number: int,
+        file: LogFile,
         records: Records,
         own: Own,
         sequence: int,
@@ -103,12 +100,12 @@ class Wal:
             FolderLostError: the folder is somebody else's; nothing was made there.
         """
         own()
-        path = folder / log_name(number)
+        path = folder / log_name(file.number)
         fd = make_file(path)
         point("log.made")
         try:
-            write_at(fd, log_head(number), 0, path)
-            wal = cls(path, number, fd, records, own, sequence=sequence, end=HEAD_BYTES)
+            write_at(fd, file_head(_MAGIC, file.number, file.id), 0, path)
+            wal = cls(path, file, fd, records, own, sequence=sequence, end=HEAD_BYTES)
             if batches:
                 wal._note(BATCHES, np.array(batches, "u8"))
             point("log.written")
@@ -124,7 +121,9 @@ class Wal:
         return wal
 
     @classmethod
-    def reopen(cls, path: Path, number: int, records: Records, own: Own, *, sequence: int, end: int) -> "Wal":
+    def reopen(
+        cls, path: Path, file: LogFile, records: Records, own: Own, *, sequence: int, end: int
+    ) -> "Wal":
         """The log as replayed, nothing but zeros behind `end`. Raises as `create`."""
         try:
             fd = open_file(path, write=True)
@@ -137,7 +136,7 @@ class Wal:
         except StoreError:
             close(fd)
             raise
-        return cls(path, number, fd, records, own, sequence=sequence, end=end)
+        return cls(path, file, fd, records, own, sequence=sequence, end=end)
 
     def write(self, body: tuple[Array, int], record: Record) -> int:
         """Put one change behind the others; durable after the next sync. Returns its sequence number.
@@ -190,7 +189,11 @@ class Wal:
         data = np.frombuffer(bytearray(read_at(self._fd, self.end, 0, self.path)), "u1")
         found = self._records.scan(data, HEAD_BYTES, self.end, self._salt)
         end = int(found["place"][-1] + found["size"][-1]) if len(found) else HEAD_BYTES
-        if data[:HEAD_BYTES].tobytes() != log_head(self.number) or end != self.end:
+        try:
+            check_log(self.path, data, self.file)
+        except DamagedDataError as error:
+            raise miswritten(self.path) from error
+        if end != self.end:
             raise miswritten(self.path)
 
     def _put(self, body: tuple[Array, int], record: Record, sequence: int) -> None:

@@ -2,9 +2,10 @@
 
 Blocks are self-describing and lie behind each other from the segment's head to its footer, tombstones among
 them as blocks without rows. So the chain of intact blocks gives the footer back, to the byte. That no block
-is missing at the chain's end is proved by what is left of the footer: its first entry, where the chain ends,
-or its last 32 bytes, whose checksum covers all entries. Without a proof nothing is believed: a block that is
-missed would let an older version of a history, or a deleted one, come back.
+is missing at the chain's end is proved by the manifest, which has the footer's hash. A manifest of format 2
+has none: then it is proved by what is left of the footer, its first entry, where the chain ends, or its last
+32 bytes, whose checksum covers all entries. Without a proof nothing is believed: a block that is missed would
+let an older version of a history, or a deleted one, come back.
 """
 
 import numpy as np
@@ -46,7 +47,10 @@ def entries_of_blocks(segment: Segment) -> Array | None:
     entries, end = _chain(segment)
     if not len(entries):
         return None
-    footer = segment_footer(end, entries)
+    footer, checksum = segment_footer(end, entries)
+    if segment.file.footer is not None:
+        known = (segment.file.size, segment.file.footer) == (end + len(footer), checksum)
+        return entries if known else None
     first, last = footer[: ENTRY.itemsize], footer[-TAIL_BYTES:]
     left = segment.size - end
     begins = left >= len(first) and segment.read(end, len(first)) == first

@@ -24,6 +24,7 @@ from seqvault.vault.disk.files import (
     sync_folder,
     write_at,
 )
+from seqvault.vault.disk.identity import SegmentFile
 from seqvault.vault.disk.points import point
 from seqvault.vault.disk.segment import HEAD_BYTES, Segment, segment_footer, segment_head
 from seqvault.vault.format.entries import ENTRY
@@ -41,22 +42,25 @@ class SegmentWriter:
 
     Args:
         path: its name when it is finished.
-        number: its number, written into it.
+        file: its number and identity, written into it.
         own: whether the folder is still the writer's.
+
+    Attributes:
+        file: once it is finished, as the manifest names it.
 
     Raises:
         FolderLostError: it is not.
     """
 
-    def __init__(self, path: Path, number: int, own: Own) -> None:
+    def __init__(self, path: Path, file: SegmentFile, own: Own) -> None:
         self.path = path
-        self._number = number
+        self.file = file
         self._own = own
         own()
         self._draft = path.with_suffix(".new")
         self._fd = make_file(self._draft)
         point("segment.made")
-        self._buffer: list[Array | bytes] = [segment_head(number)]
+        self._buffer: list[Array | bytes] = [segment_head(file)]
         self._buffered = HEAD_BYTES
         self._flushed = 0
         self._entries: list[Array] = []
@@ -97,7 +101,7 @@ class SegmentWriter:
             FolderLostError: the folder is somebody else's; its names were left alone.
         """
         entries = np.concatenate(self._entries) if self._entries else np.empty(0, ENTRY)
-        footer = segment_footer(self.size, entries)
+        footer, checksum = segment_footer(self.size, entries)
         self._buffer.append(footer)
         self._flush()
         point("segment.written")
@@ -108,6 +112,7 @@ class SegmentWriter:
         self._own()
         rename(self._draft, self.path)
         self._finished = True
+        self.file = self.file._replace(size=self._flushed, footer=checksum)
         point("segment.renamed")
         sync_folder(self.path.parent)
         point("segment.named")
@@ -136,7 +141,7 @@ class SegmentWriter:
 
     def _read_back(self, entries: Array, footer: bytes) -> None:
         try:
-            draft = Segment(self._draft, self._number)
+            draft = Segment(self._draft, self.file)
             try:
                 read_back(draft, entries, footer)
             finally:

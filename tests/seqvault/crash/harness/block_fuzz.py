@@ -187,15 +187,15 @@ def _records(plain: PlainRecords, rng: np.random.Generator) -> np.ndarray:
         if rng.random() < 0.7:
             at = int(rng.integers(40, min(size, HEAD_BYTES + 80)))
             data[at] = rng.choice(EXTREMES) & 0xFF
-            seal_record(data[:size], 3)
+            seal_record(data[:size], salt_of(3))
         parts.append(data[:size])
     return np.concatenate(parts)
 
 
-def seal_record(data: np.ndarray, log: int) -> None:
+def seal_record(data: np.ndarray, salt: int) -> None:
     """Make a record's checksum right."""
     words = data[:HEAD_BYTES].view("<u8")
-    words[1] = hash64(data[16:], int(words[0]) ^ salt_of(log))
+    words[1] = hash64(data[16:], int(words[0]) ^ salt)
 
 
 assert FOUND.itemsize % 8 == 0

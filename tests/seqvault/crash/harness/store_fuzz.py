@@ -20,6 +20,7 @@ from streams import ALL
 from vaults import MEMORY
 
 from seqvault import StoreError
+from seqvault.vault.disk.identity import SegmentFile
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format.entries import ENTRY
 from seqvault.vault.format.hash64 import hash64
@@ -48,10 +49,12 @@ def fuzz_store(seed: int, seconds: float, note: str) -> dict[str, int]:
             change = changes[turn % len(changes)]
             files = sorted(specimen.folder.glob(CHANGES[change]))
             path = files[int(rng.integers(len(files)))]
-            whole = path.read_bytes()
+            manifest = specimen.folder / "MANIFEST"
+            whole, named = path.read_bytes(), manifest.read_bytes()
             Path(note).write_text(f"seed {seed}, turn {turn}: {change} of {path.name}")
             path.write_bytes(_CHANGERS[change](path, whole, rng))
             counts[f"{change} {_outcome(specimen, root / 'copy', write=turn % 25 == 0)}"] += 1
+            manifest.write_bytes(named)
             path.write_bytes(whole)
             turn += 1
     finally:
@@ -123,7 +126,7 @@ def _block(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
         head = struct.unpack_from("<QQqqI", block, 16)
         for name, value in zip(("user", "start", "first_s", "last_s", "rows"), head, strict=True):
             entry[name] = value
-        return _with_footer(data.tobytes(), entries)
+        return _with_footer(path, data.tobytes(), entries)
     return data.tobytes()
 
 
@@ -137,14 +140,14 @@ def _footer(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
         entries[name][i] = np.array([value], "u8").astype(ENTRY[name])[0]
     if rng.random() < 0.2:
         entries = entries[rng.permutation(len(entries))]
-    return _with_footer(whole, entries)
+    return _with_footer(path, whole, entries)
 
 
 def _record(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
     """A log record changed, and signed again."""
     data = np.frombuffer(whole, "u1").copy()
-    number = int(path.stem.split("-")[1])
-    found = PlainRecords().scan(data, HEAD_BYTES, len(data), salt_of(number))
+    salt = salt_of(*_number_and_id(whole))
+    found = PlainRecords().scan(data, HEAD_BYTES, len(data), salt)
     if not len(found):
         return _bytes_anywhere(path, whole, rng)
     chosen = found[int(rng.integers(len(found)))]
@@ -156,7 +159,7 @@ def _record(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
             record[at : at + 8].view("<u8")[0] = _word(rng, int(record[at : at + 8].view("<u8")[0]))
         else:
             record[int(rng.integers(40, size))] = rng.integers(256)
-    seal_record(record, number)
+    seal_record(record, salt)
     return data.tobytes()
 
 
@@ -174,6 +177,10 @@ def _manifest(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
     body = json.dumps(fields).encode()
     if chance >= 0.9:
         body = _bytes_anywhere(path, body, rng).replace(b"\n", b" ")
+    return _signed(body)
+
+
+def _signed(body: bytes) -> bytes:
     return body + b"\n%016x\n" % hash64(body)
 
 
@@ -199,19 +206,33 @@ def _word(rng: np.random.Generator, value: int) -> int:
 
 
 def _entries(path: Path) -> np.ndarray:
-    segment = Segment(path, int(path.stem.rpartition("-")[2]))
+    segment = Segment(path, SegmentFile(*_number_and_id(path.read_bytes())))
     try:
         return segment.entries()
     finally:
         segment.close()
 
 
-def _with_footer(whole: bytes, entries: np.ndarray) -> bytes:
-    """The segment with another footer, in place of its own."""
+def _number_and_id(whole: bytes) -> tuple[int, int]:
+    """Of a segment or log, from its head."""
+    number, file_id = struct.unpack_from("<QQ", whole, 8)
+    return number, file_id
+
+
+def _with_footer(path: Path, whole: bytes, entries: np.ndarray) -> bytes:
+    """The segment with another footer, in place of its own, and the manifest made to name it."""
     (place,) = struct.unpack_from("<Q", whole, len(whole) - 32)
     head = struct.pack("<QQ", place, len(entries))
     checksum = hash64(entries.tobytes(), hash64(head))
-    return whole[:place] + entries.tobytes() + head + struct.pack("<Q4s4x", checksum, b"SVSF")
+    changed = whole[:place] + entries.tobytes() + head + struct.pack("<Q4s4x", checksum, b"SVSF")
+    manifest = path.with_name("MANIFEST")
+    fields = json.loads(manifest.read_bytes().partition(b"\n")[0])
+    for sequence in fields["sequences"]:
+        for file in sequence["segments"]:
+            if file["number"] == _number_and_id(whole)[0]:
+                file["size"], file["footer"] = len(changed), f"{checksum:016x}"
+    manifest.write_bytes(_signed(json.dumps(fields).encode()))
+    return changed
 
 
 CHANGES = {
