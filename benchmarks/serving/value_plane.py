@@ -144,7 +144,7 @@ def reference(model: RankingModel, requests: Requests) -> NDArray[np.float64]:
 def poison(scorer: BucketScorer) -> None:
     """NaN wherever the next scores must be written."""
     with torch.inference_mode():
-        for bucket in scorer._buckets.values():
+        for bucket in scorer.held.buckets.values():
             for logits in [*bucket._logits, *([bucket._out] if bucket._cuda else [])]:
                 logits.fill_(float("nan"))
 
@@ -202,7 +202,7 @@ def value_row(case: Case, device: torch.device, quick: bool) -> Row:
         if size * case.history * case.candidates <= 1 << 24:
             row[f"batches_{size}_rps"], _ = rate(in_batches(eager, size), pools, least_s / 2)
     if device.type == "cuda":
-        row |= device_rates(scorer._bucket(shape))
+        row |= device_rates(scorer.held.bucket(shape))
     row["largest_change"] = apart(model, case, "float32", device)
     rng = np.random.default_rng([SEED, 5])
     lengths = rng.integers(case.history + 1, size=2 * shape.requests if device.type == "cuda" else 24)

@@ -1,13 +1,12 @@
 """Scores in fixed shapes: each request's logits are the same bits, whoever shares its batch.
 
 Start here: `BucketScorer.score` sorts requests by the shape that serves them (`shapes`), a `Bucket` scores
-one batch of a shape.
+one batch of a shape. For batches as they form in service, see `live.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +16,12 @@ from numpy.typing import NDArray
 
 from laser.models import RankingModel
 from laser.models.plugins import plugin_code
-from laser.out_of_memory import DeviceMemoryError, is_out_of_memory, memory_told
-from laser.scoring.bucket import Bucket
-from laser.scoring.requests import Requests, runs
+from laser.scoring.held import Batch, HeldBuckets, said_alone
+from laser.scoring.requests import Requests
 from laser.scoring.runtime import Scorer, check_scores
-from laser.scoring.shapes import Plan, Shape, at_a_time, plan
+from laser.scoring.shapes import Plan, at_a_time, plan
 from laser.scoring.snapshot import Snapshot
 
-_SHARE = 0.5  # of a GPU's memory that buckets may hold
 _log = logging.getLogger(__name__)
 
 
@@ -64,12 +61,8 @@ class BucketScorer:
                 default half of a GPU's memory, and no limit on a CPU.
         """
         self._eager = Scorer(model, device, threads)
-        self._limit = memory_bytes
-        if memory_bytes is None and self.snapshot.device.type == "cuda":
-            self._limit = int(_SHARE * torch.cuda.get_device_properties(self.snapshot.device).total_memory)
+        self.held = HeldBuckets(self.snapshot, memory_bytes)
         self._plans: dict[tuple[int, int], Plan] = {}
-        self._smaller: dict[Shape, Shape] = {}  # where the planned shape did not fit
-        self._buckets: OrderedDict[Shape, Bucket] = OrderedDict()  # that used longest ago first
         self._say_eager()
 
     @property
@@ -83,8 +76,14 @@ class BucketScorer:
         if self._alone:
             return {"version": self.snapshot.version, "shapes": [], "request by request": self._alone}
         planned = sorted({shape for made in self._plans.values() for shape in made.shapes})
-        found = {"version": self.snapshot.version, "shapes": [str(self._fitting(s)) for s in planned]}
-        return found if not self._smaller else found | {"smaller for want of memory": len(self._smaller)}
+        found = {"version": self.snapshot.version, "shapes": [str(self.held.fitting(s)) for s in planned]}
+        return found if not self.smaller else found | {"smaller for want of memory": self.smaller}
+
+    @property
+    def smaller(self) -> dict[str, str]:
+        """Planned shape -> the smaller one taken for want of memory; scores made so may differ in their last
+        bits from those of the planned shape."""
+        return {str(planned): str(taken) for planned, taken in sorted(self.held.smaller.items())}
 
     @property
     def at_a_time(self) -> int:
@@ -100,15 +99,9 @@ class BucketScorer:
             ValueError: another configuration or device.
             DeviceMemoryError: the device has no room for both.
         """
-        if snapshot.model.config != self.snapshot.model.config or snapshot.device != self.snapshot.device:
-            raise ValueError(
-                f"found a snapshot of {snapshot.model.config} on {snapshot.device}, expected "
-                f"{self.snapshot.model.config} on {self.snapshot.device}. Make a new scorer for it."
-            )
-        with memory_told(snapshot.device, "building buckets for new weights", "Swap on a new scorer."):
-            made = OrderedDict((shape, Bucket(snapshot, shape)) for shape in self._buckets)
+        held = self.held.swapped(snapshot)
         self._eager.swap(snapshot)
-        self._buckets = made
+        self.held = held
         self._say_eager()
 
     def score(self, requests: Requests, history: int) -> Scores:
@@ -143,97 +136,16 @@ class BucketScorer:
             self._plans[key] = plan(self.snapshot.model, *key, self.snapshot.device.type)
         planned = self._plans[key]
         rung = planned.of(np.minimum(requests.lengths, history))
+        batches: list[Batch] = []
         for i, shape in enumerate(planned.shapes):
             rows = np.flatnonzero(rung == i)
             if len(rows):
                 with plugin_code(self.snapshot.model.config.kind, "while scoring"):
-                    self._in_shape(shape, requests.take(rows, history), rows, logits)
-
-    def _in_shape(
-        self, planned: Shape, requests: Requests, rows: NDArray[np.int64], logits: NDArray[np.float32]
-    ) -> None:
-        """All requests through the bucket of a planned shape, or through what of it fits the device."""
-        while True:
-            fitting = self._fitting(planned)
-            try:
-                return _through(self._bucket(fitting), requests, rows, logits)
-            except RuntimeError as error:  # while the bucket was built, or at work without a graph
-                if not is_out_of_memory(error):
-                    raise
-                self._make_room(planned, fitting, error)
-
-    def _bucket(self, shape: Shape) -> Bucket:
-        """The bucket of a shape, built if need be; others are let go to keep within the limit."""
-        if shape not in self._buckets:
-            self._buckets[shape] = Bucket(self.snapshot, shape)
-        self._buckets.move_to_end(shape)
-        while self._limit is not None and len(self._buckets) > 1 and self._held() > self._limit:
-            self._let_go()
-        return self._buckets[shape]
-
-    def _make_room(self, planned: Shape, tried: Shape, error: RuntimeError) -> None:
-        """Let go of the other buckets; where there are none, plan half of the shape.
-
-        Raises:
-            DeviceMemoryError: the shape was of a single request.
-        """
-        others = [shape for shape in self._buckets if shape != tried]
-        self._buckets.pop(tried, None)  # it may be half built, or too large
-        if others:
-            while self._buckets:
-                self._let_go()
-            return
-        if tried.requests == 1:
-            raise DeviceMemoryError(
-                f"{self.snapshot.device} is out of memory with one request of {tried.history} behaviours and "
-                f"{tried.candidates} candidates ({str(error).splitlines()[0]}). Use shorter histories or "
-                "another device."
-            ) from error
-        self._smaller[planned] = tried.smaller()
-        _log.warning("%s is out of memory for batches of %s, taking %s.",
-                     self.snapshot.device, tried, tried.smaller())  # fmt: skip
-
-    def _fitting(self, shape: Shape) -> Shape:
-        return self._smaller.get(shape, shape)
-
-    def _held(self) -> int:
-        return sum(bucket.bytes for bucket in self._buckets.values())
-
-    def _let_go(self) -> None:
-        self._buckets.popitem(last=False)
-        if self.snapshot.device.type == "cuda":
-            torch.cuda.empty_cache()
+                    batches += self.held.begin(shape, requests.take(rows, history), rows, logits)
+        for batch in batches:
+            batch.finish()
 
     def _say_eager(self) -> None:
-        model = self.snapshot.model
-        # Not inherited: what a subclass reads is its own matter.
-        fixed = bool(vars(type(model)).get("FIXED_SHAPES"))
-        self._alone = None if fixed else f"{type(model).__name__} does not set FIXED_SHAPES"
+        self._alone = said_alone(self.snapshot)
         if self._alone:
             _log.info("%s: its requests are scored one by one.", self._alone)
-
-
-def _through(
-    bucket: Bucket, requests: Requests, rows: NDArray[np.int64], logits: NDArray[np.float32]
-) -> None:
-    """All requests through one bucket, as many batches under way as it has slots.
-
-    Each batch is checked before it is put, while others are scored: that takes as long as packing it.
-    """
-    under_way: deque[tuple[int, int, int]] = deque()
-
-    def finish() -> None:
-        slot, first, end = under_way.popleft()
-        logits[rows[first:end]] = bucket.take(slot, end - first)[:, : logits.shape[1]]
-
-    try:
-        for i, (first, end) in enumerate(runs(len(requests), bucket.shape.requests)):
-            part = requests.part(first, end)
-            part.check(bucket.config)
-            if len(under_way) == bucket.slots:
-                finish()
-            bucket.put(i % bucket.slots, part)
-            under_way.append((i % bucket.slots, first, end))
-    finally:
-        while under_way:  # also where a request is refused: its neighbours are still being copied
-            finish()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from laser.batch import HISTORY, RankingBatch
 from laser.models import ModelConfig
-from laser.scoring.snapshot import ScoreError
+from laser.scoring.limits import check_limits
 
 Column = NDArray[Any]
 
@@ -120,31 +120,7 @@ class Requests:
             ScoreError: an id has no row in the model, an age is negative or not finite, an hour or a
                 propensity is not finite, or a candidate_count lies outside [0, C].
         """
-        limits = {
-            "category": config.categories,
-            "action": config.actions,
-            "scene": config.scenes,
-            "ad": config.ads,
-            "ad_category": config.categories,
-            "position": np.iinfo(np.int32).max,
-            "candidate_count": self.candidates + 1,
-        }
-        for name, limit in limits.items():
-            low, high = _ends(getattr(self, name))
-            if low < 0 or high >= limit:
-                raise ScoreError(
-                    f"{name} holds {low if low < 0 else high}, expected ids below {limit} and of 0 or "
-                    "more. Map unknown ids, or train with them."
-                )
-        low, high = _ends(self.age_s)
-        if not (low >= 0 and high < np.inf):  # NaN fails the comparison
-            raise ScoreError(
-                f"age_s spans {low} to {high}, expected finite seconds of 0 or more. "
-                "A negative age means a behaviour later than the request: cut the history there."
-            )
-        for name in ("hour", "propensity"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise ScoreError(f"{name} holds a value that is not finite, expected numbers. Fill it first.")
+        check_limits(config, self.candidates, lambda name: _ends(getattr(self, name)))
 
 
 def _ends(values: Column) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from laser.memory import keep_freed_memory
 from laser.models import ModelConfig, RankingModel
 from laser.models.plugins import is_plugin, plugin_code
 from laser.out_of_memory import memory_told
+from laser.scoring.limits import check_limits
 from laser.scoring.snapshot import ScoreError, Snapshot, freeze
 
 _MEND = {
@@ -137,35 +138,12 @@ def _work(batch: RankingBatch) -> str:
 
 
 def check_batch(batch: RankingBatch, config: ModelConfig) -> None:
-    """Refuse ids that the model has no row for, and ages that are none; a few microseconds per batch.
-
-    `RankingBatch.from_numpy` refuses negative ids and ages, a batch made of tensors holds what it was given:
-    -1 may name another row, and a behaviour of the future would pass for one of this moment.
+    """Refuse what the model cannot read; a few microseconds per batch.
 
     Raises:
-        ScoreError: an id is negative or too large, an age is negative or not finite.
+        ScoreError: see `check_limits`.
     """
-    limits = {
-        "category": config.categories,
-        "action": config.actions,
-        "scene": config.scenes,
-        "ad": config.ads,
-        "ad_category": config.categories,
-    }
-    for name, limit in limits.items():
-        ids: Tensor = getattr(batch, name)
-        low, high = _ends(ids)
-        if low < 0 or high >= limit:
-            raise ScoreError(
-                f"{name} holds {int(low if low < 0 else high)}, expected ids below {limit} and of 0 or more. "
-                "Map unknown ids, or train with them."
-            )
-    low, high = _ends(batch.age_s)
-    if not (low >= 0 and high < float("inf")):  # NaN fails the comparison
-        raise ScoreError(
-            f"age_s spans {low} to {high}, expected finite seconds of 0 or more. "
-            "A negative age means a behaviour later than the request: cut the history there."
-        )
+    check_limits(config, batch.candidates, lambda name: _ends(getattr(batch, name)))
 
 
 def _ends(values: Tensor) -> tuple[float, float]:

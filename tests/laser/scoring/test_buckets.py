@@ -18,7 +18,7 @@ from laser.batch import RankingBatch
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.models.din import Din
 from laser.out_of_memory import DeviceMemoryError
-from laser.scoring import buckets
+from laser.scoring import held
 from laser.scoring.bucket import Bucket
 from laser.scoring.buckets import BucketScorer
 from laser.scoring.requests import Requests
@@ -93,7 +93,7 @@ def test_what_earlier_batches_left_in_a_block_is_never_read() -> None:
     for scorer in (BucketScorer(model), BucketScorer(model)):
         first = scorer.score(few, 64).logits
         scorer.score(loud, 64)
-        (bucket,) = scorer._buckets.values()
+        (bucket,) = scorer.held.buckets.values()
         for filling in bucket._fillings:  # no id has a row there, no age is a number
             filling.block.view(torch.uint8)[: 64 * 16 * 4].fill_(0xFF)
             filling.columns["age_s"].fill_(float("nan"))
@@ -161,7 +161,7 @@ def test_out_of_memory_takes_smaller_batches_and_gives_up_at_one(
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
             super().__init__(snapshot, shape)
 
-    monkeypatch.setattr(buckets, "Bucket", Small)
+    monkeypatch.setattr(held, "Bucket", Small)
     model = build_model(config("laser"), seed=3)
     requests, scorer = Requests.of(random_batch(LENGTHS)), BucketScorer(model)
     scored = scorer.score(requests, 60).logits
@@ -177,11 +177,11 @@ def test_buckets_used_longest_ago_are_let_go_and_score_the_same_when_built_again
     model = build_model(config("din"), seed=3)
     requests, scorer = Requests.of(random_batch(LENGTHS)), BucketScorer(model)
     expected = {history: scorer.score(requests, history).logits for history in (20, 30, 40)}
-    held = [bucket.bytes for bucket in scorer._buckets.values()]
-    limited = BucketScorer(model, memory_bytes=held[1] + held[2])
+    kept = [bucket.bytes for bucket in scorer.held.buckets.values()]
+    limited = BucketScorer(model, memory_bytes=kept[1] + kept[2])
     for history in (20, 30, 40, 30, 20):
         assert np.array_equal(limited.score(requests, history).logits, expected[history])
-    assert list(limited._buckets) == [Shape(16, 32, 8), Shape(16, 24, 8)]
+    assert list(limited.held.buckets) == [Shape(16, 32, 8), Shape(16, 24, 8)]
 
 
 @pytest.mark.parametrize(
