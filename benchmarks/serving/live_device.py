@@ -12,11 +12,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.serving.live_rows import served_rows
 from laser.checkpoint import load
-from laser.scoring.runtime import Scorer, resolve_device
+from laser.scoring.live import LiveScorer
+from laser.scoring.runtime import resolve_device
 from seqvault.store import HistoryBatch, open_store
 from simulator.arms.arm import Arm
 from simulator.arms.live import LiveCalls
-from simulator.arms.models import scorers
+from simulator.arms.models import live_scorers, snapshots
 from simulator.arms.plan import Plan
 from simulator.arms.scores import ReplayedStore
 from simulator.results.read import Run
@@ -87,10 +88,11 @@ def _again(
     return _Batch(rows.tolist(), model or "", histories, payloads)
 
 
-def _models(run: Run, plan: Plan, arm: Arm, device: str) -> dict[str, Scorer]:
+def _models(run: Run, plan: Plan, arm: Arm, device: str) -> dict[str, LiveScorer]:
     """The models that the run trained."""
     models = run.path / "models"
-    return scorers(arm, lambda spec: load(models / f"{spec.key}.ckpt")[0], device, plan.threads)
+    frozen = snapshots(arm, lambda spec: load(models / f"{spec.key}.ckpt")[0], str(resolve_device(device)))
+    return live_scorers(arm, frozen, plan.threads)
 
 
 def _score(calls: LiveCalls, batch: _Batch) -> NDArray[np.float32]:

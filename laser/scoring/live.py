@@ -7,6 +7,7 @@ share it; that they never do is the promise of `buckets.py`, where scores are ke
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,6 +77,16 @@ class LiveScorer:
     def snapshot(self) -> Snapshot:
         """What scores now."""
         return self._eager.snapshot
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """For a manifest: the weights' version, the shapes in use and which were taken smaller for want of
+        memory; no shapes where batches are scored as they come."""
+        found: dict[str, Any] = {"version": self.snapshot.version, "precision": self.snapshot.precision}
+        if self._in_buckets:
+            found["shapes"] = sorted(str(shape) for shape in self.held.buckets)
+            found["smaller for want of memory"] = {str(k): str(v) for k, v in self.held.smaller.items()}
+        return found
 
     def swap(self, snapshot: Snapshot) -> None:
         """Score with another snapshot from now on; what is under way keeps the old one and its version.

@@ -8,8 +8,9 @@ snapshot, once, and other weights are another snapshot with another version.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -26,6 +27,7 @@ from laser.out_of_memory import memory_told
 
 #: Of matrix products: "float32", "tf32" (factors rounded to 10 bits; a GPU's), or by autocast.
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+_switch = threading.RLock()  # see `_products`
 _AUTOCAST = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -54,13 +56,32 @@ class Snapshot:
     def computing(self) -> Iterator[None]:
         """Without gradients, in its precision, by fused kernels where there is a GPU."""
         dtype = _AUTOCAST.get(self.precision)
+        tf32 = self.precision == "tf32"
         with (
+            _products("high" if tf32 else "highest") if self.device.type == "cuda" else nullcontext(),
             torch.inference_mode(),
-            fused("tf32" if self.precision == "tf32" else "tf32x3"),
+            fused("tf32" if tf32 else "tf32x3"),
             # Without its cache of cast weights: a captured graph would hold on to them.
             torch.autocast(self.device.type, dtype, enabled=dtype is not None, cache_enabled=False),
         ):
             yield
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
+    """torch's float32 products on a GPU, in or without TensorFloat-32, whatever the process has set.
+
+    torch has no switch of a call or a thread, only one of the process; a captured graph keeps what it was
+    captured with. So whoever captures or scores holds a lock for as long as the switch is theirs: two
+    snapshots in two threads never meet the other's. What others compute in that time is not protected.
+    """
+    with _switch:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(precision)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def freeze(

@@ -87,7 +87,8 @@ class Arm:
     def model_of(self, step: LadderStep) -> ModelSpec:
         """The model that answers a scored step."""
         # A light step of the same geometry is the arm's own model on a shorter history.
-        return self.light if self.light is not None and step.model != self.main.profile_key else self.main
+        own = _key(self.main, self.settings.precision)
+        return self.light if self.light is not None and step.model != own else self.main
 
     def open_store(self, folder: Path) -> HistoryStore:
         """The arm's store in `folder`, with its options.
@@ -133,7 +134,10 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
         name=name,
         store=settings.store_key,
         steps=build_ladder(
-            main.profile_key, main.history, light.profile_key if light else None, settings.light_history
+            _key(main, settings.precision),
+            main.history,
+            _key(light, settings.precision) if light else None,
+            settings.light_history,
         ),
         store_workers=settings.store_workers,
         scorers=settings.scorers,
@@ -142,6 +146,11 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
     )
     role: Literal["control", "treatment"] = "control" if name == config.experiment.control else "treatment"
     return Arm(name, role, settings, main, light, serving)
+
+
+def _key(spec: ModelSpec, precision: str) -> str:
+    """A model's key on the ladder and in a profile: of one geometry, another precision has another cost."""
+    return spec.profile_key if precision == "fp32" else f"{spec.profile_key}@{precision}"
 
 
 def _training(table: Training) -> tuple[tuple[str, Any], ...]:

@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from laser.scoring.runtime import Scorer
+from laser.scoring.live import LiveScorer
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.transport import pack, unpack
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
+from simulator.arms.models import live_scorers
 from simulator.arms.scores import (
     F4,
     ReplayedStore,
     newest,
+    precision_notes,
     replayed_store,
     requests_of,
-    trained_scorers,
+    trained_snapshots,
 )
 from simulator.execution import interrupts
 from simulator.inputs.prepare import Prepared
@@ -30,7 +32,7 @@ from simulator.serving.service_times import LiveServiceTimes, ProfilePredictions
 class LiveCalls:
     """The real calls of one arm, in the form the timing plane asks for them."""
 
-    def __init__(self, prepared: Prepared, store: ReplayedStore, models: Mapping[str, Scorer]) -> None:
+    def __init__(self, prepared: Prepared, store: ReplayedStore, models: Mapping[str, LiveScorer]) -> None:
         self._prepared, self._store, self._models = prepared, store, models
 
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
@@ -51,14 +53,14 @@ class LiveCalls:
         payloads: Sequence[HistoryBatch],
         candidates: int | None = None,
     ) -> F4:
-        """Score a batch; the model's input is built here, so its cost is the model's.
+        """Score a dynamic batch; the model's input is built here, so its cost is the model's.
 
         Args:
             candidates: another number of candidates than the trace's (the same ones, repeated or cut).
         """
         rows = np.array(requests, np.int64)
-        batch = requests_of(self._prepared, rows, newest(payloads, histories), candidates).batch()
-        return self._models[model].score(batch)
+        batch = requests_of(self._prepared, rows, newest(payloads, histories), candidates)
+        return self._models[model].score(batch).logits
 
 
 def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str, Any]]:
@@ -70,19 +72,24 @@ def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str
     prepared, serving, clock = cell.plan.prepared, arm.serving, cell.clock
     candidates = prepared.requests.candidates.shape
     with replayed_store(prepared, arm, folder) as store:
-        calls = LiveCalls(prepared, store, trained_scorers(cell.plan, arm, cell.trained))
+        models = live_scorers(arm, trained_snapshots(cell.plan, arm, cell.trained), cell.plan.threads)
+        for model in models.values():
+            model.warm(serving.max_batch, candidates[1])
+        calls = LiveCalls(prepared, store, models)
         predictions = ProfilePredictions(cell.profile, serving, candidates[1])
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
         arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
         served = serve(arrival_s, prepared.history_available, serving, times, clock.budget_s)
-    logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)
-    for row, (_, _, scores) in times.scores.items():
-        logits[served.step[row], row] = scores
+        logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)
+        for row, (_, _, scores) in times.scores.items():
+            logits[served.step[row], row] = scores
+        changes = precision_notes(cell.plan, arm, cell.trained, store, logits)
     notes = {
         "binding_share": times.binding_share,
         "store_own_s": times.store_own_s,
         "store_binding_s": times.store_binding_s,
         "transport_s": times.transport_spent_s,
         "score_s": times.score_spent_s,
+        "live_scoring": {key: {**model.notes, **changes.get(key, {})} for key, model in models.items()},
     }
     return served, logits, notes

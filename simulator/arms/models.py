@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from laser.checkpoint import load
 from laser.models import ModelConfig, RankingModel
-from laser.scoring.runtime import Scorer
+from laser.scoring.live import LiveScorer
+from laser.scoring.snapshot import Snapshot, freeze
 from laser.training.calibration import Platt
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.world.protocol import Sizes
+
+#: What an experiment's file calls them -> what a snapshot does.
+PRECISIONS = {"fp32": "float32", "tf32": "tf32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,28 @@ def model_config(sizes: Sizes, spec: ModelSpec) -> ModelConfig:
     )
 
 
-def scorers(
-    arm: Arm, model: Callable[[ModelSpec], RankingModel], device: str, threads: int
-) -> dict[str, Scorer]:
-    """An arm's models by the keys that its ladder has for them.
+def snapshots(
+    arm: Arm, model: Callable[[ModelSpec], RankingModel], device: str, precision: str | None = None
+) -> dict[str, Snapshot]:
+    """An arm's models, ready to serve, by the keys that its ladder has for them.
 
     Args:
         arm: whose.
         model: gives a spec's model, trained or not.
-        device, threads: see `Scorer`.
+        device: where they score.
+        precision: the arm's own by default.
+
+    Raises:
+        DeviceMemoryError: the device is out of memory.
     """
     specs = {step.model or "": arm.model_of(step) for step in arm.scored_steps}
-    return {key: Scorer(model(spec), device, threads) for key, spec in specs.items()}
+    dtype = PRECISIONS[precision or arm.settings.precision]
+    return {key: freeze(model(spec), device, dtype) for key, spec in specs.items()}
+
+
+def live_scorers(arm: Arm, models: Mapping[str, Snapshot], threads: int) -> dict[str, LiveScorer]:
+    """The same as they score in service; `threads` of the CPU."""
+    longest: dict[str, int] = {}
+    for step in arm.scored_steps:
+        longest[step.model or ""] = max(longest.get(step.model or "", 0), step.history)
+    return {key: LiveScorer(models[key], history, threads=threads) for key, history in longest.items()}

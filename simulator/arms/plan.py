@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from laser.scoring.runtime import resolve_device
 from simulator.arms.arm import Arm, arms_of
-from simulator.arms.readiness import check_models, check_profile, check_stores
+from simulator.arms.readiness import check_models, check_precisions, check_profile, check_stores
 from simulator.config.load import ExperimentConfig
 from simulator.inputs.prepare import Prepared, prepare
 from simulator.inputs.worlds import LogSource, WorldSource, world_source
@@ -70,6 +70,7 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
 
     Raises:
         DeviceError: the device is absent.
+        SimulatorError: the device does not have an arm's precision.
         TraceError: a file of the log is missing or has changed.
         ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
         StoreError: a store cannot be opened with its options.
@@ -81,6 +82,7 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
     if isinstance(world.made_of, LogSource) and (like is None or not _same_log(world, like.world)):
         check_files(world.made_of.folder, world.made_of.manifest)
     fresh = [arm for arm in arms if like is None or arm not in like.arms]
+    check_precisions(fresh, device)
     check_models(fresh, config.training_seed, device)
     check_stores(fresh)
     profile = None

@@ -22,7 +22,7 @@ from laser.scoring.device import gpu_name
 from seqvault.store import HistoryBatch
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.live import LiveCalls
-from simulator.arms.models import TrainedModel, model_config, scorers
+from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.scores import replayed_store
 from simulator.config.load import ExperimentConfig
@@ -104,7 +104,7 @@ def _measure(
     for done, arm in enumerate(arms):
         progress.stage("profile", done, len(arms))
         with replayed_store(prepared, arm, folder / arm.name) as replayed:
-            models = scorers(arm, model, plan.device, plan.threads)
+            models = live_scorers(arm, snapshots(arm, model, plan.device), plan.threads)
             bench = _Bench(prepared, LiveCalls(prepared, replayed, models))
             key = arm.serving.store
             if key not in store:

@@ -12,6 +12,7 @@ from laser.scoring.runtime import Scorer
 from laser.scoring.trial import small_batch, try_out
 from simulator.arms.arm import Arm, needed_models
 from simulator.arms.models import model_config
+from simulator.errors import SimulatorError
 from simulator.serving.profile import ServiceProfile
 from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.world.protocol import Sizes
@@ -43,6 +44,20 @@ def check_models(arms: Iterable[Arm], seed: int, device: str) -> None:
         model = build_model(model_config(_SMALL, spec), seed)
         if is_plugin(spec.kind):
             try_out(Scorer(model, device), small_batch(model.config, spec.history))
+
+
+def check_precisions(arms: Iterable[Arm], device: str) -> None:
+    """Find out whether the device has every arm's precision.
+
+    Raises:
+        SimulatorError: TensorFloat-32 on a CPU, which has none.
+    """
+    for arm in arms:
+        if arm.settings.precision == "tf32" and not device.startswith("cuda"):
+            raise SimulatorError(
+                f'arms.{arm.name}.precision is "tf32", which {device} does not have, expected "fp32", "fp16" '
+                'or "bf16" there. Choose one, or a GPU (experiment.device).'
+            )
 
 
 def check_stores(arms: Iterable[Arm]) -> None:

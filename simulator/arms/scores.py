@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from laser.scoring.buckets import BucketScorer
 from laser.scoring.requests import Requests
-from laser.scoring.runtime import Scorer
+from laser.scoring.snapshot import Snapshot
 from seqvault.store import HistoryBatch, HistoryStore, ReadTime
 from simulator.arms.arm import Arm, ModelSpec
-from simulator.arms.models import TrainedModel, scorers
+from simulator.arms.models import TrainedModel, snapshots
 from simulator.arms.plan import Plan
 from simulator.arms.read_sample import ReadSample
 from simulator.execution.checkpoints import ScoreFiles, inputs_of
@@ -32,6 +32,7 @@ MODEL_COLUMNS = ("time_s", "category", "action", "scene", "dwell_s")  # what mod
 # quick world a synced append for every request took 2.3 ms each (LastN), longer than reading and scoring; for
 # many 0.7 ms.
 _INGEST_ROWS = 64
+_COMPARED = 256  # requests of a step, about, scored in fp32 too where an arm has another precision
 
 
 class ReplayedStore:
@@ -139,13 +140,15 @@ def replayed_store(prepared: Prepared, arm: Arm, folder: Path, first: int = 0) -
         yield ReplayedStore(prepared, store, arm.settings.store, first)
 
 
-def trained_scorers(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> dict[str, Scorer]:
-    """An arm's models with their trained weights, by their keys on its ladder.
+def trained_snapshots(
+    plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel], precision: str | None = None
+) -> dict[str, Snapshot]:
+    """An arm's models with their trained weights, by their keys on its ladder; see `snapshots`.
 
     Raises:
         CheckpointError: a checkpoint is damaged.
     """
-    return scorers(arm, lambda spec: trained[spec].open(), plan.device, plan.threads)
+    return snapshots(arm, lambda spec: trained[spec].open(), plan.device, precision)
 
 
 def requests_of(
@@ -185,6 +188,7 @@ def score_inputs(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]
     return inputs_of(
         store=(arm.settings.store, arm.settings.store_options),
         steps=[(trained[arm.model_of(step)].digest, step.history) for step in arm.scored_steps],
+        precision=arm.settings.precision,
         data=plan.prepared.digest,
         device=plan.device,
         threads=plan.threads,
@@ -225,8 +229,8 @@ def score_needed(
     if len(left) == 0:
         return files.logits, {}
     models = {
-        key: BucketScorer(scorer.snapshot, threads=plan.threads)
-        for key, scorer in trained_scorers(plan, arm, trained).items()
+        key: BucketScorer(snapshot, threads=plan.threads)
+        for key, snapshot in trained_snapshots(plan, arm, trained).items()
     }
     # Between two chunks a run that is asked to end does.
     rows = max(model.at_a_time for model in models.values())
@@ -236,8 +240,45 @@ def score_needed(
             if files.missing[chunk].any():
                 replayed.ingest(int(prepared.readable_before_s[chunk].max()))
                 _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
-            files.reached(int(chunk[-1]) + 1)
-    return files.logits, {key: model.notes for key, model in models.items()}
+            files.reached(int(chunk[-1]) + 1, {key: m.smaller for key, m in models.items() if m.smaller})
+        changes = precision_notes(plan, arm, trained, replayed, files.logits)
+    return files.logits, {key: {**model.notes, **changes.get(key, {})} for key, model in models.items()}
+
+
+def precision_notes(
+    plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel], store: ReplayedStore, logits: F4
+) -> dict[str, dict[str, Any]]:
+    """How far an arm's precision moves probabilities from fp32, on a sample of what was scored.
+
+    Args:
+        store: at any moment after the requests.
+        logits: (K, R, C), NaN where not scored.
+
+    Returns:
+        By model, for the manifest; nothing for an arm in fp32.
+    """
+    notes: dict[str, dict[str, Any]] = {}
+    if arm.settings.precision == "fp32":
+        return notes
+    exact = {
+        key: BucketScorer(snapshot, threads=plan.threads)
+        for key, snapshot in trained_snapshots(plan, arm, trained, "fp32").items()
+    }
+    for k, step in enumerate(arm.scored_steps):
+        rows = np.flatnonzero(~np.isnan(logits[k, :, 0]))
+        rows = rows[:: max(1, len(rows) // _COMPARED)]
+        requests = requests_of(plan.prepared, rows, store.read(rows, step.history))
+        found = exact[step.model or ""].score(requests, step.history).logits
+        moved = float(np.abs(_probability(found) - _probability(logits[k, rows])).max(initial=0.0))
+        note = notes.setdefault(step.model or "", {"precision": arm.settings.precision})
+        note["compared with fp32"] = note.get("compared with fp32", 0) + len(rows)
+        note["largest change of a probability"] = max(moved, note.get("largest change of a probability", 0.0))
+    return notes
+
+
+def _probability(logits: F4) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    return found
 
 
 def _score_chunk(

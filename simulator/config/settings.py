@@ -297,6 +297,10 @@ class ArmSettings(Table):
         default=None, min_length=1, description="A trained model; else it is trained first."
     )
     training: Training = Field(default=Training(), description="How the model is trained.")
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] = Field(
+        default="fp32",
+        description="Of matrix products in scoring; the manifest says how far it moves a probability.",
+    )
     light_model: LightModelName = Field(
         default="din", description='The ladder\'s light model, "none" for no such step.'
     )

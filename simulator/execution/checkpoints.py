@@ -216,8 +216,12 @@ class ScoreFiles:
             self._take(path)
         self._kept = 0  # rows below are in files
 
-    def reached(self, row: int) -> None:
+    def reached(self, row: int, smaller: Mapping[str, Mapping[str, str]] | None = None) -> None:
         """All requests below `row` are scored: write a file if it is time, and end if that was asked for.
+
+        Args:
+            row: of the trace.
+            smaller: by model, shapes of batches that were taken smaller for want of memory.
 
         Raises:
             Interrupted: it was.
@@ -230,7 +234,7 @@ class ScoreFiles:
             scored = self._needed[self._kept : row]
             part = {"scored": scored, "logits": self.logits[:, self._kept : row][scored.T]}
             path = self._folder / f"scores-{self._kept:09d}-{row:09d}"
-            write(path, self._inputs, {"first": self._kept, "end": row}, part)
+            write(path, self._inputs, {"first": self._kept, "end": row, "smaller": smaller or {}}, part)
         self._kept = row
         self._timer.restart()
         interrupts.check()
@@ -241,6 +245,11 @@ class ScoreFiles:
         if found is None:
             return
         meta, arrays = found
+        if meta.get("smaller"):
+            # Bits follow from the shape: those of another one beside those of the planned would be a mixture
+            # that depends on what else used the device.
+            ignore(path, f"its scores were made in smaller batches for want of memory ({meta['smaller']})")
+            return
         rows = slice(int(meta["first"]), int(meta["end"]))
         scored: NDArray[np.bool_] = arrays["scored"]
         held = np.full((*scored.T.shape, self.logits.shape[2]), np.nan, np.float32)

@@ -114,6 +114,21 @@ def test_scores_are_written_when_due_and_at_the_end(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_scores_of_smaller_batches_are_not_mixed_with_those_of_the_planned_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    needed, logits = filled(6, 30)
+    files = ScoreFiles(tmp_path, MADE_FROM, needed, 4)
+    files.logits[:] = logits
+    files.reached(10)
+    files.reached(30, {"laser/16": {"256 x 1000 x 32": "128 x 1000 x 32"}})
+    again = ScoreFiles(tmp_path, MADE_FROM, needed, 4)
+    assert not again.missing[:10].any()
+    assert (again.missing[10:] == needed[10:]).all()
+    assert "smaller batches for want of memory ({'laser/16'" in caplog.text
+
+
 def test_damaged_scores_are_scored_again_and_the_others_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
