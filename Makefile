@@ -6,7 +6,8 @@ STAMPS := .stamps
 RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
-	$(patsubst %,benchmarks/serving/%.py,value_plane latency gpu_live)
+	$(patsubst %,benchmarks/serving/%.py,value_plane latency gpu_live) \
+	$(filter-out %/__init__.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
 .PHONY: demo dash test test-slow crash crash-nightly fuzz check docs bench bench-deps bench-page clean

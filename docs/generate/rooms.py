@@ -60,6 +60,7 @@ ORDER = (
     "benchmarks/stores",
     "benchmarks/models",
     "benchmarks/serving",
+    "benchmarks/simulation",
     "benchmarks/pages",
 )
 DOORS = {

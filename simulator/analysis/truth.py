@@ -66,10 +66,10 @@ def true_lift(
     found = _lift(values[0], values[1], influence)
     if paths is None or found.se is None:
         return found
-    return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * _path_error(paths, metric)))
+    return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * path_error(paths, metric)))
 
 
-def _path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Ratio) -> float:
+def path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Ratio) -> float:
     """Standard error of the log lift that comes from the paths alone; 0 with a single one."""
     logs = []
     for totals in paths:

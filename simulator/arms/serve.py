@@ -8,7 +8,7 @@ at `serve_cells`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.clock import profile_times
 from simulator.arms.live import serve_live
-from simulator.arms.models import TrainedModel
 from simulator.arms.scores import F4, score_inputs, score_needed
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
@@ -32,8 +31,6 @@ from simulator.execution.progress import Progress
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
 from simulator.serving.profile import to_json
-
-F8 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -202,13 +199,3 @@ def needed_scores(
     if any(arm.role == "control" for _, arm in arms):
         needed[~prepared.in_experiment, 0] = True
     return needed
-
-
-def calibrated(arm: Arm, logits: F4, trained: Mapping[ModelSpec, TrainedModel]) -> F8:
-    """(K, R, C) pCTR of the arm's steps: each (model, history) has its own calibration."""
-    return np.stack(
-        [
-            trained[arm.model_of(step)].platt[step.history].apply(of_step)
-            for step, of_step in zip(arm.scored_steps, logits, strict=True)
-        ]
-    )

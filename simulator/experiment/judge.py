@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
@@ -14,19 +16,22 @@ from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.plan import Plan
-from simulator.arms.serve import ArmResult, calibrated
+from simulator.arms.serve import ArmResult
 from simulator.assignment import assign
-from simulator.experiment.outcomes import Market, answers, mix
+from simulator.experiment.answers import F8, ArmAnswers, MixedAnswers
+from simulator.experiment.outcomes import Market
+from simulator.experiment.precision import Precision
 from simulator.experiment.remarks import remarks
 from simulator.experiment.tables import (
     Columns,
-    impressions_table,
+    impressions_evidence,
+    impressions_parts,
     ledger_table,
-    path_totals,
-    served_columns,
-    truth_table,
+    served_evidence,
+    served_parts,
+    truth_evidence,
+    truth_parts,
 )
-from simulator.market.pages import Auctions
 from simulator.serving.bottleneck import server_load
 from simulator.serving.profile import ServiceProfile
 from simulator.serving.service_times import ProfilePredictions
@@ -37,47 +42,61 @@ class Outcome:
     """What an experiment came to.
 
     Attributes:
-        tables: the result tables, by name.
+        tables: the result tables by name, each as the parts that it is made in when it is asked for.
+        users: the users table.
+        served, truth: of these tables, what the analysis reads.
         paths: by arm, the truth's totals on each path of clicks.
+        truth_note: how many paths those are, and how exact the truth is beside the A/B.
         arms: by arm, what its scorecard entry says beside the statistics: its model, how busy its servers
             were in the experiment's period, and how many service times lay outside what was measured.
     """
 
-    tables: dict[str, Columns]
-    paths: dict[str, Columns]
+    tables: dict[str, Callable[[], Iterable[Columns]]]
+    users: Columns
+    served: pa.Table
+    truth: pa.Table
+    paths: Mapping[str, Mapping[str, F8]]
+    truth_note: dict[str, Any]
     arms: dict[str, dict[str, Any]]
 
 
-def judge(cell: Cell, results: Sequence[ArmResult]) -> Outcome:
+def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1) -> Outcome:
     """Run the market's worlds on what the arms showed.
 
     Args:
         cell: the experiment.
         results: every arm's, in the arms' order.
+        jobs: threads.
     """
     plan = cell.plan
     prepared, names = plan.prepared, plan.config.arm_names
     arms = list(zip(plan.arms, results, strict=True))
-    pctr = [calibrated(arm, result.logits, cell.trained) for arm, result in arms]
-    pages = [answers(prepared, one.served, of_arm) for one, of_arm in zip(results, pctr, strict=True)]
-    market, arm_of = Market(plan, pctr[0][0]), assigned_arms(plan)
-    experiment = np.flatnonzero(prepared.in_experiment)
-    ab = market.experiment(mix(arm_of, pages))
-    worlds = {name: market.expected(shown) for name, shown in zip(names, pages, strict=True)}
-    parts: list[tuple[NDArray[Any], Auctions]] = [(experiment, ab)]
-    if len(experiment) < len(prepared.requests):
-        before = np.flatnonzero(~prepared.in_experiment)
-        parts.insert(0, (before, market.pre_period(pages[0])))
-    ledger = {"ab": ab} | {f"all:{name}": paths[0] for name, paths in worlds.items()}
-    tables = {
-        "served": served_columns(prepared, [(arm, result.served) for arm, result in arms], arm_of),
-        "impressions": impressions_table(prepared, parts, arm_of, names),
-        "truth": truth_table(prepared, worlds),
-        "ledger": ledger_table(ledger, market.budgets, market.days),
-    }
-    tables["users"] = aggregate_users(tables["served"], tables["impressions"], names)
-    beside = {arm.name: _beside(cell, arm, result, experiment) for arm, result in arms}
-    return Outcome(tables, path_totals(worlds), beside)
+    pages = {arm.name: ArmAnswers.of(prepared, arm, result, cell.trained) for arm, result in arms}
+    control, arm_of = pages[plan.control.name], assigned_arms(plan)
+    market = Market(plan, partial(control.of_step, 0), jobs)
+    shown, ledger = market.as_assigned(MixedAnswers(arm_of, list(pages.values())), control)
+    timed = [(arm, result.served) for arm, result in arms]
+    served = served_evidence(prepared, timed, arm_of)
+    users = aggregate_users(served, impressions_evidence(prepared, shown, market.book.tcpa), names)
+    precision = Precision.of(users, plan)
+    worlds = market.truth(pages, precision.enough)
+    paths = {name: world.path_totals for name, world in worlds.items()}
+    ledgers = {"ab": ledger} | {f"all:{name}": world.ledger for name, world in worlds.items()}
+    return Outcome(
+        {
+            "served": partial(served_parts, prepared, timed, arm_of),
+            "impressions": partial(impressions_parts, market, shown, arm_of, names),
+            "truth": partial(truth_parts, market, worlds),
+            "users": lambda: [users],
+            "ledger": lambda: [ledger_table(ledgers, market.budgets, market.days)],
+        },
+        users,
+        served,
+        truth_evidence(market, worlds),
+        paths,
+        precision.note(paths),
+        {arm.name: _beside(cell, arm, result, market.experiment) for arm, result in arms},
+    )
 
 
 def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -115,12 +134,12 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
         extra={
             "budget_ms": None if budget_s is None else budget_s * 1000.0,
             "profile_machine": machine_in_words(cell.profile),
+            "truth": outcome.truth_note,
             "notes": remarks(plan),
         },
         arm_extra=outcome.arms,
     )
-    tables = outcome.tables
-    return build_scorecard(question, tables["users"], tables["served"], tables["truth"], outcome.paths)
+    return build_scorecard(question, outcome.users, outcome.served, outcome.truth, outcome.paths)
 
 
 def machine_in_words(profile: ServiceProfile) -> str:

@@ -1,75 +1,78 @@
 """What the pages earn: the A/B as assigned, and the counterfactual worlds where one arm serves everyone.
 
 All worlds share the users' answers (draws keyed by request, ad and slot, never by arm) and the
-advertisers' budgets, so that identical arms differ by exactly nothing.
+advertisers' budgets, so that identical arms differ by exactly nothing. A world is a pass over the trace, part
+by part in the order of response; of the counterfactual ones only sums are kept. Start at `Market`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arms.plan import Plan
 from simulator.draws import bits
-from simulator.inputs.prepare import Prepared
-from simulator.market.auction import auction_order, run_auctions
+from simulator.execution import interrupts
+from simulator.experiment.answers import Answers
+from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import daily_budgets, expected_spend, unlimited
-from simulator.market.pages import Auctions, Book, Pages, Rules
-from simulator.serving.pipeline import Served
+from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
+from simulator.metrics import OUTCOMES
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
+# Paths of clicks that the truth averages over: added in these steps until the truth's own error is small
+# beside the A/B's. On the demo one path moves the true revenue lift by 0.9 points (standard deviation),
+# sixteen by 0.2, against 0.8 from the sample of users.
+TRUTH_PATHS = (4, 8, 16, 32, 64)
+# Pages that are made at a time; bounds the temporary arrays.
+_ROWS = 8192
 
-# Paths of clicks that the truth averages over. On the demo one path moves the true revenue lift by 0.9
-# points (standard deviation), sixteen by 0.2, against 0.8 from the sample of users.
-TRUTH_PATHS = 16
+
+@dataclass
+class World:
+    """One arm serving everyone in the experiment, on the paths that were run so far.
+
+    Attributes:
+        expected: (R, 5) each request's expected outcomes, summed over the paths, in the order of `OUTCOMES`;
+            0 outside the experiment.
+        totals: (P, 5) each path's.
+        ledger: of the first path, which is the A/B's own.
+    """
+
+    expected: F8
+    totals: F8
+    ledger: Ledger
+
+    def means(self, rows: I8) -> F8:
+        """(n, 5) some requests' expected outcomes: the mean over paths."""
+        means: F8 = self.expected[rows] / len(self.totals)
+        return means
+
+    @property
+    def path_totals(self) -> dict[str, F8]:
+        """Each expected outcome's total on every path: how much the truth depends on drawn clicks."""
+        return {f"expected_{name}": self.totals[:, k] for k, name in enumerate(OUTCOMES)}
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What every request of the trace is answered with, and when.
+class _Pass:
+    """One way through some requests: in which order, with what answers, by which rules and draws.
 
-    Attributes:
-        pctr: (R, C) calibrated pCTR of the ladder step that answered; the prior order's where
-            none did in time.
-        response_s: (R,) timing-plane seconds, completion or deadline, whichever is first.
+    What comes of it is put into `shown` and added to `expected`, (R, 5), where they are given.
     """
 
-    pctr: F8
-    response_s: F8
-
-
-def answers(prepared: Prepared, served: Served, pctr_by_step: F8) -> Answers:
-    """One arm's: each request's pCTR by what the timing plane decided.
-
-    Args:
-        served: the arm's timing plane.
-        pctr_by_step: (K, R, C) calibrated pCTR, NaN where not computed.
-    """
-    steps, rows = len(pctr_by_step), np.arange(len(served))
-    pctr: F8 = prepared.prior_ctr[prepared.requests.candidates.astype(np.int64)]
-    scored = (served.step < steps) & ~served.missed
-    pctr[scored] = pctr_by_step[served.step[scored], rows[scored]]
-    if np.isnan(pctr).any():
-        raise AssertionError("A request was answered by a step that was never scored.")
-    return Answers(pctr, np.minimum(served.completion_s, served.deadline_s))
-
-
-def mix(arm_of: I8, arms: Sequence[Answers]) -> Answers:
-    """Each request's answer from the arm it was given to.
-
-    Args:
-        arm_of: (R,) index into `arms`.
-    """
-    pctr, response_s = arms[0].pctr.copy(), arms[0].response_s.copy()
-    for index, arm in enumerate(arms[1:], start=1):
-        mine = arm_of == index
-        pctr[mine], response_s[mine] = arm.pctr[mine], arm.response_s[mine]
-    return Answers(pctr, response_s)
+    order: I8
+    pages: Answers
+    paths: Paths
+    shown: Shown | None = None
+    expected: F8 | None = None
 
 
 class Market:
@@ -77,14 +80,16 @@ class Market:
 
     Args:
         plan: the experiment.
-        control_full_pctr: (R, C) the control's pCTR at full history; rows of the pre-period are read,
-            for what advertisers spent before the experiment and set their budgets by.
+        full_pctr: the control's pCTR at full history of some requests; those of the pre-period are asked
+            for, for what advertisers spent before the experiment and set their budgets by.
+        jobs: threads; worlds are independent of each other.
     """
 
-    def __init__(self, plan: Plan, control_full_pctr: F8) -> None:
+    def __init__(self, plan: Plan, full_pctr: Callable[[I8], F8], jobs: int = 1) -> None:
         self.prepared = prepared = plan.prepared
-        self._settings, self._seed = plan.config.market, plan.config.seed
-        requests, settings = prepared.requests, self._settings
+        self._settings, self._jobs = plan.config.market, jobs
+        self.seed = plan.config.seed
+        settings = self._settings
         catalogue = prepared.world.catalogue
         self.book = Book(prepared.pcvr, catalogue.tcpa, catalogue.advertiser.astype(np.int64))
         self.rules = Rules(
@@ -94,72 +99,139 @@ class Market:
             conversion_delay_s=settings.conversion_delay_s,
         )
         self.advertisers = len(catalogue.advertiser_tcpa)
-        self.candidates = requests.candidates.astype(np.int64)
-        self.p_click, self.p_convert = prepared.truth
-        experiment = prepared.in_experiment
-        self.days = np.unique(requests.day[experiment])
-        self.budgets = self._budgets(control_full_pctr)
+        inside = prepared.in_experiment
+        self.experiment, self.before = np.flatnonzero(inside), np.flatnonzero(~inside)
+        self.days = np.unique(prepared.requests.day[inside])
+        self.budgets = self._budgets(full_pctr)
 
-    def pre_period(self, pages: Answers) -> Auctions:
-        """The pre-period, served by one arm without budgets."""
-        rows = np.flatnonzero(~self.prepared.in_experiment)
-        return self._run(rows, pages.pctr, pages.response_s, unlimited(1, self.advertisers), None)
-
-    def experiment(self, pages: Answers, path: int = 0) -> Auctions:
-        """The experiment's requests under shared daily budgets.
+    def as_assigned(self, pages: Answers, before: Answers) -> tuple[Shown, Ledger]:
+        """The A/B: the pre-period without budgets, then the experiment under shared daily budgets.
 
         Args:
-            path: which clicks are drawn; 0 is the experiment's own. All worlds share a path's draws.
-        """
-        rows = np.flatnonzero(self.prepared.in_experiment)
-        day = np.searchsorted(self.days, self.prepared.requests.day[rows])
-        return self._run(rows, pages.pctr, pages.response_s, self.budgets, day, path)
+            pages: the experiment's answers.
+            before: the pre-period's.
 
-    def expected(self, pages: Answers) -> list[Auctions]:
-        """The experiment's requests on several paths: their mean is what the world expects.
+        Returns:
+            The pages of all R requests, and the experiment's ledger.
+        """
+        shown = Shown.nothing(len(self.prepared.requests), self.prepared.truth.slots)
+        free = Paths(self.book, unlimited(len(self.days), self.advertisers), self.rules, (self.seed,))
+        paths = Paths(self.book, self.budgets, self.rules, (self.seed,))
+        self._run([_Pass(self._order(self.before, before), before, free, shown)])
+        self._run([_Pass(self._order(self.experiment, pages), pages, paths, shown)])
+        return shown, paths.ledger
+
+    def truth(
+        self,
+        arms: Mapping[str, Answers],
+        enough: Callable[[Mapping[str, Mapping[str, F8]]], bool],
+    ) -> dict[str, World]:
+        """The worlds in which one arm serves everyone, on several paths, the same ones in all of them.
 
         Budgets make outcomes depend on which clicks happen to be drawn, since those decide who runs out.
-        """
-        paths = TRUTH_PATHS if np.isfinite(self.budgets).any() else 1
-        return [self.experiment(pages, path) for path in range(paths)]
 
-    def _budgets(self, control_full_pctr: F8) -> F8:
+        Args:
+            arms: by name, their answers.
+            enough: whether these paths are; given the worlds' `path_totals`.
+        """
+        orders = {name: self._order(self.experiment, pages) for name, pages in arms.items()}
+        shape = (len(self.prepared.requests), len(OUTCOMES))
+        expected = {name: np.zeros(shape) for name in arms}
+        worlds: dict[str, World] = {}
+        done = 0
+        for upto in TRUTH_PATHS if np.isfinite(self.budgets).any() else (1,):
+            seeds = [self._path_seed(path) for path in range(done, upto)]
+            runs = {name: Paths(self.book, self.budgets, self.rules, seeds) for name in arms}
+            self._run([_Pass(orders[n], arms[n], runs[n], expected=expected[n]) for n in arms])
+            for name, run in runs.items():
+                known = worlds.get(name)
+                if known is None:
+                    worlds[name] = World(expected[name], run.totals, run.ledger)
+                else:
+                    known.totals = np.concatenate([known.totals, run.totals])
+            done = upto
+            if enough({name: world.path_totals for name, world in worlds.items()}):
+                break
+        return worlds
+
+    def _path_seed(self, path: int) -> int:
+        """The seed of a path's clicks; path 0 is the experiment's own."""
+        return self.seed if path == 0 else int(bits(self.seed, "truth-path", path))
+
+    def _budgets(self, full_pctr: Callable[[I8], F8]) -> F8:
         settings, requests = self._settings, self.prepared.requests
-        experiment = self.prepared.in_experiment
         if settings.budgets == "unlimited":
             return unlimited(len(self.days), self.advertisers)
-        rows = np.flatnonzero(~experiment)
-        free = self._run(rows, control_full_pctr, requests.arrival_s, unlimited(1, self.advertisers), None)
-        per_day = np.bincount(np.searchsorted(self.days, requests.day[experiment]), minlength=len(self.days))
+        per_day = np.bincount(
+            np.searchsorted(self.days, requests.day[self.experiment]), minlength=len(self.days)
+        )
         return daily_budgets(
-            expected_spend(free, self.book.advertiser, self.advertisers, settings.charge),
-            len(rows),
+            self._free_spend(full_pctr),
+            len(self.before),
             per_day,
             tau=settings.budget_tau,
             sigma=settings.budget_sigma,
-            seed=self._seed,
+            seed=self.seed,
         )
 
-    def _run(
-        self,
-        rows: I8,
-        pctr: F8,
-        response_s: F8,
-        budgets: F8,
-        budget_row: I8 | None,
-        path: int = 0,
-    ) -> Auctions:
+    def _free_spend(self, full_pctr: Callable[[I8], F8]) -> F8:
+        """(V,) what advertisers would pay in the pre-period without budgets, at the true probabilities."""
+        pages = _Full(self.prepared.requests.arrival_s, full_pctr)
+        shown = Shown.nothing(len(self.prepared.requests), self.prepared.truth.slots)
+        free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
+        self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
+        return expected_spend(shown, self.book.advertiser, self.advertisers, self.rules.charge)
+
+    def _order(self, rows: I8, pages: Answers) -> I8:
+        """Rows of the trace in the order of their auctions."""
         requests = self.prepared.requests
-        pages = Pages(
+        return rows[auction_order(pages.response_s[rows], requests.request_id[rows])]
+
+    def _run(self, passes: Sequence[_Pass]) -> None:
+        """Go through all passes side by side, so that they meet the same stretch of the trace together."""
+        most = max(len(one.order) for one in passes)
+        with ThreadPoolExecutor(max(1, min(self._jobs, len(passes)))) as pool:
+            for first in range(0, most, _ROWS):
+                interrupts.check()
+                # The kernel and most of numpy leave Python's lock alone.
+                list(pool.map(partial(self._part, first), passes))
+
+    def _part(self, first: int, one: _Pass) -> None:
+        rows = one.order[first : first + _ROWS]
+        if len(rows) == 0:
+            return
+        pages = self._pages(rows, one.pages)
+        part = None if one.shown is None else Shown.nothing(len(rows), self.prepared.truth.slots)
+        expected = one.paths.run(np.arange(len(rows)), pages, part)
+        if one.shown is not None and part is not None:
+            one.shown.put(rows, part)
+        if one.expected is not None:
+            one.expected[rows] += expected
+
+    def _pages(self, rows: I8, answers: Answers) -> Pages:
+        requests = self.prepared.requests
+        p_click, p_convert = self.prepared.truth.of(rows)
+        day = np.searchsorted(self.days, requests.day[rows])
+        inside = self.prepared.in_experiment[rows]
+        return Pages(
             request_id=requests.request_id[rows],
             time_s=requests.arrival_s[rows],
-            candidates=self.candidates[rows],
-            pctr=pctr[rows],
+            candidates=requests.candidates[rows].astype(np.int64),
+            pctr=answers.pctr(rows),
             slots=requests.slots[rows].astype(np.int64),
-            budget_row=np.zeros(len(rows), np.int64) if budget_row is None else budget_row.astype(np.int64),
-            p_click=self.p_click[rows],
-            p_convert=self.p_convert[rows],
+            budget_row=np.where(inside, day, 0),
+            p_click=p_click,
+            p_convert=p_convert,
         )
-        order = auction_order(response_s[rows], requests.request_id[rows])
-        drawn = self._seed if path == 0 else int(bits(self._seed, "truth-path", path))
-        return run_auctions(order, pages, self.book, budgets, self.rules, drawn)
+
+
+@dataclass(frozen=True)
+class _Full:
+    """Every request answered at its arrival."""
+
+    response_s: F8
+    answer: Callable[[I8], F8]
+
+    def pctr(self, rows: I8) -> F8:
+        """See `Answers`."""
+        return self.answer(rows)

@@ -69,10 +69,11 @@ def _compute(job: Job[RunWriter]) -> None:
     writer, progress = job.writer, job.progress
     ((cell, results),) = served_cells([job.plan], job, lambda _: writer.path / "models")
     progress.stage("market", 0, 1)
-    outcome = judge(cell, results)
+    outcome = judge(cell, results, job.jobs)
     progress.stage("market", 1, 1)
     interrupts.check()
     writer.update_manifest(arm_notes={result.name: result.notes for result in results})
-    for name, columns in outcome.tables.items():
-        writer.write_table(name, columns)
+    for name, parts in outcome.tables.items():
+        interrupts.check()
+        writer.write_table(name, parts())
     writer.write_scorecard(scorecard(cell, outcome, writer.path.name))

@@ -1,18 +1,25 @@
-"""From served requests and auctions to the run folder's tables, as columns in the schemas' order."""
+"""From served requests and auctions to the run folder's tables, in the schemas' order.
+
+The long tables are made part by part: columns of a stretch of rows, as many as a writer wants at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
+from simulator.experiment.outcomes import Market, World
 from simulator.inputs.prepare import Prepared
-from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
-from simulator.market.pages import Auctions
+from simulator.market.auction import assemble
+from simulator.market.ledger import impression_columns, ledger_columns
+from simulator.market.pages import Ledger, Shown
 from simulator.metrics import OUTCOMES
+from simulator.results.schemas import ROW_GROUP_ROWS
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS
 
@@ -22,108 +29,152 @@ Columns = dict[str, Array]
 _STAGES = ("store_start", "store_end", "transport_start", "transport_end", "score_start", "score_end")
 
 
-def served_columns(
-    prepared: Prepared,
-    arms: Sequence[tuple[Arm, Served]],
-    arm_of: Array,
-) -> Columns:
+def served_parts(prepared: Prepared, arms: Sequence[tuple[Arm, Served]], arm_of: Array) -> Iterator[Columns]:
     """The served table: every request in every arm.
 
     Args:
         arms: every arm and its timing plane, in their order.
         arm_of: (R,) index of the arm that the A/B gave each request to.
     """
-    requests = prepared.requests
-    period = np.array(PERIODS, dtype=object)[requests.period]
-    parts = []
+    order = np.argsort(prepared.requests.request_id, kind="stable")
     for index, (arm, served) in enumerate(arms):
-        steps = np.array([step.name for step in arm.ladder], dtype=object)
-        part: Columns = {
-            "arm": np.full(len(served), arm.name, dtype=object),
-            "request_id": requests.request_id,
-            "user_id": requests.user_id,
-            "assigned": arm_of == index,
-            "period": period,
-            "arrival_s": requests.arrival_s,
-            "sim_arrival_s": served.arrival_s,
-            "history_available": prepared.history_available.astype(np.int32),
-            "history_used": served.history_used,
-            "step": served.step,
-            "step_name": steps[served.step],
-            "missed": served.missed,
-        }
-        for stage in _STAGES:
-            part[f"{stage}_ms"] = _ms(getattr(served, f"{stage}_s"), served)
-        deadline_ms = _ms(served.deadline_s, served)
-        part["deadline_ms"] = np.where(np.isfinite(deadline_ms), deadline_ms, np.nan)
-        part["latency_ms"] = served.latency_s * 1000.0
-        parts.append(part)
-    return _stacked(parts)
+        for rows in _stretches(order):
+            yield _served_columns(prepared, arm, served, rows, arm_of[rows] == index)
 
 
-def _ms(at_s: Array, served: Served) -> Array:
-    """Milliseconds since the request's arrival."""
-    since: Array = (at_s - served.arrival_s) * 1000.0
-    return since
-
-
-def impressions_table(
-    prepared: Prepared, parts: Sequence[tuple[Array, Auctions]], arm_of: Array, arms: Sequence[str]
-) -> Columns:
-    """The impressions of the A/B as assigned, pre-period included.
-
-    Args:
-        parts: rows of the trace and their auctions, for the pre-period and the experiment.
-        arm_of: (R,) index of the arm that showed each page.
-    """
+def _served_columns(prepared: Prepared, arm: Arm, served: Served, rows: Array, assigned: Array) -> Columns:
     requests = prepared.requests
-    advertiser = prepared.world.catalogue.advertiser.astype(np.int64)
-    stacked = []
-    for rows, auctions in parts:
-        columns: Columns = dict(impression_columns(auctions, requests.request_id[rows], advertiser))
-        columns["trace_row"] = rows[columns.pop("row")]
-        stacked.append(columns)
-    table = _stacked(stacked)
-    order = np.lexsort((table["slot"], table["request_id"]))
-    table = {name: column[order] for name, column in table.items()}
-    row = table.pop("trace_row")
-    table["user_id"] = requests.user_id[row]
-    table["arm"] = np.array(arms, dtype=object)[arm_of[row]]
-    table["period"] = np.array(PERIODS, dtype=object)[requests.period[row]]
-    return table
+    steps = np.array([step.name for step in arm.ladder], dtype=object)
+    arrival_s = served.arrival_s[rows]
 
+    def ms(at_s: Array) -> Array:
+        """Milliseconds since the request's arrival."""
+        since: Array = (at_s[rows] - arrival_s) * 1000.0
+        return since
 
-def truth_table(prepared: Prepared, worlds: Mapping[str, Sequence[Auctions]]) -> Columns:
-    """Expected outcomes of the experiment's requests in each arm's own world, the mean of its paths."""
-    rows = np.flatnonzero(prepared.in_experiment)
-    requests = prepared.requests
-    parts = []
-    for name, paths in worlds.items():
-        made = [truth_columns(path, requests.request_id[rows], requests.user_id[rows]) for path in paths]
-        columns: Columns = dict(made[0])
-        for column in columns:
-            if column.startswith("expected_"):
-                columns[column] = np.stack([one[column] for one in made]).astype(np.float64).mean(0)
-        parts.append({"arm": np.full(len(rows), name, dtype=object)} | columns)
-    return _stacked(parts)
-
-
-def path_totals(worlds: Mapping[str, Sequence[Auctions]]) -> dict[str, Columns]:
-    """By arm, each expected outcome's total on every path: how much the truth depends on drawn clicks."""
+    deadline_ms = ms(served.deadline_s)
     return {
-        arm: {f"expected_{n}": np.array([getattr(p, f"expected_{n}").sum() for p in paths]) for n in OUTCOMES}
-        for arm, paths in worlds.items()
+        "arm": np.full(len(rows), arm.name, dtype=object),
+        "request_id": requests.request_id[rows],
+        "user_id": requests.user_id[rows],
+        "assigned": assigned,
+        "period": _names(PERIODS, requests.period[rows]),
+        "arrival_s": requests.arrival_s[rows],
+        "sim_arrival_s": arrival_s,
+        "history_available": prepared.history_available[rows].astype(np.int32),
+        "history_used": served.history_used[rows],
+        "step": served.step[rows],
+        "step_name": steps[served.step[rows]],
+        "missed": served.missed[rows],
+        **{f"{stage}_ms": ms(getattr(served, f"{stage}_s")) for stage in _STAGES},
+        "deadline_ms": np.where(np.isfinite(deadline_ms), deadline_ms, np.nan),
+        "latency_ms": ms(served.completion_s),
     }
 
 
-def ledger_table(worlds: Mapping[str, Auctions], budgets: Array, days: Array) -> Columns:
+def impressions_parts(market: Market, shown: Shown, arm_of: Array, arms: Sequence[str]) -> Iterator[Columns]:
+    """The impressions of the A/B as assigned, pre-period included.
+
+    Args:
+        market: whose pages they are.
+        shown: the pages of all requests.
+        arm_of: (R,) index of the arm that showed each page.
+    """
+    requests = market.prepared.requests
+    for rows in _stretches(np.argsort(requests.request_id, kind="stable")):
+        pages = assemble(
+            shown.take(rows), requests.request_id[rows], requests.arrival_s[rows], market.book, market.rules,
+            market.seed,
+        )  # fmt: skip
+        columns: Columns = dict(impression_columns(pages, requests.request_id[rows], market.book.advertiser))
+        row = rows[columns.pop("row")]
+        columns["user_id"] = requests.user_id[row]
+        columns["arm"] = _names(arms, arm_of[row])
+        columns["period"] = _names(PERIODS, requests.period[row])
+        yield columns
+
+
+def truth_parts(market: Market, worlds: Mapping[str, World]) -> Iterator[Columns]:
+    """Expected outcomes of the experiment's requests in each arm's own world, the mean of its paths."""
+    requests, inside = market.prepared.requests, market.experiment
+    order = inside[np.argsort(requests.request_id[inside], kind="stable")]
+    for name, world in worlds.items():
+        for rows in _stretches(order):
+            means = world.means(rows)
+            yield {
+                "arm": np.full(len(rows), name, dtype=object),
+                "request_id": requests.request_id[rows],
+                "user_id": requests.user_id[rows],
+                **{f"expected_{outcome}": means[:, k] for k, outcome in enumerate(OUTCOMES)},
+            }
+
+
+def ledger_table(worlds: Mapping[str, Ledger], budgets: Array, days: Array) -> Columns:
     """What every advertiser paid and got in each world, sorted by world."""
     parts = []
     for world in sorted(worlds):
         columns: Columns = dict(ledger_columns(worlds[world], budgets, days))
         parts.append({"world": np.full(len(columns["day"]), world, dtype=object)} | columns)
-    return _stacked(parts)
-
-
-def _stacked(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def served_evidence(prepared: Prepared, arms: Sequence[tuple[Arm, Served]], arm_of: Array) -> pa.Table:
+    """Of the served table, what the analysis reads: `laser-ab` never holds the rest of it at once."""
+    requests, parts = prepared.requests, []
+    for index, (_, served) in enumerate(arms):
+        parts.append(
+            {
+                "user_id": requests.user_id,
+                "assigned": arm_of == index,
+                "step": served.step,
+                "missed": served.missed,
+                "latency_ms": served.latency_s * 1000.0,
+            }
+        )
+    columns: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns["arm"] = _coded([arm.name for arm, _ in arms], np.repeat(np.arange(len(arms)), len(arm_of)))
+    columns["period"] = _coded(PERIODS, np.tile(requests.period, len(arms)))
+    return pa.table(columns)
+
+
+def impressions_evidence(prepared: Prepared, shown: Shown, tcpa: Array) -> pa.Table:
+    """Of the impressions, what the analysis reads."""
+    row, slot = np.nonzero(shown.ad >= 0)
+    conversion = shown.conversion[row, slot]
+    return pa.table(
+        {
+            "user_id": prepared.requests.user_id[row],
+            "click": shown.click[row, slot],
+            "conversion": conversion,
+            "charged": shown.charged[row, slot],
+            "value": np.where(conversion, tcpa[shown.ad[row, slot]], 0.0),
+            "period": _coded(PERIODS, prepared.requests.period[row]),
+        }
+    )
+
+
+def truth_evidence(market: Market, worlds: Mapping[str, World]) -> pa.Table:
+    """Of the truth, what the analysis reads: users and their requests, in the trace's order."""
+    requests, rows = market.prepared.requests, market.experiment
+    columns: dict[str, Any] = {
+        name: np.tile(column[rows], len(worlds))
+        for name, column in (("request_id", requests.request_id), ("user_id", requests.user_id))
+    }
+    for k, name in enumerate(OUTCOMES):
+        parts = [world.expected[rows, k] / len(world.totals) for world in worlds.values()]
+        columns[f"expected_{name}"] = np.concatenate(parts)
+    columns["arm"] = _coded(list(worlds), np.repeat(np.arange(len(worlds)), len(rows)))
+    return pa.table(columns)
+
+
+def _stretches(order: Array) -> Iterator[Array]:
+    for first in range(0, len(order), ROW_GROUP_ROWS):
+        yield order[first : first + ROW_GROUP_ROWS]
+
+
+def _names(names: Sequence[str], codes: Array) -> Array:
+    return np.array(names, dtype=object)[codes]
+
+
+def _coded(names: Sequence[str], codes: Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(list(names), pa.string()))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laser.examples import ExampleSet
+from simulator.inputs.truth import Truth
 from simulator.inputs.worlds import WorldSource, make_world
 from simulator.traffic.examples import history_slices, log_examples
 from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
@@ -22,8 +23,6 @@ from simulator.world.protocol import ExperimentWorld
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
-
-_ROWS = 4096  # bounds the truth's temporary arrays
 
 
 @dataclass(frozen=True)
@@ -63,18 +62,9 @@ class Prepared:
         return sha.hexdigest()
 
     @cached_property
-    def truth(self) -> tuple[F8, F8]:
-        """(R, C, S) P(click | shown at slot) and (R, C) P(conversion | click) of every candidate."""
-        requests = self.requests
-        slots = int(requests.slots.max())
-        p_click = np.empty((*requests.candidates.shape, slots))
-        p_convert = np.empty(requests.candidates.shape)
-        for first in range(0, len(requests), _ROWS):
-            rows = np.arange(first, min(first + _ROWS, len(requests)))
-            for slot in range(slots):
-                ads = requests.candidates[rows]
-                p_click[rows, :, slot], p_convert[rows] = self.world.response(rows, ads, slot)
-        return p_click, p_convert
+    def truth(self) -> Truth:
+        """How every candidate of the trace would be answered."""
+        return Truth(self.world, self.requests)
 
     @property
     def in_experiment(self) -> NDArray[np.bool_]:

@@ -1,22 +1,39 @@
 """The auction: pages are won, priced, clicked and charged, one request after the other.
 
-The loop is sequential because a click takes budget and an empty budget leaves later auctions.
-`run_auctions` compiles it (numba); `simulator.market.plain` says the same slowly and readably,
-and tests compare the two bit for bit. `simulator.market.pages` has what goes in and comes out,
-and the letters of the shapes. Start with `run_auctions`.
+The loop is sequential because a click takes budget and an empty budget leaves later auctions. `run_auctions`
+gives every page of one path; `Paths` runs a world on several paths of clicks at once, in parts as large as
+memory allows, and keeps sums. Both are one compiled loop (numba); `simulator.market.plain` says the same
+slowly and readably, and tests compare the two bit for bit. `simulator.market.pages` has what goes in and
+comes out, and the letters of the shapes. Start with `run_auctions`.
 
 Source: generalised second price, Edelman, Ostrovsky and Schwarz, American Economic Review 97(1), 2007.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.draws import uniform
+from simulator.market.checks import check_inputs
 from simulator.market.draws import DELAY
 from simulator.market.kernel import auction_loop
-from simulator.market.pages import F8, I8, Auctions, Book, Ledger, MarketError, Pages, Rules, check_inputs
+from simulator.market.pages import (
+    F8,
+    I8,
+    Auctions,
+    Book,
+    Impressions,
+    Ledger,
+    MarketError,
+    Pages,
+    Rules,
+    Shown,
+)
+from simulator.metrics import OUTCOMES
 
 
 def auction_order(response_s: F8, request_id: NDArray[np.uint64]) -> I8:
@@ -31,6 +48,56 @@ def auction_order(response_s: F8, request_id: NDArray[np.uint64]) -> I8:
             "Fill them before ordering the auctions."
         )
     return np.lexsort((request_id, response_s)).astype(np.int64)
+
+
+class Paths:
+    """A world on P paths of clicks, run part by part: what budgets have left is carried along.
+
+    Args:
+        book: what the auction knows of ads.
+        budgets: (B, V) f8 [currency], inf = unlimited; a hard stop, no pacing.
+        rules: how the market works.
+        seeds: a seed of the clicks for each path.
+
+    Attributes:
+        totals: (P, 5) each path's expected outcomes so far, in the order of `OUTCOMES`, from true
+            probabilities, realised prices and realised budgets.
+    """
+
+    def __init__(self, book: Book, budgets: F8, rules: Rules, seeds: Sequence[int]) -> None:
+        self._book, self._budgets, self._rules, self._seeds = book, budgets, rules, tuple(seeds)
+        self.totals = np.zeros((len(self._seeds), len(OUTCOMES)))
+        self._spend = np.zeros((len(self._seeds), *budgets.shape))
+        clicks, conversions = np.zeros(budgets.shape, np.int64), np.zeros(budgets.shape, np.int64)
+        self._ledger = Ledger(self._spend[0], clicks, conversions, np.zeros(budgets.shape))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The first path's, so far."""
+        return self._ledger
+
+    def run(self, order: I8, pages: Pages, shown: Shown | None = None) -> F8:
+        """Auction the pages that come next, see `run_auctions`.
+
+        Args:
+            order: (R,) i8 row order; all of it comes after the parts before.
+            pages: of the requests that come next.
+            shown: filled with the first path's pages; they are not kept without it.
+
+        Returns:
+            (R, 5) each request's expected outcomes, summed over the paths.
+
+        Raises:
+            MarketError: shapes or values do not fit.
+        """
+        check_inputs(order, pages, self._book, self._budgets)
+        expected = np.zeros((len(order), len(OUTCOMES)))
+        kept = Shown.nothing(0, pages.p_click.shape[2]) if shown is None else shown
+        ledger = self._ledger
+        out = (expected, self.totals, self._spend, ledger.clicks, ledger.conversions, ledger.value)
+        arguments = (order, pages, self._book, self._budgets, self._rules, self._seeds)
+        auction_loop(*arguments, kept, out)
+        return expected
 
 
 def run_auctions(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules, seed: int) -> Auctions:
@@ -54,87 +121,52 @@ def run_auctions(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules,
     Raises:
         MarketError: shapes or values do not fit.
     """
-    check_inputs(order, pages, book, budgets)
-    rows, slots = pages.candidates.shape[0], pages.p_click.shape[2]
-    ad, where = np.full((rows, slots), -1, np.int64), np.zeros((rows, slots), np.int64)
-    price, charged = np.full((rows, slots), np.nan), np.zeros((rows, slots))
-    click, conversion = np.zeros((rows, slots), np.bool_), np.zeros((rows, slots), np.bool_)
-    expected_paid = np.zeros((rows, slots))
-    spend = np.zeros(budgets.shape)
-    auction_loop(
-        order,
-        pages,
-        book,
-        budgets,
-        rules,
-        seed,
-        (ad, where, price, charged, click, conversion, expected_paid, spend),
-    )
-    return assemble(
-        pages, book, rules, seed, ad, where, price, charged, click, conversion, expected_paid, spend
-    )
+    paths = Paths(book, budgets, rules, (seed,))
+    shown = Shown.nothing(len(pages.slots), pages.p_click.shape[2])
+    expected = paths.run(order, pages, shown)
+    made = assemble(shown, pages.request_id, pages.time_s, book, rules, seed)
+    return auctions_of(made, expected, paths.ledger)
 
 
 def assemble(
-    pages: Pages,
+    shown: Shown,
+    request_id: NDArray[np.uint64],
+    time_s: F8,
     book: Book,
     rules: Rules,
     seed: int,
-    ad: I8,
-    where: I8,
-    price: F8,
-    charged: F8,
-    click: NDArray[np.bool_],
-    conversion: NDArray[np.bool_],
-    expected_paid: F8,
-    spend: F8,
-) -> Auctions:
-    """The columns that follow from who won what: (R, S) arrays in, `Auctions` out."""
-    shown = ad >= 0
-    row, slot = np.nonzero(shown)
-    won, place = ad[row, slot], where[row, slot]
+) -> Impressions:
+    """The columns that follow from what was shown.
 
-    def spread(values: F8, empty: float = np.nan) -> F8:
-        full = np.full(ad.shape, empty)
+    Args:
+        shown: (R, S) pages.
+        request_id, time_s: (R,) of the pages.
+        seed: of the clicks.
+    """
+    row, slot = np.nonzero(shown.ad >= 0)
+    won = shown.ad[row, slot].astype(np.int64)
+
+    def spread(values: F8) -> F8:
+        full = np.full(shown.ad.shape, np.nan)
         full[row, slot] = values
         return full
 
-    p_click = spread(pages.p_click[row, place, slot])
-    p_convert = spread(pages.p_convert[row, place])
     bid = spread(book.tcpa[won])
-    value = np.where(conversion, bid, 0.0)
-    delay = -rules.conversion_delay_s * np.log1p(-uniform(seed, DELAY, pages.request_id[row], won))
-    when = spread(pages.time_s[row] + delay)
-    clicks_true = np.where(shown, p_click, 0.0)
-    conversions_true = np.where(shown, p_click * p_convert, 0.0)
-    cell = pages.budget_row[row] * spend.shape[1] + book.advertiser[won]
-
-    def booked(values: NDArray[np.generic]) -> F8:
-        totals = np.bincount(cell, weights=values[row, slot].astype(np.float64), minlength=spend.size)
-        return totals.astype(np.float64).reshape(spend.shape)
-
-    return Auctions(
-        ad=ad,
-        pctr=spread(pages.pctr[row, place]),
+    # Only those that converted are dated: drawing for every page would cost more than its auction.
+    when = np.full(shown.ad.shape, np.nan)
+    where = np.nonzero(shown.conversion)
+    drawn = uniform(seed, DELAY, request_id[where[0]], shown.ad[where].astype(np.int64))
+    when[where] = time_s[where[0]] - rules.conversion_delay_s * np.log1p(-drawn)
+    return Impressions(
+        **vars(shown),
         pcvr=spread(book.pcvr[won]),
         bid=bid,
-        price=price,
-        p_click=p_click,
-        p_convert=p_convert,
-        click=click,
-        conversion=conversion,
-        conversion_s=np.where(conversion, when, np.nan),
-        charged=charged,
-        value=value,
-        expected_impressions=shown.sum(1).astype(np.float64),
-        expected_clicks=clicks_true.sum(1),
-        expected_conversions=conversions_true.sum(1),
-        expected_revenue=expected_paid.sum(1),
-        expected_advv=np.where(shown, conversions_true * bid, 0.0).sum(1),
-        ledger=Ledger(
-            spend=spend,
-            clicks=booked(click).astype(np.int64),
-            conversions=booked(conversion).astype(np.int64),
-            value=booked(value),
-        ),
+        conversion_s=when,
+        value=np.where(shown.conversion, bid, 0.0),
     )
+
+
+def auctions_of(made: Impressions, expected: F8, ledger: Ledger) -> Auctions:
+    """Pages with their expected outcomes, (R, 5) in the order of `OUTCOMES`, and their ledger."""
+    outcomes: dict[str, Any] = {f"expected_{name}": expected[:, k] for k, name in enumerate(OUTCOMES)}
+    return Auctions(**vars(made), **outcomes, ledger=ledger)

@@ -9,22 +9,22 @@ import numpy as np
 
 from simulator.config.settings import Charge
 from simulator.draws import normal
-from simulator.market.pages import F8, I8, Auctions, MarketError
+from simulator.market.pages import F8, I8, MarketError, Shown
 
 
-def expected_spend(auctions: Auctions, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:
+def expected_spend(pages: Shown, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:
     """Spend by advertiser at the true click probabilities: (V,) [currency].
 
     Args:
-        auctions: a run without budgets, usually all-control over the pre-period.
+        pages: a run without budgets, usually all-control over the pre-period.
         advertiser: (A,) the ads' advertisers.
         advertisers: V.
         charge: what is paid for, see `Rules`.
     """
-    row, slot = np.nonzero(auctions.ad >= 0)
-    chance = auctions.p_click if charge == "click" else auctions.pctr
-    paid = chance[row, slot] * auctions.price[row, slot]
-    return np.bincount(advertiser[auctions.ad[row, slot]], paid, advertisers).astype(np.float64)
+    won = np.nonzero(pages.ad >= 0)
+    chance = pages.p_click if charge == "click" else pages.pctr
+    paid = chance[won] * pages.price[won]
+    return np.bincount(advertiser[pages.ad[won]], paid, advertisers).astype(np.float64)
 
 
 def daily_budgets(

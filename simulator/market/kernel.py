@@ -1,11 +1,14 @@
 """The auction's compiled loop. Read `simulator.market.plain` first: it says the same.
 
-Scratch arrays are made once and reused; a request costs S + 1 passes over its candidates.
+A page is won in the same order of eCPM on every path; paths differ by whose budget is left. So candidates
+are ranked once, S + 1 passes over them, or more where budgets are empty, and every further path costs a short
+walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -15,7 +18,7 @@ from numba import float64
 
 from simulator.config.settings import Pricing
 from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
-from simulator.market.pages import Book, Pages, Rules
+from simulator.market.pages import Book, Pages, Rules, Shown
 
 # Prices by name, as in `simulator.market.plain`: (own, least_ecpm, reserve_ecpm, pctr) -> currency per click.
 PRICES: dict[Pricing, Callable[[float, float, float, float], float]] = {}
@@ -50,9 +53,23 @@ def first_price(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float)
 
 
 def auction_loop(
-    order: Any, pages: Pages, book: Book, budgets: Any, rules: Rules, seed: int, out: tuple[Any, ...]
+    order: Any,
+    pages: Pages,
+    book: Book,
+    budgets: Any,
+    rules: Rules,
+    seeds: Sequence[int],
+    shown: Shown,
+    out: tuple[Any, ...],
 ) -> None:
-    """Fill `out` (ad, where, price, charged, click, conversion, expected_paid, spend) in place."""
+    """Run pages on every path and fill in place what came of it.
+
+    Args:
+        order: (R,) row order.
+        seeds: of the P paths' draws.
+        shown: (R, S) arrays for the first path's pages; of no rows, they are not kept.
+        out: (expected, totals, spend, clicks, conversions, value), see `simulator.market.paths.Paths`.
+    """
     whole = (order, pages.candidates, pages.slots, pages.budget_row)
     real = (pages.pctr, pages.p_click, pages.p_convert, book.pcvr, book.tcpa)
     arguments: tuple[Any, ...] = (
@@ -64,10 +81,12 @@ def auction_loop(
         float(rules.reserve_ecpm),
         _compiled(rules.pricing),
         rules.charge == "click",
-        key(seed, CLICK),
-        key(seed, CONVERSION),
+        np.array([key(seed, CLICK) for seed in seeds], np.uint64),
+        np.array([key(seed, CONVERSION) for seed in seeds], np.uint64),
+        *(getattr(shown, field.name) for field in fields(shown)),
+        *out,
     )
-    _loop(*arguments, *out)
+    _loop(*arguments)
 
 
 @numba.njit(cache=True)
@@ -79,62 +98,105 @@ def _first_appearance(candidates: Any, c: int) -> bool:
 
 
 @numba.njit(cache=True)
-def _best(ecpm: Any, candidates: Any, taken: Any) -> int:
-    """Index of the highest eCPM not yet taken, ties to the lower ad; -1 if none is left."""
-    best = -1
-    for c in range(len(candidates)):
-        if taken[c] or ecpm[c] <= 0.0:
-            continue
-        if best < 0 or ecpm[c] > ecpm[best] or (ecpm[c] == ecpm[best] and candidates[c] < candidates[best]):
-            best = c
-    return best
+def _next_best(ecpm: Any, candidates: Any) -> int:
+    """Index of the highest eCPM left, ties to the lower ad, and take it out; -1 if none is left."""
+    while True:
+        best = -1
+        for c in range(len(candidates)):
+            e = ecpm[c]
+            if e <= 0.0:
+                continue
+            if best < 0 or e > ecpm[best] or (e == ecpm[best] and candidates[c] < candidates[best]):
+                best = c
+        if best < 0:
+            return -1
+        ecpm[best] = -ecpm[best]  # taken; its size is still needed for prices
+        if _first_appearance(candidates, best):
+            return best
 
 
 @numba.njit(cache=True)
+def _buyers(spend: Any, budgets: Any) -> Any:
+    """(B, V): on how many paths an advertiser has budget left; those on none need not be ranked."""
+    count = np.zeros(budgets.shape, np.int64)
+    for path in spend:
+        count += path < budgets
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
 def _loop(  # type: ignore[no-untyped-def]
     order, candidates, slots, budget_row, request_id, pctr, p_click, p_convert, pcvr, tcpa, advertiser,
-    budgets, reserve, price_of, per_click, click_key, conversion_key,
-    ad, where, price, charged, click, conversion, expected_paid, spend,
+    budgets, reserve, price_of, per_click, click_keys, conversion_keys,
+    ad, pctr_won, price, p_click_won, p_convert_won, click, conversion, charged,
+    expected, totals, spend, clicks, conversions, value,
 ):  # fmt: skip
-    wide = candidates.shape[1]
-    ecpm, taken = np.zeros(wide), np.zeros(wide, np.bool_)
+    wide, most, keep = candidates.shape[1], p_click.shape[2], len(ad) > 0
+    ecpm, ranked, entered = np.zeros(wide), np.zeros(wide, np.int64), np.zeros(most + 1, np.int64)
+    sums, buyers = np.zeros(5), _buyers(spend, budgets)
     for r in order:
         day = budget_row[r]
         for c in range(wide):
-            taken[c] = False
             a = candidates[r, c]
             ecpm[c] = 0.0
-            if a < 0 or spend[day, advertiser[a]] >= budgets[day, advertiser[a]]:
-                continue
-            if not _first_appearance(candidates[r], c):
-                continue
-            e = 1000.0 * pctr[r, c] * pcvr[a] * tcpa[a]
-            if e >= reserve:
-                ecpm[c] = e
-        winner = _best(ecpm, candidates[r], taken)
-        click_state = fold(click_key, request_id[r])
-        conversion_state = fold(conversion_key, request_id[r])
-        for s in range(slots[r]):
-            if winner < 0:
-                break
-            taken[winner] = True
-            runner_up = _best(ecpm, candidates[r], taken)
-            a = candidates[r, winner]
-            own = pcvr[a] * tcpa[a]
-            least = reserve if runner_up < 0 else ecpm[runner_up]
-            pays = min(own, price_of(own, least, reserve, pctr[r, winner]))
-            v = advertiser[a]
-            left = budgets[day, v] - spend[day, v]
-            state = fold(fold(click_state, np.uint64(a)), np.uint64(s))
-            clicked = as_uniform(state) < p_click[r, winner, s]
-            due = pays if per_click else pays * pctr[r, winner]
-            due = min(due, left)
-            ad[r, s], where[r, s], price[r, s], click[r, s] = a, winner, pays, clicked
-            expected_paid[r, s] = p_click[r, winner, s] * due if per_click else due
-            if clicked or not per_click:
-                charged[r, s] = due
-                # min: the sum of what was paid may exceed the budget by a rounding step.
-                spend[day, v] = budgets[day, v] if due == left else min(spend[day, v] + due, budgets[day, v])
-            if clicked:
-                conversion[r, s] = as_uniform(fold(conversion_state, np.uint64(a))) < p_convert[r, winner]
-            winner = runner_up
+            if a >= 0 and buyers[day, advertiser[a]] > 0:
+                e = 1000.0 * pctr[r, c] * pcvr[a] * tcpa[a]
+                ecpm[c] = e if e >= reserve else 0.0
+        known, ended = 0, False  # candidates are ranked once for all paths, as far as any of them looks
+        for p in range(len(click_keys)):
+            # Who may show is settled before the page's first click: S winners and the one who sets a price.
+            count, at = 0, 0
+            while count <= slots[r]:
+                if at == known:
+                    best = -1 if ended else _next_best(ecpm, candidates[r])
+                    if best < 0:
+                        ended = True
+                        break
+                    ranked[known] = best
+                    known += 1
+                v = advertiser[candidates[r, ranked[at]]]
+                if spend[p, day, v] < budgets[day, v]:
+                    entered[count] = ranked[at]
+                    count += 1
+                at += 1
+            click_state = fold(click_keys[p], request_id[r])
+            sums[:] = 0.0
+            for s in range(min(slots[r], count)):
+                c = entered[s]
+                a = candidates[r, c]
+                own = pcvr[a] * tcpa[a]
+                least = -ecpm[entered[s + 1]] if s + 1 < count else reserve
+                pays = min(own, price_of(own, least, reserve, pctr[r, c]))
+                v = advertiser[a]
+                left = budgets[day, v] - spend[p, day, v]
+                clicked = as_uniform(fold(fold(click_state, np.uint64(a)), np.uint64(s))) < p_click[r, c, s]
+                due = min(pays if per_click else pays * pctr[r, c], left)
+                converts = p_click[r, c, s] * p_convert[r, c]
+                sums[0] += 1.0
+                sums[1] += p_click[r, c, s]
+                sums[2] += converts
+                sums[3] += p_click[r, c, s] * due if per_click else due
+                sums[4] += converts * tcpa[a]
+                if clicked or not per_click:
+                    # min: the sum of what was paid may exceed the budget by a rounding step.
+                    full = budgets[day, v] if due == left else min(spend[p, day, v] + due, budgets[day, v])
+                    buyers[day, v] -= full >= budgets[day, v] > spend[p, day, v]
+                    spend[p, day, v] = full
+                if p > 0:
+                    continue
+                converted = False
+                if clicked:
+                    state = fold(fold(conversion_keys[p], request_id[r]), np.uint64(a))
+                    converted = as_uniform(state) < p_convert[r, c]
+                    clicks[day, v] += 1
+                if converted:
+                    conversions[day, v] += 1
+                    value[day, v] += tcpa[a]
+                if keep:
+                    ad[r, s], pctr_won[r, s], price[r, s] = a, pctr[r, c], pays
+                    p_click_won[r, s], p_convert_won[r, s] = p_click[r, c, s], p_convert[r, c]
+                    click[r, s], conversion[r, s] = clicked, converted
+                    charged[r, s] = due if clicked or not per_click else 0.0
+            for k in range(5):
+                expected[r, k] += sums[k]
+                totals[p, k] += sums[k]

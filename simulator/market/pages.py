@@ -6,7 +6,7 @@ B budget rows (usually days). Money is in the currency of `tcpa`; eCPM is per 1,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import get_args
 
 import numpy as np
@@ -104,90 +104,73 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Auctions:
-    """Every page, and its money. Slot arrays are (R, S) in the rows' order of `Pages`.
+class Shown:
+    """What pages showed, and what came of it: (R, S) arrays; `ad` is -1 in an empty slot.
 
-    ad: ad index, -1 for an empty slot (its numbers are NaN or 0).
-    pctr, pcvr, bid: predictions, and the bid (tCPA) [currency per conversion].
-    price: per click [currency].
-    p_click, p_convert: the truth at the won position.
-    click, conversion: what happened; conversion_s: when, log time [s], NaN where none.
-    charged: what the advertiser paid; value: tCPA if converted [currency].
-    expected_*: (R,) per request, from true probabilities, realised prices and realised budgets.
+    ad: ad index; pctr: its prediction; price: per click [currency].
+    p_click, p_convert: the truth at the won position; click, conversion: what happened.
+    charged: what the advertiser paid [currency].
     """
 
-    ad: I8
+    ad: NDArray[np.int32]
     pctr: F8
-    pcvr: F8
-    bid: F8
     price: F8
     p_click: F8
     p_convert: F8
     click: NDArray[np.bool_]
     conversion: NDArray[np.bool_]
-    conversion_s: F8
     charged: F8
+
+    @staticmethod
+    def nothing(rows: int, slots: int) -> Shown:
+        """Empty pages."""
+        shape = (rows, slots)
+        return Shown(
+            ad=np.full(shape, -1, np.int32),
+            pctr=np.full(shape, np.nan),
+            price=np.full(shape, np.nan),
+            p_click=np.full(shape, np.nan),
+            p_convert=np.full(shape, np.nan),
+            click=np.zeros(shape, np.bool_),
+            conversion=np.zeros(shape, np.bool_),
+            charged=np.zeros(shape),
+        )
+
+    def put(self, rows: I8, other: Shown) -> None:
+        """Set some rows."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
+
+    def take(self, rows: I8) -> Shown:
+        """Some rows."""
+        return Shown(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Impressions(Shown):
+    """What pages showed, in full.
+
+    pcvr, bid: predictions, and the bid (tCPA) [currency per conversion].
+    conversion_s: when a conversion happened, log time [s], NaN where none.
+    value: tCPA if converted [currency].
+    """
+
+    pcvr: F8
+    bid: F8
+    conversion_s: F8
     value: F8
+
+
+@dataclass(frozen=True)
+class Auctions(Impressions):
+    """Every page, and its money; rows in the order of `Pages`.
+
+    expected_*: (R,) per request, from true probabilities, realised prices and realised budgets.
+    """
+
     expected_impressions: F8
     expected_clicks: F8
     expected_conversions: F8
     expected_revenue: F8
     expected_advv: F8
     ledger: Ledger
-
-
-def check_inputs(order: I8, pages: Pages, book: Book, budgets: F8) -> None:
-    """Raise MarketError unless the auction loop may index without looking."""
-    rows, wide = pages.candidates.shape
-    slots = pages.p_click.shape[-1]
-    ads = len(book.tcpa)
-    shapes = {
-        "order": (order.shape, (rows,)),
-        "request_id": (pages.request_id.shape, (rows,)),
-        "time_s": (pages.time_s.shape, (rows,)),
-        "pctr": (pages.pctr.shape, (rows, wide)),
-        "slots": (pages.slots.shape, (rows,)),
-        "budget_row": (pages.budget_row.shape, (rows,)),
-        "p_click": (pages.p_click.shape, (rows, wide, slots)),
-        "p_convert": (pages.p_convert.shape, (rows, wide)),
-        "pcvr": (book.pcvr.shape, (ads,)),
-        "advertiser": (book.advertiser.shape, (ads,)),
-    }
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            raise MarketError(f"{name} has shape {found}, expected {expected}. Give one entry per row.")
-    if budgets.ndim != 2:
-        raise MarketError(f"budgets has shape {budgets.shape}, expected (budget rows, advertisers).")
-    if rows == 0:
-        return
-    if not np.array_equal(np.sort(order), np.arange(rows)):
-        raise MarketError("order is not a permutation of the rows. Make it with auction_order().")
-    there = pages.candidates >= 0
-    for name, ok, want in (
-        ("candidates", pages.candidates.max(initial=-1) < ads, f"ad indices below {ads}"),
-        ("slots", pages.slots.min() >= 0 and pages.slots.max() <= slots, f"0 to {slots}"),
-        (
-            "budget_row",
-            pages.budget_row.min() >= 0 and pages.budget_row.max() < budgets.shape[0],
-            f"0 to {budgets.shape[0] - 1}",
-        ),
-        (
-            "advertiser",
-            ads == 0 or (book.advertiser.min() >= 0 and book.advertiser.max() < budgets.shape[1]),
-            f"0 to {budgets.shape[1] - 1}",
-        ),
-        ("budgets", bool((budgets >= 0).all()), "amounts >= 0 (inf = unlimited)"),
-        ("tcpa", bool(np.isfinite(book.tcpa).all() and (book.tcpa >= 0).all()), "finite amounts >= 0"),
-        ("pcvr", _probabilities(book.pcvr), "numbers in [0, 1]"),
-        ("pctr", _probabilities(pages.pctr[there]), "numbers in [0, 1]"),
-        ("p_click", _probabilities(pages.p_click[there]), "numbers in [0, 1]"),
-        ("p_convert", _probabilities(pages.p_convert[there]), "numbers in [0, 1]"),
-    ):
-        if not ok:
-            raise MarketError(
-                f"{name} holds values outside its range, expected {want}. Check the inputs' source."
-            )
-
-
-def _probabilities(values: F8) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())

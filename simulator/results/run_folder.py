@@ -18,7 +18,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ from simulator.results.errors import ResultsError, can_pass, from_os_error
 from simulator.results.files import FolderLock, json_text, sync_folder, write_text
 from simulator.results.read import read_manifest
 from simulator.results.schemas import SCHEMA_VERSION
-from simulator.results.tables import as_table, write_parquet
+from simulator.results.tables import write_parquet
 
 PROGRESS_S = 1.0  # manifest writes cost an fsync; progress needs no more than one per second
 
@@ -189,13 +189,16 @@ class FolderWriter:
         self._write_manifest()
 
     def write_table(
-        self, name: str, data: Mapping[str, Any] | pa.Table, schema: pa.Schema | None = None
+        self,
+        name: str,
+        data: Mapping[str, Any] | pa.Table | Iterable[Mapping[str, Any]],
+        schema: pa.Schema | None = None,
     ) -> None:
         """Write table `name` (rows in the given order; NaN in float columns is null).
 
         Args:
             name: of `schemas.SCHEMAS`.
-            data: its columns.
+            data: its columns, or parts of them one after another, so that a long table is never held whole.
             schema: its schema, where that depends on more than the name: see `schemas.sweep_schema`.
 
         Raises:
@@ -203,9 +206,8 @@ class FolderWriter:
         """
         self._check_open()
         path = self.path / f"{name}.parquet"
-        table = as_table(name, data, path, schema)
-        size = write_parquet(path, table)
-        self.manifest["files"][path.name] = {"bytes": size, "rows": table.num_rows}
+        size, rows = write_parquet(path, name, data, schema)
+        self.manifest["files"][path.name] = {"bytes": size, "rows": rows}
         self._write_manifest()
 
     @property

@@ -11,10 +11,10 @@ from market_worlds import market
 
 from simulator.config.settings import Pricing
 from simulator.draws import uniform
-from simulator.market.auction import auction_order, run_auctions
+from simulator.market.auction import Paths, auction_order, run_auctions
 from simulator.market.draws import as_uniform, fold, key
 from simulator.market.pages import Book, MarketError, Pages, Rules
-from simulator.market.plain import run_auctions_plain
+from simulator.market.plain import run_auctions_plain, run_paths_plain
 
 RULES = (
     *(Rules(pricing=name) for name in get_args(Pricing)),
@@ -42,6 +42,26 @@ def test_the_compiled_loop_equals_its_plain_twin_bit_for_bit(rules, budget):
             run_auctions(order, pages, book, budgets, rules, seed),
             run_auctions_plain(order, pages, book, budgets, rules, seed),
         )
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("budget", [np.inf, 5.0, 0.0])
+def test_all_paths_in_one_pass_and_in_parts_equal_one_path_after_the_other(rules, budget):
+    order, pages, book = market(2, rows=120)
+    budgets, seeds = np.full((2, 6), budget), (3, 1, 4)
+    expected, totals = run_paths_plain(order, pages, book, budgets, rules, seeds)
+    whole = Paths(book, budgets, rules, seeds)
+    np.testing.assert_array_equal(whole.run(order, pages), expected)
+    np.testing.assert_allclose(whole.totals, totals, rtol=1e-12)  # sums in another order
+    first = run_auctions(order, pages, book, budgets, rules, seeds[0])
+    same(whole.ledger, first.ledger)
+    parts, found = Paths(book, budgets, rules, seeds), np.zeros_like(expected)
+    for rows in (order[:50], order[50:]):
+        part = Pages(**{f.name: getattr(pages, f.name)[rows] for f in fields(pages)})
+        found[rows] = parts.run(np.arange(len(rows)), part)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(parts.totals, whole.totals)
+    same(parts.ledger, whole.ledger)
 
 
 def test_compiled_draws_are_those_of_the_world():

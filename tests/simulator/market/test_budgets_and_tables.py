@@ -6,7 +6,7 @@ from market_worlds import market
 
 from simulator.market.auction import run_auctions
 from simulator.market.budgets import daily_budgets, expected_spend, split, unlimited
-from simulator.market.ledger import impression_columns, ledger_columns, truth_columns
+from simulator.market.ledger import impression_columns, ledger_columns
 from simulator.market.pages import MarketError, Rules
 
 
@@ -75,7 +75,7 @@ def test_ledger_rows_sum_to_the_impressions():
     budgets = np.full((2, 6), 4.0)
     budgets[0, 0] = np.inf
     auctions, pages, book = run(budgets)
-    ledger = ledger_columns(auctions, budgets, np.array([20, 21]))
+    ledger = ledger_columns(auctions.ledger, budgets, np.array([20, 21]))
     shown = impression_columns(auctions, pages.request_id, book.advertiser)
     assert ledger["spend"].sum() == pytest.approx(shown["charged"].sum())
     assert ledger["value"].sum() == pytest.approx(shown["value"].sum())
@@ -97,11 +97,3 @@ def test_impressions_are_sorted_by_request_and_slot():
     np.testing.assert_array_equal(np.isnan(shown["conversion_s"]), ~shown["conversion"])
     late = shown["conversion_s"] - pages.time_s[shown["row"]]
     assert (late[shown["conversion"]] > 0).all()
-
-
-def test_truth_columns_hold_each_request_once():
-    auctions, pages, _ = run()
-    truth = truth_columns(auctions, pages.request_id, pages.request_id % np.uint64(7))
-    assert (np.diff(truth["request_id"].astype(np.int64)) > 0).all()
-    assert truth["expected_advv"].sum() == pytest.approx(auctions.expected_advv.sum())
-    np.testing.assert_array_equal(truth["user_id"], truth["request_id"] % 7)

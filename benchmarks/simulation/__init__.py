@@ -1,0 +1,4 @@
+"""The simulation itself: auctions and worlds, whole runs and their memory.
+
+Start at `market.py`.
+"""

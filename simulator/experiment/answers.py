@@ -1,0 +1,103 @@
+"""What every request of the trace is answered with, and when. pCTR is made for those that are asked for.
+
+Letters: R requests, C candidates, K ladder steps with a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laser.training.calibration import Platt
+from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.models import TrainedModel
+from simulator.arms.serve import ArmResult
+from simulator.inputs.prepare import Prepared
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+
+
+class Answers(Protocol):
+    """Answers to the whole trace."""
+
+    @property
+    def response_s(self) -> F8:
+        """(R,) timing-plane seconds, completion or deadline, whichever is first."""
+        ...
+
+    def pctr(self, rows: I8) -> F8:
+        """(n, C) calibrated pCTR of some requests by the step that answered; else the prior order's."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArmAnswers:
+    """One arm's: each request's pCTR by what the timing plane decided."""
+
+    prepared: Prepared
+    result: ArmResult
+    platt: tuple[Platt, ...]
+
+    @classmethod
+    def of(
+        cls, prepared: Prepared, arm: Arm, result: ArmResult, trained: Mapping[ModelSpec, TrainedModel]
+    ) -> ArmAnswers:
+        """An arm's; each (model, history) has its own calibration."""
+        platt = tuple(trained[arm.model_of(step)].platt[step.history] for step in arm.scored_steps)
+        return cls(prepared, result, platt)
+
+    @property
+    def response_s(self) -> F8:
+        """See `Answers`."""
+        return np.minimum(self.result.served.completion_s, self.result.served.deadline_s)
+
+    def pctr(self, rows: I8) -> F8:
+        """See `Answers`."""
+        served = self.result.served
+        pctr = self._prior(rows)
+        step = np.where(served.missed[rows], len(self.platt), served.step[rows])
+        for k in range(len(self.platt)):
+            mine = np.flatnonzero(step == k)
+            if len(mine):
+                pctr[mine] = self.of_step(k, rows[mine])
+        return pctr
+
+    def of_step(self, step: int, rows: I8) -> F8:
+        """(n, C) pCTR of some requests by one step, whoever answered them."""
+        pctr = self.platt[step].apply(self.result.logits[step, rows])
+        if np.isnan(pctr).any():
+            raise AssertionError("A request was answered by a step that was never scored.")
+        return pctr
+
+    def _prior(self, rows: I8) -> F8:
+        prior: F8 = self.prepared.prior_ctr[self.prepared.requests.candidates[rows].astype(np.int64)]
+        return prior
+
+
+@dataclass(frozen=True)
+class MixedAnswers:
+    """Each request's answer from the arm it was given to: `arm_of` (R,) indexes `arms`."""
+
+    arm_of: I8
+    arms: Sequence[Answers]
+
+    @property
+    def response_s(self) -> F8:
+        """See `Answers`."""
+        return np.choose(self.arm_of, [arm.response_s for arm in self.arms])
+
+    def pctr(self, rows: I8) -> F8:
+        """See `Answers`."""
+        found: F8 | None = None
+        for index, arm in enumerate(self.arms):
+            mine = np.flatnonzero(self.arm_of[rows] == index)
+            part = arm.pctr(rows[mine])
+            found = np.empty((len(rows), part.shape[1])) if found is None else found
+            found[mine] = part
+        assert found is not None
+        return found
