@@ -1,6 +1,6 @@
 """How fast DIN and LASER train on 3.2 million impressions, beside what the card could do at best.
 
-    python benchmarks/models/train_speed.py [--drawn FOLDER] [--quick] [--json] [--out FILE]
+    python benchmarks/models/train_speed.py [--drawn FOLDER | --against TREE] [--quick] [--json] [--out FILE]
 
 The log of one `loud` world: 404,000 requests of 8 candidates. Drawing the world and loading it onto the
 device are not counted; everything that `train` does is, capturing the steps included. Each model trains
@@ -12,6 +12,9 @@ them, over the rate of the matrix units, and its bytes over the memory's bandwid
 tensors that the plain model keeps for its backward pass, each written and read once, and as much again for
 their gradients. Fused kernels keep fewer, so a step may come below that; it cannot come below reading the
 behaviours themselves, which is given too.
+
+--against TREE, a checkout of an earlier commit: instead of all that, the demo's models on one CPU thread in
+both trees in turn (`train_cpu.py`). The bar `train_cpu` is against commit b8ab8cb, at the same quality.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.models.cells import Cell, Sizes, World, chosen, open_world, scores
+from benchmarks.models.train_cpu import against
 from benchmarks.models.world_files import read
 from benchmarks.result import Measured, bar, options, show
 from laser.models import ModelConfig, build_model
@@ -112,7 +116,10 @@ def rows_of(name: str, history: int, world: World, sizes: Sizes, device: str) ->
 
 
 def measure(args: argparse.Namespace) -> Measured:
-    """Both models on one world."""
+    """Both models on one world, or against an earlier commit."""
+    if args.against is not None:
+        rows = against(args.against, args.quick)
+        return rows, [bar("train_cpu", rows[-1]["faster"], 1.2, 1.6)]
     histories = {"din": 50, "laser": 500} if args.quick else MODELS
     sizes = Sizes(400 if args.quick else None, histories, 0)
     made = None if args.drawn is None else read(args.drawn, "loud", SEED)
@@ -133,6 +140,7 @@ def command() -> None:
     """Parse the command line, measure, print."""
     parser = options(__doc__)
     parser.add_argument("--drawn", type=Path, help="folder where world_files.py puts loud:1, waited for")
+    parser.add_argument("--against", type=Path, help="checkout of an earlier commit, for train_cpu alone")
     args = parser.parse_args()
     show("train_speed", SEED, args, measure(args))
 

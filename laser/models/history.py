@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.attention.kernels import fusing
+from laser.attention.look_up import table_rows
 from laser.batch import RankingBatch
 
 KIND_WIDTH = 8  # What a behaviour was (action, scene, age), beside the D of what it was about.
@@ -65,10 +66,10 @@ class BehaviourEmbedding(nn.Module):
 
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
             return behaviours(what, when, rows, ages, category.shape[1]), rows
-        embedded = nn.functional.embedding(rows, what)
+        embedded = table_rows(what, rows)
         if when is not None:
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
-            embedded = embedded + nn.functional.embedding(ages, when)
+            embedded = embedded + table_rows(when, ages)
         return embedded, rows
 
     def keep(self, category: Tensor) -> None:

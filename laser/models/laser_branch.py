@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from laser.attention.kernels import fusing
 from laser.attention.masking import hide
+from laser.attention.relu import relu
 from laser.attention.segmented import gate_weights, gated_segments, segment_sums
 from laser.attention.segments import Segments, side_by_side
 from laser.attention.stacked import target_attention, target_attention_with_keys
@@ -301,7 +302,7 @@ class FeedForward(nn.Module):
             if fits(self.up.in_features, self.up.out_features):
                 weights = (self.down.weight, self.down.bias, self.norm.weight, self.norm.bias)
                 return feed_forward(x, self.up.weight, self.up.bias, *weights)
-        x = x + self.down(torch.relu_(self.up(x)))
+        x = x + self.down(relu(self.up(x)))
         return x if self.norm is None else self.norm(x)
 
 

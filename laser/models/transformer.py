@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.attention.candidates import heads_of, joined, softmax_candidates, softmax_history
+from laser.attention.relu import relu
 from laser.batch import RankingBatch
 from laser.errors import ModelError
 from laser.models.history import KIND_WIDTH, BehaviourEmbedding
@@ -106,5 +107,5 @@ class EncoderLayer(nn.Module):
         return history, candidates
 
     def _feed(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.down(torch.relu_(self.up(self.feed_norm(x))))
+        out: Tensor = x + self.down(relu(self.up(self.feed_norm(x))))
         return out

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from laser.attention.relu import relu
 from laser.batch import RankingBatch
 
 POSITIONS = 64  # Later positions share the last row.
@@ -57,7 +58,7 @@ class RankingHead(nn.Module):
     def _scores(self, candidate: Tensor, context: Tensor) -> Tensor:
         """(B, C, 1) of (B, C, inputs) and (B, CONTEXT)."""
         hidden = self.of_candidate(candidate) + self.of_request(context).unsqueeze(1)
-        scores: Tensor = self.out(torch.relu_(self.hidden(torch.relu_(hidden))))
+        scores: Tensor = self.out(relu(self.hidden(relu(hidden))))
         return scores
 
     def start_at(self, rate: float) -> None:

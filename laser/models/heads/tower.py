@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from laser.attention.relu import relu
 from laser.errors import ModelError
 from laser.models.heads.head import CATEGORY_WIDTH, CONTEXT, RankingHead, with_context
 
@@ -38,6 +38,6 @@ class TowerHead(RankingHead):
     def _scores(self, candidate: Tensor, context: Tensor) -> Tensor:
         x = with_context(candidate, context)
         for layer in self.layers:
-            x = torch.relu_(layer(x))
+            x = relu(layer(x))
         scores: Tensor = self.out(x)
         return scores

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from laser.attention.activation_unit import ActivationUnit, activation_unit_plain
+from laser.attention.look_up import table_rows
+from laser.attention.relu import relu
 from laser.attention.segmented import Gates, gated_segments, gated_segments_plain
 from laser.attention.stacked import target_attention, target_attention_plain
 
@@ -72,3 +74,29 @@ def test_gates_are_independent_so_an_irrelevant_segment_comes_out_as_nothing() -
     history = torch.randn(1, 10, D)
     sums = gated_segments(torch.zeros(1, 1, 1, D), history, 5, torch.tensor([-40.0]))
     assert sums.abs().max() < 1e-12
+
+
+def test_rows_of_a_table_have_the_bits_and_gradients_of_an_embedding() -> None:
+    torch.manual_seed(5)
+    at, direction = torch.randint(7, (3, 400)), torch.randn(3, 400, 6)
+    one, other = (torch.arange(42.0).view(7, 6).clone().requires_grad_() for _ in range(2))
+    fast, plain = table_rows(one, at), torch.nn.functional.embedding(at, other)
+    assert torch.equal(fast, plain)
+    for out in (fast, plain):
+        out.backward(direction)
+    assert one.grad is not None
+    assert torch.equal(one.grad, other.grad)
+
+
+def test_a_relu_writes_over_its_input_only_where_no_gradient_is_recorded() -> None:
+    x = torch.tensor([[-1.0, 2.0]])
+    leaf_of_it = x.clone().requires_grad_()
+    hidden = leaf_of_it * 1.0
+    out = relu(hidden)
+    assert hidden.tolist() == [[-1.0, 2.0]]
+    out.sum().backward()
+    assert leaf_of_it.grad is not None
+    assert leaf_of_it.grad.tolist() == [[0.0, 1.0]]
+    with torch.no_grad():
+        assert relu(x) is x
+    assert x.tolist() == [[0.0, 2.0]]
