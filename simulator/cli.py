@@ -16,6 +16,7 @@ from simulator.commands.import_log import kuairand
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
+from simulator.commands.statistics.analyze import analyze
 from simulator.commands.sweep import sweep
 from simulator.commands.train import train
 
@@ -56,7 +57,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
         to.command(command.__name__)(guarded(command))
 
 
-_add(app, demo, run, sweep, report, compare, dash, train, profile, doctor)
+_add(app, demo, run, sweep, report, compare, analyze, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, kuairand)
 _add(store_app, store.make, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)

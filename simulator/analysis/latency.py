@@ -99,13 +99,18 @@ def clustered_quantile(
 
 @dataclass(frozen=True)
 class QuantileLift:
-    """Treatment's quantile over control's, minus one; None where an arm has no interval."""
+    """Treatment's quantile over control's, minus one; None where an arm has no interval.
+
+    df: degrees of freedom of se_log; control_share: the part of its square that is control's.
+    """
 
     lift: float | None
     ci: tuple[float, float] | None
     se_log: float | None
     p_value: float | None
     mde: float | None
+    df: float | None = None
+    control_share: float | None = None
 
 
 def quantile_lift(control: Quantile, treatment: Quantile, level: float = 0.95) -> QuantileLift:
@@ -121,7 +126,8 @@ def quantile_lift(control: Quantile, treatment: Quantile, level: float = 0.95) -
     df = se**4 / (control.se_log**4 / control.df + treatment.se_log**4 / treatment.df)
     half = math.exp(float(stats.t.ppf((1 + level) / 2, df)) * se)
     p_value = 2 * float(stats.t.sf(abs(math.log(ratio)) / se, df))
-    return QuantileLift(ratio - 1, (ratio / half - 1, ratio * half - 1), se, p_value, mde(se))
+    ci = ratio / half - 1, ratio * half - 1
+    return QuantileLift(ratio - 1, ci, se, p_value, mde(se), df, (control.se_log / se) ** 2)
 
 
 def _at(ordered: F8, p: float) -> float:

@@ -19,6 +19,7 @@ experiments by utilizing pre-experiment data" (CUPED), WSDM 2013.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,10 @@ class LogRatio:
     se_log: standard error of log(treatment / control).
     df: degrees of freedom of its t distribution (Welch).
     variance_reduction: 1 - se_log² with covariates over se_log² without.
+    theta: (..., K) the covariates' coefficients, on the values' scale; 0 for one that was left out.
+    share: of the arms in se_log², control's: what two treatments of one control have in common.
+    difference: treatment - control, defined for values of any sign; se_difference and df_difference: its
+        standard error and degrees of freedom (Welch).
     """
 
     control: F8
@@ -65,6 +70,11 @@ class LogRatio:
     se_log: F8
     df: F8
     variance_reduction: F8
+    theta: F8
+    share: F8
+    difference: F8
+    se_difference: F8
+    df_difference: F8
 
     @property
     def lift(self) -> F8:
@@ -77,6 +87,18 @@ class LogRatio:
         half = np.exp(stats.t.ppf((1 + level) / 2, self.df) * self.se_log)
         ratio = 1 + self.lift
         return np.asarray(ratio / half - 1), np.asarray(ratio * half - 1)
+
+    def difference_interval(self, level: float) -> tuple[F8, F8]:
+        """Two-sided interval of the difference."""
+        half = stats.t.ppf((1 + level) / 2, self.df_difference) * self.se_difference
+        return np.asarray(self.difference - half), np.asarray(self.difference + half)
+
+    @property
+    def difference_p_value(self) -> F8:
+        """Two-sided, of no difference."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            distance = np.abs(self.difference) / self.se_difference
+        return np.asarray(2 * stats.t.sf(distance, self.df_difference))
 
     @property
     def p_value(self) -> F8:
@@ -133,22 +155,42 @@ def log_ratio(control: Moments, treatment: Moments) -> LogRatio:
         theta = _theta(_linear_cov(total))
         crossed = ~np.logical_and(*(_adjusted(arm, theta, centre)[0] > 0 for arm in both))
         theta = np.where(crossed[..., None], 0.0, theta)
-        values, parts = _relative(both, theta, centre)
-        before = sum(_relative(both, np.zeros_like(theta), centre)[1])
-        variance = parts[0] + parts[1]
-        df = variance**2 / sum(part**2 / (arm.count - 1) for part, arm in zip(parts, both, strict=True))
-        return LogRatio(values[0], values[1], np.sqrt(variance), df, 1 - variance / before)
+        values, variances = zip(*(_of_arm(arm, theta, centre) for arm in both), strict=True)
+        positive = [
+            np.where((arm.mean[..., :2] > 0).all(-1), v, np.nan) for arm, v in zip(both, values, strict=True)
+        ]
+        parts = _relative(positive, variances)
+        before = _relative(*zip(*(_of_arm(arm, np.zeros_like(theta), centre) for arm in both), strict=True))
+        variance, apart = sum(parts), sum(variances)
+        return LogRatio(
+            control=positive[0],
+            treatment=positive[1],
+            se_log=np.sqrt(variance),
+            df=_welch(parts, both),
+            variance_reduction=np.asarray(1 - variance / sum(before)),
+            theta=theta,
+            share=parts[0] / variance,
+            difference=values[1] - values[0],
+            se_difference=np.sqrt(apart),
+            df_difference=_welch(variances, both),
+        )
 
 
-def _relative(arms: tuple[Moments, Moments], theta: F8, centre: F8) -> tuple[list[F8], list[F8]]:
-    """The arms' values, and the variances of their logarithms; NaN for an arm that has none."""
-    values, parts = [], []
-    for arm in arms:
-        value, variance = _adjusted(arm, theta, centre)
-        value = np.where((arm.mean[..., :2] > 0).all(-1), value, np.nan)
-        values.append(value)
-        parts.append(variance / value**2 / arm.count)
-    return values, parts
+def _of_arm(arm: Moments, theta: F8, centre: F8) -> tuple[F8, F8]:
+    """The arm's value and the variance of it."""
+    value, variance = _adjusted(arm, theta, centre)
+    return value, np.asarray(variance / arm.count)
+
+
+def _relative(values: Sequence[F8], variances: Sequence[F8]) -> list[F8]:
+    """The variances of the values' logarithms."""
+    return [np.asarray(own / value**2) for value, own in zip(values, variances, strict=True)]
+
+
+def _welch(parts: Sequence[F8], arms: Sequence[Moments]) -> F8:
+    """Degrees of freedom of a sum of the arms' variances."""
+    weights = sum(part**2 / (arm.count - 1) for part, arm in zip(parts, arms, strict=True))
+    return np.asarray(sum(parts) ** 2 / weights)
 
 
 def _ratios(mean: F8) -> F8:

@@ -11,16 +11,18 @@ from scipy import stats
 from simulator.analysis.columns import AnalysisError
 
 ALERT = 0.001
-MIN_UNITS = 100  # below, a p-value says little and a chi-square's approximation is poor
+_SMALL = 10  # units expected in an arm below which the chi-square's approximation is poor
+_DRAWS = 200_000  # splits drawn in place of all there are, with three arms or more
 
 
 @dataclass(frozen=True)
 class Srm:
     """The check's outcome.
 
-    status: "ok", "alert" (the results are not to be trusted), "hidden" (too few units to say) or
+    status: "ok", "alert" (the results are not to be trusted), "hidden" (one arm has all the traffic) or
         "empty" (an arm that should have units has none).
-    counts, expected: units by arm. p_value: chi-square; None unless "ok" or "alert".
+    counts, expected: units by arm. p_value: chi-square, or exact where few units are expected in an arm;
+        None unless "ok" or "alert".
     text: the outcome in words.
     """
 
@@ -32,7 +34,7 @@ class Srm:
 
 
 def check_split(counts: Mapping[str, int], split: Mapping[str, float]) -> Srm:
-    """Compare units by arm with the planned split (chi-square).
+    """Compare units by arm with the planned split.
 
     Args:
         counts: units with at least one request, by arm.
@@ -63,17 +65,30 @@ def _judge(
     empty = [arm for arm, share in zip(counts, shares, strict=True) if share > 0 and counts[arm] == 0]
     if empty:
         return "empty", None, f"Arm {', '.join(empty)} has no units: nothing can be compared with it."
-    if total < MIN_UNITS:
-        return "hidden", None, f"{total} units are too few to check the split; {MIN_UNITS} are needed."
     planned = shares > 0
     if (found[~planned] > 0).any():
         return "alert", 0.0, "An arm without a share of the traffic has units. Do not trust the results."
     if planned.sum() < 2:
         return "hidden", None, "One arm has all the traffic; there is no split to check."
-    p_value = float(stats.chisquare(found[planned], shares[planned] * total).pvalue)
+    p_value = _p_value(found[planned], shares[planned] / shares[planned].sum())
     if p_value < ALERT:
         return "alert", p_value, (
             f"The arms' units differ from the planned split (p = {p_value:.2g}, alert below {ALERT}). "
             "Do not trust the results before the reason is found."
         )  # fmt: skip
     return "ok", p_value, f"The arms' units agree with the planned split (p = {p_value:.2g})."
+
+
+def _p_value(found: np.ndarray, shares: np.ndarray) -> float:
+    total = int(found.sum())
+    expected = shares * total
+    if expected.min() >= _SMALL:
+        return float(stats.chisquare(found, expected).pvalue)
+    if len(found) == 2:
+        return float(stats.binomtest(int(found[0]), total, float(shares[0])).pvalue)
+    # Exact by drawing: the split found is one more draw if the plan was kept, so its rank is uniform.
+    drawn = np.random.default_rng(0).multinomial(total, shares, size=_DRAWS)
+    far = ((drawn - expected) ** 2 / expected).sum(1) >= ((found - expected) ** 2 / expected).sum() * (
+        1 - 1e-12
+    )
+    return float((1 + far.sum()) / (1 + _DRAWS))

@@ -7,7 +7,7 @@ import typer
 
 from simulator.commands.errors import GUARDRAIL, SRM
 from simulator.results.numbers import metric_form
-from simulator.results.scorecard import effects, split_is_off
+from simulator.results.scorecard import effects, split_is_off, treatment_names, verdict_of
 
 CHECKS = ("guardrail", "srm")
 
@@ -29,9 +29,17 @@ def parse_fail_on(text: str | None) -> tuple[str, ...]:
 
 
 def failed_guardrails(scorecard: Mapping[str, Any]) -> list[str]:
-    """Guardrail metrics whose whole interval is on the bad side, one sentence each."""
-    found = []
+    """Guardrails that are shown to be broken, one sentence each."""
+    states = {arm: verdict_of(scorecard, arm).get("guardrails") for arm in treatment_names(scorecard)}
+    found = [
+        f"{guard['name']} of {arm}: {guard['text'] or 'it is shown to be worse'}"
+        for arm, guards in states.items()
+        for guard in guards or ()
+        if guard["holds"] is False
+    ]
     for effect in effects(scorecard):
+        if states[effect.arm] is not None:  # else a scorecard of an earlier release, which says no state
+            continue
         low, high = effect.ci_low, effect.ci_high
         if effect.role != "guardrail" or not effect.enough or low is None or high is None:
             continue

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from simulator.config.guardrails import Guardrails
+from simulator.config.table import Table
+from simulator.config.table import problem as _problem
 from simulator.errors import short
 from simulator.metrics import COMPARED, PRIMARY
 
@@ -48,12 +48,6 @@ _MOST_ROWS = 1_000_000  # of a batch
 _MOST_DAYS = 10_000
 _MOST_SECONDS = 1e9  # 32 years
 _MOST_MS = 1000 * _MOST_SECONDS
-
-
-def _problem(message: str, at: str | None = None) -> PydanticCustomError:
-    """An error whose message stands as it is; `at` is the dotted key when it is not the validated one."""
-    # A template with one field: braces in the message itself would be read as fields.
-    return PydanticCustomError("value", "{text}", {"text": message, "at": at})
 
 
 def _named(group: str, builtin: tuple[str, ...], what: str) -> Any:
@@ -108,12 +102,6 @@ def is_shipped_profile(name: str) -> bool:
     return re.search(r"[/\\]|\.json$", name) is None
 
 
-class Table(BaseModel):
-    """A table of the file: frozen, without unknown keys, without silent conversions ("7" is no number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 class Experiment(Table):
     """Design, clock and statistics. `days` and `pre_days` replace the preset's."""
 
@@ -153,6 +141,12 @@ class Experiment(Table):
         default=PRIMARY, description="The metric the verdict is about; docs/metrics.md defines them."
     )
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.")
+    winsorise: float | None = Field(
+        default=None,
+        gt=0.5,
+        lt=1,
+        description="Users' totals of a numerator end at this quantile, such as 0.999; none by default.",
+    )
     budget_ms: Budget = Field(
         default="auto",
         description='Latency budget; "auto" is twice the slowest arm\'s unloaded P95, "none" no deadline.',
@@ -356,6 +350,7 @@ class ExperimentConfig(Table):
     traffic: Traffic = Field(description="Where requests come from and how dense they are.")
     arms: dict[str, ArmSettings] = Field(description="At least two, the control among them.")
     market: Market = Field(default=Market(), description="Auction, prices and budgets.")
+    guardrails: Guardrails = Field(default=Guardrails(), description="What a treatment must not make worse.")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
-from simulator.analysis.scorecard import Question, build_scorecard
+from simulator.analysis.guardrails import Guardrails
+from simulator.analysis.question import Question
+from simulator.analysis.scorecard import build_scorecard
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.plan import Plan
@@ -107,9 +109,17 @@ def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) ->
     return {
         "model": {"model": model.spec.key, **model.metrics},
         "serving": asdict(server_load(result.served, arm.serving, predictions, rows)),
+        "own_model_share": _own_share(arm, result, rows),
         # Lookups beyond what was measured got the edge of the grid: the reader should know.
         "outside_profile": sum(result.notes.get("outside_profile", {}).values()),
     }
+
+
+def _own_share(arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> float | None:
+    """The share of the experiment's requests that the arm's own model answered in time."""
+    own = np.array([step.model == arm.main.profile_key for step in arm.ladder])
+    served = result.served
+    return float((own[served.step[rows]] & ~served.missed[rows]).mean()) if len(rows) else None
 
 
 def assigned_arms(plan: Plan) -> NDArray[np.int64]:
@@ -138,6 +148,12 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
             "notes": remarks(plan),
         },
         arm_extra=outcome.arms,
+        guardrails=Guardrails(
+            limits=config.guardrails.limits(None if budget_s is None else budget_s * 1000.0),
+            margins=config.guardrails.margins(),
+        ),
+        days=float(len(np.unique(plan.prepared.requests.day[plan.prepared.in_experiment]))),
+        winsorise=config.experiment.winsorise,
     )
     return build_scorecard(question, outcome.users, outcome.served, outcome.truth, outcome.paths)
 

@@ -13,6 +13,7 @@ from simulator.results.scorecard import (
     arms_of,
     control_name,
     effects,
+    of_table,
     primary,
     treatment_names,
     verdict_of,
@@ -70,7 +71,7 @@ def serving(scorecard: Mapping[str, Any], *, intervals: bool = False) -> list[tu
             ends = numbers.interval(found.get("ci"), form) if intervals else numbers.MISSING
             cells.append(form(found.get("value")) + (f" ({ends})" if ends != numbers.MISSING else ""))
         rows.append((name, *cells, _fullest(loads.get(name) or {})))
-    return rows if len(rows) > 1 else []
+    return [] if len(rows) < 2 or of_table(scorecard) else rows
 
 
 def _fullest(load: Mapping[str, Any]) -> str:

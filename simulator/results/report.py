@@ -25,6 +25,8 @@ from simulator.results.scorecard import (
     arms_of,
     control_name,
     effects,
+    heavy_tails,
+    of_table,
     split_is_off,
     treatment_names,
     verdict_of,
@@ -88,8 +90,13 @@ def render(
 def headlines(scorecard: Mapping[str, Any]) -> list[str]:
     """The run in one line, its verdict, and a warning where the split is off."""
     run, status = scorecard.get("run") or "run", scorecard.get("status") or "unknown status"
-    lines = [f"{run} · {status} · seed {scorecard.get('seed', numbers.MISSING)}"]
+    seed = scorecard.get("seed")
+    lines = [
+        f"{run} · {status}"
+        + ("" if of_table(scorecard) else f" · seed {numbers.MISSING if seed is None else seed}")
+    ]
     lines += _verdicts(scorecard)
+    lines += rules(scorecard)
     p = numbers.p_phrase((scorecard.get("srm") or {}).get("p_value"))
     users = ", ".join(f"{arm.name} {numbers.count(arm.users)}" for arm in arm_users(scorecard))
     if split_is_off(scorecard):
@@ -114,20 +121,24 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     Args:
         servers: whether to say in full how busy each arm's servers were.
     """
-    lines = [f"{service_times(scorecard)} Latency budget: {numbers.ms(scorecard.get('budget_ms'))}."]
-    shown = effects(scorecard)
+    lines, shown = [], effects(scorecard)
+    if not of_table(scorecard):
+        budget = numbers.ms(scorecard.get("budget_ms"))
+        lines.append(f"{service_times(scorecard)} Latency budget: {budget}.")
     methods = sorted({effect.method for effect in shown if effect.method})
     if methods:
-        lines.append(f"Intervals: {'; '.join(methods)}. True lifts come from the simulated world.")
+        truth = "" if of_table(scorecard) else " True lifts come from the simulated world."
+        lines.append(f"Intervals: {'; '.join(methods)}.{truth}")
     if any(effect.adjusted for effect in shown):
         lines.append(
             "Adjusted: CUPED takes out of ratios how users differed before the experiment, so control's "
             "value depends on the treatment beside it. The JSON form has each arm's own, under its `values`."
         )
     if shown:
-        lines.append(
-            f"{words(shown)}. MDE: the smallest lift that a test of this size would find. ¤: the currency."
-        )
+        parts = [words(shown), "MDE: the smallest lift that a test of this size would find"]
+        parts += [] if of_table(scorecard) else ["¤: the currency"]
+        lines.append(". ".join(filter(None, parts)) + ".")
+    lines += heavy_tails(scorecard)
     outside = {name: arm.get("outside_profile") for name, arm in arms_of(scorecard).items()}
     outside = {name: n for name, n in outside.items() if n}
     if outside:
@@ -138,6 +149,19 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     missing = {effect.reason: None for effect in shown if effect.reason}
     lines += [f"No estimate or interval: {reason}" for reason in missing]
     return lines + [str(note) for note in scorecard.get("notes") or ()]
+
+
+def rules(scorecard: Mapping[str, Any]) -> list[str]:
+    """The verdict's rules and whether each held, a line for each treatment."""
+    marks = {True: "✓", False: "✗", None: "?"}
+    names, lines = treatment_names(scorecard), []
+    for arm in names:
+        found = verdict_of(scorecard, arm).get("rules")
+        if not found:
+            continue
+        title = f"Rules for {arm}" if len(names) > 1 else "Rules"
+        lines.append(f"{title}: " + "; ".join(f"{marks[rule['holds']]} {rule['rule']}" for rule in found))
+    return lines
 
 
 def words(shown: Sequence[Effect]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from simulator.metrics import METRICS, PRIMARY, Metric
 
 MIN_UNITS = 100  # an arm with fewer gets no interval shown: its normal approximation is not to be trusted
+MIN_EVENTS = 20  # users of an arm with an event below which a ratio's interval is not to be trusted
 SRM_ALPHA = 0.001  # below, the split is not the one configured (Fabijan et al., KDD 2019)
 
 
@@ -100,6 +101,31 @@ def has_enough_users(scorecard: Mapping[str, Any], arm: str) -> bool:
     return all(arms[name]["units"] >= MIN_UNITS for name in (control_name(scorecard), arm))
 
 
+def has_enough_events(entry: Mapping[str, Any]) -> bool:
+    """Whether both arms have MIN_EVENTS users with any of a metric's numerator, where these are counted."""
+    events = entry.get("events")
+    return events is None or min(events["control"], events["treatment"]) >= MIN_EVENTS
+
+
+def heavy_tails(scorecard: Mapping[str, Any]) -> list[str]:
+    """Metrics whose variance a few users make although many have an event, a sentence each."""
+    found = []
+    for arm in treatment_names(scorecard):
+        for name, entry in arms_of(scorecard)[arm]["metrics"].items():
+            effective = (entry.get("events") or {}).get("effective")
+            if effective is not None and effective < MIN_EVENTS and has_enough_events(entry):
+                found.append(
+                    f"Heavy tail: of {name} in {arm} or its control, the variance is that of {effective:.0f} "
+                    "equal contributions. A few users outweigh the rest; look at the winsorised variant too."
+                )
+    return found
+
+
+def of_table(scorecard: Mapping[str, Any]) -> bool:
+    """Whether it judges a table of one's own, where there are no servers and no truth."""
+    return scorecard.get("source") == "table"
+
+
 def arm_users(scorecard: Mapping[str, Any]) -> list[ArmUsers]:
     """Users by arm, in order."""
     arms = arms_of(scorecard).items()
@@ -163,6 +189,6 @@ def _effect(
         true_se=entry.get("true_se"),
         mde=entry.get("mde"),
         n=entry.get("n"),
-        enough=populous and entry.get("lift") is not None and low is not None and high is not None,
+        enough=populous and has_enough_events(entry) and None not in (entry.get("lift"), low, high),
         reason=str(entry.get("reason") or ("" if populous else f"Fewer than {MIN_UNITS} users in an arm.")),
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from simulator.analysis.arm_values import clustered_ratio
+from simulator.analysis.arm_values import clustered_ratio, clustered_share
 from simulator.analysis.columns import AnalysisError
 
 
@@ -53,3 +53,29 @@ def test_nothing_to_divide_by_has_no_value() -> None:
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(AnalysisError, match="expected equal"):
         clustered_ratio([1.0], [1.0, 2.0], np.array([1], np.uint64))
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.05, 20.0), (1.0, 4.0), (20.0, 0.05)])
+def test_shares_near_0_and_1_are_covered_where_a_t_interval_fails(a: float, b: float) -> None:
+    rng = np.random.default_rng(3)
+    covered, symmetric = [], []
+    for _ in range(500):
+        requests = rng.integers(1, 12, 200)
+        user = np.repeat(np.arange(200, dtype=np.uint64), requests)
+        hit = rng.random(len(user)) < np.repeat(rng.beta(a, b, 200), requests)
+        for interval, found in ((clustered_share, covered), (clustered_ratio, symmetric)):
+            low, high = interval(hit, np.ones(len(user)), user).ci or (1.0, 0.0)
+            found.append(low <= a / (a + b) <= high)
+            assert interval is clustered_ratio or 0 <= low <= high <= 1
+    assert np.mean(covered) >= 0.94
+    if a != 1.0:
+        assert np.mean(symmetric) < 0.9
+
+
+def test_a_share_of_0_or_1_has_an_interval_of_the_users_seen() -> None:
+    user = np.repeat(np.arange(50, dtype=np.uint64), 20)
+    for hit in (0.0, 1.0):
+        low, high = clustered_share(np.full(1_000, hit), np.ones(1_000), user).ci or (0.0, 0.0)
+        assert (low, high)[int(1 - hit)] == hit or (low, high)[int(hit)] == hit
+        # 1 - 0.025^(1/50), as of 50 trials: a little wider, for t.
+        assert 0.07 < high - low < 0.08

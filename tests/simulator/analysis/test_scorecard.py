@@ -8,9 +8,10 @@ import pytest
 from simulated_users import ab_tables
 
 from simulator.analysis.columns import AnalysisError
+from simulator.analysis.guardrails import Guardrails
 from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.analysis.srm import check_split
-from simulator.analysis.verdict import verdict
+from simulator.analysis.verdict import Case, verdict, verdicts
 from simulator.metrics import BY_NAME, COMPARED
 from simulator.results.report import render
 from simulator.results.scorecard import tile_metrics
@@ -184,4 +185,122 @@ def test_a_broken_split_overrules_every_interval():
     found = verdict({"ctr": entry(0.01, 0.05)}, "ctr", broken)
     assert found["decision"] == "invalid"
     assert "Do not trust" in found["text"]
-    assert [rule["holds"] for rule in found["rules"]] == [False, True, True, True]
+    assert [rule["holds"] for rule in found["rules"]] == [False, True, True]
+
+
+def counted(control: int, treatment: int, p_value: float, **more) -> dict:
+    events = {"control": control, "treatment": treatment, "p_value": p_value, "fewer": treatment < control}
+    return {**entry(-0.9, -0.5), "events": events, **more}
+
+
+def test_an_arm_that_lost_its_events_is_stopped_though_its_ratio_is_undefined():
+    lost = counted(400, 0, 1e-9, ci=None, lift=None)
+    found = verdict({"advv_per_request": lost}, "advv_per_request", OK)
+    assert found["decision"] == "stop"
+    assert "0 users of treatment and 400 of control have any" in found["text"]
+    few = counted(3, 0, 0.25, ci=None, lift=None)
+    assert verdict({"advv_per_request": few}, "advv_per_request", OK)["decision"] == "inconclusive"
+    gained = counted(0, 400, 1e-9, ci=None, lift=None)
+    assert verdict({"advv_per_request": gained}, "advv_per_request", OK)["decision"] == "inconclusive"
+
+
+def test_few_events_decide_nothing_however_many_the_users():
+    found = verdict({"advv_per_request": counted(1, 1, 1.0)}, "advv_per_request", OK, users=5_000)
+    assert found["decision"] == "inconclusive"
+    assert "1 and 1 users of control and treatment have an event; 20 an arm are needed" in found["text"]
+
+
+BETTER = {"advv_per_request": entry(0.01, 0.05)}
+
+
+@pytest.mark.parametrize(
+    ("ci", "margin", "decision"),
+    [
+        ((-0.04, -0.01), 0.0, "stop"),
+        ((-0.04, 0.02), 0.0, "ship"),
+        ((-0.04, 0.02), 0.01, "inconclusive"),  # may be worse by more
+        ((-0.008, -0.001), 0.01, "ship"),  # worse, but shown to be within the margin
+        ((-0.04, -0.02), 0.01, "stop"),
+        ((-0.04, -0.02), None, "ship"),
+    ],
+)
+def test_a_margin_of_ones_own_must_be_shown_to_be_kept(ci, margin, decision):
+    guards = Guardrails(margins={"ctr": margin})
+    found = verdict({**BETTER, "ctr": entry(*ci)}, "advv_per_request", OK, guardrails=guards)
+    assert found["decision"] == decision
+    if margin is not None:
+        state = {"ship": True, "stop": False, "inconclusive": None}[decision]
+        assert [guard["holds"] for guard in found["guardrails"]] == [state]
+
+
+def limited(control, treatment, name="p99_ms", limit=20.0, metrics=None):
+    values = {
+        side: {"value": v[0], "ci": v[1:]} for side, v in (("control", control), ("treatment", treatment))
+    }
+    case = Case(
+        {**BETTER, **(metrics or {})}, values={{"late_share": "missed_share"}.get(name, name): values}
+    )
+    return verdicts({"t": case}, "advv_per_request", OK, Guardrails(limits={name: limit}))["t"]
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "decision"),
+    [
+        ((5, 4, 6), (19, 17, 21), "ship"),
+        ((5, 4, 6), (21, 19, 23), "inconclusive"),  # above, but not shown to be
+        ((5, 4, 6), (48, 45, 52), "stop"),
+        ((47, 44, 51), (48, 45, 52), "inconclusive"),  # control breaks it too: not treatment's doing
+        ((30, 28, 32), (48, 45, 52), "stop"),
+    ],
+)
+def test_latency_is_limited_in_absolute_terms(control, treatment, decision):
+    assert limited(control, treatment)["decision"] == decision
+
+
+def test_late_requests_are_limited_by_a_share():
+    found = limited((0.001, 0.0, 0.002), (0.05, 0.04, 0.06), "late_share", 0.01)
+    assert found["decision"] == "stop"
+    assert "Missed deadline is 5.0%, the limit 1.0%" in found["text"]
+
+
+def test_without_a_budget_a_p99_that_more_than_doubled_stops():
+    slower = {**BETTER, "p99_ms": entry(8.5, 9.5)}
+    assert verdict(slower, "advv_per_request", OK)["decision"] == "stop"
+    assert verdict({**BETTER, "p99_ms": entry(0.3, 0.9)}, "advv_per_request", OK)["decision"] == "ship"
+    within = verdict(slower, "advv_per_request", OK, guardrails=Guardrails(limits={"p99_ms": 50.0}))
+    assert within["decision"] == "ship"
+
+
+def test_an_arm_that_hardly_used_its_model_gets_no_verdict():
+    found = verdicts({"t": Case(BETTER, own={"c": 1.0, "t": 0.03})}, "advv_per_request", OK)["t"]
+    assert found["decision"] == "invalid"
+    assert "t 3.0% were answered by the arm's own model" in found["text"]
+
+
+def test_many_guardrails_and_treatments_share_one_error():
+    worse = entry(-0.04, -0.0005)  # p of 2.2 % one-sided: alone it would stop
+    assert verdict({**BETTER, "ctr": worse}, "advv_per_request", OK)["decision"] == "ship"
+    alone = verdict({"ctr": worse}, "ctr", OK)
+    assert alone["decision"] == "stop"
+    cases = {name: Case({"ctr": worse if name == "a" else entry(-0.02, 0.02)}) for name in "abc"}
+    assert {v["decision"] for v in verdicts(cases, "ctr", OK).values()} == {"inconclusive"}
+
+
+def test_an_inconclusive_test_says_what_a_conclusive_one_would_take():
+    users, served, truth = ab_tables(lift=0.02)
+    card = build_scorecard(question(days=3), users, served, truth)
+    needed = card["metrics"]["advv_per_request"]["needed"]
+    se = card["metrics"]["advv_per_request"]["se_log"]
+    assert needed["users"] == pytest.approx(1_200 * (2.8016 * se / np.log(1.02)) ** 2, rel=0.01)
+    assert needed["days"] == pytest.approx(3 * needed["users"] / 1_200, rel=0.02)
+    assert "To tell a lift of +2.0% with 80% power takes about" in card["verdict"]["text"]
+
+
+def test_several_treatments_have_intervals_that_hold_together():
+    card = build_scorecard(
+        question(split=dict.fromkeys("abc", 1 / 3), control="b"), *ab_tables(arms=tuple("abc"))
+    )
+    for name in "ac":
+        for metric in ("ctr", "p99_ms"):
+            e = card["arms"][name]["metrics"][metric]
+            assert e["ci_together"][0] < e["ci"][0] < e["ci"][1] < e["ci_together"][1]

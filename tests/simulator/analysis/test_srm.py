@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from simulator.analysis.columns import AnalysisError
 from simulator.analysis.srm import check_split
@@ -33,10 +35,29 @@ def test_more_than_two_arms_are_checked_together():
     assert srm.expected["c"] == pytest.approx(1000 / 3)
 
 
-def test_few_units_are_not_judged():
-    srm = check_split({"a": 60, "b": 39}, HALF)
-    assert (srm.status, srm.p_value) == ("hidden", None)
-    assert check_split({"a": 61, "b": 39}, HALF).p_value is not None
+@pytest.mark.parametrize(("a", "b", "share"), [(8, 2, 0.5), (3, 9, 0.4), (1, 400, 0.01)])
+def test_few_expected_units_are_tested_exactly(a, b, share):
+    srm = check_split({"a": a, "b": b}, {"a": share, "b": 1 - share})
+    assert srm.p_value == pytest.approx(stats.binomtest(a, a + b, share).pvalue)
+    assert srm.status == "ok"
+
+
+def test_three_arms_with_few_expected_units_are_tested_against_every_split_there_is():
+    found, shares = np.array([4, 1, 9]), np.array([0.2, 0.2, 0.6])
+    split = [(i, j, 14 - i - j) for i in range(15) for j in range(15 - i)]
+    chance = stats.multinomial(14, shares).pmf(np.array(split))
+    far = (((np.array(split) - 14 * shares) ** 2) / (14 * shares)).sum(1)
+    own = (((found - 14 * shares) ** 2) / (14 * shares)).sum()
+    exact = chance[far >= own - 1e-9].sum()
+    srm = check_split(dict(zip("abc", found.tolist(), strict=True)), dict(zip("abc", shares, strict=True)))
+    assert srm.p_value == pytest.approx(exact, abs=0.005)
+
+
+def test_an_exact_check_errs_at_most_at_its_level():
+    rng = np.random.default_rng(0)
+    first = rng.binomial(12, 0.5, 2_000)
+    p = np.array([check_split({"a": int(n), "b": int(12 - n)}, HALF).p_value or 0.0 for n in first])
+    assert (p < 0.05).mean() <= 0.06
 
 
 def test_an_arm_without_traffic_is_named():

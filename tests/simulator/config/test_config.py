@@ -71,6 +71,7 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "pre_days",
         "days",
         "slots",
+        "winsorise",
         "users",
         "requests",
         "--set",
@@ -171,7 +172,7 @@ def test_days_slots_and_world_parameters_reach_the_world() -> None:
 
 def test_the_schema_names_every_table() -> None:
     schema = ExperimentConfig.model_json_schema()
-    assert set(schema["properties"]) == {"seed", "experiment", "traffic", "arms", "market"}
+    assert set(schema["properties"]) == {"seed", "experiment", "traffic", "arms", "market", "guardrails"}
     assert schema["additionalProperties"] is False
 
 

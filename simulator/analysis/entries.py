@@ -1,0 +1,256 @@
+"""The scorecard's entries: each metric of a treatment against control, and each arm's own values.
+
+Start at `Sample`, which holds what one experiment left behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from simulator.analysis.aggregate import EXPERIMENT, PRE
+from simulator.analysis.arm_values import ArmValue, clustered_ratio, clustered_share
+from simulator.analysis.columns import Array, Table, columns, labels
+from simulator.analysis.inference import estimate
+from simulator.analysis.latency import Quantile, clustered_quantile, quantile_lift
+from simulator.analysis.power import times_the_size
+from simulator.analysis.question import Question
+from simulator.analysis.several import dunnett_factor, dunnett_p
+from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
+from simulator.metrics import (
+    COMPARED,
+    OUTCOMES,
+    QUANTILES,
+    RATIOS,
+    SHARES,
+    LatencyQuantile,
+    Ratio,
+)
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an experiment left behind, as the scorecard reads it.
+
+    Attributes:
+        question: what is compared, and how.
+        users: the users table.
+        served: the experiment's rows of the served table; arm: whose each is.
+        worlds: by arm, its rows of the truth table; None without counterfactual worlds.
+        paths: by arm, the truth's totals on each path of clicks.
+    """
+
+    question: Question
+    users: Table
+    served: Mapping[str, Array]
+    arm: Array
+    worlds: Mapping[str, Mapping[str, Array]] | None
+    paths: Mapping[str, Mapping[str, Array]] | None
+
+    @classmethod
+    def of(
+        cls,
+        question: Question,
+        users: Table,
+        served: Table,
+        truth: Table | None,
+        paths: Mapping[str, Mapping[str, Array]] | None,
+    ) -> Sample:
+        """From a run's tables."""
+        table = columns(served, "user_id", "assigned", "step", "missed", "latency_ms")
+        keep = labels(served, "period", (PRE, EXPERIMENT)) == 1
+        arm = labels(served, "arm", question.arms)[keep]
+        rows = {name: column[keep] for name, column in table.items()}
+        return cls(
+            question, users, rows, arm, None if truth is None else _worlds(truth, question.arms), paths
+        )
+
+    def requests(self, name: str) -> int:
+        """How many requests the A/B assigned to an arm."""
+        return int(self._rows(name, True).sum())
+
+    def compare(self, treatment: str) -> dict[str, Entry]:
+        """Every compared metric's entry."""
+        entries = {}
+        for metric in COMPARED:
+            if isinstance(metric, LatencyQuantile):
+                found = self._quantile_entry(metric, treatment)
+            elif isinstance(metric, Ratio):
+                found = self._ratio_entry(metric, treatment)
+            else:
+                raise AssertionError(
+                    f"Nothing estimates lifts of a {type(metric).__name__} such as {metric.name}."
+                )
+            arm = labels(self.users, "arm", (self.question.control, treatment))
+            entries[metric.name] = found | {
+                "needed": needed(found, int((arm >= 0).sum()), self.question.days)
+            }
+        return entries
+
+    def values(self, arm: str) -> dict[str, Entry]:
+        """Every metric of one arm by itself (raw, not CUPED-adjusted), with its interval and true value."""
+        rows = labels(self.users, "arm", self.question.arms) == self.question.arms.index(arm)
+        found = {}
+        for metric in RATIOS:
+            table = columns(self.users, metric.top, metric.below, "user_id")
+            interval = clustered_share if metric.unit == "fraction" else clustered_ratio
+            own = interval(
+                table[metric.top][rows],
+                table[metric.below][rows],
+                table["user_id"][rows],
+                self.question.level,
+            )
+            # An arm's true value is its own world's; pairing it with itself gives that and no lift.
+            world = None if self.worlds is None else self.worlds[arm]
+            true = None if world is None else true_lift(world, world, metric).control
+            found[metric.name] = _value(own, true, metric.unit)
+        return found | self._serving_values(arm)
+
+    def _serving_values(self, name: str) -> dict[str, Entry]:
+        """One arm's quantiles and shares: as assigned with intervals, and over all its requests."""
+        found: dict[str, Entry] = {}
+        for metric in QUANTILES:
+            assigned, every = (self._quantile(name, metric.p, assigned=a) for a in (True, False))
+            own = ArmValue(None, None) if assigned is None else ArmValue(assigned.value, assigned.ci)
+            found[metric.name] = _value(own, None if every is None else every.value, metric.unit)
+        mine, all_rows = self._rows(name, True), self._rows(name, False)
+        user, missed = self.served["user_id"], self.served["missed"].astype(bool)
+        for share in SHARES:
+            hit = share.of(missed, self.served["step"])
+            own = clustered_share(hit[mine], np.ones(int(mine.sum())), user[mine], self.question.level)
+            true = float(hit[all_rows].mean()) if all_rows.any() else None
+            found[share.name] = _value(own, true, share.unit)
+        return found
+
+    def _ratio_entry(self, metric: Ratio, treatment: str) -> Entry:
+        question = self.question
+        true = UNKNOWN
+        if self.worlds is not None:
+            pair = (question.control, treatment)
+            both = None if self.paths is None else (self.paths[pair[0]], self.paths[pair[1]])
+            true = true_lift(self.worlds[pair[0]], self.worlds[pair[1]], metric, both)
+        e = estimate(
+            self.users,
+            metric,
+            question.control,
+            treatment,
+            level=question.level,
+            winsorise=question.winsorise,
+        )
+        return {**asdict(e), "unit": metric.unit, "role": question.role(metric), **_true_entry(true)}
+
+    def _quantile_entry(self, metric: LatencyQuantile, treatment: str) -> Entry:
+        """The metric entry of a quantile: assigned requests estimate it, all requests know it."""
+        question, p = self.question, metric.p
+        names = (question.control, treatment)
+        control, other = (self._quantile(name, p, assigned=True) for name in names)
+        true = UNKNOWN
+        # A true quantile needs every request in both arms.
+        if len({int(self._rows(name, False).sum()) for name in names}) == 1:
+            true = true_quantile_lift(*(self._quantile(name, p, assigned=False) for name in names))
+        lift = None if control is None or other is None else quantile_lift(control, other, question.level)
+        reason = None
+        if lift is None:
+            reason = f"Arm {names[0] if control is None else names[1]!r} served no request."
+        elif lift.ci is None:
+            reason = f"Too few users among the slowest {100 * (1 - p):.3g} % for an interval."
+        return {
+            "control": control and control.value,
+            "treatment": other and other.value,
+            "unit": metric.unit,
+            "role": question.role(metric),
+            "lift": lift and lift.lift,
+            "ci": lift and lift.ci,
+            "level": question.level,
+            "method": "log-ratio of quantiles, user-clustered order statistics",
+            "p_value": lift and lift.p_value,
+            **_true_entry(true),
+            "mde": lift and lift.mde,
+            "n": sum(self.requests(name) for name in names),
+            "se_log": lift and lift.se_log,
+            "df": lift and lift.df,
+            "control_share": lift and lift.control_share,
+            "variance_reduction": None,
+            "reason": reason,
+        }
+
+    def _quantile(self, name: str, p: float, *, assigned: bool) -> Quantile | None:
+        """One arm's quantile, of its assigned requests or of the whole trace."""
+        rows = self._rows(name, assigned)
+        latency = self.served["latency_ms"][rows].astype(np.float64)
+        return clustered_quantile(latency, self.served["user_id"][rows], p, self.question.level)
+
+    def _rows(self, name: str, assigned: bool) -> Array:
+        mine: Array = self.arm == self.question.arms.index(name)
+        return mine & self.served["assigned"].astype(bool) if assigned else mine
+
+
+def together(compared: Mapping[str, dict[str, Entry]], level: float) -> dict[str, dict[str, Entry]]:
+    """Entries of several treatments with what holds for all of them at once (Dunnett).
+
+    Adds ci_together and p_together where there are several treatments and an interval.
+
+    Args:
+        compared: by treatment, by metric, its entry.
+        level: of the intervals.
+    """
+    found = {arm: {name: dict(entry) for name, entry in entries.items()} for arm, entries in compared.items()}
+    if len(found) < 2:
+        return found
+    for name in dict.fromkeys(name for entries in found.values() for name in entries):
+        family = [e[name] for e in found.values() if name in e and e[name].get("p_value") is not None]
+        if not family:
+            continue
+        shares, df = [e["control_share"] for e in family], [e["df"] for e in family]
+        c = dunnett_factor(shares, df, level)
+        distances = [abs(math.log1p(e["lift"])) / e["se_log"] for e in family]
+        for entry, p in zip(family, dunnett_p(distances, shares, df), strict=True):
+            half, ratio = math.exp(c * entry["se_log"]), 1 + entry["lift"]
+            entry |= {"ci_together": (ratio / half - 1, ratio * half - 1), "p_together": p}
+    return found
+
+
+def needed(entry: Mapping[str, Any], users: int, days: float | None) -> Entry | None:
+    """What telling the true lift with 80 % power would take, at the same requests of a user; None if unknown.
+
+    Args:
+        entry: a metric's entry.
+        users: of both arms.
+        days: of the experiment; more days are taken to bring users as quickly as these did.
+    """
+    lift, se = entry.get("true_lift"), entry.get("se_log")
+    times = None if lift is None or se is None else times_the_size(lift, se, entry["level"])
+    if times is None:
+        return None
+    return {
+        "lift": lift,
+        "requests": math.ceil(entry["n"] * times),
+        "users": math.ceil(users * times),
+        "days": None if days is None else math.ceil(days * times),
+    }
+
+
+def _value(own: ArmValue, true_value: float | None, unit: str) -> Entry:
+    return {"value": own.value, "ci": own.ci, "true_value": true_value, "unit": unit}
+
+
+def _true_entry(true: TrueLift) -> Entry:
+    return {
+        "true_lift": true.lift,
+        "true_se": true.se,
+        "true_control": true.control,
+        "true_treatment": true.treatment,
+    }
+
+
+def _worlds(truth: Table, arms: tuple[str, ...]) -> dict[str, dict[str, Array]]:
+    """The truth table's rows by arm."""
+    table = columns(truth, "request_id", "user_id", *(f"expected_{n}" for n in OUTCOMES))
+    arm = labels(truth, "arm", arms)
+    return {name: {k: v[arm == i] for k, v in table.items()} for i, name in enumerate(arms)}
