@@ -143,6 +143,7 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
         scorers=settings.scorers,
         max_batch=settings.max_batch,
         max_wait_s=settings.max_wait_ms / 1000.0,
+        policy=settings.policy,
     )
     role: Literal["control", "treatment"] = "control" if name == config.experiment.control else "treatment"
     return Arm(name, role, settings, main, light, serving)

@@ -26,7 +26,8 @@ from simulator.arms.scores import (
 from simulator.execution import interrupts
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
-from simulator.serving.service_times import LiveServiceTimes, ProfilePredictions
+from simulator.serving.predictions import ProfilePredictions
+from simulator.serving.service_times import LiveServiceTimes
 
 
 class LiveCalls:

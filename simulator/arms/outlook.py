@@ -25,8 +25,8 @@ from simulator.results.numbers import ms
 from simulator.results.scorecard import MIN_UNITS
 from simulator.serving.capacity import AUTO_BUDGET
 from simulator.serving.measure import this_machine
+from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.profile import ProfileError, ServiceProfile, load
-from simulator.serving.service_times import ProfilePredictions
 from simulator.world.catalogue import build_catalogue
 
 _MOST_GIB = 32_768  # more than any machine has

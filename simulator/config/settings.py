@@ -33,6 +33,8 @@ MODEL_ENTRY_POINTS = "laser_ab.models"
 # What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
 Pricing = Literal["gsp", "first"]
 Charge = Literal["click", "impression"]
+# By which rule an arm forms batches, shortens histories and gives up; a policy is a class in serving/.
+Policy = Literal["goodput", "fifo", "ladder"]
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 
 # "pkg.module:callable", how a store or a model of one's own is named without an entry point.
@@ -305,6 +307,11 @@ class ArmSettings(Table):
     scorers: int = Field(default=1, ge=1, le=_MOST_WORKERS, description="Model replicas.")
     max_batch: int = Field(default=8, ge=1, le=_MOST_ROWS, description="Requests per scoring batch, at most.")
     max_wait_ms: float = Field(default=0.0, ge=0, le=_MOST_MS, description="How long a batch waits to fill.")
+    policy: Policy = Field(
+        default="goodput",
+        description="Batching, shortening and giving up: most answers in time, first come first served, or "
+        "each request by itself.",
+    )
 
     @property
     def store_key(self) -> str:

@@ -35,8 +35,8 @@ from simulator.experiment.tables import (
     truth_parts,
 )
 from simulator.serving.bottleneck import server_load
+from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.profile import ServiceProfile
-from simulator.serving.service_times import ProfilePredictions
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
+
+from simulator.config.settings import Policy
 
 PRIOR = "prior"
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class ServingArm:
         scorers: replicas, each scoring one batch at a time.
         max_batch: most requests in a batch.
         max_wait_s: longest a free scorer waits for a fuller batch; 0 never waits.
+        policy: the rule by which it forms batches, shortens histories and gives up.
 
     Raises:
         ValueError: a setting is out of range or the ladder is malformed.
@@ -68,6 +73,7 @@ class ServingArm:
     scorers: int
     max_batch: int
     max_wait_s: float = 0.0
+    policy: Policy = "goodput"
 
     def __post_init__(self) -> None:
         for label in ("store_workers", "scorers", "max_batch"):
@@ -80,6 +86,11 @@ class ServingArm:
             raise ValueError(
                 f"Arm {self.name!r}: max_wait_s is {self.max_wait_s}, expected a finite number of seconds, "
                 "0 or more. Set it to 0 for a scorer that never waits."
+            )
+        if self.policy not in POLICIES:
+            raise ValueError(
+                f"Arm {self.name!r}: there is no policy {self.policy!r}, expected one of "
+                f"{', '.join(POLICIES)}. Change the setting."
             )
         _check_ladder(self.name, self.steps)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from simulator.serving.arm import ServingArm
 from simulator.serving.pipeline import Served
-from simulator.serving.service_times import Predictions
+from simulator.serving.predictions import Predictions
 
 F8 = NDArray[np.float64]
 P99 = 0.99

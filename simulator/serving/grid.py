@@ -93,31 +93,40 @@ class Grid:
             tuple(scale(p) for p in points) for (_, scale), points in zip(self.axes, self.points, strict=True)
         )
 
+    def sides(self, axis: int, value: float) -> tuple[tuple[int, float], ...]:
+        """A coordinate's neighbours: places among the axis's points, with shares that sum to 1.
+
+        One at a measured value; outside the grid, its nearest edge.
+        """
+        points, scaled, scale = self.points[axis], self._scaled[axis], self.axes[axis][1]
+        inside = min(max(value, points[0]), points[-1])
+        upper = min(bisect_right(points, inside), len(points) - 1)
+        lower = max(upper - 1, 0)
+        if points[upper] <= inside or lower == upper:
+            return ((upper, 1.0),)
+        if points[lower] == inside:
+            return ((lower, 1.0),)
+        share = (scale(inside) - scaled[lower]) / (scaled[upper] - scaled[lower])
+        return ((lower, 1.0 - share), (upper, share))
+
+    def outside(self, axis: int, value: float) -> bool:
+        """Whether a coordinate lies beyond what was measured."""
+        return not self.points[axis][0] <= value <= self.points[axis][-1]
+
     def at(self, *point: float) -> Mixture:
         """The spread at a point; outside the grid, that of its nearest edge, marked as clamped."""
-        clamped = False
-        sides: list[list[tuple[int, float]]] = []
-        for (_, scale), points, scaled, value in zip(
-            self.axes, self.points, self._scaled, point, strict=True
-        ):
-            inside = min(max(value, points[0]), points[-1])
-            clamped |= inside != value
-            upper = min(bisect_right(points, inside), len(points) - 1)
-            lower = max(upper - 1, 0)
-            if points[upper] <= inside or lower == upper:
-                sides.append([(points[upper], 1.0)])
-            elif points[lower] == inside:
-                sides.append([(points[lower], 1.0)])
-            else:
-                share = (scale(inside) - scaled[lower]) / (scaled[upper] - scaled[lower])
-                sides.append([(points[lower], 1.0 - share), (points[upper], share)])
         corners = []
-        for combination in product(*sides):
+        for combination in product(*(self.sides(axis, value) for axis, value in enumerate(point))):
             weight = 1.0
             for _, share in combination:
                 weight *= share
-            corners.append((weight, self._cells[tuple(p for p, _ in combination)]))
-        return Mixture(tuple(corners), clamped)
+            key = tuple(self.points[axis][place] for axis, (place, _) in enumerate(combination))
+            corners.append((weight, self._cells[key]))
+        return Mixture(tuple(corners), any(self.outside(axis, value) for axis, value in enumerate(point)))
+
+    def samples(self) -> list[tuple[float, ...]]:
+        """Every cell's samples, in the order of the points, the last axis fastest."""
+        return [self._cells[key] for key in product(*self.points)]
 
     def envelope(self) -> dict[str, tuple[int, int]]:
         """Least and greatest measured value of each axis."""

@@ -1,4 +1,4 @@
-"""Which step a request is answered with, and what the ladder knows of the work ahead of it.
+"""The policy "ladder": each request is judged by itself, and takes the best step that is predicted to fit.
 
 The rule: the first step whose predicted completion meets the deadline. Predicted completion is
 
@@ -10,8 +10,9 @@ is time for) and the margin lifts the request's own work to the stated quantile:
 distances from the means, added in quadrature, as for independent stages. The wait is the
 shortest remaining time of a scorer plus the committed batches ahead over the replicas.
 
-A batch that would make its oldest request late is first made smaller; only a request that does
-not fit alone moves down.
+A batch is of one step, that of the oldest request waiting. One that would make its oldest request late is
+first made smaller; only a request that does not fit alone moves down. Under load batches shrink, throughput
+falls and queues grow, which shrinks them more: `goodput.py` weighs that, and is the default.
 
 A waiting request gives up at the last moment at which its cheapest step would still fit with
 nobody ahead, and is answered by the prior order there and then: an overload degrades requests,
@@ -20,6 +21,7 @@ it does not time them out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 from typing import Any
 
@@ -27,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.serving.arm import ServingArm
-from simulator.serving.service_times import Predictions
+from simulator.serving.policy import ReadyQueue, Requests
+from simulator.serving.predictions import Predictions
 
 
 class Backlog:
@@ -106,17 +109,20 @@ class Ladder:
     """The rule of the module.
 
     Args:
-        arm: the steps.
+        arm: the steps and the batcher.
         times: predictions.
-        backlog: shared with the pipeline, which keeps it up to date.
+        requests: the trace.
     """
 
-    def __init__(self, arm: ServingArm, times: Predictions, backlog: Backlog) -> None:
+    def __init__(self, arm: ServingArm, times: Predictions, requests: Requests) -> None:
         self.arm = arm
         self.prior = len(arm.steps) - 1
         self._steps = [(i, s.model, s.history) for i, s in enumerate(arm.steps) if s.model is not None]
         self._times = times
-        self._backlog = backlog
+        self._requests = requests
+        self._backlog = Backlog(arm, times, np.array(requests.available))
+        self._groups = [ReadyQueue(requests, arm.max_batch, arm.max_wait_s) for _ in self._steps]
+        self._scorers: dict[int, int] = {}  # by a running batch's oldest row
         self._fetch: dict[int, tuple[float, float]] = {}
         self._own: dict[tuple[str, int, int], tuple[float, float]] = {}
         self._cheapest: dict[int, float] = {}
@@ -141,7 +147,79 @@ class Ladder:
             seconds = self._own[key] = (fetch_s, mean_s + hypot(fetch_spread_s, spread_s))
         return seconds
 
-    def at_turn(self, available: int, deadline: float, now: float) -> int:
+    def at_turn(self, row: int, now: float, others_wait: bool) -> int | None:
+        """See `Policy`."""
+        requests = self._requests
+        available, deadline = requests.available[row], requests.deadline_s[row]
+        last_s = self._last_read_s(available, deadline)
+        if last_s < now:
+            requests.give_up(row, last_s)  # it stopped waiting when its cheapest step stopped fitting
+            return None
+        step = self._step_at_turn(available, deadline, now)
+        if step == self.prior:
+            requests.give_up(row, now)
+            return None
+        self._backlog.commit(step)
+        return step
+
+    def add(self, row: int, step: int) -> None:
+        """See `Policy`."""
+        self._groups[step].add(row)
+
+    def next_batch(self, now: float) -> tuple[int, list[int]] | None:
+        """See `Policy`."""
+        while (step := self._oldest_ready(now)) >= 0:
+            group, requests = self._groups[step], self._requests
+            rows = group.oldest(self.arm.max_batch)
+            deadline, used = requests.deadline_s[rows[0]], requests.used
+            # A smaller batch before a shorter history. At load 0.9 and three times the unloaded P95
+            # this raised full answers from 51 to 71 % (light model) and from 72 to 87 % (heavy).
+            while not (fits := self._fits(step, max([used[r] for r in rows]), len(rows), deadline, now)):
+                if len(rows) == 1:
+                    break
+                rows.pop()
+            if fits:
+                group.remove(len(rows))
+                return step, rows
+            group.remove(1)
+            self._demote(rows[0], step, now)
+        return None
+
+    def started(self, step: int, rows: Sequence[int], longest: int, now: float) -> None:
+        """See `Policy`."""
+        self._scorers[rows[0]] = self._backlog.start(step, longest, len(rows), now)
+
+    def ended(self, row: int) -> None:
+        """See `Policy`."""
+        self._backlog.finish(self._scorers.pop(row))
+
+    def _oldest_ready(self, now: float) -> int:
+        """The group whose oldest request is oldest, of those that may start; -1 if there is none."""
+        ready = [
+            (group.oldest(1)[0], step)
+            for step, group in enumerate(self._groups)
+            if group and group.hold_s(now) == 0.0
+        ]
+        return min(ready)[1] if ready else -1
+
+    def _demote(self, row: int, step: int, now: float) -> None:
+        """The oldest request of a batch does not fit: move it down, never up."""
+        requests = self._requests
+        used, deadline = requests.used[row], requests.deadline_s[row]
+        self._backlog.leave(step)
+        last_s = self._last_score_s(step, used, deadline)
+        if last_s < now:
+            requests.give_up(row, max(last_s, requests.ready_s[row]))
+            return
+        lower = self._lower(step, used, deadline, now)
+        if lower == self.prior:
+            requests.give_up(row, now)
+            return
+        requests.used[row] = min(used, self._steps[lower][2])
+        self._backlog.commit(lower)
+        self._groups[lower].add(row)
+
+    def _step_at_turn(self, available: int, deadline: float, now: float) -> int:
         """The step at the start of a store turn."""
         if deadline == float("inf"):
             return 0
@@ -160,24 +238,24 @@ class Ladder:
                 return step
         return self.prior
 
-    def fits_scoring(self, step: int, longest: int, size: int, deadline: float, now: float) -> bool:
+    def _fits(self, step: int, longest: int, size: int, deadline: float, now: float) -> bool:
         """Whether a batch starting now is predicted to end by its oldest request's deadline."""
         if deadline == float("inf"):
             return True
         model = self._steps[step][1]
         return now + self._times.predict_score_s(model, longest, size) <= deadline
 
-    def at_batch(self, step: int, used: int, deadline: float, now: float, groups: list[list[int]]) -> int:
+    def _lower(self, step: int, used: int, deadline: float, now: float) -> int:
         """The best lower step for a request that no longer fits its own."""
         for lower, model, limit in self._steps[step + 1 :]:
-            size = min(len(groups[lower]) + 1, self.arm.max_batch)
+            size = min(len(self._groups[lower]) + 1, self.arm.max_batch)
             if now + self._times.predict_score_s(model, min(limit, used), size) <= deadline:
                 return lower
         return self.prior
 
     # Giving up: the last moment at which the cheapest step, alone, would still fit.
 
-    def last_read_s(self, available: int, deadline: float) -> float:
+    def _last_read_s(self, available: int, deadline: float) -> float:
         """Latest start of a store turn that can still meet the deadline."""
         seconds = self._cheapest.get(available)
         if seconds is None:
@@ -185,16 +263,8 @@ class Ladder:
             self._cheapest[available] = seconds
         return deadline - seconds
 
-    def gave_up_reading(self, available: int, deadline: float, now: float) -> bool:
-        """Whether a request that waited for a store worker has already given up."""
-        return deadline < float("inf") and self.last_read_s(available, deadline) < now
-
-    def last_score_s(self, step: int, used: int, deadline: float) -> float:
+    def _last_score_s(self, step: int, used: int, deadline: float) -> float:
         """Latest start of a batch that can still meet the deadline, from this step downwards."""
         return deadline - min(
             self._times.predict_score_s(model, min(limit, used), 1) for _, model, limit in self._steps[step:]
         )
-
-    def gave_up_scoring(self, step: int, used: int, deadline: float, now: float) -> bool:
-        """Whether a request that waited for a scorer has already given up."""
-        return self.last_score_s(step, used, deadline) < now

@@ -1,11 +1,11 @@
 """The timing plane: one arm serves a trace in simulated time.
 
-    arrival -> store queue -> store turn [ladder] -> read -> transport
-            -> scorer queue -> batch of one (model, step) [ladder] -> scoring -> completion
+    arrival -> store queue -> store turn [policy] -> read -> transport
+            -> scorer queue -> batch [policy] -> scoring -> completion
 
-A store worker holds a request through read and transport. A free scorer takes the group whose
-oldest request is oldest, up to max_batch requests, oldest first. Start reading at `serve`; the
-ladder's rule is in `ladder.py`.
+A store worker holds a request through read and transport; a scorer works on one batch at a time, of one
+ladder step. Whom a free worker reads and which batch a free scorer takes is the arm's policy to say
+(`policy.py`). Start reading at `serve`.
 
 Three events per request at most (arrival, end of turn, end of its batch), as callbacks: SimPy's
 processes would cost two more each. Events at equal times run in request order.
@@ -13,7 +13,6 @@ processes would cost two more each. Events at equal times run in request order.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -24,7 +23,10 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.serving.arm import ServingArm
-from simulator.serving.ladder import Backlog, Ladder
+from simulator.serving.goodput import Goodput
+from simulator.serving.ladder import Ladder
+from simulator.serving.policy import Fifo, Policy, Requests
+from simulator.serving.predictions import Predictions
 from simulator.serving.service_times import ServiceTimes
 
 F8 = NDArray[np.float64]
@@ -144,6 +146,15 @@ class _Moment(simpy.Event):
         env.schedule(self, row, delay_s)  # type: ignore[arg-type]
 
 
+def make_policy(arm: ServingArm, times: Predictions, requests: Requests) -> Policy:
+    """The arm's policy, by its name."""
+    if arm.policy == "fifo":
+        return Fifo(arm, requests)
+    if arm.policy == "ladder":
+        return Ladder(arm, times, requests)
+    return Goodput(arm, times, requests)
+
+
 class _Line:
     """One arm's queues and servers during a run; lists are by row of the trace."""
 
@@ -158,25 +169,28 @@ class _Line:
         n = len(arrivals)
         self.env = simpy.Environment()
         self.arm, self.times = arm, times
-        self.arrival: list[float] = arrivals.tolist()
         self.gap: list[float] = _exact_gaps(arrivals).tolist()
-        self.available: list[int] = available.tolist()
-        self.deadline: list[float] = (arrivals + (np.inf if budget_s is None else budget_s)).tolist()
-        self.backlog = Backlog(arm, times, available)
-        self.ladder = Ladder(arm, times, self.backlog)
+        self.transport_end = [_NAN] * n
+        self.requests = Requests(
+            arrival_s=arrivals.tolist(),
+            deadline_s=(arrivals + (np.inf if budget_s is None else budget_s)).tolist(),
+            available=available.tolist(),
+            used=[0] * n,
+            ready_s=self.transport_end,
+            give_up=self._answer_prior,
+        )
+        self.policy = make_policy(arm, times, self.requests)
         self.prior = len(arm.steps) - 1
         self.limits = [s.history for s in arm.steps]
         self.models = [s.model or "" for s in arm.steps]
-        # Live objects: requests waiting for a store worker, and per step for a scorer, by age.
+        # Live objects: requests waiting for a store worker by age, and batches by their oldest row.
         self.waiting: deque[int] = deque()
-        self.idle_workers = arm.store_workers
-        self.groups: list[list[int]] = [[] for _ in range(self.prior)]
-        self.batches: dict[int, tuple[int, list[int]]] = {}  # first row -> (scorer, rows)
+        self.idle_workers, self.idle_scorers = arm.store_workers, arm.scorers
+        self.batches: dict[int, list[int]] = {}
         # What happened.
         self.step = [-1] * n
-        self.used = [0] * n
         self.batch = [0] * n
-        self.store_start, self.store_end, self.transport_end = [_NAN] * n, [_NAN] * n, [_NAN] * n
+        self.store_start, self.store_end = [_NAN] * n, [_NAN] * n
         self.score_start, self.score_end = [_NAN] * n, [_NAN] * n
         self.completion = [_NAN] * n
 
@@ -202,17 +216,11 @@ class _Line:
         waiting, times = self.waiting, self.times
         while self.idle_workers and waiting:
             row = waiting.popleft()
-            if self.ladder.gave_up_reading(self.available[row], self.deadline[row], now):
-                # It stopped waiting when its cheapest step stopped fitting; see ladder.py.
-                self._answer_prior(row, self.ladder.last_read_s(self.available[row], self.deadline[row]))
+            step = self.policy.at_turn(row, now, bool(waiting))
+            if step is None:
                 continue
-            step = self.ladder.at_turn(self.available[row], self.deadline[row], now)
-            if step == self.prior:
-                self._answer_prior(row, now)
-                continue
-            history = min(self.limits[step], self.available[row])
-            self.step[row], self.used[row] = step, history
-            self.backlog.commit(step)
+            history = min(self.limits[step], self.requests.available[row])
+            self.step[row], self.requests.used[row] = step, history
             self.idle_workers -= 1
             store_s = times.store_s(row, history)
             self.store_start[row] = now
@@ -222,7 +230,7 @@ class _Line:
     def _end_turn(self, event: simpy.Event) -> None:
         row: int = event._value
         self.transport_end[row] = self.env.now
-        insort(self.groups[self.step[row]], row)
+        self.policy.add(row, self.step[row])
         self.idle_workers += 1
         if self.arm.max_wait_s > 0.0:
             _Moment(self.env, self.arm.max_wait_s, row, self._dispatch)
@@ -232,78 +240,29 @@ class _Line:
     # Batches and scoring
 
     def _dispatch(self, _: simpy.Event) -> None:
-        """Free scorers take batches; see the module for the rule."""
+        """Free scorers take the batches that the policy makes."""
         now = self.env.now
-        while self.backlog.idle:
-            step = self._oldest_ready(now)
-            if step < 0:
+        while self.idle_scorers:
+            batch = self.policy.next_batch(now)
+            if batch is None:
                 return
-            group = self.groups[step]
-            rows = group[: self.arm.max_batch]
-            longest = max([self.used[r] for r in rows])
-            oldest = rows[0]
-            fits = self.ladder.fits_scoring
-            # A smaller batch before a shorter history. At load 0.9 and three times the unloaded P95
-            # this raised full answers from 51 to 71 % (light model) and from 72 to 87 % (heavy).
-            while not (fit := fits(step, longest, len(rows), self.deadline[oldest], now)) and len(rows) > 1:
-                rows.pop()
-                longest = max([self.used[r] for r in rows])
-            if fit:
-                del group[: len(rows)]
-                self._score(step, rows, longest)
-            else:
-                self._demote(group.pop(0), step, now)
+            self._score(*batch, now)
 
-    def _oldest_ready(self, now: float) -> int:
-        """The group whose oldest request is oldest, of those that may start; -1 if there is none."""
-        best, best_row = -1, len(self.arrival)
-        wait_s = self.arm.max_wait_s
-        for step, group in enumerate(self.groups):
-            if (
-                group
-                and group[0] < best_row
-                and (
-                    wait_s == 0.0
-                    or len(group) >= self.arm.max_batch
-                    or min([self.transport_end[r] for r in group]) + wait_s <= now
-                )
-            ):
-                best, best_row = step, group[0]
-        return best
-
-    def _demote(self, row: int, step: int, now: float) -> None:
-        """The oldest request of a batch does not fit: move it down, never up."""
-        self.backlog.leave(step)
-        if self.ladder.gave_up_scoring(step, self.used[row], self.deadline[row], now):
-            last_s = self.ladder.last_score_s(step, self.used[row], self.deadline[row])
-            self._answer_prior(row, max(last_s, self.transport_end[row]))
-            return
-        lower = self.ladder.at_batch(step, self.used[row], self.deadline[row], now, self.groups)
-        if lower == self.prior:
-            self._answer_prior(row, now)
-            return
-        self.step[row] = lower
-        self.used[row] = min(self.used[row], self.limits[lower])
-        self.backlog.commit(lower)
-        insort(self.groups[lower], row)
-
-    def _score(self, step: int, rows: list[int], longest: int) -> None:
-        now = self.env.now
-        used = self.used
-        model = self.models[step]
-        seconds = self.times.score_s(rows, model, [used[r] for r in rows])
-        scorer = self.backlog.start(step, longest, len(rows), now)
-        self.batches[rows[0]] = (scorer, rows)
+    def _score(self, step: int, rows: list[int], now: float) -> None:
+        histories = [self.requests.used[r] for r in rows]
+        self.policy.started(step, rows, max(histories), now)
+        self.idle_scorers -= 1
+        self.batches[rows[0]] = rows
         size = len(rows)
         for row in rows:
-            self.score_start[row] = now
-            self.batch[row] = size
-        _Moment(self.env, seconds, rows[0], self._end_batch)
+            self.step[row], self.batch[row], self.score_start[row] = step, size, now
+        _Moment(self.env, self.times.score_s(rows, self.models[step], histories), rows[0], self._end_batch)
 
     def _end_batch(self, event: simpy.Event) -> None:
         now = self.env.now
-        scorer, rows = self.batches.pop(event._value)
-        self.backlog.finish(scorer)
+        rows = self.batches.pop(event._value)
+        self.idle_scorers += 1
+        self.policy.ended(rows[0])
         for row in rows:
             self.score_end[row] = self.completion[row] = now
         self._dispatch(event)
@@ -311,21 +270,21 @@ class _Line:
     def _answer_prior(self, row: int, at_s: float) -> None:
         """Complete with the prior order. It occupies no server, so a past moment disturbs nothing."""
         self.step[row] = self.prior
-        self.used[row] = 0
-        self.completion[row] = max(at_s, self.arrival[row])
+        self.requests.used[row] = 0
+        self.completion[row] = max(at_s, self.requests.arrival_s[row])
 
     # Results
 
     def served(self) -> Served:
         """The run's record."""
-        completion, deadline = np.array(self.completion), np.array(self.deadline)
+        completion, deadline = np.array(self.completion), np.array(self.requests.deadline_s)
         store_end = np.array(self.store_end)
         return Served(
             step=np.array(self.step, dtype=np.int8),
-            history_used=np.array(self.used, dtype=np.int32),
+            history_used=np.array(self.requests.used, dtype=np.int32),
             missed=completion > deadline,
             batch=np.array(self.batch, dtype=np.int32),
-            arrival_s=np.array(self.arrival),
+            arrival_s=np.array(self.requests.arrival_s),
             store_start_s=np.array(self.store_start),
             store_end_s=store_end,
             transport_start_s=store_end.copy(),

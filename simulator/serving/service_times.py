@@ -15,37 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulator.draws import uniform
 from simulator.serving.arm import ServingArm
-from simulator.serving.grid import Grid, Mixture
+from simulator.serving.predictions import LADDER_QUANTILE, Predictions, ProfilePredictions
 from simulator.serving.profile import ServiceProfile
-
-# What the ladder believes a request's own work takes at most. At P99 a heavy tail (3 % of calls
-# six times as long) keeps full history out of budgets of twice the unloaded P95; P95 does not,
-# and misses stay below 1 % for lognormal spreads up to sigma 0.25.
-LADDER_QUANTILE = 0.95
-
-
-class Predictions(Protocol):
-    """What the ladder may know before the work is done; seconds."""
-
-    def predict_store_s(self, history: int) -> float:
-        """A high quantile of reading `history` behaviours."""
-        ...
-
-    def predict_transport_s(self, history: int) -> float:
-        """A high quantile of packing and unpacking them."""
-        ...
-
-    def predict_score_s(self, model: str, history: int, batch: int) -> float:
-        """A high quantile of scoring one batch."""
-        ...
-
-    def expected_fetch_s(self, history: int) -> float:
-        """The mean of reading and transporting, for the queue: many requests take their mean."""
-        ...
-
-    def expected_score_s(self, model: str, history: int, batch: int) -> float:
-        """The mean of scoring one batch, likewise."""
-        ...
 
 
 class ServiceTimes(Predictions, Protocol):
@@ -62,109 +33,6 @@ class ServiceTimes(Predictions, Protocol):
     def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
         """Score one batch with one model; it costs what its longest history costs."""
         ...
-
-
-class ProfilePredictions:
-    """A profile's quantiles and means for one arm, looked up once per distinct question.
-
-    Args:
-        profile: measured spreads.
-        arm: whose store and models.
-        candidates: per request.
-        quantile: what `predict_*` states, in (0, 1).
-
-    Attributes:
-        clamped: lookups outside the profile's grid, by stage; they got its edge instead.
-
-    Raises:
-        ProfileError: the profile lacks the arm's store or a model of its ladder.
-        ValueError: the quantile or the candidates are out of range.
-    """
-
-    def __init__(
-        self,
-        profile: ServiceProfile,
-        arm: ServingArm,
-        candidates: int,
-        quantile: float = LADDER_QUANTILE,
-    ) -> None:
-        if not 0.0 < quantile < 1.0:
-            raise ValueError(
-                f"Found a ladder quantile of {quantile}, expected one between 0 and 1, such as 0.95."
-            )
-        if candidates < 1:
-            raise ValueError(
-                f"Found {candidates} candidates per request, expected at least 1. See the trace."
-            )
-        self.quantile = quantile
-        self.candidates = candidates
-        self.clamped = {"store": 0, "transport": 0, "score": 0}
-        self._store_grid = profile.store_grid(arm.store)
-        self._transport_grid = profile.transport_grid
-        self._score_grids: dict[str, Grid] = {
-            step.model: profile.score_grid(step.model) for step in arm.steps if step.model is not None
-        }
-        self._store: dict[int, Mixture] = {}
-        self._transport: dict[int, Mixture] = {}
-        self._score: dict[tuple[str, int, int], Mixture] = {}
-        self._predicted: dict[Any, float] = {}
-
-    def store_spread(self, history: int) -> Mixture:
-        """The store's spread at a history length."""
-        spread = self._store.get(history)
-        if spread is None:
-            spread = self._store[history] = self._store_grid.at(history)
-        return spread
-
-    def transport_spread(self, history: int) -> Mixture:
-        """Transport's spread at a history length."""
-        spread = self._transport.get(history)
-        if spread is None:
-            spread = self._transport[history] = self._transport_grid.at(history)
-        return spread
-
-    def score_spread(self, model: str, history: int, batch: int) -> Mixture:
-        """Scoring's spread for a batch."""
-        key = (model, history, batch)
-        spread = self._score.get(key)
-        if spread is None:
-            spread = self._score[key] = self._score_grids[model].at(history, self.candidates, batch)
-        return spread
-
-    def predict_store_s(self, history: int) -> float:
-        """See `Predictions`."""
-        seconds = self._predicted.get(history)
-        if seconds is None:
-            seconds = self._predicted[history] = self.store_spread(history).quantile(self.quantile)
-        return seconds
-
-    def predict_transport_s(self, history: int) -> float:
-        """See `Predictions`."""
-        seconds = self._predicted.get(("transport", history))
-        if seconds is None:
-            seconds = self.transport_spread(history).quantile(self.quantile)
-            self._predicted["transport", history] = seconds
-        return seconds
-
-    def predict_score_s(self, model: str, history: int, batch: int) -> float:
-        """See `Predictions`."""
-        key = (model, history, batch)
-        seconds = self._predicted.get(key)
-        if seconds is None:
-            seconds = self._predicted[key] = self.score_spread(*key).quantile(self.quantile)
-        return seconds
-
-    def expected_fetch_s(self, history: int) -> float:
-        """See `Predictions`."""
-        return self.store_spread(history).mean() + self.transport_spread(history).mean()
-
-    def expected_score_s(self, model: str, history: int, batch: int) -> float:
-        """See `Predictions`."""
-        key = ("mean", model, history, batch)
-        seconds = self._predicted.get(key)
-        if seconds is None:
-            seconds = self._predicted[key] = self.score_spread(model, history, batch).mean()
-        return seconds
 
 
 class ProfileServiceTimes(ProfilePredictions):
@@ -334,3 +202,11 @@ class LiveServiceTimes:
     def expected_score_s(self, model: str, history: int, batch: int) -> float:
         """See `Predictions`."""
         return self._predictions.expected_score_s(model, history, batch)
+
+    def fetch_levels_s(self, history: int) -> list[float]:
+        """See `Predictions`."""
+        return self._predictions.fetch_levels_s(history)
+
+    def score_levels_s(self, model: str, history: int, batch: int) -> list[float]:
+        """See `Predictions`."""
+        return self._predictions.score_levels_s(model, history, batch)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.serving.arm import LadderStep, ServingArm, build_ladder
+from simulator.serving.predictions import LEVELS
 from simulator.serving.profile import Machine, Samples, ServiceProfile
 
 HISTORIES = (0, 10, 50, 100, 250, 500, 1000)
@@ -128,6 +129,12 @@ class DrawnTimes:
 
     def expected_score_s(self, model: str, history: int, batch: int) -> float:
         return self._score_told
+
+    def fetch_levels_s(self, history: int) -> list[float]:
+        return [self._store_told] * LEVELS
+
+    def score_levels_s(self, model: str, history: int, batch: int) -> list[float]:
+        return [self._score_told] * LEVELS
 
 
 def plain_arm(

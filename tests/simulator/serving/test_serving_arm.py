@@ -58,6 +58,7 @@ def test_malformed_step_is_refused(step: tuple[str, str | None, int]) -> None:
         {"max_batch": 0},
         {"max_wait_s": -1.0},
         {"max_wait_s": float("inf")},
+        {"policy": "lifo"},
         {"steps": (LadderStep("prior", None, 0),)},
         {"steps": (LadderStep("full", "m", 5),)},
         {"steps": (LadderStep("a", "m", 5), LadderStep("a", "m", 2), LadderStep("prior", None, 0))},

@@ -22,10 +22,12 @@ from serving_doubles import (
     synthetic_profile,
 )
 
-from simulator.serving.arm import ServingArm
+from simulator.config.settings import Policy
+from simulator.serving.arm import POLICIES, ServingArm
 from simulator.serving.capacity import budget_grid, capacity_rps, unloaded_p95_s
 from simulator.serving.pipeline import Served, serve
-from simulator.serving.service_times import LiveServiceTimes, ProfilePredictions, ProfileServiceTimes
+from simulator.serving.predictions import ProfilePredictions
+from simulator.serving.service_times import LiveServiceTimes, ProfileServiceTimes
 
 PROFILE = synthetic_profile()
 
@@ -101,6 +103,7 @@ def _check_little(served: Served) -> None:
     long=st.booleans(),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)),
     max_wait_s=st.sampled_from([0.0, 0.0004]),
+    policy=st.sampled_from(POLICIES),
     budget_s=st.one_of(st.none(), st.floats(1e-4, 2e-2)),
 )
 def test_every_request_is_served_once_in_stage_order_by_servers_that_exist(
@@ -111,6 +114,7 @@ def test_every_request_is_served_once_in_stage_order_by_servers_that_exist(
     long: bool,
     sizes: tuple[int, int, int],
     max_wait_s: float,
+    policy: Policy,
     budget_s: float | None,
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -120,7 +124,7 @@ def test_every_request_is_served_once_in_stage_order_by_servers_that_exist(
     available = rng.integers(0, 1001, count)
     workers, scorers, batch = sizes
     arm = (long_arm if long else short_arm)(store_workers=workers, scorers=scorers, max_batch=batch)
-    arm = replace(arm, max_wait_s=max_wait_s)
+    arm = replace(arm, max_wait_s=max_wait_s, policy=policy)
     served = serve(arrivals, available, arm, _times(arm, count), budget_s)
     _check(served, arm, available)
     assert served.equals(serve(arrivals, available, arm, _times(arm, count), budget_s))
@@ -188,7 +192,7 @@ def test_slow_read_is_caught_when_the_batch_forms() -> None:
 
 
 def test_scorer_backlog_degrades_instead_of_timing_out() -> None:
-    arm = long_arm()
+    arm = replace(long_arm(), policy="ladder")
     n = 3000
     available = np.full(n, 1000)
     capacity = capacity_rps(arm, PROFILE, 8, available)
@@ -252,7 +256,7 @@ def test_malformed_traces_are_refused(arrivals: Any, available: Any, budget_s: f
 @pytest.mark.parametrize("load", [0.6, 0.9])
 @pytest.mark.parametrize("make", [short_arm, long_arm])
 def test_tighter_budget_never_raises_full_history_and_misses_stay_rare(make: Any, load: float) -> None:
-    arm, n = make(), 8000
+    arm, n = replace(make(), policy="ladder"), 8000
     available = history_lengths(n)
     p95_s = unloaded_p95_s(arm, PROFILE, 8, available)
     arrivals = daily_arrivals(load * capacity_rps(arm, PROFILE, 8, available), n, seed=1)

@@ -17,8 +17,9 @@ from serving_doubles import HISTORIES, long_arm, short_arm, synthetic_profile
 
 from simulator.serving.grid import quantile
 from simulator.serving.measure import measure_scoring, measure_store, measure_transport, this_machine
+from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.profile import ProfileError, from_json, load, save, to_json
-from simulator.serving.service_times import ProfilePredictions, ProfileServiceTimes
+from simulator.serving.service_times import ProfileServiceTimes
 
 PROFILE = synthetic_profile()
 IDS = np.arange(4000, dtype=np.uint64)
