@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator.commands import store
+from simulator.commands import cache, store
 from simulator.commands.config import check, init, schema
 from simulator.commands.dash import dash
 from simulator.commands.doctor import doctor
@@ -32,6 +32,7 @@ import_app = typer.Typer(help="Real logs as traffic.", **_STYLE)
 store_app = typer.Typer(
     cls=store.StoreGroup, help="SeqVault folders: verify, measure, read out, copy, tidy.", **_STYLE
 )
+cache_app = typer.Typer(help="Scores and trained models that runs keep for each other.", **_STYLE)
 config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
 
 
@@ -60,7 +61,10 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 _add(app, demo, run, sweep, report, compare, analyze, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, kuairand)
+cache_app.command("list")(guarded(cache.show))
+_add(cache_app, cache.clear)
 _add(store_app, store.make, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)
+app.add_typer(cache_app, name="cache")
 app.add_typer(config_app, name="config")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")

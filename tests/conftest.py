@@ -3,6 +3,7 @@
 Being here puts the log's maker on the path.
 """
 
+import os
 import signal
 import sys
 import time
@@ -12,6 +13,10 @@ from typing import Any
 
 import pytest
 from kuairand_files import write_kuairand
+
+# A test works by itself and finds nothing that another left, unless it asks for that.
+os.environ["LASER_AB_CACHE_GB"] = "0"
+os.environ["LASER_AB_JOBS"] = "1"
 
 CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep")
 GLOBALS = (

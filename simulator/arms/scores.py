@@ -19,6 +19,7 @@ from laser.scoring.requests import Requests
 from laser.scoring.snapshot import Snapshot
 from seqvault.store import HistoryBatch, HistoryStore, ReadTime
 from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.kept import KeptScores
 from simulator.arms.models import TrainedModel, snapshots
 from simulator.arms.plan import Plan
 from simulator.arms.read_sample import ReadSample
@@ -202,8 +203,8 @@ def score_needed(
     trained: Mapping[ModelSpec, TrainedModel],
     store: Path,
     scores: Path | None,
-) -> tuple[F4, dict[str, Any]]:
-    """Score an arm's requests at the ladder steps that are needed.
+) -> tuple[list[F4], dict[str, Any]]:
+    """Score an arm's requests at the ladder steps that are needed, where no other run has.
 
     In batches of shapes that are planned for each step (`laser.scoring.buckets`), so that a request's logits
     do not depend, even in their last bits, on which others happened to be needed.
@@ -215,19 +216,45 @@ def score_needed(
         scores: folder of checkpoints: scores found there are not computed again. None keeps nothing.
 
     Returns:
-        (K, R, C) float32 logits, NaN where not needed; and notes for the manifest, by model: the weights'
-        version and the shapes, or why requests went one by one. Of what was kept there are none.
+        Of each of the K steps (R, C) float32 logits, at least what is needed and NaN where not known,
+        memory-mapped where all of it was kept; and notes for the manifest, by model: the weights' version
+        and the shapes, or why requests went one by one. Of what was kept there are none.
 
     Raises:
         Interrupted: that was asked for; what was scored is kept.
         PluginError: a store or model of the user's own fails, or does not keep its promises.
     """
+    others = KeptScores(plan, arm, trained)
+    kept = others.find()
+    missing = needed & np.stack([np.isnan(of_step[:, 0]) for of_step in kept], axis=1)
+    fresh = missing.any(axis=0)
+    if not fresh.any():
+        return kept, {}
+    logits, notes, whole = _scored(plan, arm, missing, trained, store, scores)
+    for k in np.flatnonzero(fresh):
+        known = np.flatnonzero(~np.isnan(kept[k][:, 0]))
+        logits[k, known] = kept[k][known]
+        kept[k] = logits[k]
+    if whole:
+        others.keep(kept, fresh)
+    return kept, notes
+
+
+def _scored(
+    plan: Plan,
+    arm: Arm,
+    needed: NDArray[np.bool_],
+    trained: Mapping[ModelSpec, TrainedModel],
+    store: Path,
+    scores: Path | None,
+) -> tuple[F4, dict[str, Any], bool]:
+    """As `score_needed`, from the store and the models: (K, R, C) logits, notes, and whether to keep them."""
     prepared = plan.prepared
     inputs = score_inputs(plan, arm, trained)
     files = ScoreFiles(scores, inputs, needed, prepared.requests.candidates.shape[1])
     left = np.flatnonzero(files.missing.any(axis=1))
     if len(left) == 0:
-        return files.logits, {}
+        return files.logits, {}, True
     models = {
         key: BucketScorer(snapshot, threads=plan.threads)
         for key, snapshot in trained_snapshots(plan, arm, trained).items()
@@ -242,7 +269,9 @@ def score_needed(
                 _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
             files.reached(int(chunk[-1]) + 1, {key: m.smaller for key, m in models.items() if m.smaller})
         changes = precision_notes(plan, arm, trained, replayed, files.logits)
-    return files.logits, {key: {**model.notes, **changes.get(key, {})} for key, model in models.items()}
+    notes = {key: {**model.notes, **changes.get(key, {})} for key, model in models.items()}
+    # Smaller batches for want of memory may round otherwise: another run should not meet them.
+    return files.logits, notes, not any(model.smaller for model in models.values())
 
 
 def precision_notes(

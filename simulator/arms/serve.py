@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.clock import profile_times
+from simulator.arms.kept import SentScores, received, sent
 from simulator.arms.live import serve_live
 from simulator.arms.scores import F4, score_inputs, score_needed
 from simulator.execution import interrupts
@@ -40,14 +41,14 @@ class ArmResult:
     Attributes:
         name: the arm's.
         served: its timing plane.
-        logits: (K, R, C) by ladder step, NaN where no cell needed them; cells share them.
+        logits: of each ladder step with a model (R, C), NaN where not known; cells share them.
         notes: for the manifest: lookups outside the profile, the binding's share of live reads, the shapes in
             which each model scored.
     """
 
     name: str
     served: Served
-    logits: F4
+    logits: Sequence[F4 | SentScores]
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +87,7 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
     work = [_task(cells, members, folder) for members in tasks.values()]
     done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve")
     found = {
-        place: result
+        place: replace(result, logits=received(result.logits))
         for members, results in zip(tasks.values(), done, strict=True)
         for place, result in zip(members, results, strict=True)
     }
@@ -136,8 +137,9 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
         timed.append(times[clock])
     needed = needed_scores(prepared, task.served, [served for served, _ in timed])
     logits, scoring = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
+    home = sent(logits, task.folder)
     return [
-        ArmResult(its_arm.name, served, logits, {"outside_profile": outside, "scoring": scoring})
+        ArmResult(its_arm.name, served, home, {"outside_profile": outside, "scoring": scoring})
         for (_, its_arm), (served, outside) in zip(task.served, timed, strict=True)
     ]
 
@@ -171,17 +173,18 @@ def _measured(cell: Cell, arm: Arm, store: Path) -> ArmResult:
     missing = needed_scores(cell.plan.prepared, [(cell, arm)], [served]) & np.isnan(logits[:, :, 0]).T
     if missing.any():
         rest, notes["scoring"] = score_needed(cell.plan, arm, missing, cell.trained, store / "rest", None)
-        logits = np.where(np.isnan(logits), rest, logits)
-    return ArmResult(arm.name, served, logits, notes)
+        logits = np.where(np.isnan(logits), np.stack(rest), logits)
+    return ArmResult(arm.name, served, list(logits), notes)
 
 
 def _packed(result: ArmResult) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    return {"name": result.name, "notes": result.notes}, {"logits": result.logits, **vars(result.served)}
+    logits = np.stack(received(result.logits))
+    return {"name": result.name, "notes": result.notes}, {"logits": logits, **vars(result.served)}
 
 
 def _unpacked(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ArmResult:
     logits = arrays.pop("logits")
-    return ArmResult(meta["name"], Served(**arrays), logits, meta["notes"])
+    return ArmResult(meta["name"], Served(**arrays), list(logits), meta["notes"])
 
 
 def needed_scores(

@@ -25,14 +25,25 @@ from laser.training.loop import TrainConfig, train
 from laser.training.metrics import auc, gauc, log_loss, pcoc_interval, truth_weighted_auc
 from laser.training.presets import recommended
 from simulator.arms.arm import ModelSpec, needed_models
+from simulator.arms.kept import made_by
 from simulator.arms.models import TrainedModel, model_config
 from simulator.arms.plan import Plan
 from simulator.draws import uniform
 from simulator.execution import interrupts
-from simulator.execution.checkpoints import TrainingFile, Unusable, file_digest, inputs_of, kept
+from simulator.execution.cache import open_cache
+from simulator.execution.checkpoints import (
+    TrainingFile,
+    Unusable,
+    file_digest,
+    inputs_of,
+    kept,
+    read,
+    write,
+)
 from simulator.execution.parallel import run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
+from simulator.results.files import write_atomic
 
 _TRIED = 8  # held-out requests on which a plug-in must show that its scores are repeatable
 
@@ -124,7 +135,7 @@ def _inputs(plan: Plan, spec: ModelSpec) -> str:
     return inputs_of(
         spec=spec,
         checkpoint=None if loaded is None or not loaded.is_file() else file_digest(loaded),
-        log=plan.prepared.digest,
+        log=plan.prepared.log_digest,
         seeds=(config.training_seed, config.seed),
         device=plan.device,
         threads=plan.threads,
@@ -133,8 +144,30 @@ def _inputs(plan: Plan, spec: ModelSpec) -> str:
 
 def _train_one(task: _Task) -> TrainedModel:
     return kept(
-        task.kept_at("trained"), task.inputs, partial(_trained, task), _packed, partial(_unpacked, task)
+        task.kept_at("trained"), task.inputs, partial(_earlier, task), _packed, partial(_unpacked, task)
     )
+
+
+def _earlier(task: _Task) -> TrainedModel:
+    """What another run trained from the same inputs, else what is trained now, which later runs find."""
+    cache, plan, spec = open_cache(), task.plan, task.spec
+    # Whose code is not ours has no version; who gives a model, or wants one trained, wants that one.
+    if cache is None or task.work is None or spec.checkpoint is not None or is_plugin(spec.kind):
+        return _trained(task)
+    digest = inputs_of(training=task.inputs, lengths=task.lengths, made_by=made_by(plan.device))
+    path = cache.model_path(digest)
+    found = read(path, digest)
+    if found is not None:
+        meta, arrays = found
+        task.out.mkdir(parents=True, exist_ok=True)
+        write_atomic(task.path, lambda file: file.write(arrays["checkpoint"].tobytes()))
+        return _unpacked(task, meta, arrays)
+    made = _trained(task)
+    meta, _ = _packed(made)
+    weights = {"checkpoint": np.frombuffer(task.path.read_bytes(), np.uint8)}
+    about = {"model": spec.key, "history": spec.history, "seconds": round(made.seconds, 1)}
+    cache.keep_model(path, partial(write, path, digest, meta, weights), about)
+    return made
 
 
 def _trained(task: _Task) -> TrainedModel:

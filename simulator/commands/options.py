@@ -1,5 +1,6 @@
 """Options that several commands share, so that a flag means the same everywhere."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,29 @@ def out_option(default: str) -> Any:
 
 
 RUN_OUT = "runs/NAME (the experiment's)"
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Worker processes. Results do not depend on it.")]
+
+
+def _jobs(value: int | None) -> int:
+    if value is None:
+        # Not the machine's cores: those that this process may use.
+        mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return mine or 1
+    return value
+
+
+# A callback gives the number where there is none: commands see an int.
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        min=1,
+        callback=_jobs,
+        envvar="LASER_AB_JOBS",
+        help="Worker processes, as many as cores by default. Results do not depend on it.",
+        show_default=False,
+    ),
+]
+ALL_CORES: Any = None
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 FailOn = Annotated[
@@ -43,5 +66,23 @@ FailOn = Annotated[
         "--fail-on",
         metavar="guardrail,srm",
         help="Exit 3 when a guardrail metric is significantly worse, 4 on a sample ratio mismatch.",
+    ),
+]
+
+
+def _bound(value: float | None) -> float | None:
+    if value is not None:
+        # For this process and its workers; what it means is said where it is read.
+        os.environ["LASER_AB_CACHE_GB"] = str(value)
+    return value
+
+
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gb",
+        min=0,
+        callback=_bound,
+        help="GB that scores and models kept between runs may take (LASER_AB_CACHE_GB, 20); 0 keeps none.",
     ),
 ]

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.commands.options import RUN_OUT, FailOn, Jobs, Json, Overrides, Quiet, Seed, out_option
+from simulator.commands.options import (
+    ALL_CORES,
+    RUN_OUT,
+    CacheGb,
+    FailOn,
+    Jobs,
+    Json,
+    Overrides,
+    Quiet,
+    Seed,
+    out_option,
+)
 
 if TYPE_CHECKING:
     from simulator.config.settings import ExperimentConfig
@@ -28,13 +39,14 @@ def run(
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[Path | None, out_option(RUN_OUT)] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = ALL_CORES,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     fail_on: FailOn = None,
+    cache_gb: CacheGb = None,
 ) -> None:
     """Simulate an experiment and write a run folder."""
     from simulator.commands.checked import load_checked
@@ -99,9 +111,10 @@ def _print_plan(config: "ExperimentConfig", as_json: bool) -> None:
 def demo(
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/demo")] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = ALL_CORES,
     as_json: Json = False,
     quiet: Quiet = False,
+    cache_gb: CacheGb = None,
 ) -> None:
     """Run the shipped example: LastN + DIN against SeqVault + LASER, in a few minutes."""
     from simulator.commands.checked import load_checked

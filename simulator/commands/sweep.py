@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.commands.options import Jobs, Json, Overrides, Quiet, Seed, out_option
+from simulator.commands.options import ALL_CORES, CacheGb, Jobs, Json, Overrides, Quiet, Seed, out_option
 
 if TYPE_CHECKING:
     from simulator.results.axes import Axis
@@ -36,9 +36,10 @@ def sweep(
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/NAME-sweep (NAME: the experiment's)")] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = ALL_CORES,
     as_json: Json = False,
     quiet: Quiet = False,
+    cache_gb: CacheGb = None,
 ) -> None:
     """Simulate an experiment in every cell of a grid of settings."""
     from simulator.commands.checked import load_checked

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from simulator.commands.options import ConfigFile, Jobs, Json, Overrides, Quiet, Seed, out_option
+from simulator.commands.options import ALL_CORES, ConfigFile, Jobs, Json, Overrides, Quiet, Seed, out_option
 
 # Of the held-out log, which is later than what was trained on; docs/metrics.md has the formulas.
 _MEANING = {
@@ -21,7 +21,7 @@ def train(
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/NAME-models (NAME: the experiment's)")] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = ALL_CORES,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from laser.training.calibration import Platt
 from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.kept import F4, received
 from simulator.arms.models import TrainedModel
 from simulator.arms.serve import ArmResult
 from simulator.inputs.prepare import Prepared
+from simulator.serving.pipeline import Served
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -40,7 +42,8 @@ class ArmAnswers:
     """One arm's: each request's pCTR by what the timing plane decided."""
 
     prepared: Prepared
-    result: ArmResult
+    served: Served
+    logits: Sequence[F4]
     platt: tuple[Platt, ...]
 
     @classmethod
@@ -49,16 +52,16 @@ class ArmAnswers:
     ) -> ArmAnswers:
         """An arm's; each (model, history) has its own calibration."""
         platt = tuple(trained[arm.model_of(step)].platt[step.history] for step in arm.scored_steps)
-        return cls(prepared, result, platt)
+        return cls(prepared, result.served, received(result.logits), platt)
 
     @property
     def response_s(self) -> F8:
         """See `Answers`."""
-        return np.minimum(self.result.served.completion_s, self.result.served.deadline_s)
+        return np.minimum(self.served.completion_s, self.served.deadline_s)
 
     def pctr(self, rows: I8) -> F8:
         """See `Answers`."""
-        served = self.result.served
+        served = self.served
         pctr = self._prior(rows)
         step = np.where(served.missed[rows], len(self.platt), served.step[rows])
         for k in range(len(self.platt)):
@@ -69,7 +72,7 @@ class ArmAnswers:
 
     def of_step(self, step: int, rows: I8) -> F8:
         """(n, C) pCTR of some requests by one step, whoever answered them."""
-        pctr = self.platt[step].apply(self.result.logits[step, rows])
+        pctr = self.platt[step].apply(self.logits[step][rows])
         if np.isnan(pctr).any():
             raise AssertionError("A request was answered by a step that was never scored.")
         return pctr

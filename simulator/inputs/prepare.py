@@ -51,15 +51,14 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what models learn from and score: behaviours, log, requests, catalogue, readability."""
-        sha = hashlib.sha256()
-        parts = (self.world.behaviours, self.world.log, self.requests, self.world.catalogue, self)
-        for part in parts:
-            for name, value in vars(part).items():
-                if isinstance(value, np.ndarray):
-                    sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
-                    sha.update(np.ascontiguousarray(value).data)
-        return sha.hexdigest()
+        """SHA-256 of what models learn from and score: the log, requests, and what these may read."""
+        return _digest(self.log_digest, self.requests, self)
+
+    @cached_property
+    def log_digest(self) -> str:
+        """SHA-256 of what models learn from alone: behaviours, log, catalogue, and the delay of reading."""
+        world = self.world
+        return _digest(repr(self.source.ingest_delay_s), world.behaviours, world.log, world.catalogue)
 
     @cached_property
     def truth(self) -> Truth:
@@ -96,6 +95,17 @@ def prepare(source: WorldSource) -> Prepared:
         readable_before_s=np.ceil(requests.arrival_s - delay_s).astype(np.int64),
         history_available=end - start,
     )
+
+
+def _digest(first: str, *parts: object) -> str:
+    """SHA-256 of a text and of all arrays of some parts."""
+    sha = hashlib.sha256(first.encode())
+    for part in parts:
+        for name, value in vars(part).items():
+            if isinstance(value, np.ndarray):
+                sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
+                sha.update(np.ascontiguousarray(value).data)
+    return sha.hexdigest()
 
 
 def _examples(world: ExperimentWorld, split: str, delay_s: float) -> ExampleSet:

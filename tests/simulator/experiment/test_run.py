@@ -61,6 +61,19 @@ def test_two_worker_processes_give_the_bytes_of_one(demo: Run, tmp_path: Path) -
     assert table_bytes(parallel) == table_bytes(demo.path)
 
 
+def test_another_split_trains_and_scores_nothing_again_and_changes_no_byte(
+    demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LASER_AB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LASER_AB_CACHE_GB", "1")
+    run_experiment(small("experiment.salt=other"), tmp_path / "first")
+    monkeypatch.setattr("simulator.arms.training.train", None)
+    monkeypatch.setattr("simulator.arms.scores.BucketScorer", None)
+    again = read_run(run_experiment(small(), tmp_path / "again"))
+    assert table_bytes(again.path) == table_bytes(demo.path)
+    assert again.manifest["models"] == demo.manifest["models"]
+
+
 def test_rows_come_in_the_order_that_the_schemas_promise(demo: Run) -> None:
     arms = [arm["name"] for arm in demo.manifest["arms"]]
     for name in TABLES:
