@@ -16,7 +16,9 @@ from simulator.commands.import_log import kuairand
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
+from simulator.commands.statistics import validate
 from simulator.commands.statistics.analyze import analyze
+from simulator.commands.statistics.power import power
 from simulator.commands.sweep import sweep
 from simulator.commands.train import train
 
@@ -33,6 +35,7 @@ store_app = typer.Typer(
     cls=store.StoreGroup, help="SeqVault folders: verify, measure, read out, copy, tidy.", **_STYLE
 )
 cache_app = typer.Typer(help="Scores and trained models that runs keep for each other.", **_STYLE)
+validate_app = typer.Typer(help="The certificate: what is claimed, checked for any parameters.", **_STYLE)
 config_app = typer.Typer(help="Experiment files: a template, a check, the schema.", **_STYLE)
 
 
@@ -58,16 +61,18 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
         to.command(command.__name__)(guarded(command))
 
 
-_add(app, demo, run, sweep, report, compare, analyze, dash, train, profile, doctor)
+_add(app, demo, run, sweep, report, compare, analyze, power, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, kuairand)
 cache_app.command("list")(guarded(cache.show))
 _add(cache_app, cache.clear)
 _add(store_app, store.make, store.check, store.stats, store.bench, store.dump, store.snapshot, store.compact)
 app.add_typer(cache_app, name="cache")
+_add(validate_app, validate.inference, validate.auction, validate.peek)
 app.add_typer(config_app, name="config")
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
+app.add_typer(validate_app, name="validate")
 
 
 def main() -> None:

@@ -1,0 +1,86 @@
+"""`laser-ab validate`: the certificate, for any parameters."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulator.commands.options import Json
+
+if TYPE_CHECKING:
+    from simulator.certificate.rows import Row
+
+Replications = Annotated[
+    int, typer.Option("--replications", min=100, max=1_000_000, help="Simulated experiments of each claim.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")]
+
+
+def inference(
+    replications: Replications = 2_000,
+    users: Annotated[int, typer.Option("--users", min=20, max=100_000, help="Of an arm.")] = 200,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Check intervals and tests: published vectors, errors, coverage, power."""
+    from simulator.certificate.inference import inference_rows
+
+    show(inference_rows(replications, users, seed), as_json)
+
+
+def auction(
+    auctions: Annotated[
+        int, typer.Option("--auctions", min=1_000, max=10_000_000, help="Of each kind.")
+    ] = 100_000,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Check the market against auction theory: revenue, reserve prices, budgets."""
+    from simulator.certificate.auction import auction_rows
+
+    show(auction_rows(auctions, seed), as_json)
+
+
+def show(rows: "Iterable[Row]", as_json: bool) -> None:
+    """Print the rows; exit 1 where one fails."""
+    found = list(rows)
+    if as_json:
+        from simulator.commands.output import print_json
+
+        print_json({"rows": [row.as_json() for row in found]})
+    else:
+        width = max(len(row.name) for row in found)
+        for row in found:
+            theory = "" if row.theory is None else f"  theory {row.theory:.6g}"
+            bounds = f"{row.low:.6g} to {row.high:.6g}"
+            mark = "✓" if row.ok else "✗"
+            print(f"{mark} {row.name:<{width}}  {row.simulated:.6g}  expected {bounds}{theory}")
+    if not all(row.ok for row in found):
+        raise typer.Exit(1)
+
+
+def peek(
+    looks: Annotated[int, typer.Option("--looks", min=2, max=60, help="Days; one look a day.")] = 14,
+    users: Annotated[
+        int, typer.Option("--users", min=100, max=100_000, help="Of an arm at the end.")
+    ] = 1_400,
+    lift: Annotated[float, typer.Option("--lift", min=-0.9, max=9.0, help="The true one.")] = 0.0,
+    tests: Annotated[
+        int, typer.Option("--tests", min=100, max=100_000, help="How many are simulated.")
+    ] = 2_000,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Look at simulated tests every day, and stop by three rules: which err, and how soon they find."""
+    from simulator.certificate.peeking import peek as look
+
+    found: dict[str, Any] = look(looks, users, lift, tests, seed)
+    if as_json:
+        from simulator.commands.output import print_json
+
+        print_json(found)
+        return
+    what = "called a difference that is not there" if lift == 0 else f"found the lift of {lift:+.1%}"
+    for rule, one in found["rules"].items():
+        after = f"after {one['users_seen']:.0%} of the users"
+        print(f"{rule:<17} {one['called']:6.1%} of {tests:,} tests {what}, {after}")
