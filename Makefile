@@ -7,6 +7,7 @@ RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency gpu_live) \
+	benchmarks/inference/coverage.py \
 	$(filter-out %/__init__.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 

@@ -76,6 +76,9 @@ def verdict(card: dict[str, Any], arm: str) -> None:
     found = verdict_of(card, arm)
     show, heading = DECISIONS["invalid" if split_is_off(card) else found["decision"]]
     show(f"**{heading}.** {found['text']}")
+    rules = report.rules_of(card, arm)
+    if rules:
+        st.caption("Rules: " + "; ".join(rules) + ".")
 
 
 def split(card: dict[str, Any]) -> None:

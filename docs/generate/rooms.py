@@ -65,6 +65,7 @@ ORDER = (
     "benchmarks/stores",
     "benchmarks/models",
     "benchmarks/serving",
+    "benchmarks/inference",
     "benchmarks/simulation",
     "benchmarks/pages",
 )

@@ -139,6 +139,11 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
         parts += [] if of_table(scorecard) else ["¤: the currency"]
         lines.append(". ".join(filter(None, parts)) + ".")
     lines += heavy_tails(scorecard)
+    if any(effect.unit == "ms" for effect in shown):
+        lines.append(
+            "The interval of a latency speaks of other users who meet the same queue: the luck of bursts is "
+            "not in it; replications with other seeds show that."
+        )
     outside = {name: arm.get("outside_profile") for name, arm in arms_of(scorecard).items()}
     outside = {name: n for name, n in outside.items() if n}
     if outside:
@@ -153,15 +158,18 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
 
 def rules(scorecard: Mapping[str, Any]) -> list[str]:
     """The verdict's rules and whether each held, a line for each treatment."""
+    names = treatment_names(scorecard)
+    found = {arm: "; ".join(rules_of(scorecard, arm)) for arm in names}
+    titles = {arm: f"Rules for {arm}" if len(names) > 1 else "Rules" for arm in names}
+    return [f"{titles[arm]}: {text}" for arm, text in found.items() if text]
+
+
+def rules_of(scorecard: Mapping[str, Any], arm: str) -> list[str]:
+    """The rules of one treatment's verdict, each after a sign: held, broken, or neither shown."""
     marks = {True: "✓", False: "✗", None: "?"}
-    names, lines = treatment_names(scorecard), []
-    for arm in names:
-        found = verdict_of(scorecard, arm).get("rules")
-        if not found:
-            continue
-        title = f"Rules for {arm}" if len(names) > 1 else "Rules"
-        lines.append(f"{title}: " + "; ".join(f"{marks[rule['holds']]} {rule['rule']}" for rule in found))
-    return lines
+    return [
+        f"{marks[rule['holds']]} {rule['rule']}" for rule in verdict_of(scorecard, arm).get("rules") or ()
+    ]
 
 
 def words(shown: Sequence[Effect]) -> str:
