@@ -142,7 +142,10 @@ def _judge(
     if case.own:
         least = percent(LEAST_OWN, digits=0)
         rules.append(
-            {"rule": f"own models answered {least} of each arm's requests in time", "holds": not idle}
+            {
+                "rule": f"each arm's own model answered at least {least} of its requests in time",
+                "holds": not idle,
+            }
         )
     rules += [
         {"rule": f"{primary} is shown to be better", "holds": better},
