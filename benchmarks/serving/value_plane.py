@@ -12,14 +12,13 @@ call has fresh requests. Beside each figure, in the same run:
     copy             the time of the bucket's bytes over the bus, as measured: no kernel can save it.
 
 Checks: probabilities against a float64 forward pass on the CPU, outputs poisoned with NaN before, and bits
-(`equal_bits`). One request is timed in a shape of one, ids on the host to logits on the host.
+(`equal_bits`). One request at a time, and the segments' kernel beside its floor: `one_request.py`.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,34 +28,20 @@ from numpy.typing import NDArray
 
 from benchmarks.result import Measured, bar, options, show
 from benchmarks.serving.equal_bits import differing, drawn_requests
-from benchmarks.serving.latency_requests import ADS, CATEGORIES
-from laser.models import ModelConfig, RankingModel, build_model
+from benchmarks.serving.one_request import one_bars, one_rows
+from benchmarks.serving.served import SEED, Case, model_of
+from laser.models import RankingModel, build_model
 from laser.scoring.bucket import Bucket
 from laser.scoring.buckets import BucketScorer
 from laser.scoring.requests import Requests, runs
 from laser.scoring.runtime import Scorer, resolve_device
-from laser.scoring.shapes import Shape, plan
+from laser.scoring.shapes import plan
 from laser.scoring.snapshot import freeze
-from simulator.traffic.behaviours import ACTIONS, SCENES
 
-SEED = 1
 POOLS = 3  # of fresh requests, taken in turn
 CHECKED = 12  # requests against float64
 RIVAL_BATCHES = (32, 128)
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model in the value plane. `bar`: its name among the bars, with bar and stretch in requests/s."""
-
-    kind: str
-    history: int
-    candidates: int
-    bar: tuple[str, float, float] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    width: int = 16
-
 
 CASES = (
     Case("din", 50, 32, ("value_din50_c32", 300e3, 600e3)),
@@ -73,22 +58,7 @@ CASES = (
 # One thread's CPU time of a request, as many times less than alone.
 CPU_BARS = (("cpu_din50", "din", 50, (2.5, 4.0)), ("cpu_laser1000", "laser", 1000, (1.5, 2.5)))
 SLOWEST = ("value_slowest_c32", 30e3, 60e3)  # of those at 1,000 behaviours and 32 candidates
-ONE = Case("laser", 1000, 500, width=64)
-ONE_OPTIONS: dict[str, dict[str, Any]] = {"laser": {"segment": 32}, "transformer": {"layers": 2}}
-ONE_BARS_MS = {1_000: (0.15, 0.08), 10_000: (0.25, 0.18), 100_000: (1.2, 0.9)}
-RIVAL_BARS = {1_000: (1.5, 3.0), 10_000: (4.0, 7.0), 100_000: (20.0, 40.0)}
 NEAR = {"float32": 1e-6, "tf32": 1e-3, "float16": 2e-4}  # largest change of a probability
-LENGTH_NAMES = {1_000: "1k", 10_000: "10k", 100_000: "100k"}
-
-
-def model_of(case: Case) -> RankingModel:
-    """With weights that make a candidate's history matter."""
-    config = ModelConfig(case.kind, CATEGORIES, ADS, SCENES, ACTIONS, case.width, case.options)
-    model, draw = build_model(config, SEED), torch.Generator().manual_seed(SEED)
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.add_(torch.randn(weights.shape, generator=draw), alpha=0.02)
-    return model.eval()
 
 
 def pools_of(model: RankingModel, case: Case, count: int) -> list[Requests]:
@@ -145,7 +115,7 @@ def poison(scorer: BucketScorer) -> None:
     """NaN wherever the next scores must be written."""
     with torch.inference_mode():
         for bucket in scorer.held.buckets.values():
-            for logits in [*bucket._logits, *([bucket._out] if bucket._cuda else [])]:
+            for logits in [*bucket._logits, *(bucket._outs if bucket._cuda else [])]:
                 logits.fill_(float("nan"))
 
 
@@ -170,7 +140,7 @@ def device_rates(bucket: Bucket) -> Row:
     """Requests a second by the graph alone, and by the copy of its inputs alone."""
     found = {}
     for name, work in (
-        ("device_rps", bucket._graph.replay),
+        ("device_rps", bucket._graphs[0].replay),
         ("copy_rps", lambda: bucket._block.copy_(bucket._fillings[0].block, non_blocking=True)),
     ):
         for _ in range(3):
@@ -230,37 +200,6 @@ def precision_rows(device: torch.device) -> Iterator[Row]:
             }
 
 
-def one_ms(case: Case, device: torch.device, replays: int) -> NDArray[np.float64]:
-    """Milliseconds of one request, each with fresh ids, in a shape of one."""
-    model = model_of(case)
-    rng = np.random.default_rng([SEED, 7])
-    drawn = drawn_requests(model.config, np.full(4, case.history), case.candidates, rng)
-    requests = [drawn.part(i, i + 1) for i in range(4)]
-    bucket = Bucket(freeze(model, device), Shape(1, case.history, case.candidates))
-    taken = np.empty(replays + 20)
-    for i in range(len(taken)):
-        start_s = time.perf_counter()
-        bucket.put(0, requests[i % 4])
-        bucket.take(0, 1)
-        taken[i] = time.perf_counter() - start_s
-    return 1e3 * taken[20:]
-
-
-def one_rows(device: torch.device, quick: bool) -> Iterator[Row]:
-    """LASER and Transformer, one request at a time."""
-    for history in list(ONE_BARS_MS)[: 1 if quick else None]:
-        for kind in ("laser", "transformer"):
-            case = replace(ONE, kind=kind, history=history, options=ONE_OPTIONS[kind])
-            replays = 10 if quick else 1000 if history < 100_000 else 50
-            try:
-                taken = one_ms(case, device, replays)
-            except Exception as error:  # a kernel that a card has no room for, too, is a row
-                yield {"one": kind, "history": history, "failed": str(error).splitlines()[0]}
-                continue
-            p50, p99 = (float(np.percentile(taken, q)) for q in (50, 99))
-            yield {"one": kind, "history": history, "p50_ms": p50, "p99_ms": p99, "replays": replays}
-
-
 def bars_of(rows: list[Row]) -> list[Row]:
     """The bars that the rows have figures for."""
     value = {(r["device"], r["model"], r["history"], r["candidates"]): r for r in rows if "alone_rps" in r}
@@ -271,7 +210,7 @@ def bars_of(rows: list[Row]) -> list[Row]:
     at_1000 = [row["rps"] for (where, _, *size), row in value.items() if (where, *size) == ("cuda", 1000, 32)]
     if at_1000:
         bars.append(bar(SLOWEST[0], min(at_1000), *SLOWEST[1:]))
-    bars += _one_bars({(row["one"], row["history"]): row for row in rows if "p50_ms" in row})
+    bars += one_bars(rows)
     for name, kind, history, wanted in CPU_BARS:
         if row := value.get(("cpu", kind, history, 32)):
             bars.append(bar(name, row["cpu_rps"] / row["alone_cpu_rps"], *wanted))
@@ -279,22 +218,13 @@ def bars_of(rows: list[Row]) -> list[Row]:
     bars.append(bar("equal_bits", float(changed), 0.0, better="lower"))
     for precision, near in NEAR.items():
         found = [
-            r["largest_change"] for r in rows if r.get("precision", "float32") == precision and "rps" in r
+            r["largest_change"]
+            for r in rows
+            if r.get("precision", "float32") == precision and "largest_change" in r
         ]
         if known := [change for change in found if change is not None]:
             bars.append(bar(f"change_{precision}", max(known), near, better="lower"))
     return bars
-
-
-def _one_bars(one: dict[tuple[str, int], Row]) -> Iterator[Row]:
-    for history, name in LENGTH_NAMES.items():
-        laser, rival = one.get(("laser", history)), one.get(("transformer", history))
-        if laser:
-            yield bar(f"one_laser_{name}", laser["p50_ms"], *ONE_BARS_MS[history], better="lower")
-        if laser and rival:
-            yield bar(f"vs_transformer_{name}", rival["p50_ms"] / laser["p50_ms"], *RIVAL_BARS[history])
-    if laser := one.get(("laser", 1000)):
-        yield bar("replay_tail", laser["p99_ms"] / laser["p50_ms"], 1.3, 1.15, better="lower")
 
 
 def measure(args: argparse.Namespace) -> Measured:
@@ -316,7 +246,7 @@ def measure(args: argparse.Namespace) -> Measured:
             note({"failed": str(case), "because": str(error).splitlines()[0]})
     for row in [] if args.quick else precision_rows(device):
         note(row)
-    for row in one_rows(device, args.quick) if device.type == "cuda" else ():
+    for row in one_rows(device, args.quick, apart) if device.type == "cuda" else ():
         note(row)
     return rows, bars_of(rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from laser.attention.kernels import fusing
 from laser.errors import ModelError
 
 
@@ -69,8 +70,15 @@ class ActivationUnit(nn.Module):
         constant = torch.addmm(self.first.bias, target.reshape(-1, width), (of_target + of_difference).t())
         beyond = (0, history.shape[2] - width)
         maps = nn.functional.pad(target.unsqueeze(2) * of_product - of_difference, beyond) + of_history
+        seen = history.shape[2]
+        if not torch.is_grad_enabled() and fusing(history):
+            from laser.attention.kernels.activation import activation, fits
+
+            if fits(seen, self.first.out_features):
+                apart = constant.view(requests, candidates, -1)
+                return activation(maps, apart, history, (self.last.weight, self.last.bias))
         hidden = torch.baddbmm(
-            constant.view(requests, 1, -1), history, maps.view(requests, -1, history.shape[2]).transpose(1, 2)
+            constant.view(requests, 1, -1), history, maps.view(requests, -1, seen).transpose(1, 2)
         )
         # In place is safe: neither baddbmm nor relu needs its input again.
         hidden = hidden.relu_().view(-1, self.first.out_features)

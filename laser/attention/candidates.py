@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.kernels import fusing
 from laser.attention.masking import hide
 
 
@@ -22,6 +23,11 @@ def softmax_history(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> 
     Returns:
         (B, A, L, K); zero for a history without behaviours.
     """
+    if not torch.is_grad_enabled() and fusing(query):
+        from laser.attention.kernels.softmax_attention import fits, softmax_attention
+
+        if fits(query.shape[3]):
+            return softmax_attention(query, key, value, real, query.shape[3] ** -0.5)
     visible = real[:, None, None, :]
     read = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
     # A request without behaviours has no row to normalise over.
@@ -49,6 +55,13 @@ def softmax_candidates(
         (B, A, C, K).
     """
     scale = query.shape[-1] ** -0.5
+    if not torch.is_grad_enabled() and fusing(query):
+        from laser.attention.kernels.softmax_attention import Own, fits, softmax_attention
+
+        if fits(query.shape[3]):
+            bias = query.new_zeros(query.shape[1]) if own_bias is None else own_bias
+            own_one = Own(own_key, own_value, bias)
+            return softmax_attention(query, key, value, real, scale, own=own_one, few=True)
     scores = torch.matmul(query, key.transpose(2, 3)) * scale
     scores = hide(scores, ~real[:, None, None, :])
     own = (query * own_key).sum(dim=3, keepdim=True) * scale

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laser.attention.kernels import fusing
 from laser.attention.masking import hide
 
 
@@ -47,6 +48,12 @@ def read_absorbed(query: Tensor, history: Tensor, real: Tensor | None, sink: Ten
         (B, C, A, E); the value map belongs behind it. Zero for an empty history.
     """
     requests, candidates, heads, width = query.shape
+    if not torch.is_grad_enabled() and fusing(query) and (heads == 1 or sink is None):
+        from laser.attention.kernels.softmax_attention import fits, softmax_attention
+
+        if fits(width):
+            rows, shared = query.reshape(requests, 1, -1, width), history.unsqueeze(1)
+            return softmax_attention(rows, shared, shared, real, 1.0, sink=sink, few=True).view(query.shape)
     scores = torch.bmm(query.reshape(requests, -1, width), history.transpose(1, 2))
     scores = scores.view(requests, candidates, heads, -1)
     weights = masked_softmax(scores, None if real is None else real[:, None, None, :], sink)
@@ -68,6 +75,12 @@ def read_with_keys(
     Returns:
         (B, C, A, V); zero for an empty history.
     """
+    if not torch.is_grad_enabled() and fusing(query):
+        from laser.attention.kernels.softmax_attention import fits, softmax_attention
+
+        if fits(query.shape[3]) and keys.shape == values.shape:
+            q, k, v = (x.transpose(1, 2) for x in (query, keys, values))
+            return softmax_attention(q, k, v, real, 1.0, sink=sink, few=True).transpose(1, 2)
     scores = torch.einsum("bcak,blak->bcal", query, keys)
     weights = masked_softmax(scores, None if real is None else real[:, None, None, :], sink)
     return torch.einsum("bcal,blav->bcav", weights, values)

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from laser.attention.kernels import fusing
 from laser.attention.segmented import GATES
 from laser.batch import RankingBatch
 from laser.errors import ModelError
 from laser.models.history import BehaviourEmbedding
 from laser.models.laser_branch import Branch, fused_parts
+from laser.models.laser_serving import ServedBranch, serve
 from laser.models.model import ModelConfig, RankingModel, choose
 
 _MERGES = ("concat", "mean", "gated")
@@ -104,12 +106,24 @@ class Laser(RankingModel):
         self.segments = [branch.segments for branch in branches]
         self.branches = nn.ModuleList(branches)
         self.share = nn.Linear(config.width, len(scenes)) if self.merge == "gated" else None
+        self._served: list[ServedBranch | None] = [None] * len(branches)
+
+    def multiply_out(self) -> None:
+        """See `RankingModel.multiply_out`; branches that no kernel is made for stay as they are."""
+        table = self.category.weight
+        self._served = [
+            serve(part, self.history, table) for part in self.branches if isinstance(part, Branch)
+        ]
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, parts x D), times the branches where they are side by side."""
         outputs: list[Tensor] = []
-        for scenes, segments, branch in zip(self.scenes, self.segments, self.branches, strict=True):
+        parts = zip(self.scenes, self.segments, self.branches, self._served, strict=True)
+        for scenes, segments, branch, served in parts:
             seen = batch if scenes is None else batch.only_scenes(scenes)
+            if served is not None and fusing(target):
+                outputs.append(served(seen, target))
+                continue
             length = segments.padded(seen.longest)
             history, rows = self.history(seen, self.category.weight, length)
             outputs.append(branch(target, history, None if seen.even_segments(length) else rows > 0))

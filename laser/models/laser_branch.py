@@ -85,19 +85,9 @@ class Branch(nn.Module):
 
     def _tokens(self, target: Tensor, history: Tensor, real: Tensor | None) -> Tensor:
         """(B, C, S, D), the segments' tokens for each candidate."""
-        gather, feed = self.gather, self.feed
-        if (
-            isinstance(gather, AbsorbedGather)
-            and feed is not None
-            and feed.norm is not None
-            and not torch.is_grad_enabled()
-            and fusing(history)
-            and gather.fuses(feed.up.out_features)
-        ):
-            return gather.with_net(target, history, feed, feed.norm)
-        tokens = gather(target, history, real)
-        if feed is not None:
-            tokens = feed(tokens)
+        tokens = self.gather(target, history, real)
+        if self.feed is not None:
+            tokens = self.feed(tokens)
         # (B, C, S, D): once, for all layers.
         return tokens.transpose(1, 2).contiguous()  # type: ignore[no-any-return]
 
@@ -144,22 +134,6 @@ class AbsorbedGather(nn.Module):
         ]
         tokens: Tensor = self.value(side_by_side(sums).flatten(3))
         return tokens
-
-    def fuses(self, inner: int) -> bool:
-        """Whether one kernel can make the tokens, a net of so many units included."""
-        from laser.attention.kernels.segments import fits
-
-        plain = self.gates == "sigmoid" and self.segments.double_every is None
-        return plain and fits(self.value.out_features, inner, self.query.shape[2], self.segments.width)
-
-    def with_net(self, target: Tensor, history: Tensor, feed: FeedForward, norm: nn.LayerNorm) -> Tensor:
-        """(B, C, S, D), the tokens behind their net and norm."""
-        from laser.attention.kernels.segments import segment_tokens
-
-        query = self._queries(target)
-        net = feed.up.weight, feed.up.bias, feed.down.weight, feed.down.bias, norm.weight, norm.bias
-        value = self.value.weight, self.value.bias
-        return segment_tokens(query, history, self.segments.width, self.bias, value, net)
 
     def _queries(self, target: Tensor) -> Tensor:
         query = torch.einsum("bcd,ade->bcae", target, self.query)

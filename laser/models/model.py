@@ -154,6 +154,12 @@ class RankingModel(nn.Module):
     def look_at(self, batch: RankingBatch) -> None:
         """See a first batch before training, for a model whose beginning follows from data."""
 
+    def multiply_out(self) -> None:
+        """Prepare what follows from the weights alone, for a GPU whose weights will never change.
+
+        Called within the `fused` that it will score within: it says what kernels multiply.
+        """
+
     def auxiliary_loss(self, clicks: Tensor, weights: Tensor) -> Tensor | None:
         """What training minimises beside the click loss of the last batch, summed over its candidates.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from laser.aligned import AlignedBatch
+from laser.attention.kernels import fusing
 from laser.batch import HISTORY
 from laser.models import ModelConfig
 from laser.scoring.requests import Requests
@@ -43,6 +44,7 @@ class Layout:
             **dict.fromkeys(("hour", "propensity"), (torch.float32, wide[:1])),
         }
         self._starts, self.size = {}, 0
+        self._offsets: Tensor | None = None  # of all batches, kept on their device
         for name, (dtype, size) in self._columns.items():
             self._starts[name] = self.size
             self.size += -(-int(np.prod(size)) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
@@ -57,23 +59,36 @@ class Layout:
 
     def aligned(self, columns: Columns) -> AlignedBatch:
         """The batch, laid out on the device; what is left from earlier batches is masked."""
-        length, end = self.shape.history, columns["end"].unsqueeze(1)
-        place = torch.arange(-length, 0, device=end.device, dtype=torch.int32) + end
-        real = place >= end - columns["length"].unsqueeze(1)
-        place = place.clamp_(min=0).flatten()
-        history = {name: columns[name].index_select(0, place).to(dtype) for name, dtype in HISTORY.items()}
+        end, shape = columns["end"], self.shape
+        if fusing(end):
+            from laser.attention.kernels.placing import lay_out
+
+            found = lay_out(columns, shape.history, shape.candidates)
+        else:
+            found = _laid_out(columns, shape.history)
+        if self._offsets is None or self._offsets.device != end.device:
+            self._offsets = torch.arange(shape.requests + 1, device=end.device) * shape.history
         return AlignedBatch(
-            **history,
-            **{name: columns[name].long() for name in (*_CANDIDATES, "candidate_count")},
+            **found,
             hour=columns["hour"],
             propensity=columns["propensity"],
-            offsets=torch.arange(self.shape.requests + 1, device=end.device) * length,
-            longest=length,
+            offsets=self._offsets,
+            longest=shape.history,
             # Neither `even` nor `full`: one computation serves every length and number of candidates.
             even=False,
             full=False,
-            real=real,
         )
+
+
+def _laid_out(columns: Columns, length: int) -> Columns:
+    """The columns of a batch, each history's newest behaviour in the last of L places, and `real` (B, L)."""
+    end = columns["end"].unsqueeze(1)
+    place = torch.arange(-length, 0, device=end.device, dtype=torch.int32) + end
+    real = place >= end - columns["length"].unsqueeze(1)
+    place = place.clamp_(min=0).flatten()
+    history = {name: columns[name].index_select(0, place).to(dtype) for name, dtype in HISTORY.items()}
+    others = {name: columns[name].long() for name in (*_CANDIDATES, "candidate_count")}
+    return history | others | {"real": real}
 
 
 class Filling:
@@ -92,8 +107,9 @@ class Filling:
             into[name][: requests.offsets[-1]] = getattr(requests, name)
         into["end"][:count] = requests.offsets[1:]
         into["length"][:count] = requests.lengths
-        for name in ("end", "length", "candidate_count"):
-            into[name][count:] = 0
+        if count < len(into["end"]):
+            for name in ("end", "length", "candidate_count"):
+                into[name][count:] = 0
         for name in _CANDIDATES:
             into[name][:count, : requests.candidates] = getattr(requests, name)
         for name in ("candidate_count", "hour", "propensity"):

@@ -1,7 +1,8 @@
 """One snapshot in one shape: requests are written into its block, scored, and read back.
 
-On a GPU the forward pass is captured once as a CUDA graph and replayed: its hundred small kernels are then
-one launch. There are two blocks on the host, so that it fills one while the device works on the other.
+On a GPU the forward pass is captured once as a CUDA graph and replayed, the copies from and to the host
+included: its small kernels are then one launch. There are two blocks on the host and a graph for each, so
+that the host fills one while the device works on the other.
 """
 
 from __future__ import annotations
@@ -64,9 +65,7 @@ class Bucket:
                 self._logits[slot] = self._snapshot.model(self._layout.aligned(filling.columns)).float()
             return
         with torch.cuda.device(self._snapshot.device):
-            self._block.copy_(filling.block, non_blocking=True)
-            self._graph.replay()
-            self._logits[slot].copy_(self._out, non_blocking=True)
+            self._graphs[slot].replay()
             self._done[slot].record()
 
     def take(self, slot: int, count: int) -> NDArray[np.float32]:
@@ -80,10 +79,14 @@ class Bucket:
         device = self._snapshot.device
         self._done = [torch.cuda.Event() for _ in self._fillings]  # type: ignore[no-untyped-call]
         self._block = torch.zeros(self._layout.size, dtype=torch.uint8, device=device)
+        self._graphs: list[torch.cuda.CUDAGraph] = []
+        self._outs: list[Tensor] = []
         columns = self._layout.views(self._block)
 
-        def step() -> Tensor:
+        def step(slot: int) -> Tensor:
+            self._block.copy_(self._fillings[slot].block, non_blocking=True)
             logits: Tensor = self._snapshot.model(self._layout.aligned(columns)).float()
+            self._logits[slot].copy_(logits, non_blocking=True)
             return logits
 
         aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -91,9 +94,13 @@ class Bucket:
         with self._snapshot.computing():
             with torch.cuda.stream(aside):
                 for _ in range(_WARM_UPS):
-                    step()
+                    step(0)
             torch.cuda.current_stream().wait_stream(aside)
-            self._graph = torch.cuda.CUDAGraph()
-            # Of another thread's work nothing is refused meanwhile.
-            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
-                self._out = step()
+            # One after the other and each complete in itself, graphs may work in the same memory.
+            pool = torch.cuda.graph_pool_handle()
+            for slot in range(self.slots):
+                graph = torch.cuda.CUDAGraph()
+                # Of another thread's work nothing is refused meanwhile.
+                with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
+                    self._outs.append(step(slot))
+                self._graphs.append(graph)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from laser.attention.kernels import fused
+from laser.attention.kernels import Dots, fused
 from laser.errors import LaserError
 from laser.models import RankingModel
 from laser.models.history import BehaviourEmbedding
@@ -29,6 +29,9 @@ from laser.out_of_memory import memory_told
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 _switch = threading.RLock()  # see `_products`
 _AUTOCAST = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+_DOTS: dict[str, Dots] = {
+    "float32": "tf32x3", "tf32": "tf32", "float16": "float16", "bfloat16": "bfloat16",
+}  # fmt: skip
 
 
 class ScoreError(LaserError):
@@ -60,7 +63,7 @@ class Snapshot:
         with (
             _products("high" if tf32 else "highest") if self.device.type == "cuda" else nullcontext(),
             torch.inference_mode(),
-            fused("tf32" if tf32 else "tf32x3"),
+            fused(_DOTS[self.precision]),
             # Without its cache of cast weights: a captured graph would hold on to them.
             torch.autocast(self.device.type, dtype, enabled=dtype is not None, cache_enabled=False),
         ):
@@ -122,6 +125,9 @@ def freeze(
         for part in copied.modules():
             if isinstance(part, BehaviourEmbedding):
                 part.keep(copied.category.weight)
+        if device.type == "cuda":
+            with fused(_DOTS[precision]):
+                copied.multiply_out()
     return Snapshot(copied, version_of(model), precision)
 
 

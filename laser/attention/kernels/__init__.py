@@ -15,8 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# How kernels multiply: "tf32" rounds the factors to 10 bits, "tf32x3" makes up for it with two more products.
-Dots = Literal["tf32", "tf32x3"]
+# How kernels multiply: "tf32" rounds the factors to 10 bits, "tf32x3" makes up for it with two more products;
+# in half precision those made for serving read their operands so, and the others take "tf32".
+Dots = Literal["tf32", "tf32x3", "float16", "bfloat16"]
+_HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 # Of a thread, and not of the process: one may serve in float32 while another trains.
 _dots: ContextVar[Dots | None] = ContextVar("dots", default=None)
 
@@ -42,6 +44,17 @@ def fusing(x: Tensor) -> bool:
     return _dots.get() is not None and x.is_cuda
 
 
-def dots() -> Dots:
-    """How a fused kernel multiplies here."""
-    return _dots.get() or "tf32x3"
+def dots() -> str:
+    """How a fused kernel multiplies float32 here, in triton's words."""
+    chosen = _dots.get() or "tf32x3"
+    return "tf32" if chosen in _HALVES else chosen
+
+
+def operands() -> torch.dtype:
+    """What a kernel made for serving multiplies here."""
+    return _HALVES.get(_dots.get() or "", torch.float32)
+
+
+def splits() -> bool:
+    """Whether it splits float32 operands into two halves, see `products`."""
+    return _dots.get() == "tf32x3"

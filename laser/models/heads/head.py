@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from laser.attention.kernels import fusing
 from laser.attention.relu import relu
 from laser.batch import RankingBatch
 
@@ -73,6 +74,8 @@ class RankingHead(nn.Module):
             batch: the requests.
             attended: (B, C, attended) what the history says, or None.
         """
+        if attended is not None and not torch.is_grad_enabled() and fusing(attended) and self._is_small():
+            return self._fused(batch, attended)
         turn = batch.hour * (2.0 * math.pi / 24.0)
         context = torch.stack([turn.sin(), turn.cos(), batch.propensity], dim=1)
         parts = [self.category(batch.ad_category), self.ad(batch.ad)]
@@ -83,6 +86,26 @@ class RankingHead(nn.Module):
         bias = bias + self.position_bias(batch.position.clamp(max=POSITIONS - 1))
         prior = (self.propensity * batch.propensity).unsqueeze(1)
         return (scores + bias).squeeze(2) + prior
+
+    def _is_small(self) -> bool:
+        return type(self) is RankingHead
+
+    def _fused(self, batch: RankingBatch, attended: Tensor) -> Tensor:
+        """The same by one kernel."""
+        from laser.attention.kernels.heading import small_head
+
+        first, second = self.of_candidate, self.hidden
+        return small_head(
+            (batch.ad, batch.ad_category, batch.position),
+            (batch.hour, batch.propensity),
+            attended,
+            (self.category.weight, self.ad.weight),
+            (self.ad_bias.weight, self.category_bias.weight, self.position_bias.weight),
+            (first.weight, first.bias, self.of_request.weight),
+            (second.weight, second.bias),
+            (self.out.weight, self.out.bias),
+            self.propensity,
+        )
 
 
 def with_context(candidate: Tensor, context: Tensor) -> Tensor:

@@ -5,11 +5,9 @@ The kernels run on a GPU, or on a CPU where triton is installed and TRITON_INTER
 
 from __future__ import annotations
 
-import importlib.util
-import os
-
 import pytest
 import torch
+from interpreted import DEVICE, INTERPRETED, with_kernels
 from ranking_batches import config, random_batch
 from test_fused_kernels import far, gradients
 from torch import Tensor, nn
@@ -18,13 +16,8 @@ from laser.batch import RankingBatch
 from laser.models import build_model, hstu
 from laser.models.hstu import Hstu, Seen, Unit
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1" and importlib.util.find_spec("triton") is not None
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 NEAR = 1e-5 if INTERPRETED else 3e-3  # a GPU multiplies in TensorFloat-32
 VARIANTS: list[dict[str, object]] = [{"positions": 256}, {"positions": 9}, {"variant": "production"}]
-with_kernels = pytest.mark.skipif(
-    DEVICE == "cpu" and not INTERPRETED, reason="needs a GPU, or triton and TRITON_INTERPRET=1"
-)
 
 
 def model_of(options: dict[str, object]) -> tuple[Hstu, Unit]:
