@@ -81,7 +81,7 @@ def put_back(place: Place, value: Any) -> None:
 @pytest.fixture(scope="session")
 def kuairand_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log folder of six days; do not change it."""
-    from simulator.logs.kuairand.importer import import_kuairand
+    from simulator.logs.table.shipped import import_kuairand
 
     folder = tmp_path_factory.mktemp("kuairand")
     write_kuairand(folder / "published")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from laser.examples import ExampleSet
 from simulator.logs.folder import read_log
-from simulator.logs.kuairand.convert import PRIOR_IMPRESSIONS
-from simulator.logs.kuairand.importer import import_kuairand
 from simulator.logs.real_log import Impressions, RealLog, Split
+from simulator.logs.table.convert import PRIOR_IMPRESSIONS
+from simulator.logs.table.shipped import import_kuairand
 from simulator.logs.world import log_impressions
 from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.examples import history_slices, log_examples

@@ -88,7 +88,7 @@ def _missing(config: ExperimentConfig) -> Iterator[Finding]:
             size = (folder / name).stat().st_size if (folder / name).is_file() else None
             if size != entry["bytes"]:
                 found = "no such file" if size is None else f"{size:,} bytes, expected {entry['bytes']:,}"
-                help = "import the log anew: laser-ab import kuairand DIR --out LOG"
+                help = "import the log anew: laser-ab import table MAP.toml --out LOG"
                 yield Finding(("traffic", "log"), f"`traffic.log`: {folder / name}: {found}", help)
     for name, arm in config.arms.items():
         if arm.checkpoint is not None and not Path(arm.checkpoint).is_file():

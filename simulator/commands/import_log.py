@@ -1,6 +1,6 @@
 """`laser-ab import`: real logs as folders that `[traffic] log = "FOLDER"` replays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,30 +8,110 @@ import typer
 
 from simulator.commands.options import Json, Quiet
 
+Out = Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")]
+
+
+def table(
+    mapping: Annotated[
+        str, typer.Argument(metavar="MAP", help="A mapping file (docs/logs.md), or a shipped one's name.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="LOG", help="The log folder to write.")] = None,
+    files: Annotated[
+        Path | None, typer.Option("--files", metavar="DIR", help="Where the files are, if not beside MAP.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read, check and convert; write nothing.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Import any log by a mapping file: which column of which file is what."""
+    from simulator.logs.table.importer import import_table
+    from simulator.logs.table.load import Loaded, load_mapping, shipped
+    from simulator.logs.table.preview import preview
+    from simulator.logs.table.shipped import shipped_names
+
+    if out is None and not dry_run:
+        raise typer.BadParameter("expected --out LOG, or --dry-run", param_hint="--out")
+    named = mapping in shipped_names()
+    if named and files is None:
+        raise typer.BadParameter(
+            f"the shipped mapping {mapping} needs the folder of its files", param_hint="--files"
+        )
+    loaded: Loaded = load_mapping(shipped(mapping) if named else Path(mapping), files)
+    if dry_run:
+        _carry_out(
+            lambda told: preview(loaded, out or Path.cwd() / "log", told), None, as_json, quiet, preview_lines
+        )
+    elif out is not None:
+        _carry_out(lambda told: import_table(loaded, out, told), out, as_json, quiet, summary)
+
 
 def kuairand(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Holds log_*.csv and video_features_basic*.csv, maybe .gz.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")],
+    out: Out,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Import KuaiRand's published exposure log (CC BY-SA 4.0)."""
+    from simulator.logs.table.shipped import import_kuairand
+
+    _carry_out(
+        lambda told: import_kuairand(directory, out, told),
+        out,
+        as_json,
+        quiet,
+        summary,
+        "examples/kuairand.toml",
+    )
+
+
+def _carry_out(
+    work: Callable[[Callable[[str, int, int], None]], dict[str, Any]],
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    lines: Callable[[Mapping[str, Any]], list[str]],
+    example: str = "CONFIG",
+) -> None:
     from simulator.commands.output import print_json, progress
     from simulator.execution.interrupts import sigterm_as_ctrl_c
-    from simulator.logs.kuairand.importer import import_kuairand
+    from simulator.logs.table.importer import Interrupted
 
-    with sigterm_as_ctrl_c(), progress(quiet) as shown:
-        manifest = import_kuairand(directory, out, shown.stage)
+    try:
+        with sigterm_as_ctrl_c(), progress(quiet) as shown:
+            manifest = work(shown.stage)
+    except Interrupted as stopped:
+        stopped.command = "the same command, which goes on after the files that were read whole"  # type: ignore[attr-defined]
+        raise
     if as_json:
-        print_json({"log": str(out), **manifest})
+        print_json({"log": None if out is None else str(out), **manifest})
         return
-    for line in summary(manifest):
+    for line in lines(manifest):
         print(line)
-    print(f"\nLog folder: {out}")
-    print("Next:")
-    print(f"  laser-ab run examples/kuairand.toml --set traffic.log={out}")
+    if out is not None:
+        print(f"\nLog folder: {out}")
+        print("Next:")
+        print(f"  laser-ab run {example} --set traffic.log={out}")
+
+
+def preview_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """The first rows as they would be written, the days, and all that an import says."""
+    first = manifest["first_rows"]
+    names = list(first[0]) if first else []
+    cells = [names, *([_cell(row[name]) for name in names] for row in first)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = ["First rows:"]
+    lines += ["  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
+    lines.append("Days (rows):")
+    lines += [f"  {date} {rows:,}" for date, rows in manifest["rows_by_date"].items()]
+    return [*lines, *summary(manifest), "Nothing was written (--dry-run)."]
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def summary(manifest: Mapping[str, Any]) -> list[str]:
@@ -46,13 +126,36 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
         f"{manifest['days']} days; {sizes['requests']:,} requests of {sizes['users']:,} users, "
         f"{sizes['ads']:,} ads",
         f"Histories: median {lengths['median']:g}, P99 {lengths['p99']:g}, max {lengths['max']:g} behaviours",
+        *_days(manifest),
+        *_shows(manifest["shows"]),
+        "Response model:",
     ]
-    lines.append("Response model:")
     for name, quality in manifest["response"]["quality"].items():
         for where, words in (("in_sample", "in sample"), ("last_day", "last day, from those before")):
             measures = (("AUC", "auc"), ("log loss", "log_loss"), ("PCOC", "pcoc"))
             found = [(word, quality[where][key]) for word, key in measures]
             values = ", ".join(f"{word} {'unknown' if v is None else f'{v:.3f}'}" for word, v in found)
             lines.append(f"  {name}, {words}: {values}")
+    lines += [f"Note: {remark}" for remark in manifest["remarks"]]
     lines.append("Invented:")
-    return [*lines, *(f"  {sentence}" for sentence in manifest["invented"]), manifest["licence"]]
+    lines += [f"  {sentence}" for sentence in manifest["invented"]]
+    return [*lines, f"Licence: {manifest['licence']}"]
+
+
+def _days(manifest: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key, words in (("empty_days", "without a row"), ("fragments", "with few rows, a fragment")):
+        dates = manifest[key]
+        if dates:
+            shown = ", ".join(dates[:5]) + (f" and {len(dates) - 5} more" if len(dates) > 5 else "")
+            lines.append(f"Days {words}: {shown}. Leave them out with source.from and source.to.")
+    return lines
+
+
+def _shows(shows: Mapping[str, Any]) -> list[str]:
+    shares = ", ".join(f"{n}: {share:.1%}" for n, share in shows["longer_than"].items())
+    return [
+        f"Requests of the last days whose history is longer than so many behaviours: {shares}",
+        "Knowing the whole history can raise the true CTR of the best ad by at most "
+        f"{shows['history_can_move_ctr']:.2%}.",
+    ]

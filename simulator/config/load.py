@@ -89,16 +89,24 @@ def read_config(
     environment: Mapping[str, str] | None = None,
 ) -> tuple[ExperimentConfig, Origin]:
     """`load_config`, and where each value was written, for what is found out about them later."""
+    text = read_text(path, "the experiment file", "`laser-ab config init` prints a template")
+    environment = os.environ if environment is None else environment
+    return _parse_config(text, str(path), path.resolve().parent, overrides, seed, environment)
+
+
+def read_text(path: Path, what: str, advice: str) -> str:
+    """The text of a file of settings.
+
+    Raises:
+        ConfigError: it cannot be read, or is no text; with a file of nearly that name, or the advice.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, ValueError) as error:  # not text, or no path
         text_error = isinstance(error, UnicodeDecodeError)
         reason = "not UTF-8 text" if text_error else getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            [Problem(f"cannot read the experiment file: {reason}", str(path), help=_nearby_file(path))]
-        ) from error
-    environment = os.environ if environment is None else environment
-    return _parse_config(text, str(path), path.resolve().parent, overrides, seed, environment)
+        help = _nearby_file(path) or advice
+        raise ConfigError([Problem(f"cannot read {what}: {reason}", str(path), help=help)]) from error
 
 
 def parse_config(
@@ -132,9 +140,9 @@ def _parse_config(
     seed: int | None,
     environment: Mapping[str, str],
 ) -> tuple[ExperimentConfig, Origin]:
-    data, places = _parse(text, source)
+    data, places = parse_toml(text, source)
     changes, problems = read_changes(overrides, seed, environment)
-    origin = Origin(source, _lines(text), places, changes)
+    origin = Origin(source, lines_of(text), places, changes)
     for change in changes:
         problems += apply_change(data, change)
     if problems:
@@ -315,11 +323,16 @@ def _world_problems(config: ExperimentConfig, origin: Origin) -> list[Problem]:
     return []
 
 
-def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
+def parse_toml(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
+    """A text as tables, and where each key stands.
+
+    Raises:
+        ConfigError: it is not TOML; with the place.
+    """
     try:
         return read_toml(text), locate_keys(text)
     except tomllib.TOMLDecodeError as error:
-        lines = _lines(text)
+        lines = lines_of(text)
         match = _SYNTAX_PLACE.search(str(error))
         line, column = len(lines), len(lines[-1]) + 1
         if match and match[1]:
@@ -330,15 +343,17 @@ def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, Place]
         raise ConfigError([Problem(message, source, Place(line, column, 1), line_text, help)]) from error
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
+    """The lines of a TOML text."""
     # As TOML counts them: str.splitlines also breaks at form feeds and U+2028.
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def _nearby_file(path: Path) -> str | None:
+    """The file that was probably meant."""
     try:
         names = [p.name for p in path.parent.glob("*.toml") if p.name != path.name]
     except OSError:
         return None
     close = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / close[0]}?" if close else "`laser-ab config init` prints a template"
+    return f"did you mean {path.parent / close[0]}?" if close else None

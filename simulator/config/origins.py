@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -25,12 +25,14 @@ class Origin:
         lines: of its text.
         places: of its keys.
         changes: in the order in which they were applied.
+        model: the file's tables.
     """
 
     source: str
     lines: list[str]
     places: dict[KeyPath, Place]
     changes: list[Change]
+    model: type[BaseModel] = ExperimentConfig
 
     def change(self, path: KeyPath) -> Change | None:
         """The last override that set this key or a table around it."""
@@ -60,7 +62,7 @@ class Origin:
         if context.get("at"):
             path = tuple(context["at"].split("."))
         path = _existing(path, data, keep_last=details["type"] == "missing")
-        message, help = _words(details, path)
+        message, help = _words(details, path, self.model)
         if details["type"] == "missing":
             help = _meant_arm(path, data, self.changes) or help
         return self.at(path, message, help)
@@ -83,11 +85,11 @@ def _existing(path: KeyPath, data: Any, keep_last: bool) -> KeyPath:
     return path
 
 
-def _words(details: ErrorDetails, path: KeyPath) -> tuple[str, str | None]:
+def _words(details: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> tuple[str, str | None]:
     kind, found = details["type"], details["input"]
     dotted = ".".join(str(part) for part in path)
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(path[:-1], model)
         table = ".".join(str(part) for part in path[:-1])
         where = f"in [{table}]" if table else "at the top level"
         return f"unknown key `{path[-1]}` {where}", suggest(str(path[-1]), known)
@@ -140,16 +142,24 @@ def _missing_help(path: KeyPath) -> str | None:
     return examples.get(path[-1:])  # type: ignore[arg-type]
 
 
-def _known_keys(path: KeyPath) -> list[str]:
+def _known_keys(path: KeyPath, top: type[BaseModel]) -> list[str]:
     """The keys a table may have, by walking the models."""
-    model: Any = ExperimentConfig
+    model: Any = top
     for part in path:
         if isinstance(model, type) and issubclass(model, BaseModel):
             field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
+            model = _table_of(field.annotation) if field else None
         else:  # dict[str, ArmSettings]: any name leads to the same table.
             model = (get_args(model) or (None, None))[-1]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _table_of(annotation: Any) -> Any:
+    """A field's type; of a table that may be left out, the table's."""
+    tables = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return tables[0] if tables and get_origin(annotation) is not dict else annotation
 
 
 def suggest(name: str, known: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ behaviours.parquet, requests.parquet    in the data contracts
 impressions.parquet                     the log itself, one row an exposure
 catalogue.parquet                       the ads, with the log's own ids
 response.parquet                        the fitted response, one row a coefficient
+users.parquet, items.parquet, ...       the log's own ids, where they are text and became numbers
 manifest.json                           last: without it the folder is not finished
 """
 
@@ -12,16 +13,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from simulator.logs import manifest as names
+from simulator.logs import manifest as files_of
 from simulator.logs.manifest import check_files, file_entry, read_manifest
 from simulator.logs.real_log import Impressions, LogAds, RealLog
 from simulator.results.files import json_text
+from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.files import (
     ROW_GROUP,
     read_behaviours,
@@ -32,7 +35,7 @@ from simulator.traffic.files import (
     write_requests,
 )
 from simulator.traffic.trace import TraceError
-from simulator.world.fitted import FEATURES, TABLES, FittedLogit, FittedResponse
+from simulator.world.fitted import FEATURES, POSITION, TABLES, FittedLogit, FittedResponse
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -52,6 +55,11 @@ IMPRESSIONS_SCHEMA = _schema(
     hour=pa.float32(),
     propensity_logit=pa.float32(),
 )
+#: Columns of impressions.parquet that only some logs record.
+OPTIONAL_SCHEMA = _schema(
+    position=pa.uint8(), logging_propensity=pa.float64(), bid=pa.float64(), price=pa.float64()
+)
+NAMES_SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("name", pa.string())])
 CATALOGUE_SCHEMA = _schema(
     ad_id=pa.uint32(), item_id=pa.uint64(), author=pa.int64(), category=pa.uint16(), advertiser=pa.uint16()
 )
@@ -60,8 +68,20 @@ RESPONSE_SCHEMA = _schema(outcome=pa.string(), part=pa.string(), id=pa.uint32(),
 _OUTCOMES = ("click", "convert")
 
 
-def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mapping[str, Any]) -> None:
+def write_log(
+    out: Path,
+    log: RealLog,
+    response: FittedResponse,
+    manifest: Mapping[str, Any],
+    names: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
     """Write a log folder; it appears whole, or not at all.
+
+    Args:
+        out: where; nothing may be there.
+        log, response: what it holds.
+        manifest: what is said of it; sizes and checksums of the files are added.
+        names: (ids, names) of what the log calls otherwise, by the file's stem, such as "users".
 
     Raises:
         TraceError: something is there already.
@@ -73,14 +93,19 @@ def write_log(out: Path, log: RealLog, response: FittedResponse, manifest: Mappi
     beside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         beside.mkdir()
-        write_behaviours(beside / names.BEHAVIOURS, log.behaviours)
-        write_requests(beside / names.REQUESTS, log.requests)
-        _write(beside / names.IMPRESSIONS, IMPRESSIONS_SCHEMA, _impression_columns(log.impressions))
-        _write(beside / names.CATALOGUE, CATALOGUE_SCHEMA, _ad_columns(log.ads))
-        _write(beside / names.RESPONSE, RESPONSE_SCHEMA, _response_columns(response))
+        write_behaviours(beside / files_of.BEHAVIOURS, log.behaviours)
+        write_requests(beside / files_of.REQUESTS, log.requests)
+        recorded = [f for f in OPTIONAL_SCHEMA if getattr(log.impressions, f.name) is not None]
+        columns = [getattr(log.impressions, f.name) for f in recorded]
+        schema = pa.schema([*IMPRESSIONS_SCHEMA, *recorded])
+        _write(beside / files_of.IMPRESSIONS, schema, [*_impression_columns(log.impressions), *columns])
+        for stem, (ids, called) in (names or {}).items():
+            _write(beside / f"{stem}.parquet", NAMES_SCHEMA, [ids, called])
+        _write(beside / files_of.CATALOGUE, CATALOGUE_SCHEMA, _ad_columns(log.ads))
+        _write(beside / files_of.RESPONSE, RESPONSE_SCHEMA, _response_columns(response))
         files = {path.name: file_entry(path) for path in sorted(beside.glob("*.parquet"))}
-        whole = {"schema_version": names.SCHEMA_VERSION, "kind": "log", **manifest, "files": files}
-        (beside / names.MANIFEST).write_text(json_text(whole), encoding="utf-8")
+        whole = {"schema_version": files_of.SCHEMA_VERSION, "kind": "log", **manifest, "files": files}
+        (beside / files_of.MANIFEST).write_text(json_text(whole), encoding="utf-8")
         for path in beside.iterdir():
             _sync(path)
         try:
@@ -111,9 +136,11 @@ def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
     """
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    shown = read_table(folder / names.IMPRESSIONS, IMPRESSIONS_SCHEMA)
-    columns = {name: shown[name].to_numpy() for name in IMPRESSIONS_SCHEMA.names}
-    ads = read_table(folder / names.CATALOGUE, CATALOGUE_SCHEMA)
+    recorded = [f for f in OPTIONAL_SCHEMA if f.name in manifest.get("recorded", ())]
+    schema = pa.schema([*IMPRESSIONS_SCHEMA, *recorded])
+    shown = read_table(folder / files_of.IMPRESSIONS, schema)
+    columns = {name: shown[name].to_numpy() for name in schema.names}
+    ads = read_table(folder / files_of.CATALOGUE, CATALOGUE_SCHEMA)
     log = RealLog(
         epoch_ms=manifest["epoch_ms"],
         days=manifest["days"],
@@ -123,6 +150,7 @@ def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
             columns["time_s"],
             columns["ad_id"].astype(np.int32),
             *(columns[name] for name in IMPRESSIONS_SCHEMA.names[4:]),
+            **{field.name: columns[field.name] for field in recorded},
         ),
         ads=LogAds(
             ads["item_id"].to_numpy(),
@@ -131,10 +159,20 @@ def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
             ads["advertiser"].to_numpy(),
             int(manifest["sizes"]["advertisers"]),
         ),
-        behaviours=read_behaviours(folder / names.BEHAVIOURS),
-        requests=read_requests(folder / names.REQUESTS),
+        behaviours=_of_users(read_behaviours(folder / files_of.BEHAVIOURS), columns["user_id"]),
+        requests=read_requests(folder / files_of.REQUESTS),
     )
-    return log, _read_response(folder / names.RESPONSE)
+    return log, _read_response(folder / files_of.RESPONSE)
+
+
+def _of_users(behaviours: Behaviours, user_id: Any) -> Behaviours:
+    """With an empty history for each user who was shown ads and has none."""
+    users = np.union1d(behaviours.users, user_id)
+    if len(users) == len(behaviours.users):
+        return behaviours
+    lengths = np.zeros(len(users), np.int64)
+    lengths[np.searchsorted(users, behaviours.users)] = np.diff(behaviours.offsets)
+    return replace(behaviours, users=users, offsets=np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _write(path: Path, schema: pa.Schema, columns: list[Any]) -> None:
@@ -187,7 +225,7 @@ def _read_response(path: Path) -> FittedResponse:
         FittedLogit(
             float(values(name, "bias", 1)[0]),
             values(name, "feature", len(FEATURES)),
-            {table_name: values(name, table_name) for table_name in TABLES},
+            {table: values(name, table) for table in (*TABLES, POSITION) if table in set(part)},
         )
         for name in _OUTCOMES
     )

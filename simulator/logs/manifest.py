@@ -15,7 +15,9 @@ from typing import Any
 from simulator.traffic.trace import TraceError
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+#: 2: histories may be apart from the impressions, and columns of impressions.parquet may be "recorded".
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
 BEHAVIOURS, REQUESTS = "behaviours.parquet", "requests.parquet"
 IMPRESSIONS, CATALOGUE, RESPONSE = "impressions.parquet", "catalogue.parquet", "response.parquet"
 _KEYS = ("epoch_ms", "days", "first_date", "last_date", "files", "invented", "sizes")
@@ -28,7 +30,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         TraceError: no such folder, no manifest, another kind of folder, or a version not known here.
     """
     path = folder / MANIFEST
-    advice = "Make one: laser-ab import kuairand DIR --out LOG."
+    advice = "Make one: laser-ab import table MAP.toml --out LOG."
     if not folder.is_dir():
         raise TraceError(f"{folder} does not exist, expected a log folder. {advice}")
     try:
@@ -42,10 +44,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     kind = manifest.get("kind") if isinstance(manifest, dict) else None
     if kind != "log":
         raise TraceError(f'{path}: kind is {kind!r}, expected "log". {advice}')
-    if manifest.get("schema_version") != SCHEMA_VERSION:
+    if manifest.get("schema_version") not in _READABLE:
         raise TraceError(
-            f"{path}: schema_version is {manifest.get('schema_version')!r}, expected {SCHEMA_VERSION}. "
-            "Import the log anew with this version."
+            f"{path}: schema_version is {manifest.get('schema_version')!r}, expected at most "
+            f"{SCHEMA_VERSION}. Import the log anew with this version."
         )
     missing = [key for key in _KEYS if key not in manifest]
     if missing:

@@ -31,13 +31,20 @@ class Impressions:
     dwell_s: NDArray[np.uint16]
     hour: NDArray[np.float32]  #: local hour of day in [0, 24)
     propensity: NDArray[np.float32]  #: the user's smoothed click rate before the request, a logit
+    #: Below: only where the log records it, else None.
+    position: NDArray[np.uint8] | None = None  #: on the page, from 0
+    logging_propensity: NDArray[np.float64] | None = None  #: P(shown there) under the log's own policy
+    bid: NDArray[np.float64] | None = None  #: in the log's money and unit; see the manifest
+    price: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.time_s)
 
     def take(self, rows: NDArray[Any]) -> Impressions:
         """Some rows only, in the order given."""
-        return Impressions(*(getattr(self, f.name)[rows] for f in fields(self)))
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
+        return Impressions(**taken)
 
     @property
     def day(self) -> NDArray[np.int64]:
@@ -113,13 +120,19 @@ class RealLog:
 
     @property
     def categories(self) -> int:
-        """Category ids run from 0 to here."""
-        return int(self.ads.category.max()) + 1
+        """Category ids, of ads and of behaviours, run from 0 to here."""
+        return int(max(self.ads.category.max(), self.behaviours.category.max(initial=0))) + 1
 
     @property
     def scenes(self) -> int:
-        """Scene ids run from 0 to here."""
-        return int(self.impressions.scene.max()) + 1
+        """Scene ids, of requests and of behaviours, run from 0 to here."""
+        return int(max(self.impressions.scene.max(), self.behaviours.scene.max(initial=0))) + 1
+
+    @property
+    def positions(self) -> int:
+        """Positions run from 0 to here; 0 where the log records none."""
+        position = self.impressions.position
+        return 0 if position is None else int(position.max()) + 1
 
 
 def request_scenes(impressions: Impressions, requests: Requests) -> NDArray[np.uint8]:

@@ -104,7 +104,9 @@ def log_impressions(log: RealLog, split: Split) -> LogImpressions:
         split=np.where(shown.day >= split.holdout, HOLDOUT, TRAIN).astype(np.uint8),
         ad=shown.ad[:, None],
         ad_category=log.ads.category[shown.ad].astype(np.int16)[:, None],
-        position=np.zeros((len(shown), 1), np.int8),
+        position=(np.zeros(len(shown)) if shown.position is None else shown.position).astype(np.int8)[
+            :, None
+        ],
         click=shown.click[:, None],
         conversion=shown.conversion[:, None],
     )

@@ -2,12 +2,12 @@
 
 The truth of a request and an ad is a logit, for a click and for a conversion given a click,
 
-    logit = bias + video + author + category + scene + hour + weights · features
+    logit = bias + video + author + category + scene + hour (+ position) + weights · features
     features = (propensity, log(1 + behaviours), log(1 + clicks in the ad's category),
                 log(1 + skips in the ad's category)),
 
 counts over the user's whole history before the request. It shares nothing with any arm's model:
-no embedding, no attention, no limit on the history. Positions do not matter to it.
+no embedding, no attention, no limit on the history. Positions matter where the log records them.
 
 Letters: n requests, k ads of each, A ads, F features.
 """
@@ -33,6 +33,7 @@ I8 = NDArray[np.int64]
 
 FEATURES = ("propensity", "log_behaviours", "log_category_clicks", "log_category_skips")
 TABLES = ("video", "author", "category", "scene", "hour")
+POSITION = "position"  #: a further table, of logs that record it
 TCPA_MEDIAN, TCPA_SD = 20.0, 0.4  #: of the log-normal tCPA, as in the generated world
 _FLAT = 1 << 22  # behaviours counted at once
 
@@ -43,14 +44,14 @@ class FittedLogit:
 
     bias: float
     weights: F8  #: (F,)
-    tables: dict[str, F8]  #: by the names in TABLES
+    tables: dict[str, F8]  #: by the names in TABLES, and maybe POSITION
 
     def __call__(self, ids: dict[str, I8], features: F8) -> F8:
         """P(outcome) for ids (...) by table and features (..., F); ids broadcast."""
         # One feature after another: a matrix product's order of summation differs between machines.
         logit: F8 = np.full(features.shape[:-1], self.bias)
-        for name in TABLES:
-            logit = logit + self.tables[name][ids[name]]
+        for name, effects in self.tables.items():
+            logit = logit + effects[ids[name]]
         for f, weight in enumerate(self.weights):
             logit = logit + weight * features[..., f]
         p: F8 = 1.0 / (1.0 + np.exp(-logit))
@@ -85,7 +86,7 @@ class LogWorld:
     truth: FittedResponse
 
     def response(self, rows: ArrayLike, ads: ArrayLike, position: ArrayLike) -> tuple[F8, F8]:
-        """The fitted truth; see the protocol. Position is checked and otherwise ignored."""
+        """The fitted truth; see the protocol. A position beyond the log's last counts as its last."""
         row, ad = np.asarray(rows), np.asarray(ads)
         _check(row, len(self.requests), "row")
         _check(ad, self.sizes.ads, "ad")
@@ -96,9 +97,11 @@ class LogWorld:
                 "Give one row of ads for each request."
             )
         flat = ad.astype(np.int64).reshape(len(row), -1)
-        return self._truth(row.astype(np.int64), flat, ad.shape)
+        at = np.broadcast_to(np.asarray(position, np.int64), ad.shape).reshape(len(row), -1)
+        click, convert = self._truth(row.astype(np.int64), flat, at)
+        return click.reshape(ad.shape), convert.reshape(ad.shape)
 
-    def _truth(self, row: I8, ad: I8, shape: tuple[int, ...]) -> tuple[F8, F8]:
+    def _truth(self, row: I8, ad: I8, position: I8) -> tuple[F8, F8]:
         requests = self.requests
         category = self.catalogue.category[ad].astype(np.int64)
         user = np.searchsorted(self.behaviours.users, requests.user_id[row])
@@ -112,8 +115,9 @@ class LogWorld:
             "scene": self.scene[row].astype(np.int64)[:, None],
             "hour": np.floor(requests.hour[row]).astype(np.int64)[:, None],
         }
-        click, convert = self.truth.click(ids, features), self.truth.convert(ids, features)
-        return click.reshape(shape), convert.reshape(shape)
+        if POSITION in self.truth.click.tables:
+            ids[POSITION] = np.minimum(position, len(self.truth.click.tables[POSITION]) - 1)
+        return self.truth.click(ids, features), self.truth.convert(ids, features)
 
 
 def request_features(

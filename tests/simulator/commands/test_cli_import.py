@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing column": (without_a_column, f"{LOG_NAME}, line 1: no column tab"),
     "seconds": (
         rows(lambda line: field(line, "time_ms", line.split(",")[4][:-3])),
-        f"{LOG_NAME}, line 2: time_ms is 1650816000, which looks like seconds, expected Unix time in milli",
+        f"{LOG_NAME}, line 2: time_ms is 1650816000, which looks like seconds, expected milliseconds",
     ),
     "a truncated gzip": (truncated_gzip, f"{LOG_NAME}.gz: gzip data ends or breaks after line "),
     "an empty file": (lambda folder: (folder / LOG_NAME).write_bytes(b""), f"{LOG_NAME} is empty"),
@@ -79,18 +79,18 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a header alone": (lambda folder: rewrite(folder, [LOG_HEADER]), f"{LOG_NAME}, line 2: found no rows"),
     "no log": (
         lambda folder: (folder / LOG_NAME).unlink(),
-        "has no exposure log (log_*.csv or log_*",
+        "has no exposure log (log_*.csv, log_*",
     ),
-    "no features": (lambda folder: (folder / VIDEO_NAME).unlink(), "has no video features"),
+    "no features": (lambda folder: (folder / VIDEO_NAME).unlink(), "has no items (video_features_basic*.csv"),
     "a binary file": (
         lambda folder: (folder / LOG_NAME).write_bytes(bytes(range(256)) * 100),
-        f"{LOG_NAME}, line 1: not UTF-8 text, expected a CSV header",
+        f"{LOG_NAME}, line 1: not UTF-8 text, expected text of columns",
     ),
     "a binary block": (
         lambda folder: (folder / LOG_NAME).write_bytes(
             "\n".join([LOG_HEADER, *log_lines()[:9], ""]).encode() + bytes(range(256)) * 100
         ),
-        f"{LOG_NAME}, line 11: byte 0x00, which is no text, expected CSV",
+        f"{LOG_NAME}, line 11: byte 0x00, which is no text, expected text in UTF-8",
     ),
     "many cut rows": (
         lambda folder: rewrite(folder, [LOG_HEADER, *(line[:20] for line in log_lines())]),

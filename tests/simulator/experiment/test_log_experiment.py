@@ -20,7 +20,7 @@ from simulator.config.load import (
 )
 from simulator.experiment.remarks import history_remark, remarks
 from simulator.experiment.run import run_experiment
-from simulator.logs.kuairand.importer import import_kuairand
+from simulator.logs.table.shipped import import_kuairand
 from simulator.results.read import Run, read_run
 from simulator.results.report import render
 

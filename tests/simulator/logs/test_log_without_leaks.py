@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from kuairand_files import LOG_HEADER, log_lines, write_kuairand
 
 from simulator.logs.folder import read_log
-from simulator.logs.kuairand.candidates import nearest_candidates
-from simulator.logs.kuairand.convert import FEATURE_DELAY_S, PRIOR_IMPRESSIONS, earlier_click_logit
-from simulator.logs.kuairand.fit import design_of, fit_response
-from simulator.logs.kuairand.importer import import_kuairand
 from simulator.logs.real_log import RealLog, request_scenes, split_days
+from simulator.logs.table.candidates import nearest_candidates
+from simulator.logs.table.convert import FEATURE_DELAY_S, PRIOR_IMPRESSIONS, earlier_click_logit
+from simulator.logs.table.fit import design_of, fit_response
+from simulator.logs.table.shipped import import_kuairand
 from simulator.logs.world import load_log_world
 from simulator.traffic.examples import history_slices
 from simulator.traffic.trace import TraceError

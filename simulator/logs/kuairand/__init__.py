@@ -1,4 +1,0 @@
-"""KuaiRand's published CSV files, made a log folder.
-
-Start at `importer.py`.
-"""

@@ -1,0 +1,211 @@
+"""The ads of a log: what the items' table and the rows say of each item, numbered.
+
+Start at `make_catalogue`. Letters: A ads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from simulator.logs.table.fields import Fields, columns_read
+from simulator.logs.table.ids import (
+    Names,
+    arrays,
+    number_advertisers,
+    number_categories,
+    one,
+    plain,
+    same,
+)
+from simulator.logs.table.mapping import Column
+from simulator.logs.table.sources import file_digest, find_files, numbered, open_file
+from simulator.logs.table.stage import Read, Stage
+
+ADVERTISERS = 200  #: where the log names none
+
+
+@dataclass(frozen=True)
+class AdColumns:
+    """Ads by number, (A,) each, how many advertisers there are, and what numbers were named."""
+
+    item_id: NDArray[np.uint64]
+    author: NDArray[np.int64]
+    category: NDArray[np.uint16]
+    advertiser: NDArray[np.uint16]
+    advertisers: int
+    names: dict[str, Names]
+
+
+def read_items(stage: Stage, remarks: list[str]) -> None:
+    """Make the table `items` of the mapping's files, of which each item's first row counts."""
+    mapping, db = stage.loaded.mapping, stage.db
+    form = mapping.items
+    assert form is not None
+    kinds = [mapping.impressions.category, mapping.behaviours.category if mapping.behaviours else None]
+    category = next((field for field in kinds if field and field.of_items), None)
+    advertiser = mapping.impressions.advertiser
+    advertiser = advertiser if advertiser and advertiser.of_items else None
+    key = Column(column=form.key)
+    arrays(
+        db,
+        "create or replace temp table raw_items (place bigint, item_n bigint, item_t varchar, "
+        "category_n bigint, category_t varchar, advertiser_n bigint, advertiser_t varchar)",
+    )
+    read = 0
+    for path in find_files(form, stage.loaded.folder, "items"):
+        raw = open_file(path, form)
+        wanted, _ = columns_read([key, category, advertiser], raw.names)
+        for batch, _ in raw.batches(wanted, [form.key]):
+            db.register("batch", numbered(batch, read))
+            relation = raw.relation("batch", wanted)
+            types = {name: str(t) for name, t, *_ in db.execute(f"describe from {relation}").fetchall()}
+            sql = Fields(types, mapping.source.time_zone)
+            columns = [*sql.pair(key), *sql.category(category), *sql.pair(advertiser)]
+            db.execute(f"insert into raw_items select _row, {', '.join(columns)} from {relation}")
+            db.unregister("batch")
+            read += len(batch)
+        stage.item_reads.append(
+            Read(path.name, path.stat().st_size, file_digest(path), read, list(raw.lost)).__dict__
+        )
+    names = ("category_n", "category_t", "advertiser_n", "advertiser_t")
+    firsts = ", ".join(f"arg_min_null({name}, place) as {name}" for name in names)
+    contrary = "count(distinct hash(category_n, category_t, advertiser_n, advertiser_t)) > 1 as contrary"
+    db.execute(
+        f"create or replace temp table items as select item_n, item_t, {firsts}, {contrary} from raw_items "
+        "where item_n is not null or item_t is not null group by item_n, item_t"
+    )
+    contradicting = one(db, "select count(*) from items where contrary")
+    if contradicting:
+        remarks.append(
+            f"{contradicting:,} items have rows that contradict each other; the first of each counts."
+        )
+
+
+def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
+    """The ads, once the table `things` is made; makes the view `did` and the table `kinds` for behaviours.
+
+    Raises:
+        TraceError: too many categories or advertisers.
+    """
+    mapping, db = stage.loaded.mapping, stage.db
+    shown, did = mapping.impressions, mapping.behaviours
+    _of_items(stage, "category", shown.category, remarks)
+    _of_items(stage, "advertiser", shown.advertiser, remarks)
+    own = did is not None and did.category is not None and not did.category.of_items
+    if did is not None:
+        db.execute(
+            "create or replace temp view did as select done.*, "
+            + ("category_n as kind_n, category_t as kind_t from done" if own else
+               "c.n as kind_n, c.t as kind_t from done left join item_category c "
+               f"on {same('done', 'item', 'c', 'item')}")
+        )  # fmt: skip
+    more = " union all select kind_n, kind_t from did where reason = 0" if did is not None else ""
+    kinds = arrays(
+        db,
+        "select n, t, count(*) as rows from (select c.n, c.t from things left join item_category c on "
+        f"{same('c', 'item', 'things')} where ad is not null"
+        f"{more}) group by n, t order by n nulls first, t nulls first",
+    )
+    # Of no category at all comes first, then whole numbers, then text.
+    order = _order(kinds)
+    kinds = {name: column[order] for name, column in kinds.items()}
+    most = shown.category.most if shown.category else None
+    number, kind_names = number_categories(kinds, kinds["rows"], most)
+    _table(db, "kinds", kinds, number)
+    owners = arrays(
+        db,
+        f"select distinct c.n, c.t from things left join item_advertiser c on {same('c', 'item', 'things')} "
+        "where ad is not null order by 1 nulls first, 2 nulls first",
+    )
+    order = _order(owners)
+    owners = {name: column[order] for name, column in owners.items()}
+    _table(db, "owners", owners, np.arange(len(order)))
+    hashed = shown.advertiser.hashed if shown.advertiser else ADVERTISERS
+    owner_names = [_name(n, t) for n, t in zip(plain(owners["n"]), plain(owners["t"]), strict=True)]
+    advertiser, advertisers = number_advertisers(owner_names, hashed)
+    ads = arrays(
+        db,
+        "select things.id as item_id, coalesce(k.number, 0) as category, o.number as author from things "
+        f"left join item_category c on {same('c', 'item', 'things')} "
+        f"left join kinds k on {same('c', '', 'k')} "
+        f"left join item_advertiser a on {same('a', 'item', 'things')} "
+        f"left join owners o on {same('a', '', 'o')} "
+        "where ad is not null order by ad",
+    )
+    author = ads["author"].astype(np.int64)
+    named = {"categories": Names(np.arange(len(kind_names)), kind_names)} if shown.category else {}
+    if shown.advertiser:
+        named["advertisers"] = Names(advertiser.astype(np.int64), owner_names)
+    return AdColumns(
+        ads["item_id"].astype(np.uint64),
+        author,
+        ads["category"].astype(np.uint16),
+        advertiser[author],
+        advertisers,
+        named,
+    )
+
+
+def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]) -> None:
+    """Make item_NAME (item_n, item_t, n, t): from the items' table, or the first row that says it."""
+    view, db = f"item_{name}", stage.db
+    if mapped is not None and mapped.of_items:
+        db.execute(
+            f"create or replace temp view {view} as "
+            f"select item_n, item_t, {name}_n as n, {name}_t as t from items"
+        )
+        return
+    if mapped is None and name == "advertiser":
+        # Every item is its own advertiser, and they are hashed into a few.
+        db.execute(
+            f"create or replace temp table {view} as select n as item_n, t as item_t, n, t from things "
+            "where ad is not null"
+        )
+        return
+    sources = [f"select item_n, item_t, {name}_n, {name}_t, 0 as late, file, row from shown where reason = 0"]
+    did = stage.loaded.mapping.behaviours
+    if name == "category" and did is not None and did.item is not None and did.category is not None:
+        sources.append(
+            "select item_n, item_t, category_n, category_t, 1, file, row from done where reason = 0"
+        )
+    union = " union all ".join(sources)
+    db.execute(
+        f"create or replace temp table {view} as select item_n, item_t, "
+        f"arg_min_null({name}_n, (late, file, row)) as n, arg_min_null({name}_t, (late, file, row)) as t, "
+        f"count(distinct hash({name}_n, {name}_t)) > 1 as contrary from ({union}) group by item_n, item_t"
+    )
+    contrary = one(db, f"select count(*) from {view} where contrary")
+    if contrary and mapped is not None:
+        remarks.append(f"{contrary:,} items have more than one {name}; the first of each counts.")
+
+
+def _order(found: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Rows of (n, t) with neither first, then numbers, then text."""
+    n, t = plain(found["n"]), plain(found["t"])
+    keys = [
+        (0 if a is None and b is None else 1 if b is None else 2, a or 0, b or "")
+        for a, b in zip(n, t, strict=True)
+    ]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+
+def _name(number: Any, text: Any) -> str | None:
+    return text if text is not None else None if number is None else str(number)
+
+
+def _table(db: Any, name: str, found: dict[str, NDArray[Any]], number: NDArray[Any]) -> None:
+    """A small table (n, t, number)."""
+    db.execute(f"create or replace temp table {name} (n bigint, t varchar, number bigint)")
+    rows = zip(plain(found["n"]), plain(found["t"]), number.tolist(), strict=True)
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    arrays = [
+        pa.array(c, kind) for c, kind in zip(columns, (pa.int64(), pa.string(), pa.int64()), strict=True)
+    ]
+    db.register("small", pa.Table.from_arrays(arrays, names=["n", "t", "number"]))
+    db.execute(f"insert into {name} select n, t, number from small")
+    db.unregister("small")

@@ -1,0 +1,243 @@
+"""Staged rows as arrays: stray days and unknown items left out, ids numbered, rows sorted, repeats counted.
+
+Start at `collect`. Letters: N impressions, B behaviours, A ads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.table.catalogue import AdColumns, make_catalogue, read_items
+from simulator.logs.table.fields import WHOLE
+from simulator.logs.table.ids import Names, arrays, make_items, number_ids, one, same
+from simulator.logs.table.stage import ALWAYS_BORNE, PLACES_SHOWN, Stage
+from simulator.logs.table.strays import stray_bounds
+from simulator.traffic.trace import TraceError
+
+_STRAY, _UNKNOWN = 250, 251  # reasons that only all rows together tell
+_SHOWN_COLUMNS = (
+    "click",
+    "conversion",
+    "action",
+    "dwell_s",
+    "request",
+    "position",
+    "propensity",
+    "bid",
+    "price",
+)
+
+
+@dataclass
+class Collected:
+    """A log's rows. `shown` (N,) sorted by (time_ms, user_id, ad), `done` (B,) by (user_id, time_ms).
+
+    Attributes:
+        shown: user_id, time_ms, ad, scene, and what is mapped of click, conversion, action, ...
+        done: user_id, time_ms, item_id, category, action, scene, dwell_s; empty where impressions are the
+            behaviours.
+        given: the "row" of `shown` and the "ad" of each listed candidate; empty where there are none.
+        ads: what items are.
+        names: what was numbered, by kind.
+        dropped: rows left out, by reason.
+        remarks: what else a reader should know.
+    """
+
+    shown: dict[str, NDArray[Any]]
+    done: dict[str, NDArray[Any]]
+    given: dict[str, NDArray[Any]]
+    ads: AdColumns
+    names: dict[str, Names] = field(default_factory=dict)
+    dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def collect(stage: Stage) -> Collected:
+    """Bring the staged rows together.
+
+    Raises:
+        TraceError: too many rows are damaged, all reasons together; or too many categories or advertisers.
+    """
+    mapping, db = stage.loaded.mapping, stage.db
+    dropped: dict[str, dict[str, Any]] = {}
+    for read in [*stage.reads["shown"], *stage.reads["done"]]:
+        for reason, entry in read.dropped.items():
+            _drop(dropped, reason, entry["rows"], entry["first"])
+    remarks: list[str] = []
+    _leave_out_strays(stage, dropped)
+    if mapping.items is not None:
+        read_items(stage, remarks)
+        unknown = f"not exists (select 1 from items where {same('shown', 'item', 'items', 'item')})"
+        _drop(dropped, "an item without a row in [items]", *_mark(stage, "shown", _UNKNOWN, unknown))
+    if not one(db, "select count(*) from shown where reason = 0"):
+        raise TraceError("The log has no usable rows, expected some. Check what was left out, and why.")
+    names: dict[str, Names | None] = {}
+    names["users"] = number_ids(
+        db, "people", [("(select user_n, user_t from shown where reason = 0)", "user")]
+    )
+    names["items"] = make_items(db, mapping)
+    scenes = [("(select scene_n, scene_t from shown where reason = 0)", "scene")]
+    if mapping.behaviours is not None:
+        scenes.append(("(select scene_n, scene_t from done where reason = 0)", "scene"))
+    names["scenes"] = number_ids(db, "scenes", scenes)
+    _check_scenes(stage)
+    ads = make_catalogue(stage, remarks)
+    shown = _shown(stage)
+    given = _given(stage) if mapping.impressions.candidates is not None else {}
+    shown, given = _distinct(stage, shown, given, dropped)
+    done = _done(stage, dropped) if mapping.behaviours is not None else {}
+    _check_share(stage, dropped)
+    numbered = {kind: found for kind, found in names.items() if found is not None}
+    return Collected(shown, done, given, ads, {**numbered, **ads.names}, dropped, remarks)
+
+
+def _drop(dropped: dict[str, dict[str, Any]], reason: str, rows: int, places: list[str]) -> None:
+    if rows:
+        entry = dropped.setdefault(reason, {"rows": 0, "first": []})
+        entry["rows"] += rows
+        entry["first"] = [*entry["first"], *places][:PLACES_SHOWN]
+
+
+def _mark(stage: Stage, kind: str, code: int, condition: str) -> tuple[int, list[str]]:
+    """Give rows a reason; how many they are, and where the first ones stand."""
+    stage.db.execute(f"update {kind} set reason = {code} where reason = 0 and ({condition})")
+    query = f"select file, row from {kind} where reason = {code} order by file, row limit {PLACES_SHOWN}"
+    places = [stage.place(kind, file, row) for file, row in stage.db.execute(query).fetchall()]
+    return one(stage.db, f"select count(*) from {kind} where reason = {code}"), places
+
+
+def _leave_out_strays(stage: Stage, dropped: dict[str, dict[str, Any]]) -> None:
+    """Rows of days far from all others: a wrong clock, or a test."""
+    stage.db.execute(f"update shown set reason = 0 where reason in ({_STRAY}, {_UNKNOWN})")
+    zone = stage.loaded.mapping.source.time_zone
+    day = f"datediff('day', date '1970-01-01', (to_timestamp(time_ms / 1000.0) at time zone '{zone}')::date)"
+    found = arrays(
+        stage.db,
+        f"select {day} as day, count(*) as rows from shown where reason = 0 group by 1 order by 1",
+    )
+    low, high = stray_bounds(found["day"], found["rows"], stage.loaded.mapping.limits.stray_days)
+    if low is None or high is None:
+        return
+    rows, places = _mark(stage, "shown", _STRAY, f"{day} < {low} or {day} > {high}")
+    _drop(dropped, "a stray time, empty days away from the rest of the log", rows, places)
+
+
+def _check_scenes(stage: Stage) -> None:
+    most = one(stage.db, "select max(id) from scenes")
+    if most is not None and most > 255:
+        raise TraceError(
+            f"The log has {most + 1:,} scenes, expected at most 256. Map them: scene = {{column = ..., "
+            "values = {...}}, or leave scene out."
+        )
+
+
+def _shown(stage: Stage) -> dict[str, NDArray[Any]]:
+    mapped = stage.loaded.mapping.impressions
+    optional = {"request": "0", "position": "0", "propensity": "0", "bid": "0", "price": "0"}
+    absent = {"propensity": mapped.logging_propensity}
+    columns = [
+        name
+        for name in _SHOWN_COLUMNS
+        if name not in optional or absent.get(name, getattr(mapped, name, None)) is not None
+    ]
+    fields = ", ".join(f"coalesce(s.{name}, 0) as {name}" for name in columns)
+    return arrays(
+        stage.db,
+        f"select u.id as user_id, s.time_ms, i.ad, coalesce(c.id, 0) as scene, {fields}, s.file, s.row "
+        f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
+        f"left join scenes c on {same('s', 'scene', 'c')} where s.reason = 0 "
+        "order by s.time_ms, u.id, i.ad, s.file, s.row",
+    )
+
+
+def _given(stage: Stage) -> dict[str, NDArray[Any]]:
+    """The listed candidates, by the rows of `_shown`'s order."""
+    text = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
+    return arrays(
+        stage.db,
+        "with ordered as (select s.candidates, row_number() over "
+        "(order by s.time_ms, u.id, i.ad, s.file, s.row) - 1 as number "
+        f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
+        "where s.reason = 0), listed as (select number, trim(unnest(candidates)) as c, "
+        "generate_subscripts(candidates, 1) as place from ordered), "
+        f"pairs as (select number, place, {text} as c_n, case when {text} is null then c end as c_t "
+        "from listed) "
+        f"select number as row, i.ad from pairs p join things i on {same('p', 'c', 'i')} "
+        "order by number, place",
+    )
+
+
+def _distinct(
+    stage: Stage,
+    shown: dict[str, NDArray[Any]],
+    given: dict[str, NDArray[Any]],
+    dropped: dict[str, dict[str, Any]],
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Of rows that share (user, item, time) the first in the files' order, or all of them together."""
+    keys = (shown["user_id"], shown["ad"], shown["time_ms"])
+    again = np.zeros(len(keys[0]), np.bool_)
+    again[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
+    file, row = shown.pop("file"), shown.pop("row")
+    if again.any():
+        first = np.flatnonzero(~again)
+        labels = ("click", "conversion")
+        if stage.loaded.mapping.impressions.repeats == "merge":
+            for name in (*labels, "action"):
+                shown[name][first] = np.maximum.reduceat(shown[name], first)
+            _drop(dropped, "repeats (user, item, time), merged", int(again.sum()), [])
+        else:
+            of = np.cumsum(~again) - 1
+            contrary = again & np.logical_or.reduce([shown[n] != shown[n][first][of] for n in labels])
+            at = np.flatnonzero(contrary)[:PLACES_SHOWN]
+            places = [stage.place("shown", int(file[i]), int(row[i])) for i in at]
+            _drop(dropped, "repeats (user, item, time)", int((again & ~contrary).sum()), [])
+            _drop(dropped, CONTRADICTING, int(contrary.sum()), places)
+        if given:
+            number = np.cumsum(~again) - 1
+            kept = ~again[given["row"]]
+            given = {"row": number[given["row"]][kept], "ad": given["ad"][kept]}
+        shown = {name: column[~again] for name, column in shown.items()}
+    return shown, given
+
+
+CONTRADICTING = "repeats (user, item, time) that contradict the first: another click or conversion"
+#: Reasons that are no damage.
+_HARMLESS = (
+    "repeats (user, item, time)",
+    "repeats (user, item, time), merged",
+    "behaviours of users never shown an ad",
+)
+
+
+def _done(stage: Stage, dropped: dict[str, dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    found = arrays(
+        stage.db,
+        "select u.id as user_id, d.time_ms, coalesce(i.id, 0) as item_id, coalesce(k.number, 0) as category, "
+        "d.action, coalesce(c.id, 0) as scene, coalesce(d.dwell_s, 0) as dwell_s from did d "
+        f"join people u on {same('d', 'user', 'u')} left join things i on {same('d', 'item', 'i')} "
+        f"left join scenes c on {same('d', 'scene', 'c')} left join kinds k on "
+        f"{same('d', 'kind', 'k')} where d.reason = 0 order by u.id, d.time_ms, d.file, d.row",
+    )
+    all_rows = one(stage.db, "select count(*) from done where reason = 0")
+    _drop(dropped, "behaviours of users never shown an ad", all_rows - len(found["time_ms"]), [])
+    return found
+
+
+def _check_share(stage: Stage, dropped: dict[str, dict[str, Any]]) -> None:
+    """All reasons together, over all files."""
+    rows = sum(read.rows for reads in stage.reads.values() for read in reads)
+    damage = {reason: entry for reason, entry in dropped.items() if reason not in _HARMLESS}
+    lost, allowed = sum(entry["rows"] for entry in damage.values()), stage.loaded.mapping.limits.damaged
+    if lost > max(ALWAYS_BORNE, allowed * rows):
+        why = "; ".join(
+            f"{entry['rows']:,} {reason}" + (f", first {entry['first'][0]}" if entry["first"] else "")
+            for reason, entry in damage.items()
+        )
+        raise TraceError(
+            f"{lost:,} of {rows:,} rows are damaged ({why}), expected at most {allowed:.2%}. Correct the "
+            "files or the mapping, or raise limits.damaged."
+        )

@@ -1,0 +1,252 @@
+"""A mapping's files as a log folder: read, check, convert, fit, write. Start at `import_table`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+
+from simulator.logs.folder import OPTIONAL_SCHEMA, check_free, write_log
+from simulator.logs.real_log import RealLog
+from simulator.logs.table.catalogue import ADVERTISERS
+from simulator.logs.table.collect import Collected, collect
+from simulator.logs.table.convert import DRAWN_CONVERSIONS, FEATURE_DELAY_S, convert, local_date
+from simulator.logs.table.fit import PRIOR_SD, fit_response
+from simulator.logs.table.load import Loaded
+from simulator.logs.table.mapping import Mapping
+from simulator.logs.table.shows import what_it_shows
+from simulator.logs.table.stage import Stage
+from simulator.logs.table.strays import fragments
+from simulator.traffic.behaviours import ACTIONS
+from simulator.traffic.trace import TraceError
+from simulator.world.fitted import FEATURES, FittedResponse
+
+OnProgress = Callable[[str, int, int], None]
+
+#: Bytes of files read whole that an interrupted import keeps; less is read again in seconds.
+WORTH_KEEPING = 1 << 28
+
+
+class Interrupted(KeyboardInterrupt):
+    """An import was interrupted, and goes on where it stood when it is begun again."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An import before it is written.
+
+    Attributes:
+        log, response: what the folder will hold.
+        manifest: what it will say.
+        names: (ids, names) of numbered ids, by kind.
+    """
+
+    log: RealLog
+    response: FittedResponse
+    manifest: dict[str, Any]
+    names: dict[str, tuple[Any, Any]]
+
+
+def import_table(loaded: Loaded, out: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Turn the files of a mapping into a log folder.
+
+    An import that was cut off after some files goes on after them when it is begun again.
+
+    Args:
+        loaded: the mapping.
+        out: the log folder to write; nothing may be there.
+        on_progress: called with (stage, done, total).
+
+    Returns:
+        The folder's manifest, without the entries of its files.
+
+    Raises:
+        ConfigError: the mapping does not fit the files.
+        TraceError: damaged or missing files, a log that cannot serve (the message says what and where), or
+            something at `out`.
+        OSError: the disk is full or the place not writable.
+    """
+    check_free(out)  # before the work
+    on_progress = on_progress or (lambda stage, done, total: None)
+    made = read_table_log(loaded, out, on_progress)
+    on_progress("write", 0, 1)
+    write_log(out, made.log, made.response, made.manifest, made.names)
+    on_progress("write", 1, 1)
+    return made.manifest
+
+
+def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Imported:
+    """All of an import but the writing.
+
+    Args:
+        loaded: the mapping.
+        out: beside it rows are staged; nothing is left there, unless the reading is interrupted.
+        on_progress: called with (stage, done, total).
+
+    Raises:
+        ConfigError, TraceError, OSError: as `import_table`.
+    """
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    place = out.with_name(f".{out.name}.stage")
+    keep = False
+    try:
+        stage = Stage(loaded, place)
+        try:
+            stage.read(on_progress)
+            on_progress("convert", 0, 1)
+            found = collect(stage)
+        except KeyboardInterrupt:
+            done = sum(read.bytes for reads in stage.reads.values() for read in reads)
+            keep = done >= WORTH_KEEPING
+            if keep:
+                raise Interrupted from None
+            raise
+        except duckdb.Error as problem:
+            said = str(problem).split("\n")[0]
+            raise TraceError(
+                f"{place}: the rows cannot be staged ({said}). Free some space, or choose another "
+                "place with --out."
+            ) from problem
+        finally:
+            stage.close()
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+    log = convert(found, loaded.mapping)
+    on_progress("convert", 1, 1)
+    response, quality = fit_response(log, on_progress)
+    names = {kind: (each.number, each.name) for kind, each in found.names.items()}
+    return Imported(log, response, _manifest(loaded.mapping, stage, found, log, response, quality), names)
+
+
+def history_lengths(lengths: Any) -> dict[str, float]:
+    """Median, P99 and maximum of history lengths, in behaviours."""
+    return {
+        "median": float(np.median(lengths)),
+        "p99": float(np.quantile(lengths, 0.99)),
+        "max": int(np.max(lengths)),
+    }
+
+
+def _manifest(
+    mapping: Mapping,
+    stage: Stage,
+    found: Collected,
+    log: RealLog,
+    response: FittedResponse,
+    quality: dict[str, Any],
+) -> dict[str, Any]:
+    shown, zone = log.impressions, ZoneInfo(mapping.source.time_zone)
+    by_day = np.bincount(shown.day, minlength=log.days)
+    dates = [local_date(log.epoch_ms, day, zone) for day in range(log.days)]
+    reads = [*stage.reads["shown"], *stage.reads["done"]]
+    return {
+        "source": mapping.source.name,
+        "licence": mapping.source.licence,
+        "sources": [
+            {"file": r["file"], "bytes": r["bytes"], "sha256": r["sha256"], "rows": r["rows"]}
+            for r in [*stage.item_reads, *map(asdict, reads)]
+        ],
+        "rows": {
+            "read": sum(read.rows for read in stage.reads["shown"]),
+            "kept": len(shown),
+            "dropped": found.dropped,
+        },
+        "epoch_ms": log.epoch_ms,
+        "days": log.days,
+        "first_date": dates[0],
+        "last_date": dates[-1],
+        "time_zone": mapping.source.time_zone,
+        "impressions_by_day": by_day.tolist(),
+        "empty_days": [dates[day] for day in np.flatnonzero(by_day == 0)],
+        "fragments": [dates[day] for day in fragments(by_day)],
+        "recorded": [f.name for f in OPTIONAL_SCHEMA if getattr(shown, f.name) is not None],
+        "sizes": {
+            "impressions": len(shown),
+            "requests": len(log.requests),
+            "users": len(log.behaviours.users),
+            "behaviours": len(log.behaviours),
+            "ads": len(log.ads.item_id),
+            "advertisers": log.ads.advertisers,
+            "categories": log.categories,
+            "scenes": log.scenes,
+            "actions": ACTIONS,
+            "candidates": mapping.impressions.width,
+        },
+        "rates": {
+            "click": float(shown.click.mean()),
+            "conversion_of_clicks": float(shown.conversion.sum() / shown.click.sum()),
+        },
+        "histories": history_lengths(np.diff(log.behaviours.offsets)),
+        "feature_delay_s": FEATURE_DELAY_S,
+        "shows": what_it_shows(log, response),
+        "remarks": found.remarks,
+        "invented": invented(mapping),
+        "response": {
+            "form": "logistic regression, normal priors, L-BFGS",
+            "features": list(FEATURES),
+            "prior_sd": {name: PRIOR_SD[name] for name in response.click.tables},
+            "quality": quality,
+        },
+    }
+
+
+def invented(mapping: Mapping) -> list[str]:
+    """What the log does not hold and a run needs; shown with every result."""
+    fields = mapping.impressions
+    position = "position" if fields.position is not None else "no position"
+    rules: tuple[tuple[bool, str], ...] = (
+        (
+            fields.advertiser is None,
+            f"The log names no advertisers: every item is its own, hashed to {ADVERTISERS}.",
+        ),
+        (
+            fields.advertiser is not None and fields.advertiser.hashed is not None,
+            f"Advertisers are hashed to {fields.advertiser.hashed if fields.advertiser else 0}.",
+        ),
+        (
+            fields.bid is None,
+            "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule.",
+        ),
+        (
+            fields.bid is not None,
+            "Budgets follow the simulator's rule; tCPA is each advertiser's median bid.",
+        ),
+        (
+            fields.conversion is None,
+            f"The log names no conversions: {DRAWN_CONVERSIONS:.0%} of clicks, drawn, are conversions.",
+        ),
+        (fields.category is None, "The log names no categories: all items share one."),
+        (
+            fields.candidates is None,
+            f"Candidates are what a request showed and the items exposed nearest to it in time, "
+            f"{fields.width} in all; the log does not record what else could have been shown.",
+        ),
+        (
+            fields.candidates is not None,
+            f"A request's candidates are those of the log, cut at {fields.width} or filled up to it with the "
+            "items exposed nearest in time.",
+        ),
+        (
+            mapping.behaviours is None,
+            "Histories are the log's own impressions, clicked or not.",
+        ),
+        (
+            fields.action is None,
+            "An action is a click where the impression was clicked, and else short.",
+        ),
+        (
+            True,
+            "The truth behind true lifts is a logistic regression fitted on the log (features of the user's "
+            f"whole history, item, advertiser, category, scene, hour; {position}): as true as that model.",
+        ),
+        (True, "A user's propensity is the smoothed click rate before the request."),
+    )
+    return [*mapping.notes, *(sentence for holds, sentence in rules if holds)]

@@ -1,0 +1,55 @@
+"""What an import would do, without a log folder: `preview`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from simulator.logs.real_log import RealLog
+from simulator.logs.table.convert import local_date
+from simulator.logs.table.importer import read_table_log
+from simulator.logs.table.load import Loaded
+
+ROWS_SHOWN = 5
+
+
+def preview(loaded: Loaded, out: Path, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """The manifest of an import that is not written, with its first rows and its days.
+
+    Args:
+        loaded: the mapping.
+        out: the log folder to be; rows are staged beside it where that is possible.
+        on_progress: called with (stage, done, total).
+
+    Returns:
+        The manifest, and "first_rows" and "rows_by_date".
+
+    Raises:
+        ConfigError, TraceError, OSError: as an import.
+    """
+    place = out.absolute().parent
+    with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None, prefix=".dry-run.") as folder:
+        made = read_table_log(loaded, Path(folder) / "log", on_progress)
+    zone = ZoneInfo(loaded.mapping.source.time_zone)
+    by_day = made.manifest["impressions_by_day"]
+    dates = {local_date(made.log.epoch_ms, day, zone): rows for day, rows in enumerate(by_day)}
+    return {**made.manifest, "first_rows": _first_rows(made.log), "rows_by_date": dates}
+
+
+def _first_rows(log: RealLog) -> list[dict[str, Any]]:
+    shown, ads = log.impressions, log.ads
+    names = ("request_id", "user_id", "time_s", "scene", "click", "conversion", "action", "dwell_s", "hour")
+    rows = []
+    for row in range(min(ROWS_SHOWN, len(shown))):
+        ad = int(shown.ad[row])
+        values = {name: getattr(shown, name)[row].item() for name in names}
+        kind = {
+            "item": int(ads.item_id[ad]),
+            "category": int(ads.category[ad]),
+            "advertiser": int(ads.advertiser[ad]),
+        }
+        rows.append({**values, **kind})
+    return rows

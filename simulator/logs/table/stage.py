@@ -1,0 +1,319 @@
+"""Raw files become staged rows in a DuckDB file: mapped, each with the reason why it cannot be used, if any.
+
+The rows stand beside the log folder to be while an import works, so memory holds one batch of them. An import
+that was cut off goes on after the last file that it had read whole.
+
+    shown        impressions        file, row, reason, and the columns of `fields.row_of`
+    done         behaviours         likewise
+    files        what was read of each file, as JSON
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from simulator.logs.table.fields import EARLIEST_MS, LATEST_MS, PER_MS, Reason, columns_read, row_of
+from simulator.logs.table.load import Loaded
+from simulator.logs.table.mapping import Behaviours, Column, Files, Impressions, Time
+from simulator.logs.table.sources import RawFile, file_digest, find_files, numbered, open_file
+from simulator.traffic.trace import TraceError
+
+OnProgress = Callable[[str, int, int], None]
+
+ALWAYS_BORNE = 3  #: damaged rows, however few there are
+PLACES_SHOWN = 5
+MEMORY = "1GB"  #: what DuckDB may hold; beyond it, it spills
+_VERSION = 1  # of the staged form: another one is read anew
+_TYPES = {
+    "file": "usmallint", "row": "bigint", "reason": "utinyint", "found": "varchar",
+    "user_n": "bigint", "user_t": "varchar", "item_n": "bigint", "item_t": "varchar", "time_ms": "bigint",
+    "category_n": "bigint", "category_t": "varchar", "scene_n": "bigint", "scene_t": "varchar",
+    "dwell_s": "bigint", "action": "utinyint",
+}  # fmt: skip
+_SHOWN_TYPES = {
+    **_TYPES,
+    "click": "utinyint", "conversion": "utinyint", "request": "ubigint", "position": "bigint",
+    "propensity": "double", "bid": "double", "price": "double", "candidates": "varchar[]",
+    "advertiser_n": "bigint", "advertiser_t": "varchar",
+}  # fmt: skip
+
+
+@dataclass
+class Read:
+    """What was read of a file.
+
+    Attributes:
+        file, bytes, sha256: its name, size and checksum.
+        rows: read; cut ones too.
+        cut: lines of too few or too many fields.
+        dropped: by reason: "rows", and the "first" places.
+        first: the place, the reason and the raw value of its first damaged row.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    rows: int = 0
+    cut: list[int] = field(default_factory=list)
+    dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first: tuple[str, str, str | None] | None = None
+
+    @property
+    def damaged(self) -> int:
+        """Rows left out."""
+        return sum(entry["rows"] for entry in self.dropped.values())
+
+
+class Stage:
+    """Staged rows of one mapping.
+
+    Args:
+        loaded: the mapping.
+        folder: where the rows stand; made where there is none, and taken up where it is of the same mapping
+            and files.
+    """
+
+    def __init__(self, loaded: Loaded, folder: Path) -> None:
+        self.loaded, self.folder = loaded, folder
+        self._raw: dict[tuple[str, int], RawFile] = {}
+        self.reads: dict[str, list[Read]] = {"shown": [], "done": []}
+        self.item_reads: list[dict[str, Any]] = []
+        mapping = loaded.mapping
+        self.paths = {"shown": find_files(mapping.source, loaded.folder, "exposure log")}
+        self.paths["done"] = (
+            find_files(mapping.behaviours, loaded.folder, "behaviours") if mapping.behaviours else []
+        )
+        key = self._key()
+        marker = folder / "key"
+        if folder.exists() and not (marker.is_file() and marker.read_text() == key):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.db = duckdb.connect(str(folder / "rows.duckdb"))
+        self.db.execute(f"set memory_limit = '{MEMORY}'")
+        self.db.execute(f"set temp_directory = '{folder / 'spill'}'")
+        self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
+        for name, types in (("shown", _SHOWN_TYPES), ("done", _TYPES)):
+            columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
+            self.db.execute(f"create table if not exists {name} ({columns})")
+        self.db.execute("create table if not exists files (kind varchar, number int, read varchar)")
+        marker.write_text(key)
+
+    def close(self) -> None:
+        """Let go of the files; they stay."""
+        self.db.close()
+
+    def read(self, on_progress: OnProgress) -> None:
+        """Read all files that were not read yet.
+
+        Raises:
+            TraceError: a file is damaged beyond use, or too many of its rows are.
+            ConfigError: an expression of the mapping cannot be used.
+        """
+        mapping = self.loaded.mapping
+        total = sum(path.stat().st_size for paths in self.paths.values() for path in paths)
+        known = {(kind, number): text for kind, number, text in self.db.execute("from files").fetchall()}
+        before = 0
+        tables: tuple[tuple[str, Files | None, Impressions | Behaviours | None], ...] = (
+            ("shown", mapping.source, mapping.impressions),
+            ("done", mapping.behaviours, mapping.behaviours),
+        )
+        for kind, form, table in tables:
+            for number, path in enumerate(self.paths[kind]):
+                if (kind, number) in known:
+                    read = Read(**json.loads(known[kind, number]))
+                else:
+                    assert form is not None
+                    assert table is not None
+                    told = partial(_told, on_progress, before, total)
+                    read = self._read_file(kind, number, open_file(path, form), table, told)
+                self.reads[kind].append(read)
+                before += path.stat().st_size
+        on_progress("read", total, total)
+
+    def place(self, kind: str, number: int, row: int) -> str:
+        """Where a staged row came from."""
+        raw = self._raw.get((kind, number))
+        return raw.place(row) if raw else f"{self.paths[kind][number].name}:row {row + 1}"
+
+    def _key(self) -> str:
+        paths = [path for paths in self.paths.values() for path in paths]
+        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        return hashlib.sha256(repr((_VERSION, self.loaded.text, stats)).encode()).hexdigest()
+
+    def _read_file(
+        self,
+        kind: str,
+        number: int,
+        raw: RawFile,
+        table: Impressions | Behaviours,
+        moved: Callable[[int], None],
+    ) -> Read:
+        fields = [f for _, f in table if isinstance(f, Column) and not f.of_items]
+        where = self.loaded.mapping.source.where if kind == "shown" else getattr(table, "where", None)
+        wanted, mentioned = columns_read([*fields, where or ""], raw.names)
+        whole = [f.column for f in fields if f.column and f.column not in mentioned and _may_be_whole(f)]
+        size = raw.path.stat().st_size
+        read = Read(raw.path.name, size, file_digest(raw.path))
+        self._raw[kind, number] = raw
+        self.db.execute("begin")
+        try:
+            reasons: list[Reason] = []
+            for batch, position in raw.batches(wanted, whole):
+                rows = numbered(batch, read.rows)
+                self.db.register("batch", rows)
+                reasons = self._insert(kind, number, raw.relation("batch", wanted), table, where)
+                self.db.unregister("batch")
+                read.rows += len(rows)
+                moved(position)
+            read.cut = list(raw.lost)
+            read.rows += len(read.cut)
+            self._note_damage(kind, number, raw, read, reasons)
+            self.db.execute("insert into files values (?, ?, ?)", [kind, number, json.dumps(asdict(read))])
+        except BaseException:
+            self.db.execute("rollback")
+            raise
+        self.db.execute("commit")
+        return read
+
+    def _insert(
+        self, kind: str, number: int, relation: str, table: Impressions | Behaviours, where: str | None
+    ) -> list[Reason]:
+        source = self.loaded.mapping.source
+        try:
+            types = {name: str(t) for name, t, *_ in self.db.execute(f"describe from {relation}").fetchall()}
+            columns, reasons = row_of(table, types, source.time_zone)
+            found = {r.field: r.found for r in reasons}
+            inner = [f"{sql} as {name}" for name, sql in columns.items()]
+            inner += [f"{sql} as found_{name}" for name, sql in found.items()]
+            cases = " ".join(f"when {r.condition} then {i + 1}" for i, r in enumerate(reasons))
+            values = " ".join(f"when {i + 1} then found_{r.field}" for i, r in enumerate(reasons))
+            self.db.execute(
+                f"insert into {kind} by name select {number} as file, _row as row, reason, "
+                f"case reason {values} end as found, {', '.join(columns)} from "
+                f"(select *, case {cases} else 0 end as reason from (select _row, {', '.join(inner)} "
+                f"from {relation} where {where or 'true'})) where {self._dates()}"
+            )
+        except duckdb.Error as error:
+            self._explain(relation, table, where, error)
+        return reasons
+
+    def _dates(self) -> str:
+        """SQL that keeps the local dates asked for; a row without a time is damaged, not another day's."""
+        source = self.loaded.mapping.source
+        zone = source.time_zone
+        bounds = [
+            f"time_ms {sign} epoch_ms(timestamp '{date}' at time zone '{zone}')"
+            for sign, date in ((">=", source.first), ("<", source.last))
+            if date is not None
+        ]
+        return f"time_ms is null or ({' and '.join(bounds)})" if bounds else "true"
+
+    def _explain(
+        self, relation: str, table: Impressions | Behaviours, where: str | None, error: duckdb.Error
+    ) -> None:
+        """Which expression of the mapping it was."""
+        name = "impressions" if isinstance(table, Impressions) else "behaviours"
+        texts = {(name, key): f.sql for key, f in table if isinstance(f, Column) and f.sql}
+        if where:
+            texts["source" if name == "impressions" else name, "where"] = where
+        for path, text in texts.items():
+            try:
+                self.db.execute(f"select count({text}) from {relation}").fetchall()
+            except duckdb.Error as problem:
+                said = str(problem).split("\n")[0]
+                help = "raw columns of text are text: compare with '1', or use try_cast"
+                self.loaded.refuse(path, f"`{'.'.join(path)}`: {said}", help)
+        raise TraceError(f"The rows cannot be mapped: {error}. Correct the mapping.") from error
+
+    def _note_damage(self, kind: str, number: int, raw: RawFile, read: Read, reasons: list[Reason]) -> None:
+        if read.rows == 0:
+            raise TraceError(
+                f"{raw.path}, line 2: found no rows after the header, expected some. Get it anew."
+            )
+        found = self.db.execute(
+            f"select reason, count(*), min(row, {PLACES_SHOWN}), arg_min(found, row) from {kind} "
+            f"where file = {number} and reason > 0 group by reason order by reason"
+        ).fetchall()
+        firsts = []
+        for reason, count, rows, value in found:
+            one = reasons[reason - 1]
+            read.dropped[one.text] = {"rows": count, "first": [raw.place(row) for row in rows]}
+            firsts.append((rows[0], one, value))
+        if read.cut:
+            places = [f"{raw.path.name}:{line}" for line in read.cut[:PLACES_SHOWN]]
+            read.dropped["too few or too many fields (a cut row)"] = {"rows": len(read.cut), "first": places}
+        if firsts:
+            row, one, value = min(firsts, key=lambda first: first[0])
+            read.first = (raw.place(row), one.text, value)
+        times = next((first for first in firsts if first[1].field == "time"), None)
+        if times is not None:
+            lost = next(entry["rows"] for text, entry in read.dropped.items() if text == times[1].text)
+            if 2 * lost > read.rows:
+                self._refuse_unit(kind, raw, times)
+        self._check_share(raw, read)
+
+    def _refuse_unit(self, kind: str, raw: RawFile, times: tuple[int, Reason, str | None]) -> None:
+        """Refuse a file in another unit of time: every row of it would be dropped one by one otherwise."""
+        mapping = self.loaded.mapping
+        table = mapping.impressions if kind == "shown" else mapping.behaviours
+        assert table is not None
+        unit = looks_like(times[2], table.time)
+        if unit is not None:
+            expected = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+            raise TraceError(
+                f"{_where(raw, raw.place(times[0]))}: {table.time.name} is {times[2]}, which looks like "
+                f"{expected[unit]}, expected {expected.get(table.time.unit, 'a date and time')}. State the "
+                "unit in the mapping, or convert the column."
+            )
+
+    def _check_share(self, raw: RawFile, read: Read) -> None:
+        allowed = self.loaded.mapping.limits.damaged
+        if read.damaged > max(ALWAYS_BORNE, allowed * read.rows):
+            cut = f"{raw.path.name}:{read.cut[0]}" if read.cut else None
+            first = cut or (read.first[0] if read.first else raw.path.name)
+            why = "; ".join(f"{entry['rows']:,} {text}" for text, entry in read.dropped.items())
+            value = f", such as {read.first[2]!r}" if read.first and read.first[2] is not None else ""
+            raise TraceError(
+                f"{_where(raw, first)}: {read.damaged:,} of {read.rows:,} rows are damaged "
+                f"({why}{value}), expected at most {allowed:.2%}. Get the file again, correct the "
+                "mapping, or raise limits.damaged."
+            )
+
+
+def _told(on_progress: OnProgress, before: int, total: int, position: int) -> None:
+    on_progress("read", before + position, total)
+
+
+def looks_like(value: str | None, time: Time) -> str | None:
+    """The unit in which a number would be a time of these years, where it is another than the mapping's."""
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    units = [unit for unit, per in PER_MS.items() if EARLIEST_MS <= number / per < LATEST_MS]
+    return units[0] if units and units[0] != time.unit else None
+
+
+def _may_be_whole(field: Column) -> bool:
+    """Whether a field's raw text is read as numbers where it can be."""
+    plain = getattr(field, "equals", None) is None and not getattr(field, "values", None)
+    listed = getattr(field, "split", None) or getattr(field, "first_of", None)
+    worded = any(getattr(field, name, None) for name in ("short", "click", "deep"))
+    iso = isinstance(field, Time) and (field.unit == "iso" or field.format is not None)
+    return plain and not listed and not worded and not iso
+
+
+def _where(raw: RawFile, place: str) -> str:
+    """A place as messages write it: the file's path, then the line."""
+    rest = place.removeprefix(f"{raw.path.name}").removeprefix(":")
+    word = "" if not rest or rest.startswith("row") else "line "
+    return f"{raw.path}, {word}{rest}" if rest else str(raw.path)

@@ -1,0 +1,279 @@
+"""Any table becomes a log folder by its mapping file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tables import MAP, MIDNIGHT_S, shown, write
+
+from simulator.config.errors import ConfigError
+from simulator.logs.folder import read_log
+from simulator.logs.real_log import RealLog, split_days
+from simulator.logs.table import importer
+from simulator.logs.table.importer import Interrupted, import_table
+from simulator.logs.table.load import load_mapping, shipped
+from simulator.logs.table.preview import preview
+from simulator.logs.table.shipped import shipped_names
+from simulator.logs.world import load_log_world
+from simulator.traffic.trace import TraceError
+
+ROWS = shown()
+
+
+def imported(folder: Path, text: str = MAP) -> tuple[RealLog, dict[str, Any]]:
+    (folder / "map.toml").write_text(text)
+    manifest = import_table(load_mapping(folder / "map.toml"), folder / "log")
+    return read_log(folder / "log")[0], manifest
+
+
+def refused(folder: Path, text: str = MAP) -> str:
+    (folder / "map.toml").write_text(text)
+    with pytest.raises((TraceError, ConfigError)) as error:
+        import_table(load_mapping(folder / "map.toml"), folder / "log")
+    assert {path.name for path in folder.iterdir()} <= {"map.toml", "shown.csv", "shown.parquet", "more"}
+    return str(error.value)
+
+
+def columns(log: RealLog) -> dict[str, Any]:
+    return {name: value for name, value in vars(log.impressions).items() if value is not None}
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
+def test_every_form_of_the_same_rows_gives_the_same_log(form: str, tmp_path: Path) -> None:
+    write(tmp_path / "a" / f"shown.{form}", ROWS)
+    write(tmp_path / "b" / "shown.csv", ROWS)
+    for each in ("a", "b"):
+        imported(tmp_path / each)
+    for name in ("impressions", "requests", "behaviours", "catalogue", "response"):
+        found, expected = (tmp_path / each / "log" / f"{name}.parquet" for each in ("a", "b"))
+        assert found.read_bytes() == expected.read_bytes(), name
+
+
+def test_fields_mean_what_the_mapping_says(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    text = MAP + 'conversion = "bought"\ncategory = "vertical"\nadvertiser = "account"\nposition = "slot"\n'
+    log, manifest = imported(tmp_path, text)
+    rows = sorted(ROWS, key=lambda row: (row["ts"], row["uid"], row["creative"]))
+    shown_ = log.impressions
+    assert shown_.user_id.tolist() == [row["uid"] for row in rows]
+    assert shown_.time_s.tolist() == [row["ts"] - MIDNIGHT_S for row in rows]
+    assert log.ads.item_id[shown_.ad].tolist() == [row["creative"] for row in rows]
+    assert shown_.click.tolist() == [row["clicked"] for row in rows]
+    assert shown_.conversion.tolist() == [row["bought"] for row in rows]
+    assert [f"v{c}" for c in log.ads.category[shown_.ad]] == [row["vertical"] for row in rows]
+    assert log.ads.advertiser[shown_.ad].tolist() == [row["account"] for row in rows]
+    assert shown_.position is not None
+    assert shown_.position.tolist() == [row["slot"] - 1 for row in rows]
+    assert manifest["rows"] == {"read": len(ROWS), "kept": len(ROWS), "dropped": {}}
+    assert pq.read_table(tmp_path / "log" / "categories.parquet")["name"].to_pylist() == [
+        "v0",
+        "v1",
+        "v2",
+        "v3",
+    ]
+
+
+def test_text_ids_are_numbered_and_their_names_kept(tmp_path: Path) -> None:
+    rows = [{**row, "uid": f"user-{row['uid']:03d}", "creative": f"ad {row['creative']}"} for row in ROWS]
+    write(tmp_path / "shown.csv", rows)
+    log, _ = imported(tmp_path)
+    rows.sort(key=lambda row: (row["ts"], row["uid"], row["creative"]))
+    for kind, found, raw in (
+        ("users", log.impressions.user_id, "uid"),
+        ("items", log.ads.item_id[log.impressions.ad], "creative"),
+    ):
+        table = pq.read_table(tmp_path / "log" / f"{kind}.parquet")
+        names = dict(zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True))
+        assert [names[number] for number in found.tolist()] == [row[raw] for row in rows]
+
+
+def test_ids_wider_than_the_contract_are_numbered(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", [{**row, "uid": row["uid"] + 2**63} for row in ROWS])
+    log, _ = imported(tmp_path)
+    assert log.impressions.user_id.max() < len(ROWS)
+    assert pq.read_table(tmp_path / "log" / "users.parquet")["name"][0].as_py() == str(2**63 + 1)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "time"),
+    [
+        (lambda s: s * 1000, '{column = "ts", unit = "ms"}'),
+        (lambda s: s * 1_000_000, '{column = "ts", unit = "us"}'),
+        (lambda s: str(np.datetime64(s, "s")) + "Z", '{column = "ts", unit = "iso"}'),
+        (lambda s: str(np.datetime64(s + 7200, "s")) + "+02:00", '{column = "ts", unit = "iso"}'),
+        (lambda s: str(np.datetime64(s, "s")).replace("T", " "), '"ts"'),
+        (
+            lambda s: np.datetime64(s, "s").item().strftime("%Y%m%d%H%M%S"),
+            '{column = "ts", format = "%Y%m%d%H%M%S"}',
+        ),
+    ],
+)
+def test_every_spelling_of_a_time_is_the_same_moment(spelling: Any, time: str, tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", [{**row, "ts": spelling(row["ts"])} for row in ROWS])
+    log, _ = imported(tmp_path, MAP.replace('{column = "ts", unit = "s"}', time))
+    assert log.impressions.time_s.tolist() == [row["ts"] - MIDNIGHT_S for row in ROWS]
+
+
+def test_days_and_hours_are_local_and_summer_time_moves_the_hour(tmp_path: Path) -> None:
+    # Clocks in Berlin went forward on 29 March 2026, two days into this log.
+    shift = int(np.datetime64("2026-03-27T00:00:00", "s").astype(int)) - MIDNIGHT_S - 3600
+    write(tmp_path / "shown.csv", [{**row, "ts": row["ts"] + shift} for row in ROWS])
+    log, manifest = imported(tmp_path, MAP.replace('"UTC"', '"Europe/Berlin"'))
+    assert (manifest["first_date"], manifest["last_date"]) == ("2026-03-27", "2026-04-01")
+    time_s = log.impressions.time_s
+    after = time_s >= 2 * 86_400 + 2 * 3600
+    np.testing.assert_allclose(log.impressions.hour[~after], time_s[~after] % 86_400 / 3600, atol=1e-3)
+    np.testing.assert_allclose(
+        log.impressions.hour[after], np.minimum((time_s[after] + 3600) % 86_400 / 3600, 23.999), atol=1e-3
+    )
+
+
+def test_behaviours_apart_are_the_histories_even_from_before_the_log(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    did = [
+        {
+            "who": 1 + i % 20,
+            "at": MIDNIGHT_S - 40 * 86_400 + i * 3600,
+            "kind": ("view", "buy")[i % 2],
+            "what": f"v{i % 6}",
+        }
+        for i in range(700)
+    ]
+    write(tmp_path / "more" / "did.csv", [*did, {**did[0], "who": 999}])
+    text = (
+        MAP
+        + """
+category = "vertical"
+[behaviours]
+files = ["more/did.csv"]
+user = "who"
+time = {column = "at", unit = "s"}
+category = "what"
+action = {column = "kind", short = ["view"], deep = ["buy"]}
+"""
+    )
+    log, manifest = imported(tmp_path, text)
+    assert manifest["rows"]["dropped"] == {"behaviours of users never shown an ad": {"rows": 1, "first": []}}
+    own = {user: [row for row in did if row["who"] == user] for user in log.behaviours.users.tolist()}
+    assert len(own) == 30  # ten of them with an empty history
+    for number, (user, rows) in enumerate(own.items()):
+        mine = slice(*log.behaviours.offsets[number : number + 2])
+        assert log.behaviours.time_s[mine].tolist() == [row["at"] - MIDNIGHT_S for row in rows], user
+        assert [f"v{c}" for c in log.behaviours.category[mine]] == [row["what"] for row in rows]
+        assert log.behaviours.action[mine].tolist() == [2 * (row["kind"] == "buy") for row in rows]
+    assert log.behaviours.time_s.min() == -40 * 86_400
+    world = load_log_world(tmp_path / "log", 7, split_days(6))
+    assert world.sizes.categories == 6
+    assert np.isfinite(
+        world.response(np.arange(9), world.requests.candidates[:9].astype(np.int64), 0)[0]
+    ).all()
+
+
+def test_listed_candidates_come_first_and_unshown_ones_join_the_catalogue(tmp_path: Path) -> None:
+    rows = [{**row, "lost": [row["creative"] + 1, 900 + i % 3]} for i, row in enumerate(ROWS)]
+    write(tmp_path / "shown.jsonl", rows)
+    log, _ = imported(tmp_path, MAP + 'candidates = "lost"\nwidth = 5\n')
+    assert {900, 901, 902} <= set(log.ads.item_id.tolist())
+    row_of = {(row["uid"], row["ts"] - MIDNIGHT_S): row for row in rows}
+    for r in range(0, len(log.requests), 50):
+        row = row_of[int(log.requests.user_id[r]), int(log.requests.arrival_s[r])]
+        found = set(log.ads.item_id[log.requests.candidates[r].astype(int)].tolist())
+        assert len(found) == 5
+        assert {row["creative"], row["creative"] + 1, row["lost"][1]} <= found
+
+
+def test_named_requests_are_one_page(tmp_path: Path) -> None:
+    rows = [{**row, "uid": 1 + (i // 3) % 29, "page": f"p{i // 3}"} for i, row in enumerate(ROWS)]
+    write(tmp_path / "shown.csv", rows)
+    log, _ = imported(tmp_path, MAP + 'request = "page"\n')
+    assert len(log.requests) == len(ROWS) / 3
+    assert np.bincount(log.impressions.request_id.astype(int)).tolist() == [3] * len(log.requests)
+
+
+def test_items_are_joined_and_filters_and_dates_keep_rows_out(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    write(tmp_path / "more" / "items.csv", [{"id": i + 100, "tags": f"t{i % 5}|x"} for i in range(40)])
+    text = MAP.replace('"UTC"\n', '"UTC"\nwhere = "slot <> \'3\'"\nfrom = "2026-01-02"\nto = "2026-01-06"\n')
+    text += 'category = {column = "items.tags", first_of = "|"}\n'
+    text += '[items]\nfiles = ["more/items.csv"]\nkey = "id"\n'
+    log, manifest = imported(tmp_path, text)
+    kept = [r for r in ROWS if r["slot"] != 3 and 1 <= (r["ts"] - MIDNIGHT_S) // 86_400 < 5]
+    assert len(log.impressions) == len(kept)
+    assert (manifest["first_date"], manifest["days"]) == ("2026-01-02", 4)
+    assert log.ads.category.tolist() == [(int(i) - 100) % 5 for i in log.ads.item_id]
+
+
+def test_what_is_not_mapped_is_listed_as_invented(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    text = " ".join(imported(tmp_path)[1]["invented"])
+    for word in ("no advertisers", "no conversions", "no categories", "Candidates", "tCPA", "no position"):
+        assert word in text
+
+
+def test_a_dry_run_converts_all_and_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    (tmp_path / "map.toml").write_text(MAP)
+    found = preview(load_mapping(tmp_path / "map.toml"), tmp_path / "log", lambda *_: None)
+    assert found["first_rows"][0]["item"] == ROWS[0]["creative"]
+    assert sum(found["rows_by_date"].values()) == len(ROWS)
+    assert found["shows"]["history_can_move_ctr"] >= 0
+    assert {path.name for path in tmp_path.iterdir()} == {"shown.csv", "map.toml"}
+
+
+def test_a_cut_off_import_goes_on_after_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "WORTH_KEEPING", 1)
+    write(tmp_path / "shown.1.csv", ROWS[:400])
+    write(tmp_path / "shown.2.csv", ROWS[400:])
+    (tmp_path / "map.toml").write_text(MAP)
+    loaded = load_mapping(tmp_path / "map.toml")
+    first = (tmp_path / "shown.1.csv").stat().st_size
+
+    def cut_off(stage: str, done: int, total: int) -> None:
+        if done > first:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        import_table(loaded, tmp_path / "log", cut_off)
+    told: list[int] = []
+    import_table(
+        loaded, tmp_path / "log", lambda stage, done, total: told.append(done) if stage == "read" else None
+    )
+    assert told[0] > first  # the first file was not read again
+    assert not list(tmp_path.glob(".log*"))
+    import_table(loaded, tmp_path / "again")
+    for path in (tmp_path / "log").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("click =", "clik ="),
+            ["unknown key `clik` in [impressions]", "map.toml:11:1", "did you mean `click`?"],
+        ),
+        (('"UTC"', '"Mars/Base"'), ["source.time_zone", "Mars/Base", "IANA"]),
+        (('unit = "s"', 'unit = "weeks"'), ["impressions.time", "weeks", "expected"]),
+        (('item = "creative"\n', ""), ["missing key `impressions.item`"]),
+        (
+            ('click = "clicked"', 'click = {sql = "clickd = 1"}'),
+            ["impressions.click", "clickd", "map.toml:11:1"],
+        ),
+        (('click = "clicked"', 'click = "cliked"'), ["shown.csv, line 1: no column cliked"]),
+        (('click = "clicked"', 'click = {column = "a", sql = "b"}'), ["either `column` or `sql`"]),
+        (("[impressions]", "[impressions]\ncategory = 'items.a'"), ["there is no [items]"]),
+    ],
+)
+def test_a_wrong_mapping_is_refused_where_it_is_wrong(
+    change: tuple[str, str], says: list[str], tmp_path: Path
+) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    told = refused(tmp_path, MAP.replace(*change))
+    assert all(word in told for word in says), told
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_shipped_mappings_are_valid(name: str) -> None:
+    assert load_mapping(shipped(name)).mapping.source.licence != "not stated"
