@@ -41,10 +41,15 @@ class Check(NamedTuple):
 
 def doctor(
     directory: Annotated[Path, typer.Option("--dir", help="Where runs will be written.")] = Path(),
+    warm: Annotated[
+        bool,
+        typer.Option("--warm", help="Compile the store's kernels now, for all users of this installation."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check Python, packages, torch's device, disk, the stores and the shipped profile."""
-    checks = [_run(name, check) for name, check in _checks(directory)]
+    kernels = [("kernels", _kernels)] if warm else []
+    checks = [_run(name, check) for name, check in [*kernels, *_checks(directory)]]
     if as_json:
         from simulator.commands.output import print_json
 
@@ -140,6 +145,12 @@ def _seqvault() -> Check:
         advice = "Reads are slower and return the same; unset SEQVAULT_PLAIN for the compiled kernels."
         return Check("seqvault", "note", "wrote a behaviour and read it back, in plain numpy", advice)
     return Check("seqvault", "ok", "wrote a behaviour and read it back, by compiled kernels")
+
+
+def _kernels() -> Check:
+    from seqvault.vault.compiled.warm import warm
+
+    return Check("kernels", "ok", f"compiled, and kept in {warm()}")
 
 
 def _keeps_a_behaviour(kind: str) -> bool:

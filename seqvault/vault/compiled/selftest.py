@@ -41,12 +41,21 @@ def _holds(what: str, test: Callable[[], bool]) -> bool:
     except Exception as error:  # whatever a broken compiler or library raises
         wrong = f"{type(error).__name__}: {error}"
     _log.warning(
-        "compiled %s differs from plain numpy (%s): numpy serves instead, slower. Remove the __pycache__ of "
-        "seqvault/vault/kernels, or install numba and zstandard again.",
+        "compiled %s differs from plain numpy (%s): numpy serves instead, slower. Remove %s, or install "
+        "numba and zstandard again.",
         what,
         wrong,
+        _kept(),
     )
     return False
+
+
+def _kept() -> str:
+    try:
+        from seqvault.vault.kernels.keep import kept_in
+    except Exception as error:  # numba itself may be what is broken
+        return f"the folder of compiled kernels ({type(error).__name__})"
+    return str(kept_in())
 
 
 def _columns() -> dict[str, Array]:

@@ -9,7 +9,7 @@ from numba import njit
 
 from seqvault.schema import CODECS
 from seqvault.vault.format.codec import DELTA, DICT, FRAME, MISFITS_BITS, NARROW_BITS
-from seqvault.vault.kernels.compiled import symbol
+from seqvault.vault.kernels.compiled import inner, symbol
 from seqvault.vault.kernels.pack import patch_bits, stream_bits
 from seqvault.vault.kernels.room import (
     GAPS,
@@ -24,7 +24,7 @@ from seqvault.vault.kernels.room import (
     row,
     row_at,
 )
-from seqvault.vault.kernels.views import bit_length, view8
+from seqvault.vault.kernels.views import address_in, bit_length, memmove, memset, view8
 
 __all__ = ["BASE", "BITS", "CODEC", "COUNT", "ENTRIES", "PLAN_WORDS", "base_bits", "best", "derived", "sort"]
 
@@ -52,7 +52,7 @@ def sort(keys_at, places_at, other_keys_at, other_places_at, count, bits):  # ty
     starts = np.empty(256, np.uint64)
     swapped, shift = _U0, _U0
     while shift < bits:
-        starts[:] = 0
+        memset(address_in(starts), 0, np.uint64(2048))
         for i in range(count):
             starts[(keys[np.uint64(i)] >> shift) & _U255] += _U1
         total = _U0
@@ -74,7 +74,7 @@ def sort(keys_at, places_at, other_keys_at, other_places_at, count, bits):  # ty
     return swapped
 
 
-@njit
+@inner
 def _frame(values, flip, offsets):  # type: ignore[no-untyped-def]
     """Write the offsets; base, and bits of the widest."""
     lowest, highest = values[_U0] ^ flip, values[_U0] ^ flip
@@ -87,7 +87,7 @@ def _frame(values, flip, offsets):  # type: ignore[no-untyped-def]
     return base, bit_length(highest - lowest)
 
 
-@njit
+@inner
 def _delta(values, deltas):  # type: ignore[no-untyped-def]
     """Write the differences; the base."""
     deltas[_U0] = 0
@@ -96,7 +96,7 @@ def _delta(values, deltas):  # type: ignore[no-untyped-def]
     return values[np.uint64(values.size) - _U1]
 
 
-@njit
+@inner
 def _dictionary(offsets, bits, ranks, room):  # type: ignore[no-untyped-def]
     """Gaps between the distinct offsets into scratch, and ranks of the rows; entries."""
     rows = np.uint64(offsets.size)
@@ -139,7 +139,7 @@ def best(values_at, rows, flip, hint, first, stream, plan_at, room, work):  # ty
     """
     values, plan = view8(values_at, rows), view8(plan_at, PLAN_WORDS)
     offsets, other = row(room, stream, rows), row(room, stream + _U1, rows)
-    plan[:] = 0
+    memset(plan_at, 0, np.uint64(8 * PLAN_WORDS))
     if hint != _HINT_DELTA:
         base, widest = _frame(values, flip, offsets)
         bits = stream_bits(row_at(room, stream), rows, work) + base_bits(base)
@@ -150,14 +150,14 @@ def best(values_at, rows, flip, hint, first, stream, plan_at, room, work):  # ty
         base = _delta(values, other)
         bits = stream_bits(row_at(room, stream + _U1), rows, work) + base_bits(base)
         if hint == _HINT_DELTA or bits < plan[BITS]:
-            offsets[:] = other
+            memmove(address_in(offsets), address_in(other), _U8 * rows)
             plan[CODEC], plan[BASE], plan[BITS] = _DELTA, base, bits
         return
     entries = _dictionary(offsets, widest, other, room)
     bits = stream_bits(row_at(room, GAPS), entries, work) + _U16 + base_bits(base)
     bits += stream_bits(row_at(room, stream + _U1), rows, work)
     if hint == _HINT_DICT or bits < plan[BITS]:
-        row(room, stream, entries)[:] = row(room, GAPS, entries)
+        memmove(row_at(room, stream), row_at(room, GAPS), _U8 * entries)
         plan[CODEC], plan[BASE], plan[BITS], plan[ENTRIES] = _DICT, base, bits, entries
 
 

@@ -5,10 +5,10 @@ besides: (address of the thread's scratch memory, of a decompression context).
 """
 
 import numpy as np
-from numba import njit
 
 from seqvault.vault.format.codec import BASE, CODEC, DELTA, DICT, FRAME, LAST, PARENT
 from seqvault.vault.format.damage import BAD_COLUMN
+from seqvault.vault.kernels.compiled import inner
 from seqvault.vault.kernels.outputs import store_chosen, store_one
 from seqvault.vault.kernels.streams import (
     AT_GAPS,
@@ -38,12 +38,12 @@ _FRAME, _DELTA, _DICT = np.uint64(FRAME), np.uint64(DELTA), np.uint64(DICT)
 _U0, _U1, _U2, _U4, _U8, _U16, _U64 = (np.uint64(i) for i in (0, 1, 2, 4, 8, 16, 64))
 
 
-@njit
+@inner
 def _read8(at, end, count, first, last, base, to, source):  # type: ignore[no-untyped-def]
     return read_stream8(at, end, count, first, last, _U64, base, to, source[0], source[1])
 
 
-@njit
+@inner
 def _head(section, last_s):  # type: ignore[no-untyped-def]
     """Address behind head and base, or an error; head; base."""
     at, end = section
@@ -66,7 +66,7 @@ def _head(section, last_s):  # type: ignore[no-untyped-def]
     return at + _U8, head, base
 
 
-@njit
+@inner
 def read_frame2(section, rows, first, last, to, source):  # type: ignore[no-untyped-def]
     """Write rows of a frame, modulo 2**16, to u2 memory; the address behind it or an error."""
     at, _word, base = _head(section, _U0)
@@ -75,7 +75,7 @@ def read_frame2(section, rows, first, last, to, source):  # type: ignore[no-unty
     return read_stream2(at, section[1], rows, first, last, _U64, base, to, source[0], source[1])
 
 
-@njit
+@inner
 def read_plain(section, rows, first, last, last_s, to, ranks, table, source):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a column's streams.
 
@@ -98,7 +98,7 @@ def read_plain(section, rows, first, last, last_s, to, ranks, table, source):  #
     return read_dictionary(section, rows, first, last, ranks, table, source)
 
 
-@njit
+@inner
 def _read_delta(at, end, rows, first, last, base, to, table, source):  # type: ignore[no-untyped-def]
     running = base
     if last < rows:
@@ -121,7 +121,7 @@ def _read_delta(at, end, rows, first, last, base, to, table, source):  # type: i
     return behind
 
 
-@njit
+@inner
 def read_dictionary(section, rows, first, last, ranks, table, source):  # type: ignore[no-untyped-def]
     """Ranks of the rows and the sorted values; the address behind them or an error, and the entries."""
     at, head, base = _head(section, _U0)
@@ -147,7 +147,7 @@ def read_dictionary(section, rows, first, last, ranks, table, source):  # type: 
     return (_BAD_COLUMN if np.uint64(highest) >= entries else at), entries
 
 
-@njit
+@inner
 def read_derived(section, rows, first, last, last_s, entries, to, width, source):  # type: ignore[no-untyped-def]
     """A column with one value for each of its parent's `entries`, by the ranks in scratch, to an output.
 
@@ -168,7 +168,7 @@ def read_derived(section, rows, first, last, last_s, entries, to, width, source)
     return _read_misfits(at, section[1], rows, first, last, to, width, work)
 
 
-@njit
+@inner
 def _read_misfits(at, end, rows, first, last, to, width, work):  # type: ignore[no-untyped-def]
     """Overwrite the rows that do not fit; the address behind the misfits, or an error."""
     if at + _U2 > end:

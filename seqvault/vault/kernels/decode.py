@@ -5,7 +5,6 @@ writes a byte outside what it was given, whatever the block holds.
 """
 
 import numpy as np
-from numba import njit
 
 from seqvault.vault.format.block import HEAD, MAGIC, MAX_ROWS
 from seqvault.vault.format.codec import CODEC, DICT, FRAME, PARENT, UNUSED
@@ -24,7 +23,7 @@ from seqvault.vault.kernels.columns import (
     read_frame2,
     read_plain,
 )
-from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.outputs import store_chosen, store_default, store_low_bytes, store_narrow
 from seqvault.vault.kernels.streams import (
@@ -37,7 +36,7 @@ from seqvault.vault.kernels.streams import (
     WORK_BYTES,
     word,
 )
-from seqvault.vault.kernels.views import view4, view8
+from seqvault.vault.kernels.views import address_in, view4, view8
 
 __all__ = ["MISSING", "block_schema", "decode_rows", "verify_block"]
 
@@ -56,7 +55,7 @@ _UNUSED = np.uint64(UNUSED)
 _BAD_COLUMN = np.uint64((1 << 63) + BAD_COLUMN)
 
 
-@njit
+@inner
 def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
     """Whether every output column has room for rows row..row+count-1, at an aligned place."""
     if row > _LOW32 or size >> np.uint64(48):
@@ -70,7 +69,7 @@ def _fits(wanted, address, size, row, count):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit
+@inner
 def _section(place, size, column):  # type: ignore[no-untyped-def]
     """Where a column's section begins and ends; an empty one if there is none, or none that is possible."""
     columns = view8(place, _HEAD >> _U3)[_COLUMNS] & _LOW32
@@ -86,7 +85,7 @@ def _section(place, size, column):  # type: ignore[no-untyped-def]
     return place + begin, place + end
 
 
-@njit
+@inner
 def _hold(place, size, first, last, column, held, source):  # type: ignore[no-untyped-def]
     """Ranks and dictionary of a column in scratch: what is held then, or an error."""
     if held[0] == column:
@@ -100,7 +99,7 @@ def _hold(place, size, first, last, column, held, source):  # type: ignore[no-un
     return at, (column, entries)
 
 
-@njit
+@inner
 def _decode(place, size, first, last, column, to, width, held, source):  # type: ignore[no-untyped-def]
     """One column to an output.
 
@@ -152,7 +151,7 @@ def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: i
     length = np.uint64(data.size)
     if (at | size) & _U7 or size < _HEAD or at > length or size > length - at:
         return BAD_SIZE
-    head = view8(np.uint64(data.ctypes.data) + at, size >> _U3)
+    head = view8(address_in(data) + at, size >> _U3)
     if head[_U0] & _LOW32 != np.uint64(_MAGIC):
         return BAD_MAGIC
     if head[_U0] >> _U32 != size:
@@ -168,7 +167,7 @@ def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: i
 @kernel("u8(u1[::1], u8)")
 def block_schema(data, at):  # type: ignore[no-untyped-def]
     """The schema id of a verified block."""
-    return view8(np.uint64(data.ctypes.data) + at, _HEAD >> _U3)[_ROWS] >> _U32
+    return view8(address_in(data) + at, _HEAD >> _U3)[_ROWS] >> _U32
 
 
 @kernel("i8(u1[::1], u8, u8, u8, u8, u8[:, ::1], u1[::1], u8, u1[::1], u8)")
@@ -186,7 +185,7 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     length = np.uint64(data.size)
     if (at | size) & _U7 or size < _HEAD or at > length or size > length - at:
         return BAD_CALL
-    head = view8(np.uint64(data.ctypes.data) + at, size >> _U3)
+    head = view8(address_in(data) + at, size >> _U3)
     rows, columns = head[_ROWS] & _LOW32, head[_COLUMNS] & _LOW32
     if rows == _U0 or rows > np.uint64(MAX_ROWS) or columns > np.uint64(64) or _HEAD + columns * _U4 > size:
         return BAD_COLUMN
@@ -194,16 +193,16 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
         return BAD_COLUMN
     if first > last or last > rows or np.uint64(work.size) < np.uint64(WORK_BYTES):
         return BAD_CALL
-    if not _fits(wanted, np.uint64(out.ctypes.data), np.uint64(out.size), row, last - first):
+    if not _fits(wanted, address_in(out), np.uint64(out.size), row, last - first):
         return BAD_CALL
     if first == last:
         return OK
-    place = np.uint64(data.ctypes.data) + at
-    source = (np.uint64(work.ctypes.data), context)
+    place = address_in(data) + at
+    source = (address_in(work), context)
     held = (_NO_COLUMN, _U0)
     for p in range(wanted.shape[0]):
         column, width = wanted[np.uint64(p), _U0], wanted[np.uint64(p), _U1]
-        to = np.uint64(out.ctypes.data) + wanted[np.uint64(p), _U2] + row * width
+        to = address_in(out) + wanted[np.uint64(p), _U2] + row * width
         if column == _NO_COLUMN:
             store_default(to, width, last - first, wanted[np.uint64(p), _U3])
             continue

@@ -1,13 +1,12 @@
 """Blocks, encoded: the compiled twin of encode_blocks_plain in seqvault/vault/format/block.py."""
 
 import numpy as np
-from numba import njit
 
 from seqvault.schema import CODECS
 from seqvault.vault.format import codec
 from seqvault.vault.format.block import HEAD, MAGIC
 from seqvault.vault.kernels.choose import BASE, BITS, CODEC, COUNT, ENTRIES, PLAN_WORDS, best, derived
-from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.hash64 import hash64_words
 from seqvault.vault.kernels.outputs import load_column
 from seqvault.vault.kernels.pack import pack_misfits, pack_stream
@@ -20,7 +19,7 @@ from seqvault.vault.kernels.room import (
     row,
     row_at,
 )
-from seqvault.vault.kernels.views import view2, view4, view8
+from seqvault.vault.kernels.views import address_in, view2, view4, view8
 
 __all__ = ["encode_many", "most_bytes"]
 
@@ -42,13 +41,13 @@ def most_bytes(rows, columns):  # type: ignore[no-untyped-def]
     return _HEAD + columns * (np.uint64(256) + np.uint64(24) * (rows + _U16))
 
 
-@njit
+@inner
 def _own(column):  # type: ignore[no-untyped-def]
     """The first of a column's rows of scratch."""
     return _SHARED + _EACH * np.uint64(column)
 
 
-@njit
+@inner
 def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
     """Plan every column on its own; the parent of others."""
     room, work, parent = given[_ROOM], given[_WORK], _U0
@@ -57,7 +56,7 @@ def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
         values, signed = row_at(room, _own(column)), columns[column, _SIGNED]
         load_column(columns[column, _ADDRESS] + begin * width, width, signed, rows, values)
         flip = _SIGN if signed else _U0
-        plan = np.uint64(plans[column].ctypes.data)
+        plan = address_in(plans[column])
         best(
             values,
             rows,
@@ -74,7 +73,7 @@ def _choose(columns, begin, rows, plans, given):  # type: ignore[no-untyped-def]
     return parent
 
 
-@njit
+@inner
 def _write_section(head, column, plan, last_s, rows, stream, given, to):  # type: ignore[no-untyped-def]
     """Write head and streams of a column; the address behind them.
 
@@ -103,7 +102,7 @@ def _write_section(head, column, plan, last_s, rows, stream, given, to):  # type
     return pack_stream(row_at(room, stream), rows, given[_ZSTD], to, given[_WORK])
 
 
-@njit
+@inner
 def _write_column(columns, column, parent, plans, rows, last_s, given, to):  # type: ignore[no-untyped-def]
     """Write one column's section, the cheaper of its own and of one that follows from the parent's."""
     room, work, own = given[_ROOM], given[_WORK], _own(column)
@@ -113,7 +112,7 @@ def _write_column(columns, column, parent, plans, rows, last_s, given, to):  # t
     other[BITS] = plans[column, BITS]
     if column and column != parent and _U1 < entries < rows and columns[column, _HINT] == _AUTO:
         flip = _SIGN if columns[column, _SIGNED] else _U0
-        derived(values, rows, flip, ranks, entries, np.uint64(other.ctypes.data), room, work)
+        derived(values, rows, flip, ranks, entries, address_in(other), room, work)
     if other[BITS] < plans[column, BITS]:
         to = _write_section(head, column, other, last_s, table_rows, TABLE_STREAM, given, to)
         places, misfits = row_at(room, MISFIT_PLACES), row_at(room, MISFITS)
@@ -121,11 +120,11 @@ def _write_column(columns, column, parent, plans, rows, last_s, given, to):  # t
     return _write_section(_U0, column, plans[column], last_s, rows, own + _U1, given, to)
 
 
-@njit
+@inner
 def _encode(user, start, columns, begin, rows, schema, out, at, plans, given):  # type: ignore[no-untyped-def]
     """Write one block at out[at]; its bytes."""
     count = np.uint64(columns.shape[0])
-    address = np.uint64(out.ctypes.data) + at
+    address = address_in(out) + at
     head, sizes = view8(address, _HEAD >> _U3), view4(address + _HEAD, count)
     parent = _choose(columns, begin, rows, plans, given)
     times = row(given[_ROOM], _own(0), rows)

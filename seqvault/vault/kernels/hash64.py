@@ -6,7 +6,7 @@ from numba import njit
 from seqvault.schema import Array
 from seqvault.vault.format.hash64 import FACTOR_1, FACTOR_2, STEP
 from seqvault.vault.kernels.compiled import kernel
-from seqvault.vault.kernels.views import bytes_at, view8
+from seqvault.vault.kernels.views import address_in, bytes_at, view8
 
 __all__ = ["hash64", "hash64_at", "hash64_words"]
 
@@ -43,7 +43,7 @@ def hash64_at(address, size, seed):  # type: ignore[no-untyped-def]
 @kernel("u8(u1[::1], u8, u8, u8)")
 def hash64_words(data, at, size, seed):  # type: ignore[no-untyped-def]
     """Checksum of data[at : at + size], which the caller knows to exist; `at` a multiple of 8."""
-    return hash64_at(np.uint64(data.ctypes.data) + at, size, seed)
+    return hash64_at(address_in(data) + at, size, seed)
 
 
 def hash64(data: Array | bytes | bytearray | memoryview, seed: int = 0) -> int:

@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from seqvault.vault.kernels.compiled import symbol
-from seqvault.vault.kernels.views import view2
+from seqvault.vault.kernels.views import memset, view2
 
 __all__ = ["pack_plane", "unpack_plane"]
 
@@ -66,7 +66,7 @@ def pack_plane(source, width, lanes, to):  # type: ignore[no-untyped-def]
     """Pack 16 * lanes u2 values, cut to `width` (1..16) bits, to width * lanes words."""
     values, words = view2(source, _U16 * lanes), view2(to, width * lanes)
     mask = np.uint16((_U1 << width) - _U1)
-    words[:] = 0
+    memset(to, 0, np.uint64(2) * width * lanes)
     for k in range(16):
         row = np.uint64(k)
         bit = row * width

@@ -4,10 +4,9 @@ All else works on u8 or u2; each width has its loop here alone, so that one copy
 """
 
 import numpy as np
-from numba import njit
 
-from seqvault.vault.kernels.compiled import symbol
-from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.kernels.compiled import inner, symbol
+from seqvault.vault.kernels.views import bytes_at, memmove, view2, view4, view8
 
 __all__ = [
     "load_column",
@@ -21,7 +20,7 @@ __all__ = [
 _U1, _U2, _U4, _U8 = (np.uint64(i) for i in (1, 2, 4, 8))
 
 
-@njit
+@inner
 def _choose(out, ranks, table):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(out.size)):
         out[np.uint64(i)] = table[np.uint64(ranks[np.uint64(i)])]
@@ -41,7 +40,7 @@ def store_chosen(to, width, count, ranks_at, table_at):  # type: ignore[no-untyp
         _choose(view8(to, count), ranks, table)
 
 
-@njit
+@inner
 def _copy(out, values):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(out.size)):
         out[np.uint64(i)] = values[np.uint64(i)]
@@ -65,17 +64,23 @@ def store_low_bytes(to, count, values_at):  # type: ignore[no-untyped-def]
     _copy(bytes_at(to, count), view2(values_at, count))
 
 
+@inner
+def _fill(out, value):  # type: ignore[no-untyped-def]
+    for i in range(np.uint64(out.size)):
+        out[np.uint64(i)] = value
+
+
 @symbol("void(u8, u8, u8, u8)")
 def store_default(to, width, count, value):  # type: ignore[no-untyped-def]
     """Every row = value."""
     if width == _U1:
-        bytes_at(to, count)[:] = value
+        _fill(bytes_at(to, count), value)
     elif width == _U2:
-        view2(to, count)[:] = value
+        _fill(view2(to, count), value)
     elif width == _U4:
-        view4(to, count)[:] = value
+        _fill(view4(to, count), value)
     else:
-        view8(to, count)[:] = value
+        _fill(view8(to, count), value)
 
 
 @symbol("void(u8, u8, u8, u8)")
@@ -102,7 +107,7 @@ def load_column(source, width, signed, count, to):  # type: ignore[no-untyped-de
     elif width == _U4:
         _copy(out, view4(source, count))
     else:
-        out[:] = view8(source, count)
+        memmove(to, source, _U8 * count)
     if signed and width < _U8:
         sign = _U1 << (_U8 * width - _U1)
         for i in range(count):

@@ -9,9 +9,9 @@ from numba import njit
 
 from seqvault.vault.format.entropy import FRACTION, FRAME_BITS, SYMBOL_BITS
 from seqvault.vault.format.patched import PATCH_COST
-from seqvault.vault.kernels.compiled import symbol
+from seqvault.vault.kernels.compiled import inner, symbol
 from seqvault.vault.kernels.lanes import pack_plane
-from seqvault.vault.kernels.views import bit_length, bytes_at, view2, view8
+from seqvault.vault.kernels.views import address_in, bit_length, bytes_at, memmove, memset, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_compress2
 
 __all__ = ["PACK_BYTES", "pack_misfits", "pack_stream", "patch_bits", "stream_bits"]
@@ -31,11 +31,11 @@ _AT_BYTES, _AT_FRAME, _AT_PLACES, _AT_GAPS, _AT_HIGHS = (np.uint64((4 + 8 * i) *
 PACK_BYTES = 44 * _ROWS
 
 
-@njit
+@inner
 def _count_lengths(values, work):  # type: ignore[no-untyped-def]
     """Into scratch how many values have more than each bit length, 0..64; the widest."""
     counts, over = view8(work + _AT_COUNTS, 65), view8(work + _AT_OVER, 65)
-    counts[:] = 0
+    memset(address_in(counts), 0, _U8 * np.uint64(counts.size))
     for i in range(np.uint64(values.size)):
         counts[bit_length(values[np.uint64(i)])] += _U1
     more, widest = _U0, _U0
@@ -57,7 +57,7 @@ def patch_bits(count, patched, high):  # type: ignore[no-untyped-def]
     return _U32 + _PATCH_COST * patched + _U16 * (((patched + _U15) >> _U4) * (gap + high))
 
 
-@njit
+@inner
 def _cheapest_width(count, widest, work):  # type: ignore[no-untyped-def]
     """(width, estimated bits) of the cheapest packing, after _count_lengths; the narrowest of equals."""
     over = view8(work + _AT_OVER, 65)
@@ -77,7 +77,7 @@ def stream_bits(source, count, work):  # type: ignore[no-untyped-def]
     return _cheapest_width(count, _count_lengths(view8(source, count), work), work)[1]
 
 
-@njit
+@inner
 def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
     """Write the lowest `width` (0..64) bits of values as lanes at words[at]; the position behind them."""
     count = np.uint64(values.size)
@@ -89,13 +89,13 @@ def _pack(values, width, words, at, work):  # type: ignore[no-untyped-def]
         bits = min(width - done, _U16)
         for i in range(count):
             plane[np.uint64(i)] = values[np.uint64(i)] >> done
-        pack_plane(work + _AT_PLANE, bits, lanes, np.uint64(words.ctypes.data) + _U2 * at)
+        pack_plane(work + _AT_PLANE, bits, lanes, address_in(words) + _U2 * at)
         at += lanes * bits
         done += bits
     return at
 
 
-@njit
+@inner
 def _pack_patches(patched, words, at, lanes_at, work):  # type: ignore[no-untyped-def]
     """Write the patches whose places and high parts lie in scratch: head at words[at], lanes at `lanes_at`.
 
@@ -129,12 +129,12 @@ def pack_misfits(misfits, places, values, rows, to, work):  # type: ignore[no-un
     words[_U0] = misfits
     if misfits == _U0:
         return to + _U2
-    view8(work + _AT_PLACES, misfits)[:] = view8(places, misfits)
-    view8(work + _AT_HIGHS, misfits)[:] = view8(values, misfits)
+    memmove(work + _AT_PLACES, places, _U8 * misfits)
+    memmove(work + _AT_HIGHS, values, _U8 * misfits)
     return to + _U2 * _pack_patches(misfits, words, _U0, _U2, work)
 
 
-@njit
+@inner
 def _find_patches(values, below, work):  # type: ignore[no-untyped-def]
     """Places and high parts of the values above `below` (0..63) bits into scratch; how many there are."""
     places, highs = view8(work + _AT_PLACES, _ROWS), view8(work + _AT_HIGHS, _ROWS)
@@ -148,7 +148,7 @@ def _find_patches(values, below, work):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit
+@inner
 def _write(values, width, widest, frame, words, work):  # type: ignore[no-untyped-def]
     """Write a stream of this width, with the byte plane in scratch if `frame` is not 0; its words."""
     head, at, below = width, _U1, width
@@ -173,17 +173,17 @@ def _write(values, width, widest, frame, words, work):  # type: ignore[no-untype
     return _pack_patches(patched, words, patch_head, at, work) if patched else at
 
 
-@njit
+@inner
 def _log2(count):  # type: ignore[no-untyped-def]
     exponent = bit_length(count) - _U1
     return (exponent << _U8) + np.uint64(_FRACTION[((count << _U8) >> exponent) - np.uint64(256)])
 
 
-@njit
+@inner
 def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
     """Estimated bits of the byte plane above `cut`; see entropy.byte_bits."""
     counts = view8(work + _AT_COUNTS, 256)
-    counts[:] = 0
+    memset(address_in(counts), 0, _U8 * np.uint64(counts.size))
     for i in range(np.uint64(values.size)):
         counts[(values[np.uint64(i)] >> cut) & _U255] += _U1
     all_of_them = _log2(np.uint64(values.size))
@@ -195,7 +195,7 @@ def _byte_bits(values, cut, work):  # type: ignore[no-untyped-def]
     return (bits >> _U8) + _SYMBOL_BITS * symbols + _FRAME_BITS
 
 
-@njit
+@inner
 def _cheapest_cut(values, width, widest, work):  # type: ignore[no-untyped-def]
     """(cut, estimated bits) of the best byte plane: the bits below the cut stay packed."""
     count = np.uint64(values.size)

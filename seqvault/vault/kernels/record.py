@@ -7,7 +7,8 @@ from numba import njit
 
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.hash64 import hash64_words
-from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.kernels.outputs import load_column
+from seqvault.vault.kernels.views import address_in, bytes_at, memset, view2, view4, view8
 from seqvault.vault.log.record import MAX_ROWS
 
 __all__ = ["encode_columns", "finish_record", "read_columns", "scan_records"]
@@ -19,27 +20,6 @@ _LOW4 = np.uint64(0xFFFFFFFF)
 _LOW2 = np.uint64(0xFFFF)
 _MOST_COLUMNS = np.uint64(65)
 _MOST_ROWS = np.uint64(MAX_ROWS)
-
-
-@njit(inline="always")
-def _widen(address, width, signed, wide, count):  # type: ignore[no-untyped-def]
-    """Integers at an address as 64 bits, modulo 2**64."""
-    if width == _U8:
-        wide[:count] = view8(address, count)
-    elif width == _U4:
-        if signed:
-            wide[:count] = view4(address, count).view(np.int32).astype(np.int64).view(np.uint64)
-        else:
-            wide[:count] = view4(address, count)
-    elif width == _U2:
-        if signed:
-            wide[:count] = view2(address, count).view(np.int16).astype(np.int64).view(np.uint64)
-        else:
-            wide[:count] = view2(address, count)
-    elif signed:
-        wide[:count] = bytes_at(address, count).view(np.int8).astype(np.int64).view(np.uint64)
-    else:
-        wide[:count] = bytes_at(address, count)
 
 
 @njit(inline="always")
@@ -88,13 +68,13 @@ def encode_columns(out, columns, rows, wide):  # type: ignore[no-untyped-def]
         wide: room for `rows` values.
     """
     count = np.uint64(columns.shape[0])
-    start = np.uint64(out.ctypes.data)
+    start = address_in(out)
     bases = _HEAD + ((count + _U7) & ~_U7)
-    out[_HEAD:bases] = 0
+    memset(start + _HEAD, 0, bases - _HEAD)
     at = bases + _U8 * count
     for c in range(count):
         signed = columns[c, 2] != _U0
-        _widen(columns[c, 0], columns[c, 1], signed, wide, rows)
+        load_column(columns[c, 0], columns[c, 1], columns[c, 2], rows, address_in(wide))
         base, span = _least(wide, signed, rows)
         width = _U0
         while width < _U8 and span >> (_U8 * width) != _U0:
@@ -105,7 +85,7 @@ def encode_columns(out, columns, rows, wide):  # type: ignore[no-untyped-def]
         at += width * rows
     # Eight zeros more: frames of 3, 5, 6 and 7 bytes are read as eight.
     end = (at + np.uint64(15)) & ~_U7
-    out[at:end] = 0
+    memset(start + at, 0, end - at)
     return end
 
 
@@ -116,7 +96,7 @@ def finish_record(out, size, head, salt):  # type: ignore[no-untyped-def]
     Args:
         head: sequence, durable, batch, then rows and schema, then kind to columns, as 64 bits each.
     """
-    words = view8(np.uint64(out.ctypes.data), _U7)
+    words = view8(address_in(out), _U7)
     words[0] = _MAGIC | (size << np.uint64(32))
     for i in range(5):
         words[i + 2] = head[i]
@@ -150,7 +130,7 @@ def scan_records(data, at, end, salt, found):  # type: ignore[no-untyped-def]
     """
     n = 0
     while n < found.shape[0] and at + _HEAD <= end:
-        words = view8(np.uint64(data.ctypes.data) + at, _U7)
+        words = view8(address_in(data) + at, _U7)
         size = words[0] >> np.uint64(32)
         if words[0] & _LOW4 != _MAGIC or size < _HEAD or size & _U7 or size > end - at:
             break
@@ -213,7 +193,7 @@ def read_columns(data, found, wanted):  # type: ignore[no-untyped-def]
             at = start + bases + _U8 * count
             for c in range(place):
                 at += np.uint64(data[start + _HEAD + np.uint64(c)]) * rows
-            address = np.uint64(data.ctypes.data)
+            address = address_in(data)
             base = view8(address + start + bases + _U8 * place, _U1)[0]
             _get(address + at, np.uint64(data[start + _HEAD + place]), base, out, kind, rows)
             out += rows * kind

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from seqvault.vault.format.damage import NOT_EXPECTED, OK
-from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
+from seqvault.vault.kernels.views import address_in
 
 __all__ = ["CANNOT_READ", "fetch_blocks", "verify_blocks"]
 
@@ -19,7 +20,7 @@ _pread: Any = types.ExternalFunction(
 )
 
 
-@njit(nogil=True)
+@inner
 def _read(fd, address, size, offset):  # type: ignore[no-untyped-def]
     """Whether all bytes came."""
     done = np.uint64(0)
@@ -31,7 +32,7 @@ def _read(fd, address, size, offset):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(nogil=True)
+@inner
 def _together(blocks, fds, k, room):  # type: ignore[no-untyped-def]
     """How many blocks from the k-th on lie side by side and fit into `room` bytes; and their bytes."""
     n, total = 0, np.uint64(0)
@@ -44,7 +45,7 @@ def _together(blocks, fds, k, room):  # type: ignore[no-untyped-def]
     return n, total
 
 
-@njit(nogil=True)
+@inner
 def _verify(data, at, block):  # type: ignore[no-untyped-def]
     """verify_block of an entry in words."""
     size, rows = block[5] & np.uint64(0xFFFFFFFF), block[5] >> np.uint64(32)
@@ -60,7 +61,7 @@ def verify_blocks(blocks, fds, data):  # type: ignore[no-untyped-def]
         fds: (K,) descriptors of their files.
     """
     count, total = _together(blocks, fds, 0, np.uint64(data.size))
-    if not _read(fds[0], np.uint64(data.ctypes.data), total, blocks[0, 4]):
+    if not _read(fds[0], address_in(data), total, blocks[0, 4]):
         return 0, CANNOT_READ
     at = np.uint64(0)
     for k in range(count):
@@ -89,7 +90,7 @@ def fetch_blocks(blocks, fds, schemas, wanted, out, places, data, work, context)
     k = 0
     while k < len(fds):
         count, total = _together(blocks, fds, k, np.uint64(data.size))
-        if count == 0 or not _read(fds[k], np.uint64(data.ctypes.data), total, blocks[k, 4]):
+        if count == 0 or not _read(fds[k], address_in(data), total, blocks[k, 4]):
             return k, CANNOT_READ
         at = np.uint64(0)
         for i in range(k, k + count):

@@ -10,9 +10,9 @@ from numba import njit
 
 from seqvault.vault.format.damage import BAD_COLUMN, BAD_ZSTD
 from seqvault.vault.format.zstd import PLAIN_HEAD
-from seqvault.vault.kernels.compiled import symbol
+from seqvault.vault.kernels.compiled import inner, symbol
 from seqvault.vault.kernels.lanes import unpack_plane
-from seqvault.vault.kernels.views import bytes_at, view2, view8
+from seqvault.vault.kernels.views import bytes_at, memset, view2, view8
 from seqvault.vault.kernels.zstd import ZSTD_decompressDCtx
 
 __all__ = [
@@ -56,13 +56,14 @@ def word(at):  # type: ignore[no-untyped-def]
     return np.uint64(view2(at, 1)[0])
 
 
-@njit
+@inner
 def _unpack(source, width, lanes, first, last, base, values, work):  # type: ignore[no-untyped-def]
     """values[: last - first] = base + rows first..last-1 of the lanes of `width` (0..64) bits at `source`."""
     plane = view2(work + AT_PLANE, last - first)
     done = min(width, _U16)
     if done == _U0:
-        values[:] = base
+        for i in range(last - first):
+            values[np.uint64(i)] = base
         return
     unpack_plane(source, done, lanes, first, last, work + AT_PLANE)
     for i in range(last - first):
@@ -85,13 +86,13 @@ def read_patches(at, end, patched, head, work):  # type: ignore[no-untyped-def]
     if gap:
         unpack_plane(at, gap, lanes, _U0, patched, work + AT_GAPS)
     else:
-        view2(work + AT_GAPS, patched)[:] = 0
+        memset(work + AT_GAPS, 0, _U2 * patched)
     highs = view8(work + AT_HIGHS, patched)
     _unpack(at + _U2 * lanes * gap, high, lanes, _U0, patched, _U0, highs, work)
     return at + _U2 * lanes * (gap + high)
 
 
-@njit
+@inner
 def _apply_patches(patched, count, first, below, values, work):  # type: ignore[no-untyped-def]
     """Add the high parts in scratch, shifted by `below`, to the values of rows from `first` on.
 
@@ -112,7 +113,7 @@ def _apply_patches(patched, count, first, below, values, work):  # type: ignore[
     return True
 
 
-@njit
+@inner
 def _add_bytes(source, size, count, first, shift, values, work, zstd):  # type: ignore[no-untyped-def]
     """Add the byte plane in the frame at `source`; whether it decompressed to `count` bytes."""
     to = work + AT_BYTES
@@ -126,7 +127,7 @@ def _add_bytes(source, size, count, first, shift, values, work, zstd):  # type: 
     return True
 
 
-@njit
+@inner
 def _read_stream(at, end, count, first, last, limit, base, values, work, zstd):  # type: ignore[no-untyped-def]
     if at + _U2 > end:
         return _BAD_COLUMN

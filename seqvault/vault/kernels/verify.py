@@ -5,7 +5,7 @@ import numpy as np
 from seqvault.vault.format.damage import BAD_SIZE, OK
 from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.decode import verify_block
-from seqvault.vault.kernels.views import view8
+from seqvault.vault.kernels.views import address_in, view8
 
 __all__ = ["next_blocks", "verify_blocks"]
 
@@ -55,7 +55,7 @@ def next_blocks(data, base, entries):  # type: ignore[no-untyped-def]
     at, found = _U0, _U0
     length, most = np.uint64(data.size), np.uint64(entries.shape[0])
     while found < most and length - at >= _HEAD:
-        head = view8(np.uint64(data.ctypes.data) + at, _HEAD >> _U3)
+        head = view8(address_in(data) + at, _HEAD >> _U3)
         size = head[_U0] >> _U32
         user, start, first_s, last_s = head[_U2], head[_U3], head[_U4], head[_U5]
         rows = head[_U6] & _LOW32

@@ -1,25 +1,44 @@
-"""What numba lacks: arrays at an address, and the bit length of an integer.
+"""What numba lacks: arrays at an address, addresses of arrays, moves of memory, the bit length of an integer.
 
 A view made here is not bounds-checked and keeps nothing alive: whoever makes one has checked that the bytes
-are there.
+are there. numba has most of it, as `carray`, `.ctypes.data`, `.view`, `array[:] = value`, which take
+longer to compile.
 """
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
-__all__ = ["bit_length", "bytes_at", "view2", "view4", "view8"]
+__all__ = [
+    "address_in",
+    "bit_length",
+    "bytes_at",
+    "memmove",
+    "memset",
+    "signed8",
+    "view2",
+    "view4",
+    "view8",
+]
+
+# Addresses and sizes are plain u8 here: the calling convention is that of pointers.
+memmove = types.ExternalFunction("memmove", types.uint64(types.uint64, types.uint64, types.uint64))
+memset = types.ExternalFunction("memset", types.uint64(types.uint64, types.int32, types.uint64))
 
 
 @intrinsic
-def _pointer(_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+def address_in(_context: Any, array: Any) -> Any:
+    """Where a contiguous array lies."""
 
-    return types.voidptr(types.uint64), generate
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = make_array(signature.args[0])(context, builder, arguments[0])  # type: ignore[no-untyped-call]
+        data = array.data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.uint64(array), generate
 
 
 @intrinsic
@@ -33,25 +52,27 @@ def bit_length(_context: Any, _value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@njit(inline="always")
-def bytes_at(address, count):  # type: ignore[no-untyped-def]
-    """`count` bytes at an address."""
-    return carray(_pointer(np.uint64(address)), (count,), np.uint8)
+def _view(dtype: Any) -> Any:
+    """(address, count) -> array of so many integers there."""
+    made, item_bytes = types.Array(dtype, 1, "C"), dtype.bitwidth // 8
+
+    @intrinsic
+    def view(_context: Any, _address: Any, _count: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            address, count = arguments
+            array = make_array(made)(context, builder)  # type: ignore[no-untyped-call]
+            item = context.get_constant(types.intp, item_bytes)
+            data = builder.inttoptr(address, context.get_data_type(dtype).as_pointer())
+            populate_array(  # type: ignore[no-untyped-call]
+                array, data=data, shape=[count], strides=[item], itemsize=item, meminfo=None
+            )
+            return array._getvalue()
+
+        return made(types.uint64, types.intp), generate
+
+    return view
 
 
-@njit(inline="always")
-def view2(address, count):  # type: ignore[no-untyped-def]
-    """`count` u2 at an address."""
-    return carray(_pointer(np.uint64(address)), (count,), np.uint16)
-
-
-@njit(inline="always")
-def view4(address, count):  # type: ignore[no-untyped-def]
-    """`count` u4 at an address."""
-    return carray(_pointer(np.uint64(address)), (count,), np.uint32)
-
-
-@njit(inline="always")
-def view8(address, count):  # type: ignore[no-untyped-def]
-    """`count` u8 at an address."""
-    return carray(_pointer(np.uint64(address)), (count,), np.uint64)
+bytes_at, view2, view4, view8, signed8 = (
+    _view(dtype) for dtype in (types.uint8, types.uint16, types.uint32, types.uint64, types.int64)
+)

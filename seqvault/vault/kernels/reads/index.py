@@ -10,7 +10,7 @@ listed by their length, linked through their first word, and given to the next u
 import numpy as np
 from numba import njit
 
-from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.reads.users import EMPTY, find_user
 
 __all__ = [
@@ -68,7 +68,7 @@ def find_start(records, first, count, start):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit
+@inner
 def _release(free, records, first, length):  # type: ignore[no-untyped-def]
     """List a run, or the parts of it that have a listed length, as free."""
     while length > _U0:
@@ -82,7 +82,7 @@ def _release(free, records, first, length):  # type: ignore[no-untyped-def]
         length -= part
 
 
-@njit
+@inner
 def _take(state, free, records, length):  # type: ignore[no-untyped-def]
     """First record of a run of that length; EMPTY when the array has no room for it."""
     kind = _class(length)
@@ -97,7 +97,7 @@ def _take(state, free, records, length):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit
+@inner
 def _resize(state, free, records, first, count, kept, final):  # type: ignore[no-untyped-def]
     """Where a run of `final` blocks lies that begins with the first `kept` of the old one; EMPTY: no room."""
     old, new = room(count), room(final)
@@ -128,7 +128,7 @@ def _rows(records, at):  # type: ignore[no-untyped-def]
     return (records[at * _U4 + _U3] & _LOW16) + _U1
 
 
-@njit
+@inner
 def _group(entries, i):  # type: ignore[no-untyped-def]
     """End of the entries from i on that follow each other in one history; i for an entry without rows."""
     end = i
@@ -142,7 +142,7 @@ def _group(entries, i):  # type: ignore[no-untyped-def]
     return end
 
 
-@njit
+@inner
 def _replace(state, table, free, records, at, entries, i, end, slot):  # type: ignore[no-untyped-def]
     """Apply one user's entries i..end-1 (none: a tombstone i). False when the records need room first."""
     first, count = _U0, _U0

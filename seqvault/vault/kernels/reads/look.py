@@ -6,12 +6,11 @@ made here. Otherwise the whole tail is copied aside, to be merged with the block
 """
 
 import numpy as np
-from numba import njit
 
+from seqvault.vault.kernels.compiled import inner
 from seqvault.vault.kernels.reads import contexts as c
-from seqvault.vault.kernels.reads.memory import memmove
 from seqvault.vault.kernels.reads.users import EMPTY, find_user
-from seqvault.vault.kernels.views import view8
+from seqvault.vault.kernels.views import address_in, memmove, view8
 
 __all__ = ["copy_tails", "find_users", "plan_users"]
 
@@ -20,7 +19,7 @@ _U16, _U24, _U32 = np.uint64(16), np.uint64(24), np.uint64(32)
 _LOW16, _LOW24, _LOW32 = np.uint64(0xFFFF), np.uint64(0xFFFFFF), np.uint64(0xFFFFFFFF)
 
 
-@njit
+@inner
 def find_users(store, users, plans):  # type: ignore[no-untyped-def]
     """Each user's tail and records; returns how many blocks they all have."""
     index, tails = view8(store[c.INDEX], _U3), view8(store[c.TAILS], _U2)
@@ -40,7 +39,7 @@ def find_users(store, users, plans):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit
+@inner
 def _note(store, block, records, at):  # type: ignore[no-untyped-def]
     """Copy what the index knows of a block."""
     place, rest = records[at + _U2], records[at + _U3]
@@ -54,7 +53,7 @@ def _note(store, block, records, at):  # type: ignore[no-untyped-def]
     block[c.FD] = view8(store[c.FDS], _U0)[block[c.SLOT]]
 
 
-@njit
+@inner
 def _choose_merged(store, plan, blocks, k, records, n, filtered):  # type: ignore[no-untyped-def]
     """Blocks to merge with the tail, newest first: all that may hold a wanted row. Sets MOST."""
     from_s, end_s = np.int64(plan[c.FROM_S]), np.int64(plan[c.END_S])
@@ -83,7 +82,7 @@ def _choose_merged(store, plan, blocks, k, records, n, filtered):  # type: ignor
     return k
 
 
-@njit
+@inner
 def _below(times, rows, bound):  # type: ignore[no-untyped-def]
     """How many of a tail's rows have a time below the bound."""
     low, high = _U0, rows
@@ -96,7 +95,7 @@ def _below(times, rows, bound):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit
+@inner
 def _choose_tail(store, plan, n):  # type: ignore[no-untyped-def]
     """The tail's rows to copy, when all blocks are older: sets TAIL_FROM, TAIL_TAKEN, LEFT, CAP_LEFT."""
     rows = plan[c.TAIL_ROWS]
@@ -117,7 +116,7 @@ def _choose_tail(store, plan, n):  # type: ignore[no-untyped-def]
     plan[c.CAP_LEFT] = store[c.CAP] - min(rows, store[c.CAP])
 
 
-@njit
+@inner
 def _choose_older(store, plan, blocks, k, records):  # type: ignore[no-untyped-def]
     """Blocks that hold the rows the tail does not have, newest first. Sets CAP_LEFT, MOST."""
     from_s, end_s = np.int64(plan[c.FROM_S]), np.int64(plan[c.END_S])
@@ -143,7 +142,7 @@ def _choose_older(store, plan, blocks, k, records):  # type: ignore[no-untyped-d
     return k
 
 
-@njit
+@inner
 def plan_users(store, ask, n, end_s, plans, blocks):  # type: ignore[no-untyped-def]
     """Choose blocks and tail rows of every user found; returns the most rows they can have in all."""
     index = view8(store[c.INDEX], _U3)
@@ -171,12 +170,12 @@ def plan_users(store, ask, n, end_s, plans, blocks):  # type: ignore[no-untyped-
     return rows
 
 
-@njit
+@inner
 def _copy_aside(store, plan, copies, at):  # type: ignore[no-untyped-def]
     """Copy a whole tail to `copies` as a chunk without spare room; returns where its end is."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
     rows, chunk = plan[c.TAIL_ROWS], plan[c.CHUNK]
-    address = np.uint64(copies.ctypes.data) + at
+    address = address_in(copies) + at
     for column in range(store[c.COLUMNS]):
         width, before = columns[_U3 * column], columns[_U3 * column + _U1]
         memmove(address + rows * before, chunk + plan[c.CAPACITY] * before, rows * width)
@@ -186,7 +185,7 @@ def _copy_aside(store, plan, copies, at):  # type: ignore[no-untyped-def]
     return (at + _U7) & ~_U7
 
 
-@njit
+@inner
 def copy_tails(store, ask, plans, out, capacity, copies):  # type: ignore[no-untyped-def]
     """Copy the tails' rows: to the end of each user's part of the output, or aside where they are merged."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
@@ -202,6 +201,6 @@ def copy_tails(store, ask, plans, out, capacity, copies):  # type: ignore[no-unt
         for output in range(ask[c.OUTPUTS]):
             item = c.ASKED + c.ITEM * output
             width, before = ask[item + _U1], columns[_U3 * ask[item] + _U1]
-            goal = np.uint64(out.ctypes.data) + capacity * ask[item + _U2] + row * width
+            goal = address_in(out) + capacity * ask[item + _U2] + row * width
             source = plan[c.CHUNK] + plan[c.CAPACITY] * before + plan[c.TAIL_FROM] * width
             memmove(goal, source, taken * width)

@@ -1,17 +1,16 @@
-"""Moving bytes between addresses, and counters that threads share."""
+"""Where arrays lie, for callers in Python, and counters that threads share."""
 
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from seqvault.schema import Array
+from seqvault.vault.kernels.compiled import kernel
+from seqvault.vault.kernels.views import address_in
 
-__all__ = ["add_atomic", "address_of", "load_atomic", "memmove"]
-
-# Addresses and sizes are plain u8 here: the calling convention is that of pointers.
-memmove = types.ExternalFunction("memmove", types.uint64(types.uint64, types.uint64, types.uint64))
+__all__ = ["add_atomic", "address_of", "load_atomic"]
 
 
 def _word(builder: Any, address: Any) -> Any:
@@ -38,9 +37,9 @@ def load_atomic(_context: Any, _address: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@njit([f"u8({dtype}[::1])" for dtype in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")], cache=True)
+@kernel(*(f"u8({dtype}[::1])" for dtype in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")))
 def _address(values):  # type: ignore[no-untyped-def]
-    return values.ctypes.data
+    return address_in(values)
 
 
 def address_of(values: Array) -> int:

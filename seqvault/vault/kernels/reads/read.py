@@ -8,15 +8,14 @@ Blocks that a bound cuts, filters, distinct values and tails that reach back go 
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from seqvault.vault.format.damage import OK
-from seqvault.vault.kernels.compiled import kernel, symbol
+from seqvault.vault.kernels.compiled import inner, kernel, symbol
 from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
 from seqvault.vault.kernels.reads import contexts as c
 from seqvault.vault.kernels.reads.locks import BUSY, end, enter, leave
 from seqvault.vault.kernels.reads.look import copy_tails, find_users, plan_users
-from seqvault.vault.kernels.reads.memory import memmove
 from seqvault.vault.kernels.reads.select import (
     CAP_ROWS,
     CURSOR,
@@ -28,7 +27,7 @@ from seqvault.vault.kernels.reads.select import (
     mark,
     seen_set,
 )  # fmt: skip
-from seqvault.vault.kernels.views import bytes_at, view8
+from seqvault.vault.kernels.views import address_in, bytes_at, memmove, view8
 
 __all__ = ["read"]
 
@@ -41,7 +40,7 @@ _RUN_BYTES = np.uint64(1 << 20)
 _GUESS = np.uint64(4)
 
 
-@njit
+@inner
 def _report(thread, code, user, block):  # type: ignore[no-untyped-def]
     """Say which block failed, and how."""
     thread[c.REPORT] = np.uint64(code)
@@ -54,7 +53,7 @@ def _report(thread, code, user, block):  # type: ignore[no-untyped-def]
     return np.int64(code)
 
 
-@njit
+@inner
 def _run_end(blocks, k, last, rows):  # type: ignore[no-untyped-def]
     """End of the blocks from k on that lie side by side before each other and are worth one pread."""
     found, size = blocks[k, c.ROWS], blocks[k, c.SIZE]
@@ -69,7 +68,7 @@ def _run_end(blocks, k, last, rows):  # type: ignore[no-untyped-def]
     return k
 
 
-@njit
+@inner
 def _fetch(fd, address, size, most, offset):  # type: ignore[no-untyped-def]
     """Read at least `size` bytes, `most` if they are there; whether they were."""
     got = _U0
@@ -81,7 +80,7 @@ def _fetch(fd, address, size, most, offset):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit
+@inner
 def _places(store, data, at):  # type: ignore[no-untyped-def]
     """Places of the schema's columns in a verified block; empty where its schema is unknown."""
     schema, words = block_schema(data, at), store[c.COLUMNS] + _U1
@@ -92,7 +91,7 @@ def _places(store, data, at):  # type: ignore[no-untyped-def]
     return view8(store[c.SCHEMA_TABLE], _U0)
 
 
-@njit
+@inner
 def _row_bytes(store):  # type: ignore[no-untyped-def]
     """Bytes of a row with all columns of the schema."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
@@ -102,7 +101,7 @@ def _row_bytes(store):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit
+@inner
 def _want(wanted, i, store, places, column, where):  # type: ignore[no-untyped-def]
     """Let output i of a decoding be a column, its row 0 at byte `where`."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
@@ -112,7 +111,7 @@ def _want(wanted, i, store, places, column, where):  # type: ignore[no-untyped-d
     wanted[i, 3] = columns[_U3 * column + _U2]
 
 
-@njit
+@inner
 def _want_outputs(wanted, task, places):  # type: ignore[no-untyped-def]
     """Let the outputs of a decoding be those asked for, in their place."""
     store, _, ask, _, capacity = task
@@ -134,21 +133,21 @@ def _decode_at(thread, data, block, wanted):  # type: ignore[no-untyped-def]
     return decode_rows(bytes_at(data, at + size), at, size, first, last, outputs, out, row, work, decoder)
 
 
-@njit
+@inner
 def _decode(thread, data, at, block, rows, wanted, out, row):  # type: ignore[no-untyped-def]
     """Rows (first, last) of a block's wanted columns into rows row.. of `out`."""
     call = thread[c.CALL :]
     call[0], call[1], call[2], call[3] = at, rows[0], rows[1], np.uint64(len(wanted))
-    call[4], call[5], call[6] = np.uint64(out.ctypes.data), np.uint64(out.size), row
+    call[4], call[5], call[6] = address_in(out), np.uint64(out.size), row
     return _decode_at(
-        np.uint64(thread.ctypes.data),
-        np.uint64(data.ctypes.data),
-        np.uint64(block.ctypes.data),
-        np.uint64(wanted.ctypes.data),
+        address_in(thread),
+        address_in(data),
+        address_in(block),
+        address_in(wanted),
     )
 
 
-@njit
+@inner
 def _decode_keys(task, data, at, block, places, scratch):  # type: ignore[no-untyped-def]
     """Decode what rows are chosen by: times, filtered columns, the distinct one."""
     store, thread, ask, _, _ = task
@@ -167,7 +166,7 @@ def _decode_keys(task, data, at, block, places, scratch):  # type: ignore[no-unt
     return _decode(thread, data, at, block, (_U0, rows), wanted[:keys], scratch, _U0)
 
 
-@njit
+@inner
 def _put_chosen(task, plan, walk, scratch, rows, chosen, count):  # type: ignore[no-untyped-def]
     """Write the chosen rows before the cursor, from a block's columns in `scratch` and those of the tail."""
     store, _, ask, out, capacity = task
@@ -175,14 +174,14 @@ def _put_chosen(task, plan, walk, scratch, rows, chosen, count):  # type: ignore
     for output in range(ask[c.OUTPUTS]):
         item = c.ASKED + c.ITEM * output
         width, before = ask[item + _U1], columns[_U3 * ask[item] + _U1]
-        goal = np.uint64(out.ctypes.data) + capacity * ask[item + _U2] + walk[CURSOR] * width
-        first = np.uint64(scratch.ctypes.data) + rows * before
+        goal = address_in(out) + capacity * ask[item + _U2] + walk[CURSOR] * width
+        first = address_in(scratch) + rows * before
         second = plan[c.CHUNK] + plan[c.CAPACITY] * before
         gather(goal, width, chosen, count, first, second, rows)
     walk[CURSOR] -= count
 
 
-@njit
+@inner
 def _span(chosen, count, rows):  # type: ignore[no-untyped-def]
     """The block's rows among the chosen: (first, behind the last), how many."""
     first, last, found = rows, _U0, _U0
@@ -193,7 +192,7 @@ def _span(chosen, count, rows):  # type: ignore[no-untyped-def]
     return (min(first, last), last), found
 
 
-@njit
+@inner
 def _row_by_row(task, plan, walk, side, data, at, block, places):  # type: ignore[no-untyped-def]
     """Choose among a block's rows and the tail's between them, and write them."""
     store, thread, ask, out, _ = task
@@ -205,7 +204,7 @@ def _row_by_row(task, plan, walk, side, data, at, block, places):  # type: ignor
         return code
     keep = np.empty(rows if ask[c.FILTERS] else _U0, np.uint8)
     if ask[c.FILTERS]:
-        mark(store, ask, np.uint64(scratch.ctypes.data), rows, keep)
+        mark(store, ask, address_in(scratch), rows, keep)
     chosen = np.empty(min(walk[WANTED], rows + walk[TAIL]), np.uint64)
     count = choose(store, ask, plan, walk, scratch, rows, keep, side, chosen)
     span, found = _span(chosen, count, rows)
@@ -224,7 +223,7 @@ def _row_by_row(task, plan, walk, side, data, at, block, places):  # type: ignor
     return code
 
 
-@njit
+@inner
 def _is_plain(ask, plan, walk, block):  # type: ignore[no-untyped-def]
     """Whether all rows of a block are wanted, as far as n and the cap go, and no tail row lies among them."""
     first_s, last_s = np.int64(block[c.FIRST_S]), np.int64(block[c.LAST_S])
@@ -237,7 +236,7 @@ def _is_plain(ask, plan, walk, block):  # type: ignore[no-untyped-def]
     return tail == _U0 or np.int64(view8(plan[c.CHUNK], tail)[tail - _U1]) < first_s
 
 
-@njit
+@inner
 def _block(task, plan, walk, side, user, data, at, block):  # type: ignore[no-untyped-def]
     """Verify one fetched block and write its wanted rows before the cursor."""
     store, thread, ask, out, _ = task
@@ -263,7 +262,7 @@ def _block(task, plan, walk, side, user, data, at, block):  # type: ignore[no-un
     return np.int64(OK) if code == OK else _report(thread, code, user, block)
 
 
-@njit
+@inner
 def _fetch_run(store, blocks, k, behind):  # type: ignore[no-untyped-def]
     """The bytes of blocks k..behind-1, from the last one's first on; none where they cannot be read."""
     align = store[c.ALIGN]
@@ -272,14 +271,14 @@ def _fetch_run(store, blocks, k, behind):  # type: ignore[no-untyped-def]
     most = (size + align - _U1) & ~(align - _U1)
     memory = np.empty(most + align, np.uint8)
     # Slices, not addresses: what only an address knows is freed.
-    begin = (align - (np.uint64(memory.ctypes.data) & (align - _U1))) & (align - _U1)
+    begin = (align - (address_in(memory) & (align - _U1))) & (align - _U1)
     data = memory[begin : begin + size]
-    if not _fetch(np.int64(blocks[k, c.FD]), np.uint64(data.ctypes.data), size, most, offset):
+    if not _fetch(np.int64(blocks[k, c.FD]), address_in(data), size, most, offset):
         return memory[:0], offset
     return data, offset
 
 
-@njit
+@inner
 def _blocks(task, plan, walk, side, user, blocks):  # type: ignore[no-untyped-def]
     """Fetch a user's blocks run by run, newest first, until enough rows are found."""
     store, thread, ask, _, _ = task
@@ -303,7 +302,7 @@ def _blocks(task, plan, walk, side, user, blocks):  # type: ignore[no-untyped-de
     return np.int64(OK)
 
 
-@njit
+@inner
 def _user(task, plan, user, blocks, copies):  # type: ignore[no-untyped-def]
     """Write a user's rows that the plan has not copied yet. TAIL_FROM becomes the first row written.
 
@@ -333,7 +332,7 @@ def _user(task, plan, user, blocks, copies):  # type: ignore[no-untyped-def]
     return code
 
 
-@njit
+@inner
 def _close_gaps(task, plans, offsets):  # type: ignore[no-untyped-def]
     """Move users' rows together where fewer were found than could be; returns how many there are in all."""
     _, _, ask, out, capacity = task
@@ -345,14 +344,14 @@ def _close_gaps(task, plans, offsets):  # type: ignore[no-untyped-def]
             for output in range(ask[c.OUTPUTS]):
                 item = c.ASKED + c.ITEM * output
                 width = ask[item + _U1]
-                column = np.uint64(out.ctypes.data) + capacity * ask[item + _U2]
+                column = address_in(out) + capacity * ask[item + _U2]
                 memmove(column + rows * width, column + first * width, (behind - first) * width)
         rows += behind - first
         offsets[i + _U1] = rows
     return np.int64(rows)
 
 
-@njit
+@inner
 def _look(task, users, n, end_s, plans):  # type: ignore[no-untyped-def]
     """Everything that looks at index and tails: (rows that need room, blocks, memory of copied tails)."""
     store, _, ask, out, capacity = task

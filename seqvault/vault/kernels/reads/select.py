@@ -7,8 +7,9 @@ columns side by side in memory, widest first, as a tail's chunk has.
 import numpy as np
 from numba import njit
 
+from seqvault.vault.kernels.compiled import inner
 from seqvault.vault.kernels.reads import contexts as c
-from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.kernels.views import address_in, bytes_at, memset, view2, view4, view8
 
 __all__ = ["CAP_ROWS", "CURSOR", "TAIL", "WALK_WORDS", "WANTED", "choose", "gather", "mark", "seen_set"]
 
@@ -34,7 +35,7 @@ def _load(address, width):  # type: ignore[no-untyped-def]
     return np.uint64(bytes_at(address, _U1)[0])
 
 
-@njit
+@inner
 def _among(codes, value):  # type: ignore[no-untyped-def]
     """Whether sorted codes hold a value."""
     low, high = _U0, np.uint64(codes.size)
@@ -47,11 +48,11 @@ def _among(codes, value):  # type: ignore[no-untyped-def]
     return low < np.uint64(codes.size) and codes[low] == value
 
 
-@njit
+@inner
 def mark(store, ask, base, rows, keep):  # type: ignore[no-untyped-def]
     """keep[i] = 1 where row i of the columns at `base` passes all filters."""
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
-    keep[:rows] = 1
+    memset(address_in(keep), 1, rows)
     for number in range(ask[c.FILTERS]):
         item = c.ASKED + c.ITEM * (ask[c.OUTPUTS] + number)
         codes = view8(ask[item + _U1], ask[item + _U2])
@@ -70,7 +71,7 @@ def mark(store, ask, base, rows, keep):  # type: ignore[no-untyped-def]
                     keep[i] = 0
 
 
-@njit
+@inner
 def seen_set(rows):  # type: ignore[no-untyped-def]
     """An empty set for so many values: the values, and which places are taken."""
     size = _U8
@@ -79,7 +80,7 @@ def seen_set(rows):  # type: ignore[no-untyped-def]
     return np.empty(size, np.uint64), np.zeros(size, np.uint8)
 
 
-@njit
+@inner
 def _is_new(values, taken, value):  # type: ignore[no-untyped-def]
     """Add a value to the set; whether it was not in it."""
     mask = np.uint64(values.size) - _U1
@@ -93,7 +94,7 @@ def _is_new(values, taken, value):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit
+@inner
 def choose(store, ask, plan, walk, scratch, rows, keep, side, chosen):  # type: ignore[no-untyped-def]
     """Pass a block's rows and the tail's rows among them, newest first, and list the wanted in `chosen`.
 
@@ -108,7 +109,7 @@ def choose(store, ask, plan, walk, scratch, rows, keep, side, chosen):  # type: 
     """
     columns = view8(store[c.COLUMN_TABLE], _U3 * store[c.COLUMNS])
     from_s, end_s = np.int64(plan[c.FROM_S]), np.int64(plan[c.END_S])
-    base = np.uint64(scratch.ctypes.data)
+    base = address_in(scratch)
     tail_keep, values, taken = side
     times, tail_times = view8(base, rows), view8(plan[c.CHUNK], plan[c.TAIL_ROWS])
     filtered, distinct = ask[c.FILTERS] > _U0, ask[c.DISTINCT] > _U0
@@ -143,7 +144,7 @@ def choose(store, ask, plan, walk, scratch, rows, keep, side, chosen):  # type: 
     return count
 
 
-@njit
+@inner
 def gather(goal, width, chosen, count, first, second, rows):  # type: ignore[no-untyped-def]
     """Write the chosen rows of a column so that they end before address `goal`, the newest last.
 

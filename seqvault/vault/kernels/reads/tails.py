@@ -8,12 +8,10 @@ through its first word. `layout` is (P, 2): a column's width, and the widths of 
 """
 
 import numpy as np
-from numba import njit
 
-from seqvault.vault.kernels.compiled import kernel
-from seqvault.vault.kernels.reads.memory import memmove
+from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.reads.users import EMPTY, find_user
-from seqvault.vault.kernels.views import bytes_at, view2, view4, view8
+from seqvault.vault.kernels.views import address_in, bytes_at, memmove, signed8, view2, view4, view8
 
 __all__ = [
     "CLASSES", "ROWS", "STATE_WORDS", "TABLE_WIDTH", "USED_BYTES", "USERS",
@@ -33,7 +31,7 @@ _WIDTH = np.uint64(TABLE_WIDTH)
 _LEAST_CAPACITY = np.uint64(8)
 
 
-@njit
+@inner
 def _cut(state, slabs, size):  # type: ignore[no-untyped-def]
     """Address of fresh memory; 0 when no slab has so much left."""
     while state[SLAB] < np.uint64(len(slabs)):
@@ -47,7 +45,7 @@ def _cut(state, slabs, size):  # type: ignore[no-untyped-def]
     return _U0
 
 
-@njit
+@inner
 def _class(capacity):  # type: ignore[no-untyped-def]
     kind = _U0
     while capacity > _LEAST_CAPACITY:
@@ -56,7 +54,7 @@ def _class(capacity):  # type: ignore[no-untyped-def]
     return kind
 
 
-@njit
+@inner
 def _grow(state, table, free, slabs, layout, at, rows):  # type: ignore[no-untyped-def]
     """Give a user's chunk room for `rows`; 0, or the bytes a new slab must have for it."""
     count, old = table[at + _U1] >> _U32, table[at + _U1] & _LOW32
@@ -85,14 +83,14 @@ def _grow(state, table, free, slabs, layout, at, rows):  # type: ignore[no-untyp
     return _U0
 
 
-@njit
+@inner
 def _release(free, chunk, capacity):  # type: ignore[no-untyped-def]
     kind = _class(capacity)
     view8(chunk, _U1)[_U0] = free[kind]
     free[kind] = chunk
 
 
-@njit
+@inner
 def _announce(state, table, users, places):  # type: ignore[no-untyped-def]
     """Find each row's user, newcomers included, and count the rows to come."""
     slots = np.uint64(table.size) // _WIDTH
@@ -108,7 +106,7 @@ def _announce(state, table, users, places):  # type: ignore[no-untyped-def]
         places[i] = at
 
 
-@njit
+@inner
 def _make_room(state, table, free, slabs, layout, places):  # type: ignore[no-untyped-def]
     """Room for all rows to come; or 0 rows to come again, and the bytes a new slab must have."""
     for i in range(np.uint64(places.size)):
@@ -123,7 +121,7 @@ def _make_room(state, table, free, slabs, layout, places):  # type: ignore[no-un
     return _U0
 
 
-@njit
+@inner
 def _place_times(table, times, places, chunks, disordered):  # type: ignore[no-untyped-def]
     """Put the times behind those there are; where each row went; how many users' rows are out of order."""
     count = _U0
@@ -144,7 +142,7 @@ def _place_times(table, times, places, chunks, disordered):  # type: ignore[no-u
     return count
 
 
-@njit
+@inner
 def _place_column(values, width, before, places, chunks):  # type: ignore[no-untyped-def]
     """Put another column's values where the times went."""
     count = np.uint64(places.size)
@@ -166,7 +164,7 @@ def _place_column(values, width, before, places, chunks):  # type: ignore[no-unt
             bytes_at(chunks[i, 0] + chunks[i, 1] * before, _U0)[places[i]] = one[i]
 
 
-@njit
+@inner
 def _ranked(times, count):  # type: ignore[no-untyped-def]
     """Positions of signed times in stable ascending order: runs of 1, 2, 4, ... merged.
 
@@ -192,7 +190,7 @@ def _ranked(times, count):  # type: ignore[no-untyped-def]
     return order
 
 
-@njit
+@inner
 def _above(times, count, bound):  # type: ignore[no-untyped-def]
     """How many of the first sorted times are at most the bound."""
     low, high = _U0, count
@@ -205,15 +203,15 @@ def _above(times, count, bound):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit
+@inner
 def _order(table, layout, at):  # type: ignore[no-untyped-def]
     """Merge a user's last rows, which came out of order, into those before; equal times stay in order."""
     rows, capacity = table[at + _U1] >> _U32, table[at + _U1] & _LOW32
     chunk, kept = table[at + _U2], table[at + _U3] >> _U32
     table[at + _U3] = _U0
     late = rows - kept
-    times = view8(chunk, rows).view(np.int64)
-    order = _ranked(times[kept:rows], late)
+    times = signed8(chunk, rows)
+    order = _ranked(signed8(chunk + _U8 * kept, late), late)
     goal = np.empty(late, np.uint64)
     for k in range(late):
         goal[k] = _above(times, kept, times[kept + order[k]])
@@ -221,10 +219,10 @@ def _order(table, layout, at):  # type: ignore[no-untyped-def]
     for column in range(np.uint64(len(layout))):
         width = layout[column, 0]
         base = chunk + capacity * layout[column, 1]
-        _merge(base, width, kept, order, goal, np.uint64(scratch.ctypes.data))
+        _merge(base, width, kept, order, goal, address_in(scratch))
 
 
-@njit
+@inner
 def _merge(base, width, kept, order, goal, scratch):  # type: ignore[no-untyped-def]
     """Move row kept + order[k] of a column before row goal[k] of the first `kept`, for all k at once."""
     late = np.uint64(goal.size)
