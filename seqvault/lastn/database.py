@@ -33,6 +33,7 @@ from seqvault.errors import (
     StoreLockedError,
     StoreReadOnlyError,
 )
+from seqvault.kinds import check_kind
 from seqvault.schema import HistorySchema
 
 __all__ = ["Database", "describe", "open_database", "rocksdb_errors"]
@@ -65,11 +66,14 @@ class Database:
         return cast(Iterator[tuple[bytes, bytes]], self.rocks.items(from_key=start, read_opt=options))
 
 
-def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_lookups: bool) -> Database:
+def open_database(
+    path: Path, *, block_cache_bytes: int, secondary: Path | None, point_lookups: bool
+) -> Database:
     """Open, or make, the database in `path`.
 
     Args:
         block_cache_bytes: memory for decompressed blocks.
+        secondary: for a reader, a folder of its own; None opens for writing.
         point_lookups: reads are Gets; adds the hash index inside data blocks.
 
     Raises:
@@ -79,7 +83,7 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     """
     global _process
     _process = _process or os.getpid()
-    if not read_only and _process != os.getpid():
+    if secondary is None and _process != os.getpid():
         raise StoreError(
             f"{path}: RocksDB's threads did not survive the fork from process {_process}, and a flush would "
             "wait for them for ever. Open it with read_only=True, or start this process with "
@@ -109,7 +113,7 @@ def open_database(path: Path, *, block_cache_bytes: int, read_only: bool, point_
     options.set_stats_dump_period_sec(0)
     # The statistics are the yardstick the binding's share is measured against (charge.py).
     options.enable_statistics()
-    access = AccessType.read_only(False) if read_only else AccessType.read_write()
+    access = AccessType.read_write() if secondary is None else AccessType.secondary(str(secondary))
     with rocksdb_errors(path):
         # Named: otherwise reopening takes the column family as the database describes it, without our cache.
         rocks = Rdict(str(path), options, column_families={"default": options}, access_type=access)
@@ -124,6 +128,7 @@ def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool)
     file = path / "store.json"
     mine = {"store": "lastn", "format": FORMAT, "layout": layout, "schema": schema.to_dict()}
     if not file.exists():
+        check_kind(path, "lastn")
         if read_only:
             raise StoreError(f"{path}: no LastN store to read; open it with read_only=False to make one")
         path.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +21,9 @@ from seqvault.lastn.behaviours import BehaviourLayout
 from seqvault.lastn.blobs import BlobLayout
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_decoding
 from seqvault.lastn.chunks import ChunkLayout
-from seqvault.lastn.database import Database, describe, open_database, rocksdb_errors
-from seqvault.ownership import (
-    forked_store,
-    inode_of,
-    keep_for_ever,
-    leads_to,
-    lost_folder,
-    open_folder,
-    tell_of_forks,
-)
+from seqvault.lastn.database import Database, describe, rocksdb_errors
+from seqvault.lastn.handle import Handle, close_dropped
+from seqvault.ownership import forked_store, tell_of_forks
 from seqvault.query import Conditions, Query, only_sequence
 from seqvault.rows import pack_rows, unpack_rows
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema
@@ -67,6 +61,7 @@ class LastNStore:
         layout: "chunks" (256 behaviours per key, the strong layout), "behaviours" (one key per behaviour) or
             "blobs" (a user's whole history under one key).
         block_cache_bytes: memory RocksDB may use for decompressed blocks.
+        staleness_s: a read-only store sees at least what was acknowledged so long before a read.
 
     Raises:
         StoreError: unknown layout, or one the folder was not made with.
@@ -81,29 +76,32 @@ class LastNStore:
         read_only: bool = False,
         layout: str = "chunks",
         block_cache_bytes: int = 64 << 20,
+        staleness_s: float = 0.1,
     ) -> None:
         if layout not in _LAYOUTS:
             raise StoreError(f"layout {layout!r}: expected 'chunks', 'behaviours' or 'blobs'")
         self.schema = schema
         # Absolute: the process may change its folder, and RocksDB opens files by name all the time.
         self._path = Path(path).absolute()
-        self._read_only = read_only
         self._owner = os.getpid()
         self._ended: str | None = None
         self._lock = threading.RLock()
         describe(self._path, schema, layout, read_only=read_only)
-        self._database = open_database(
-            self._path / "rocksdb",
-            block_cache_bytes=block_cache_bytes,
+        self._handle = Handle(
+            self._path,
             read_only=read_only,
+            staleness_s=staleness_s,
+            block_cache_bytes=block_cache_bytes,
             point_lookups=layout != "behaviours",
         )
-        self._folder_fd = open_folder(self._database.path)
-        self._inode, self._lost = inode_of(self._folder_fd), False
-        self._layout = _LAYOUTS[layout](self._database, schema)
+        self._make_layout = _LAYOUTS[layout]
+        self._adopt()
         self._binding: BindingCost | None = None
         self._decode_row_s = 0.0
         tell_of_forks(self)
+        self._dropped = weakref.finalize(self, close_dropped, self._handle, self._owner)
+        # A store that is open when the process ends is as one that was killed.
+        self._dropped.atexit = False
 
     def append(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.append: one atomic write batch, its WAL record synced."""
@@ -113,9 +111,9 @@ class LastNStore:
         with self._lock, rocksdb_errors(self._path):
             self._check_writable()
             # Before it as well: a write that fills the memtable makes a file by name.
-            self._check_folder()
+            self._handle.check_own()
             self._write(users, checked, options)
-            self._check_folder()
+            self._handle.check_own()
 
     def bulk_load(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.bulk_load: past the WAL into sorted tables, synced, then fully compacted."""
@@ -125,7 +123,7 @@ class LastNStore:
         users, checked = self.schema.check(user_ids, columns)
         with self._lock, rocksdb_errors(self._path):
             self._check_writable()
-            self._check_folder()
+            self._handle.check_own()
             order, _, bounds = by_user(users)
             start = 0
             while start < len(bounds) - 1:
@@ -134,7 +132,7 @@ class LastNStore:
                 rows = order[bounds[start] : bounds[end]]
                 self._write(users[rows], {name: values[rows] for name, values in checked.items()}, options)
                 start = end
-                self._check_folder()
+                self._handle.check_own()
             self._database.rocks.flush(True)
             self._database.rocks.compact_range(None, None)
 
@@ -207,21 +205,20 @@ class LastNStore:
             stats["decode_row_s"] = self._decode_row_s
         return stats
 
+    def refresh(self) -> None:
+        """Let a read-only store see everything acknowledged before the call; nothing to do for a writer."""
+        with self._lock:
+            self._check_open()
+            if self._handle.refresh():
+                self._adopt()
+
     def close(self) -> None:
         """See HistoryStore.close."""
         with self._lock:
-            if self._ended is not None:
-                return
-            self._ended = f"{self._path} is closed: open it again"
-            try:
-                if self._read_only or leads_to(self._database.path, self._inode):
-                    with rocksdb_errors(self._path):
-                        self._database.rocks.close()
-                else:
-                    self._leave()
-            finally:
-                # Also where RocksDB fails on a full device: a descriptor keeps that from being unmounted.
-                os.close(self._folder_fd)
+            if self._ended is None:
+                self._ended = f"{self._path} is closed: open it again"
+                self._dropped.detach()
+                self._handle.close()
 
     def forked(self) -> None:
         """In a child of the process that opened the store: nothing of it is the child's to use."""
@@ -229,12 +226,8 @@ class LastNStore:
             self._ended = forked_store(self._path, self._owner)
             # A thread of the parent may have had it.
             self._lock = threading.RLock()
-            self._leave()
-            os.close(self._folder_fd)
-
-    def _leave(self) -> None:
-        """Have RocksDB close nothing: closing, it removes by name every file that it does not know."""
-        keep_for_ever(self._database.rocks)
+            self._dropped.detach()
+            self._handle.let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -249,6 +242,11 @@ class LastNStore:
         with contextlib.suppress(*(() if error is None else (StoreError,))):
             self.close()
 
+    def _adopt(self) -> None:
+        """Read and write by the database that is open now."""
+        self._database = self._handle.database
+        self._layout = self._make_layout(self._database, self.schema)
+
     def _write(self, users: Array, columns: dict[str, Array], options: WriteOptions) -> None:
         order, distinct, bounds = by_user(users)
         if not len(distinct):
@@ -261,6 +259,8 @@ class LastNStore:
     def _read(self, query: Query, meter: Meter) -> HistoryBatch:
         with self._lock, rocksdb_errors(self._path):
             self._check_open()
+            if self._handle.refresh_if_stale():
+                self._adopt()
             parts = self._layout.read(query, meter) if len(query.users) else []
         offsets = np.zeros(len(parts) + 1, "i8")
         np.cumsum([len(part) for part in parts], out=offsets[1:])
@@ -277,12 +277,5 @@ class LastNStore:
 
     def _check_writable(self) -> None:
         self._check_open()
-        if self._read_only:
+        if self._handle.read_only:
             raise StoreReadOnlyError(f"{self._path} is open read-only: open it with read_only=False")
-        if self._lost:
-            raise StoreReadOnlyError(lost_folder(self._path))
-
-    def _check_folder(self) -> None:
-        if not leads_to(self._database.path, self._inode):
-            self._lost = True
-            raise StoreReadOnlyError(lost_folder(self._path))

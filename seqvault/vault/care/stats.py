@@ -1,8 +1,12 @@
 """What an open store reports about itself: counts, sizes, and where a history lies."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
+
+from seqvault.schema import Array
 from seqvault.vault.disk.manifest import log_name
 from seqvault.vault.engine.table import Table
 
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     from seqvault.vault.engine.access import ReadOnly, Writable
 
 __all__ = ["Place", "locate", "stats"]
+
+Portion = TypeVar("Portion")
 
 
 class Place(NamedTuple):
@@ -44,19 +50,17 @@ def stats(folder: Path, access: "ReadOnly | Writable") -> dict[str, int | float]
         unsealed = sum(table.tails.rows for table in tables)
         sealed = sum(table.index.rows for table in tables)
         segments = [segment for table in tables for segment in table.segments.values()]
-        live = sum(int(table.index.live_bytes(max(table.segments, default=-1) + 1).sum()) for table in tables)
-        users: set[int] = set()
-        for table in tables:
-            users.update(table.users().tolist())
         log = log_name(state.manifest.log.number)
+    looked = [_look(table) for table in tables]
+    users = [part for portions, _ in looked for part in portions]
     return {
-        "users": len(users),
+        "users": len(np.unique(np.concatenate(users))) if users else 0,
         "behaviours": sealed + unsealed,
         "unsealed": unsealed,
         "segments": len(segments),
         "blocks": sum(table.index.blocks for table in tables),
         "bytes_on_disk": _bytes_on_disk(folder, log, access.log_end),
-        "live_bytes": live,
+        "live_bytes": sum(live for _, live in looked),
         "index_bytes": sum(table.index.nbytes for table in tables),
         "tail_bytes": sum(table.tails.nbytes for table in tables),
         "durable_sequence": access.durable_sequence,
@@ -65,6 +69,33 @@ def stats(folder: Path, access: "ReadOnly | Writable") -> dict[str, int | float]
         "torn_bytes": access.replayed.torn_bytes,
         "plain": int(state.options.plain),
     }
+
+
+def _look(table: Table) -> tuple[list[Array], int]:
+    """Users of one sequence, in portions and some perhaps twice, and bytes of live blocks.
+
+    Nobody who writes waits for more than one portion of it. The tails first: what is sealed meanwhile is in
+    the index afterwards.
+    """
+    of_tails = list(_sections(table, table.tails.user_portions()))
+    sealed: list[Array] = []
+    live = 0
+    for users, of_slot, first in _sections(table, table.index.portions(max(table.segments, default=-1) + 1)):
+        if first:
+            sealed, live = [], 0
+        sealed.append(users)
+        live += int(of_slot.sum())
+    return of_tails + sealed, live
+
+
+def _sections(table: Table, portions: Iterator[Portion]) -> Iterator[Portion]:
+    """The same, each taken while nothing changes."""
+    while True:
+        with table.lock.shared():
+            portion = next(portions, None)
+        if portion is None:
+            return
+        yield portion
 
 
 def _bytes_on_disk(folder: Path, log: str, log_end: int) -> int:

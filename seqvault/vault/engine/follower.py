@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError
+from seqvault.kinds import check_kind
 from seqvault.ownership import inode_of, leads_to, lost_folder, open_folder
 from seqvault.schema import HistorySchema
 from seqvault.vault.compiled.options import Options
@@ -246,6 +247,7 @@ class Follower:
 def _named(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
+        check_kind(folder, "seqvault")
         raise _no_store(folder)
     return manifest
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqvault.errors import DamagedDataError, SchemaError, StoreError, StoreLockedError
+from seqvault.kinds import check_kind
 from seqvault.ownership import inode_of, leads_to, lost_folder, tell_of_forks
 from seqvault.schema import HistorySchema, SequenceType
 from seqvault.vault.compiled.options import Options
@@ -202,7 +203,8 @@ def _sync_file(path: Path) -> None:
 
 
 def _make(folder: Path, asked: Asked, options: Options, own: Own) -> Manifest:
-    """A new store. Raises DamagedDataError where one has lost its manifest."""
+    """A new store. Raises DamagedDataError where one has lost its manifest, StoreError in another kind's."""
+    check_kind(folder, "seqvault")
     for file in folder.iterdir():
         # A log that holds no record is left of a store whose making ended before its manifest.
         empty = file.suffix == ".log" and file.stat().st_size <= HEAD_BYTES

@@ -26,6 +26,8 @@ __all__ = ["LogRead", "changes", "follow_log", "read_log"]
 
 # Rows that are put into the tails at once.
 _ROWS_AT_ONCE = 1 << 18
+# Looked at by a follower at first; a log that nobody writes to costs it this much.
+_FOLLOWED_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,23 @@ def read_log(path: Path, log: LogFile, records: Records, sequence: int) -> LogRe
 
 def follow_log(fd: int, path: Path, log: LogFile, records: Records, read: LogRead) -> LogRead:
     """What was written behind an earlier read of the same log, which a writer may be writing to."""
-    size = size_of(fd)
-    if size <= read.end:
-        return LogRead(read.data[:0], read.found[:0], read.end, read.sequence, 0)
-    data = np.frombuffer(bytearray(read_at(fd, size - read.end, read.end, path)), "u1")
-    found = records.scan(data, 0, len(data), salt_of(log.number, log.id))
-    found, last = _in_sequence(found, read.sequence)
-    end = int(found["place"][-1] + found["size"][-1]) if len(found) else 0
-    return LogRead(data, found, read.end + end, last, 0)
+    left, window, salt = size_of(fd) - read.end, _FOLLOWED_BYTES, salt_of(log.number, log.id)
+    while True:
+        # Not all there is: most of it may be zeros, reserved for records to come.
+        data = np.frombuffer(bytearray(read_at(fd, max(0, min(left, window)), read.end, path)), "u1")
+        found, last = _in_sequence(records.scan(data, 0, len(data), salt), read.sequence)
+        end = int(found["place"][-1] + found["size"][-1]) if len(found) else 0
+        if len(data) >= left or not _goes_on(data[end:]):
+            return LogRead(data, found, read.end + end, last, 0)
+        window *= 8
+
+
+def _goes_on(data: Array) -> bool:
+    """Whether these bytes may begin a record whose end is not among them."""
+    head = data[: len(MAGIC)].tobytes()
+    return MAGIC.startswith(head) and (
+        len(data) < 8 or int.from_bytes(data[4:8].tobytes(), "little") > len(data)
+    )
 
 
 def changes(read: LogRead, records: Records, versions: Sequence[Sequence[HistorySchema]]) -> Iterator[Change]:

@@ -94,6 +94,10 @@ class PlainIndex:
         np.add.at(out, live["slot"], live["size"])
         return out[:slots]
 
+    def portions(self, slots: int) -> Iterator[tuple[Array, Array, bool]]:
+        """See Index.portions: all at once."""
+        yield self.users(), self.live_bytes(slots), True
+
     def end_rank(self, user: int) -> int:
         """See Index.end_rank."""
         blocks = self.of(user)
@@ -170,6 +174,10 @@ class PlainTails:
         """See Tails.rows_of."""
         rows = self._of.get(user)
         return None if rows is None else {name: values.copy() for name, values in rows.items()}
+
+    def user_portions(self) -> Iterator[Array]:
+        """See Tails.user_portions: all at once."""
+        yield self.users()
 
     def users(self) -> Array:
         """See Tails.users."""

@@ -91,7 +91,7 @@ def test_a_close_that_fails_holds_no_file_of_the_folder(
             rocks.close()
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_database", replace(store._database, rocks=FullDevice()))  # type: ignore[arg-type]
+    monkeypatch.setattr(store._handle, "database", replace(store._database, rocks=FullDevice()))  # type: ignore[arg-type]
     with pytest.raises(OSError, match="No space"):
         store.close()
     held = {path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
