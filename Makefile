@@ -11,7 +11,7 @@ BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(filter-out %/__init__.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
-.PHONY: demo dash test test-slow crash crash-nightly fuzz check docs bench bench-deps bench-page clean
+.PHONY: demo dash test test-slow crash crash-nightly fuzz mutate check docs bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/install
@@ -37,6 +37,10 @@ crash-nightly: $(STAMPS)/dev
 # Malformed files with valid checksums, for a minute.
 fuzz: $(STAMPS)/dev
 	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash/test_format_fuzz.py
+
+# Would the store's tests notice? Breaks one promise after the other in a copy; under fifteen minutes.
+mutate: $(STAMPS)/dev
+	$(BIN)/python tests/seqvault/mutate.py
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff check .

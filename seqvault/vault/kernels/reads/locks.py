@@ -9,8 +9,9 @@
 """
 
 import numpy as np
+from numba import njit
 
-from seqvault.vault.kernels.compiled import inner, kernel
+from seqvault.vault.kernels.compiled import kernel
 from seqvault.vault.kernels.reads.memory import add_atomic, load_atomic
 
 __all__ = ["BUSY", "EPOCH", "PINS", "WRITER", "advance", "end", "enter", "leave", "quiet", "seize"]
@@ -26,7 +27,7 @@ _EPOCH_BYTES, _PIN_BYTES, _LINE_BYTES = np.uint64(8 * EPOCH), np.uint64(8 * PINS
 _SPINS = 4000
 
 
-@inner
+@njit
 def enter(lock):  # type: ignore[no-untyped-def]
     """Begin a read that looks at index and tails: the parity to end it with, or BUSY: a writer stays in."""
     spins = 0
@@ -41,13 +42,13 @@ def enter(lock):  # type: ignore[no-untyped-def]
     return parity
 
 
-@inner
+@njit
 def leave(lock):  # type: ignore[no-untyped-def]
     """Stop looking; what the read copied stays readable until it ends."""
     add_atomic(lock, _LESS)
 
 
-@inner
+@njit
 def end(lock, parity):  # type: ignore[no-untyped-def]
     """End a read: files it uses may be closed from now on."""
     add_atomic(lock + _PIN_BYTES + parity * _LINE_BYTES, _LESS)
