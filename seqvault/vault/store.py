@@ -59,6 +59,8 @@ class SeqVault:
         block_rows: behaviours a block holds; more compress better, fewer read less for a short history.
         seal_rows, tail_bytes: tails are sealed when together they hold so many behaviours, or bytes.
         direct_io: read blocks past the page cache.
+        hot_bytes: memory, for each sequence, that decoded histories of users who come again may take; 0 keeps
+            none. Answers are the same: `stats` counts them.
         durability: what `append` waits for: "sync" for the device; "async" for nothing: the log is synced
             within flush_interval_s, or when flush_rows behaviours wait for it, and a loss of power before
             that loses them. `flush` waits.
@@ -84,6 +86,7 @@ class SeqVault:
         seal_rows: int = 4_000_000,
         tail_bytes: int = 256 << 20,
         direct_io: bool = False,
+        hot_bytes: int = 0,
         durability: str = "sync",
         staleness_s: float = 0.1,
         flush_interval_s: float = 0.005,
@@ -96,6 +99,7 @@ class SeqVault:
             seal_rows=seal_rows,
             tail_bytes=tail_bytes,
             direct_io=direct_io,
+            hot_bytes=hot_bytes,
             durability=durability,
             staleness_s=staleness_s,
             flush_interval_s=flush_interval_s,
@@ -278,7 +282,8 @@ class SeqVault:
 
         Its arguments are checked and its output memory made once, as large as the largest answer so far; each
         answer lies where the last one was. The newest 200 cost 0.4 of the CPU of `read_last` if they lie in
-        the tail, 0.6 if they lie in blocks. Raises as `read_last`.
+        the tail, 0.6 if they lie in blocks. What the hot tier answers cannot be written to. Raises as
+        `read_last`.
         """
 
         def query(table: Table) -> Query:
@@ -314,9 +319,7 @@ class SeqVault:
         start = time.perf_counter()
         batch = read(user_ids, before_s)
         own_s = time.perf_counter() - start
-        copies = {name: values.copy() for name, values in batch.columns.items()}
-        kept = HistoryBatch(batch.user_ids, batch.offsets.copy(), copies)
-        return kept, ReadTime(time.perf_counter() - start, own_s)
+        return _copied(batch), ReadTime(time.perf_counter() - start, own_s)
 
     def users(self, sequence: str | None = None) -> Array:
         """(K,) u8, sorted: users with at least one behaviour stored."""
@@ -331,7 +334,8 @@ class SeqVault:
 
         users, behaviours (stored, of all sequences), unsealed (of those, in the tails), segments, blocks,
         bytes_on_disk, live_bytes, index_bytes and tail_bytes (DRAM), durable_sequence, generation of the
-        manifest, replayed_records, torn_bytes (cut off the log at open), plain (1 without compiled code).
+        manifest, replayed_records, torn_bytes (cut off the log at open), plain (1 without compiled code);
+        hot_bytes, hot_users, hot_hits and hot_misses (users answered from the hot tier, and not).
         """
         return stats(self.path, self._open())
 
@@ -370,7 +374,8 @@ class SeqVault:
     def _read(self, table: Table, query: Query) -> HistoryBatch:
         while True:
             try:
-                return table.reader.read(query)
+                hot = None if table.hot is None else table.hot.read(query, table.reader.read)
+                return table.reader.read(query) if hot is None else _copied(hot)
             except DamagedDataError:
                 if self._ended is not None:
                     raise StoreClosedError(self._ended) from None
@@ -403,3 +408,9 @@ class SeqVault:
         if not isinstance(access, Writable):
             raise StoreReadOnlyError(f"{self.path} is open read-only: open it with read_only=False")
         return access
+
+
+def _copied(batch: HistoryBatch) -> HistoryBatch:
+    """The same in arrays of the caller's own."""
+    copies = {name: values.copy() for name, values in batch.columns.items()}
+    return HistoryBatch(batch.user_ids, batch.offsets.copy(), copies)

@@ -68,6 +68,18 @@ def stats(folder: Path, access: "ReadOnly | Writable") -> dict[str, int | float]
         "replayed_records": access.replayed.records,
         "torn_bytes": access.replayed.torn_bytes,
         "plain": int(state.options.plain),
+        **_hot(tables),
+    }
+
+
+def _hot(tables: list[Table]) -> dict[str, int]:
+    """Of the hot tiers, summed."""
+    tiers = [table.hot for table in tables if table.hot is not None]
+    return {
+        "hot_bytes": sum(tier.bytes for tier in tiers),
+        "hot_users": sum(len(tier) for tier in tiers),
+        "hot_hits": sum(tier.hits for tier in tiers),
+        "hot_misses": sum(tier.misses for tier in tiers),
     }
 
 

@@ -32,6 +32,7 @@ class Options:
     tail_bytes: int = 256 << 20
     direct_io: bool = False
     durability: str = "sync"
+    hot_bytes: int = 0
     staleness_s: float = 0.1
     flush_interval_s: float = 0.005
     flush_rows: int = 1000
@@ -47,6 +48,8 @@ class Options:
         for name in ("seal_rows", "tail_bytes", "flush_rows"):
             if getattr(self, name) < 1:
                 raise StoreError(f"{name}={getattr(self, name)}: expected at least 1")
+        if self.hot_bytes < 0:
+            raise StoreError(f"hot_bytes={self.hot_bytes}: expected 0 or more")
         for name in ("staleness_s", "flush_interval_s"):
             if not getattr(self, name) >= 0:
                 raise StoreError(f"{name}={getattr(self, name)}: expected 0 s or more")

@@ -15,6 +15,7 @@ from seqvault.query import NO_BOUND_S, Query, bound_s, users_of
 from seqvault.schema import Array
 from seqvault.store import HistoryBatch
 from seqvault.vault.engine.table import Table
+from seqvault.vault.reading.hot import Hot
 
 __all__ = ["PreparedRead", "PreparedReads"]
 
@@ -57,7 +58,8 @@ class PreparedRead:
         end_s = NO_BOUND_S if before_s is None else bound_s(before_s, len(users))
         while True:
             try:
-                return self._reading(users, end_s)
+                hot = None if table.hot is None else self._hot(table.hot, users, end_s)
+                return self._reading(users, end_s) if hot is None else hot
             except DamagedDataError:
                 # A refresh in another thread may have replaced, and closed, what this read began with.
                 table = self._table()
@@ -65,9 +67,20 @@ class PreparedRead:
                     raise
                 self._prepare(table)
 
+    def _hot(self, hot: Hot, users: Array, end_s: int | Array) -> HistoryBatch | None:
+        """The answer of the hot tier; None where it has none."""
+        asked = self._asked
+        if len(users) == 1 and self._unfiltered:
+            end = end_s if isinstance(end_s, int) else int(end_s[0])
+            found = hot.one(users.item(0), asked.names, asked.n, end)
+            if found is not None:
+                return HistoryBatch(users, *found)
+        return hot.read(asked._replace(users=users, end_s=end_s), self._of.reader.read)
+
     def _prepare(self, table: Table) -> None:
-        self._of = table
-        self._reading: _Reading = table.reader.prepare(self._query(table))
+        self._of, self._asked = table, self._query(table)
+        self._unfiltered = self._asked[5:] == (None, None, None)
+        self._reading: _Reading = table.reader.prepare(self._asked)
 
 
 class PreparedReads(threading.local):

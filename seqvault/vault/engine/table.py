@@ -16,6 +16,7 @@ from seqvault.vault.disk.segment import Segment
 from seqvault.vault.format.entries import ENTRY
 from seqvault.vault.log.change import Change
 from seqvault.vault.log.record import DELETE, EXPIRE, ROWS
+from seqvault.vault.reading.hot import Hot
 from seqvault.vault.reading.locks import ReadersWriterLock
 from seqvault.vault.reading.read import engine
 from seqvault.vault.sealed.salvage import entries_of_blocks
@@ -46,6 +47,7 @@ class Table:
 
     Attributes:
         index, tails, reader: see index.py, tails.py, read.py.
+        hot: see hot.py; None where nothing is kept.
         segments: open segments by slot.
         deleted: users deleted since the last seal whose blocks are still in segments.
         damage: by segment number, what is wrong with footers that are read around.
@@ -66,6 +68,7 @@ class Table:
         self._direct = options.direct_io
         self._read_only = options.read_only
         self.damage: dict[int, str] = {}
+        self.hot = Hot(options.hot_bytes) if options.hot_bytes else None
         made = engine(state.schema, lock, plain=options.plain, direct=options.direct_io)
         # Compiled or plain, they have the same methods.
         self.index, self.tails, self.reader = cast("tuple[Index, Tails, Reader]", made)
@@ -76,6 +79,12 @@ class Table:
         """Take over cap and floor."""
         self.reader.cap = state.cap
         self.reader.floor_s = state.floor_s
+        self.changed(None)
+
+    def changed(self, users: Array | None) -> None:
+        """Histories of (U,) users, or all, are no longer what they were."""
+        if self.hot is not None:
+            self.hot.forget(users)
 
     def segment_path(self, number: int) -> Path:
         """The file of a segment."""
@@ -137,10 +146,12 @@ class Table:
             self.delete(change.users)
         elif change.kind == EXPIRE:
             self.reader.floor_s = max(self.reader.floor_s, int(change.columns["floor_s"][0]))
+            self.changed(None)
 
     def add(self, users: Array, columns: Columns) -> None:
         """Put rows into the tails."""
         self.tails.add(users, columns)
+        self.changed(users)
 
     def delete(self, users: Array) -> None:
         """Forget users."""
@@ -150,6 +161,7 @@ class Table:
         if len(sealed):
             self.deleted.update(sealed.tolist())
             self.index.apply(0, tombstones(sealed))
+        self.changed(users)
 
     def times(self) -> Iterator[Array]:
         """Stored times in portions, the newest of every user and block among them; the tails' first."""

@@ -293,7 +293,7 @@ class Writer:
             old, manifest = manifest, self._rotated(manifest, new_wal)
             with self.whole():
                 self.adopt(manifest)
-                self._switch(new_wal, written)
+                self._switch(new_wal, written, loaded)
         except BaseException as error:
             # After an interrupt that left files and memory at odds, either may be in use.
             if isinstance(error, StoreError) or self._broken is None:
@@ -328,7 +328,12 @@ class Writer:
             manifest, closed_logs=(), log=wal.file, sequence=wal.written, next_file=wal.file.number + 1
         )
 
-    def _switch(self, new_wal: Wal, written: Sequence[tuple[Table, int, Array]]) -> None:
+    def _switch(
+        self,
+        new_wal: Wal,
+        written: Sequence[tuple[Table, int, Array]],
+        loaded: tuple[Table, Rows] | None,
+    ) -> None:
         """Make the new segments readable in place of the tails, and go on with the new log."""
         for table, _, entries in written:
             table.index.reserve(len(entries))
@@ -337,6 +342,8 @@ class Writer:
                 table.index.apply(slot, entries)
                 table.tails.clear()
                 table.deleted.clear()
+            if loaded is not None:
+                loaded[0].changed(loaded[1].users)
         self._wal.abandon()
         self._wal = self._commit.wal = new_wal
         self._put_off(0)
