@@ -27,7 +27,7 @@ from seqvault.errors import (
 )
 from seqvault.floor import warn_of_expired
 from seqvault.ownership import forked_store, tell_of_forks
-from seqvault.query import Conditions, Query
+from seqvault.query import Conditions, Query, users_of
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.vault.care.check import Report, check_store
@@ -192,7 +192,13 @@ class SeqVault:
         """Forget a user's histories in all sequences, durably. Full compaction removes the bytes."""
         if not 0 <= user_id < 1 << 64:
             raise SchemaError(f"user_id={user_id}: expected within 0..2**64 - 1")
-        self._writable().writer.delete_user(user_id)
+        self._writable().writer.delete_users(np.array([user_id], "u8"))
+
+    def delete_users(self, user_ids: object) -> None:
+        """`delete_user` for (U,) users, as one change with one sync. Raises SchemaError."""
+        users = users_of(user_ids)
+        if len(users):
+            self._writable().writer.delete_users(users)
 
     def expire(self, before_s: int, sequence: str | None = None, *, force: bool = False) -> None:
         """Forget behaviours with time_s < before_s, and such as are still appended, durably and for good.
@@ -335,7 +341,8 @@ class SeqVault:
         users, behaviours (stored, of all sequences), unsealed (of those, in the tails), segments, blocks,
         bytes_on_disk, live_bytes, index_bytes and tail_bytes (DRAM), durable_sequence, generation of the
         manifest, replayed_records, torn_bytes (cut off the log at open), plain (1 without compiled code);
-        hot_bytes, hot_users, hot_hits and hot_misses (users answered from the hot tier, and not).
+        hot_bytes, hot_users, hot_hits and hot_misses (users answered from the hot tier, and not);
+        background_errors (compactions that were due and failed since it was opened; logged).
         """
         return stats(self.path, self._open())
 

@@ -3,6 +3,7 @@
 All but `make` and `compact` only read, and work while another process writes to the store.
 """
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,13 @@ def check(path: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
         raise typer.Exit(1)
 
 
-def stats(path: Folder, as_json: Json = False) -> None:
+def stats(
+    path: Folder,
+    as_json: Json = False,
+    as_metrics: Annotated[
+        bool, typer.Option("--prometheus", help="In the text form that Prometheus reads.")
+    ] = False,
+) -> None:
     """Counts and sizes: users, behaviours, bytes on disk and in memory."""
     from simulator.commands.output import print_json
     from simulator.commands.store_report import stats_lines
@@ -88,6 +95,10 @@ def stats(path: Folder, as_json: Json = False) -> None:
         found, sequences = store.stats(), store.sequences
     if as_json:
         print_json({"store": str(path), "sequences": [kind.name for kind in sequences], **found})
+    elif as_metrics:
+        from seqvault.vault.care.metrics import prometheus
+
+        print(prometheus(found, str(path)), end="")
     else:
         print("\n".join(stats_lines(sequences, found)))
 
@@ -160,6 +171,85 @@ def dump(
     _tell(found[0], out)
 
 
+def load(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A store's folder, or a new one.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A Parquet file.")
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="NAME=COLUMN", help="A column of the store is one of the file. Repeatable."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Load behaviours from a Parquet file, the inverse of dump; again after an interruption, it goes on.
+
+    A new store gets the columns that --map names, or all of the file's. Texts, floats and times are kept as
+    integers, and are themselves again in a dump.
+    """
+    from seqvault.vault.store import SeqVault
+    from simulator.commands.output import progress
+    from simulator.commands.store_load import Kept, schema_of
+    from simulator.commands.store_load import load as read
+
+    new = not (path / "MANIFEST").exists()
+    sources = _sources(file, columns)
+    schema, kinds = schema_of(file, sources)
+    with SeqVault(path, schema=schema if new else None) as store, progress(quiet) as shown:
+        kept = Kept(path)
+        kept.describe(
+            {name: kind for name, kind in kinds.items() if name in ("user_id", *store.schema.names)}
+        )
+        before = store.stats()["behaviours"]
+        for done, total in read(store, file, sources, kept):
+            shown.stage("rows", done, total)
+        found = store.stats()
+    print(f"{found['behaviours'] - before:,} behaviours new of {found['behaviours']:,}: {path}")
+
+
+def delete(
+    path: Folder,
+    users: Annotated[
+        Path,
+        typer.Option(
+            "--users",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="User ids, one a line; or one column of Parquet.",
+        ),
+    ],
+    full: Annotated[bool, typer.Option("--full", help="Then rewrite everything: deletes are final.")] = False,
+) -> None:
+    """Forget users, durably, as one change. The bytes are gone from all files after --full."""
+    from simulator.commands.store_load import Kept, users_in
+
+    ids = users_in(users, Kept(path))
+    with _opened(path, read_only=False) as store:
+        before = store.stats()["users"]
+        store.delete_users(ids)
+        if full:
+            store.compact(full=True)
+        print(f"{before - store.stats()['users']:,} of {len(ids):,} users were there, and are forgotten")
+
+
+def _sources(file: Path, columns: list[str] | None) -> dict[str, str]:
+    """Column of the store -> column of the file."""
+    import pyarrow.parquet as pq
+
+    if not columns:
+        return {name: name for name in pq.read_schema(file).names}
+    sources = {}
+    for pair in columns:
+        name, equals, source = pair.partition("=")
+        if not (name and equals and source):
+            raise typer.BadParameter(f"found {pair!r}; expected NAME=COLUMN", param_hint="--map")
+        sources[name] = source
+    return sources
+
+
 def snapshot(
     path: Folder,
     out: Annotated[
@@ -169,6 +259,9 @@ def snapshot(
     """Copy a store as it is now, in moments: files that never change become hard links."""
     with _opened(path) as store:
         store.snapshot(out)
+    for described in path.glob("*.json"):
+        # What a load keeps beside the store; see store_load.py.
+        shutil.copy(described, out)
     print(f"Store: {out}")
     print("On the same disk its files are links to the store's. A copy elsewhere makes it a backup:")
     print(f"  cp -r {quote(str(out))} ELSEWHERE")

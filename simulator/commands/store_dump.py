@@ -6,7 +6,7 @@ One row per behaviour: `user_id`, then the schema's columns; users ascending, ea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seqvault.errors import DamagedDataError
 from seqvault.query import NO_LIMIT
 from seqvault.schema import HistorySchema
+from simulator.commands.store_load import Kept
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,9 +73,10 @@ def dump(
     """
     done = Dumped()
     schemas = {kind.name: kind.schema for kind in store.sequences}
-    writer = _WRITERS[form](file, store.schema if sequence is None else schemas[sequence])
+    kept = Kept(store.path)
+    writer = _WRITERS[form](file, _arrow_schema(schemas[sequence or store.sequences[0].name], kept.kinds))
     for part in _parts(store, users, sequence, skip_damaged, done):
-        writer.write(part)
+        writer.write({name: kept.values(name, values) for name, values in part.items()})
     writer.close()
     return done
 
@@ -111,7 +113,7 @@ def _joined(parts: list[Part]) -> Part:
 
 
 class _Writer(Protocol):
-    def __init__(self, file: IO[bytes], schema: HistorySchema) -> None: ...
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None: ...
 
     def write(self, part: Part) -> None: ...
 
@@ -121,10 +123,10 @@ class _Writer(Protocol):
 class _Parquet:
     """One row group per part."""
 
-    def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
-        self._schema = _arrow_schema(schema)
+        self._schema = schema
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
 
     def write(self, part: Part) -> None:
@@ -139,10 +141,10 @@ class _Parquet:
 class _Csv:
     """A header and one line per behaviour."""
 
-    def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         from pyarrow import csv
 
-        self._schema = _arrow_schema(schema)
+        self._schema = schema
         # Its own header would put the names into quotes.
         file.write((",".join(self._schema.names) + "\n").encode())
         self._writer = csv.CSVWriter(file, self._schema, write_options=csv.WriteOptions(include_header=False))
@@ -159,7 +161,7 @@ class _Csv:
 class _JsonLines:
     """One object per behaviour; ids are whole numbers, also beyond 2**53."""
 
-    def __init__(self, file: IO[bytes], schema: HistorySchema) -> None:
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._file = file
 
     def write(self, part: Part) -> None:
@@ -175,11 +177,14 @@ class _JsonLines:
 _WRITERS: dict[Form, type[_Writer]] = {"parquet": _Parquet, "csv": _Csv, "jsonl": _JsonLines}
 
 
-def _arrow_schema(schema: HistorySchema) -> pa.Schema:
+def _arrow_schema(schema: HistorySchema, kinds: Mapping[str, str]) -> pa.Schema:
+    """Of a store's columns, as what they stand for."""
     import pyarrow as pa
 
-    fields = [pa.field("user_id", pa.uint64())]
+    other = {"text": pa.string(), "float32": pa.float32(), "float64": pa.float64()}
+    fields = [pa.field("user_id", other.get(kinds.get("user_id", ""), pa.uint64()))]
     for column in schema.columns:
         unit = {"unit": column.unit} if column.unit else None
-        fields.append(pa.field(column.name, pa.from_numpy_dtype(np.dtype(column.dtype)), metadata=unit))
+        own = pa.from_numpy_dtype(np.dtype(column.dtype))
+        fields.append(pa.field(column.name, other.get(kinds.get(column.name, ""), own), metadata=unit))
     return pa.schema(fields)

@@ -68,6 +68,7 @@ def stats(folder: Path, access: "ReadOnly | Writable") -> dict[str, int | float]
         "replayed_records": access.replayed.records,
         "torn_bytes": access.replayed.torn_bytes,
         "plain": int(state.options.plain),
+        "background_errors": access.background_errors,
         **_hot(tables),
     }
 

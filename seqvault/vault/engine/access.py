@@ -1,5 +1,6 @@
 """The two ways a store is open: for reading, following its writer, and for writing."""
 
+import logging
 import os
 import threading
 import warnings
@@ -20,6 +21,7 @@ __all__ = ["ReadOnly", "Writable", "close_dropped"]
 
 # A dropped store's sync may take a while; waiting for it lets the next line open the store again.
 _CLOSING_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class ReadOnly:
@@ -52,6 +54,11 @@ class ReadOnly:
     def refresh(self) -> None:
         """See everything acknowledged before the call."""
         self._follower.refresh()
+
+    @property
+    def background_errors(self) -> int:
+        """A reader does nothing behind the caller's back."""
+        return 0
 
     def own(self) -> None:
         """Raise StoreError unless the path leads to the folder that was opened."""
@@ -130,6 +137,11 @@ class Writable:
         else:
             compact_unasked(self.compactor)
 
+    @property
+    def background_errors(self) -> int:
+        """Compactions that were due and failed."""
+        return self.compactor.failures
+
     def own(self) -> None:
         """Raise FolderLostError unless the path leads to the folder that was opened."""
         self._lock.own()
@@ -172,9 +184,10 @@ def compact_unasked(compactor: Compactor) -> None:
     try:
         while compactor.step():
             pass
-    except StoreError:
+    except StoreError as error:
         # A full device, damage, a failed sync: nothing depends on it, and the writer has noted the last.
-        return
+        compactor.failures += 1
+        _log.warning("a compaction that was due failed, and will be tried again: %s", error)
 
 
 class _Background:

@@ -67,9 +67,13 @@ class Compactor:
 
     Args:
         writer: the store's.
+
+    Attributes:
+        failures: of compactions that nobody asked for.
     """
 
     def __init__(self, writer: Writer) -> None:
+        self.failures = 0
         self._writer = writer
         self._state = writer.state
         self._turn = threading.Lock()

@@ -97,10 +97,9 @@ class Writer:
             raise
         return known is None
 
-    def delete_user(self, user: int) -> None:
-        """See SeqVault.delete_user."""
-        users = np.array([user], "u8")
-        self._change(Record(DELETE, 1, 1), users, {})
+    def delete_users(self, users: Array) -> None:
+        """See SeqVault.delete_users; (U,) u8, at least one."""
+        self._change(Record(DELETE, len(users), 1), users.copy(), {})
 
     def expire(self, table: Table, before_s: int) -> None:
         """See SeqVault.expire; the floor is checked."""
