@@ -1,7 +1,7 @@
 """Stores in the formats that we promise to read, kept as files: every later version opens them.
 
 `fixtures/format-N/store` is the folder, `NAME.npz` beside it what the memory store held of each sequence, the
-first called behaviours. make_fixture.py made format 2, the first that was promised.
+first called behaviours. make_fixture.py made format 2, the first that was promised, and format 3.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from seqvault.vault import SeqVault
 from seqvault.vault.care.check import check_store
 
 FIXTURES = Path(__file__).parent / "fixtures"
-FORMATS = ("format-2",)
+FORMATS = ("format-2", "format-3")
 
 
 def copy_of(form: str, folder: Path) -> tuple[Path, dict[str, HistoryBatch]]:
@@ -64,8 +64,9 @@ def test_store_of_a_promised_format_is_written_on(form: str, tmp_path: Path) -> 
     assert check_store(path).sound
 
 
-def test_fixture_of_format_2_holds_every_kind_of_file(tmp_path: Path) -> None:
-    path, _ = copy_of("format-2", tmp_path)
+@pytest.mark.parametrize("form", FORMATS)
+def test_fixture_holds_every_kind_of_file(form: str, tmp_path: Path) -> None:
+    path, _ = copy_of(form, tmp_path)
     report = check_store(path)
     assert report.sound
     assert {file.name.partition("-")[0] for file in report.files} == {
