@@ -160,7 +160,7 @@ METRICS: tuple[Metric, ...] = (
         compared=False,
         tile=False,
     ),
-    # No guardrail: what latency costs is bounded by the budget, and a longer history takes longer by design.
+    # No guardrail by its lift: a longer history takes longer by design. [guardrails] limits it instead.
     LatencyQuantile(
         name="p99_ms",
         p=0.99,

@@ -65,7 +65,7 @@ FailOn = Annotated[
     typer.Option(
         "--fail-on",
         metavar="guardrail,srm",
-        help="Exit 3 when a guardrail metric is significantly worse, 4 on a sample ratio mismatch.",
+        help="Exit 3 when a guardrail is shown to be broken, 4 on a sample ratio mismatch.",
     ),
 ]
 

@@ -190,5 +190,12 @@ def _effect(
         mde=entry.get("mde"),
         n=entry.get("n"),
         enough=populous and has_enough_events(entry) and None not in (entry.get("lift"), low, high),
-        reason=str(entry.get("reason") or ("" if populous else f"Fewer than {MIN_UNITS} users in an arm.")),
+        reason=str(entry.get("reason") or _too_few(entry, populous)),
     )
+
+
+def _too_few(entry: Mapping[str, Any], populous: bool) -> str:
+    """Why an estimate that was made is not shown; empty where it is."""
+    if not populous:
+        return f"Fewer than {MIN_UNITS} users in an arm."
+    return "" if has_enough_events(entry) else f"Fewer than {MIN_EVENTS} users with an event in an arm."

@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.analysis.log_ratio import Moments
+from simulator.certificate.users import draw
+from simulator.certificate.users import moments_of_each as batch_moments
+
+__all__ = ["NAMES", "ab_tables", "batch_moments", "draw", "stack", "users_table"]
 
 NAMES = ("old", "new")
-COLUMNS = ("requests", "impressions", "clicks", "conversions", "revenue", "advv")
-
-
-def draw(rng: np.random.Generator, shape: tuple[int, ...], lift: float = 0.0) -> dict[str, np.ndarray]:
-    """User totals of the given shape: experiment and pre-period share a user's activity and taste.
-
-    `lift` raises the click rate, so it is the true lift of ctr, revenue and advv per request.
-    """
-    activity = rng.gamma(2.0, 6.0, shape)
-    taste = np.clip(0.12 * rng.lognormal(0, 0.5, shape), 0, 0.5)
-    users: dict[str, np.ndarray] = {}
-    for prefix, factor in (("", 1 + lift), ("pre_", 1.0)):
-        requests = 1 + rng.poisson(activity)
-        impressions = rng.binomial(requests, 0.95)
-        clicks = rng.binomial(impressions, taste * factor)
-        conversions = rng.binomial(clicks, 0.2)
-        price = rng.lognormal(-1, 0.3, shape)
-        values = (requests, impressions, clicks, conversions, clicks * price, conversions * 20.0)
-        users |= {prefix + name: v for name, v in zip(COLUMNS, values, strict=True)}
-    return users
 
 
 def stack(users: dict[str, np.ndarray], *names: str) -> np.ndarray:
     return np.stack([users[name].astype(float) for name in names], axis=-1)
-
-
-def batch_moments(values: np.ndarray) -> Moments:
-    """Moments of (reps, n, P): one experiment's arm each."""
-    n = values.shape[1]
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    return Moments(
-        np.full(len(values), float(n)), mean, np.einsum("rni,rnj->rij", centred, centred) / (n - 1)
-    )
 
 
 def users_table(

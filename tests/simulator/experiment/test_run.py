@@ -36,6 +36,11 @@ def identical(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
     assert demo.status == "finished"
     assert {path.stem for path in demo.path.glob("*.parquet")} == TABLES
+    arms = demo.scorecard["arms"]
+    assert all(0 <= arm["own_model_share"] <= 1 for arm in arms.values())
+    guards = {guard["name"]: guard for guard in arms["treatment"]["verdict"]["guardrails"]}
+    assert "P99 latency is" in guards["p99_ms"]["text"]
+    assert {"revenue_per_request", "ctr"} <= set(guards)
     entry = demo.scorecard["metrics"]["advv_per_request"]
     assert entry["true_lift"] is not None
     assert (
