@@ -50,7 +50,7 @@ def measure(quick: bool) -> Measured:
         for name, hits in calibrations.coverage(SEED, n, users).items():
             rows.append(share(f"coverage, {users} users an arm", name, hits, n, 0.94, 0.96))
     n = 4_000 // fewer
-    found = calibrations.planned_power(SEED, n, 400)
+    found = calibrations.planned_power(SEED, n, 1_000)
     rows.append(share("power at the planned MDE", "ctr", found, n, 0.78, 0.82))
     lift, se, units = calibrations.stream(SEED, n, LOOKS, LOOKS * 50)
     for rule in calibrations.RULES:
