@@ -6,15 +6,14 @@
 Full histories, 100 and 500 candidates, one request at a time. Weights are those that training begins with:
 what they hold hardly changes the time. Modes:
 
-    cpu    one thread, `laser.scoring.runtime.Scorer`.
-    eager  a GPU, the same Scorer: it checks ids, copies, launches kernels one by one.
-    graph  a GPU, the forward pass captured once as a CUDA graph. Fresh ids are copied into it before each
-           replay; it has a place for every behaviour and takes shorter histories and fewer candidates too.
-           With fused kernels and TensorFloat-32 where these move no probability by 0.001 ("fused" of a row).
+    cpu    one thread, what serves live: `laser.scoring.live.LiveScorer`.
+    graph  a GPU, the same: planned, checked and packed into the block of a bucket of fixed shape, whose graph
+           is replayed.
+    eager  a GPU, `laser.scoring.runtime.Scorer`: it copies column by column and launches kernels one by one.
 
-Before a graph is timed its logits are compared with the Scorer's. A model that cannot be captured has a row
-that says why ("skipped"). "summary kept" is a server that stores what does not depend on the candidate and
-sends that in place of the behaviours.
+float32 throughout. Before a graph is timed its logits are compared with the Scorer's. A model that cannot be
+captured has a row that says why ("skipped"). "summary kept" is a server that stores what does not depend on
+the candidate and sends that in place of the behaviours; on a GPU its graph is this benchmark's own.
 
 --settings: {model or name: {"options": {...}, "width": 16}}, which go before those of MODELS; the options of
 a model's row in MODELS stay on top.
@@ -25,7 +24,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,27 +34,20 @@ import torch
 from benchmarks.models.study_plan import ABLATIONS, SUMMARY_KEPT, VARIANT
 from benchmarks.result import options, show
 from benchmarks.serving.latency_requests import ADS, CATEGORIES, requests_of
-from benchmarks.serving.latency_serving import (
-    Columns,
-    Served,
-    Step,
-    at_once,
-    columns_of,
-    from_summary,
-    kept,
-    whole,
-)
-from laser.attention.kernels import fused
+from benchmarks.serving.latency_serving import Served, at_once, from_summary, kept
 from laser.batch import RankingBatch
 from laser.models import ModelConfig, RankingModel, build_model
+from laser.scoring.live import LiveScorer
+from laser.scoring.requests import Requests
 from laser.scoring.runtime import DeviceError, Scorer, resolve_device
+from laser.scoring.snapshot import freeze
 from simulator.traffic.behaviours import ACTIONS, SCENES
 
 SEED = 1
 CANDIDATES = (100, 500)
 WIDTH = 16
 REQUESTS = 12  # different ones, taken in turn
-SAME_LOGITS, SAME_PROBABILITY = 1e-4, 1e-3
+SAME_LOGITS = 1e-4
 Row = dict[str, Any]
 
 
@@ -107,7 +98,7 @@ class Effort:
     warm_ups: int
 
 
-ON_GPU = Effort(most=300, least=100, fit_s=0.6, warm_ups=20)
+ON_GPU = Effort(most=300, least=100, fit_s=0.3, warm_ups=20)
 ON_CPU = Effort(most=1000, least=20, fit_s=1.5, warm_ups=2)
 QUICK = Effort(most=5, least=2, fit_s=0.05, warm_ups=1)
 
@@ -161,9 +152,12 @@ def rows_of(case: Case, device: torch.device, quick: bool = False) -> Iterator[R
     for candidates in CANDIDATES:
         requests = requests_of(case.history, candidates, 4 if quick else REQUESTS, SEED)
         for mode in modes:
-            serve = _graph if mode == "graph" else _at_once
             effort = QUICK if quick else ON_GPU if device.type == "cuda" else ON_CPU
-            yield {**said, "candidates": candidates, "mode": mode, **serve(case, model, requests, effort)}
+            try:
+                row = _SERVE[mode](case, model, requests, effort)
+            except (RuntimeError, ValueError) as error:  # what cannot be captured, or scores otherwise
+                row = _skipped(error)
+            yield {**said, "candidates": candidates, "mode": mode, **row}
 
 
 def _skipped(error: Exception) -> Row:
@@ -175,7 +169,7 @@ def _first_part(error: Exception) -> str:
     return str(error).split("\n")[0].partition(", expected")[0]
 
 
-def _at_once(case: Case, model: RankingModel, requests: list[RankingBatch], effort: Effort) -> Row:
+def _eager(case: Case, model: RankingModel, requests: list[RankingBatch], effort: Effort) -> Row:
     scorer = Scorer(model, model.category.weight.device)
     if not case.name.endswith(SUMMARY_KEPT):
         return timed(scorer.score, requests, effort)
@@ -183,44 +177,42 @@ def _at_once(case: Case, model: RankingModel, requests: list[RankingBatch], effo
     return timed(at_once(from_summary(model), scorer.device), sent, effort)
 
 
+def _live(case: Case, model: RankingModel, requests: list[RankingBatch], effort: Effort) -> Row:
+    """What serves live; on the CPU a kept summary has no other form than the eager one."""
+    if case.name.endswith(SUMMARY_KEPT):
+        return _eager(case, model, requests, effort)
+    live = LiveScorer(model, case.history, model.category.weight.device)
+    live.warm(1, requests[0].candidates)
+    sent = [Requests.of(batch) for batch in requests]
+    logits = _agrees([live.score(one).logits for one in sent], model, requests)
+    return {**timed(live.score, sent, effort), "logits_apart": logits}
+
+
 def _graph(case: Case, model: RankingModel, requests: list[RankingBatch], effort: Effort) -> Row:
-    """Capture plainly and fused, compare both with the Scorer, time the better one that agrees."""
-    device = model.category.weight.device
-    summary = case.name.endswith(SUMMARY_KEPT)
-    step = from_summary(model) if summary else whole(model)
-    sent = [kept(model, batch) if summary else columns_of(batch) for batch in requests]
-    scorer = Scorer(model, device)
-    expected = [scorer.score(batch) for batch in requests]
-    try:
-        plain = Served(step, sent[0], device)
-        logits, _ = apart(plain, sent, expected)
-        if not logits <= SAME_LOGITS:  # NaN, too, is no agreement
-            raise RuntimeError(f"captured logits differ from the Scorer's by {logits:.2g}")
-        served, probability = _fused(step, sent, expected, device)
-    except (RuntimeError, ValueError) as error:
-        torch.cuda.synchronize()
-        return _skipped(error)
-    used = served if probability < SAME_PROBABILITY else plain
-    differences = {"logits_apart": logits, "fused_apart": probability}
-    return {**timed(used, sent, effort), "fused": used is served, **differences}
+    if not case.name.endswith(SUMMARY_KEPT):
+        return _live(case, model, requests, effort)
+    snapshot, sent = freeze(model), [kept(model, batch) for batch in requests]
+    with snapshot.computing():
+        served = Served(from_summary(snapshot.model), sent[0], snapshot.device)
+    logits = _agrees([served(columns).numpy().copy() for columns in sent], model, requests)
+    return {**timed(served, sent, effort), "logits_apart": logits}
 
 
-def _fused(
-    step: Step, sent: list[Columns], expected: list[np.ndarray], device: torch.device
-) -> tuple[Served, float]:
-    with fused() if device.type == "cuda" else nullcontext():
-        served = Served(step, sent[0], device)
-    return served, apart(served, sent, expected)[1]
+_SERVE = {"cpu": _live, "eager": _eager, "graph": _graph}
 
 
-def apart(served: Served, sent: list[Columns], expected: list[np.ndarray]) -> tuple[float, float]:
-    """The largest differences of all requests, in logits and in probability."""
-    logits = probability = 0.0
-    for columns, wanted in zip(sent, expected, strict=True):
-        found, other = served(columns).double(), torch.from_numpy(wanted).double()
-        logits = np.maximum(logits, float((found - other).abs().max()))  # keeps NaN
-        probability = np.maximum(probability, float((found.sigmoid() - other.sigmoid()).abs().max()))
-    return float(logits), float(probability)
+def _agrees(found: list[np.ndarray], model: RankingModel, requests: list[RankingBatch]) -> float:
+    """How far logits are from the Scorer's, at most.
+
+    Raises:
+        RuntimeError: too far, or no numbers.
+    """
+    scorer, apart = Scorer(model, model.category.weight.device), 0.0
+    for logits, batch in zip(found, requests, strict=True):
+        apart = np.maximum(apart, float(np.abs(logits - scorer.score(batch)).max()))  # keeps NaN
+    if not apart <= SAME_LOGITS:
+        raise RuntimeError(f"logits differ from the Scorer's by {apart:.2g}")
+    return float(apart)
 
 
 def timed(serve: Callable[[Any], Any], requests: list[Any], effort: Effort) -> Row:

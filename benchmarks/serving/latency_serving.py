@@ -1,4 +1,4 @@
-"""Ways of serving one request: the Scorer, a captured CUDA graph, and either from a summary kept of the user.
+"""Serving one request from a summary that is kept of its user: eagerly, and by a captured CUDA graph.
 
 Each is a callable from a request on the host to its logits on the host, so that all are timed alike.
 """
@@ -28,11 +28,6 @@ def columns_of(batch: RankingBatch) -> Columns:
         f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in ("longest", "even", "full")
     }
     return {**tensors, "real": torch.ones(batch.requests, batch.longest, dtype=torch.bool)}
-
-
-def whole(model: RankingModel) -> Step:
-    """Score from all that a request holds."""
-    return lambda columns: model(_aligned(columns))
 
 
 def _aligned(columns: Columns) -> AlignedBatch:

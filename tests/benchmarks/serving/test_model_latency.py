@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,29 +12,34 @@ from laser.models import ModelConfig, build_model
 from laser.scoring.runtime import Scorer
 
 
-def test_a_step_at_fixed_addresses_scores_every_request_as_the_scorer_does() -> None:
-    from benchmarks.serving.latency import apart, requests_of
-    from benchmarks.serving.latency_serving import Served, at_once, columns_of, from_summary, kept, whole
+@pytest.mark.parametrize(("kind", "options"), [("vista", {"short": 7}), ("vql", {})])
+def test_a_step_at_fixed_addresses_scores_from_a_summary_as_the_scorer_does(
+    kind: str, options: dict[str, Any]
+) -> None:
+    from benchmarks.serving.latency import requests_of
+    from benchmarks.serving.latency_serving import Served, at_once, from_summary, kept
 
-    cpu, short = torch.device("cpu"), {"short": 7}
-    for kind, options in (("base", short), ("laser", short), ("twin", {}), ("vista", short), ("vql", {})):
-        model = build_model(ModelConfig(kind, 200, 2000, 3, 3, options=options), seed=1).eval()
-        requests = requests_of(25, 6, 3, seed=1)
-        assert len({batch.category.sum().item() for batch in requests}) == 3
-        expected = [Scorer(model).score(batch) for batch in requests]
-        sent = [columns_of(batch) for batch in requests]
-        served = Served(whole(model), sent[0], cpu)
-        assert max(apart(served, sent, expected)) < 1e-5
-        # Without the copy every request would have the first one's logits.
-        assert min(apart(served, sent[1:] + sent[:1], expected)) > 1e-3
-        if kind not in ("vista", "vql"):
-            with pytest.raises(TypeError, match="keeps no summary"):
-                kept(model, requests[0])
-            continue
-        sent = [kept(model, batch) for batch in requests]
-        assert max(apart(Served(from_summary(model), sent[0], cpu), sent, expected)) < 1e-5
-        eager = at_once(from_summary(model), cpu)(sent[2]).numpy()
-        assert eager == pytest.approx(expected[2], abs=1e-5)
+    cpu = torch.device("cpu")
+    model = build_model(ModelConfig(kind, 200, 2000, 3, 3, options=options), seed=1).eval()
+    requests = requests_of(25, 6, 3, seed=1)
+    assert len({batch.category.sum().item() for batch in requests}) == 3
+    expected = [Scorer(model).score(batch) for batch in requests]
+    sent = [kept(model, batch) for batch in requests]
+    served = Served(from_summary(model), sent[0], cpu)
+    found = [served(columns).numpy().copy() for columns in sent]
+    assert np.allclose(found, expected, atol=1e-5)
+    # Without the copy every request would have the first one's logits.
+    assert np.abs(found[0] - np.array(expected[1:])).max() > 1e-3
+    assert at_once(from_summary(model), cpu)(sent[2]).numpy() == pytest.approx(expected[2], abs=1e-5)
+
+
+def test_a_model_without_a_summary_keeps_none() -> None:
+    from benchmarks.serving.latency import requests_of
+    from benchmarks.serving.latency_serving import kept
+
+    model = build_model(ModelConfig("laser", 200, 2000, 3, 3), seed=1).eval()
+    with pytest.raises(TypeError, match="keeps no summary"):
+        kept(model, requests_of(25, 6, 1, seed=1)[0])
 
 
 def test_settings_go_by_name_then_by_model_and_a_rows_own_options_stay() -> None:
