@@ -78,9 +78,11 @@ def test_what_a_reopened_store_calls_durable_survives_a_loss_of_power(tmp_path: 
             again.flush()
             durable = again.durable_sequence
             moment = len(device.events)
-            device.die_in(0)
-            store._dropped.detach()
-            again._dropped.detach()
+            # Both are as killed: their files closed, their threads ended, and nothing written any more.
+            device.revive()
+            for killed in (store, again):
+                killed._dropped.detach()
+                killed._access.writer._flusher.stop()
         assert durable == RECORDS
         rng = np.random.default_rng(0)
         for turn, (_, modes, image) in enumerate(crashes(device, [moment] * STATES, rng)):
