@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqvault.query import NO_BOUND_S, Query
+from seqvault.query import FIRST_S, NO_BOUND_S, Query
 from seqvault.schema import Array, Columns
 
 __all__ = ["Rows", "by_user", "in_order", "matching", "newest_of_each"]
@@ -43,8 +43,8 @@ def matching(columns: Table, query: Query, i: int) -> Rows:
     """
     times = columns["time_s"]
     end_s = query.end_s if isinstance(query.end_s, int) else int(query.end_s[i])
-    end = len(times) if end_s == NO_BOUND_S else int(np.searchsorted(times, end_s, "left"))
-    start = min(end, int(np.searchsorted(times, query.start_s, "left")))
+    end = len(times) if end_s == NO_BOUND_S else int(times.searchsorted(end_s, "left"))
+    start = 0 if query.start_s == FIRST_S else min(end, int(times.searchsorted(query.start_s, "left")))
     if query.scenes is None and query.actions is None and query.distinct is None:
         return slice(max(start, end - query.n), end)
     wanted = np.ones(end - start, np.bool_)

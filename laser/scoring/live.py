@@ -22,6 +22,8 @@ from laser.scoring.runtime import Scorer, check_scores
 from laser.scoring.shapes import lanes, live_shape, live_shapes
 from laser.scoring.snapshot import Snapshot
 
+_ANY = 1 << 20  # requests: more than any batch has
+
 
 @dataclass(frozen=True)
 class UnderWay:
@@ -107,6 +109,14 @@ class LiveScorer:
         if self._in_buckets:
             for shape in live_shapes(self.snapshot.model, most, self._history, candidates, self._device):
                 self.held.build(shape)
+
+    def at_once(self, history: int, candidates: int) -> int:
+        """How many requests of so many behaviours are scored at once; more are scored one after another."""
+        if not self._in_buckets:
+            return _ANY
+        model = self.snapshot.model
+        shape = live_shape(model, _ANY, history, self._history, candidates, self._device)
+        return self.held.fitting(shape).requests
 
     def score(self, requests: Requests) -> Scores:
         """Score requests by all the behaviours they bring.

@@ -60,7 +60,9 @@ class ChunkLayout:
         for (user, start, _), head, old, new in zip(
             spans, heads, self._fetch(spans, meter), histories, strict=True
         ):
-            rows = sorted_rows(np.concatenate((old, new)) if len(old) else new)
+            # By bytes: numpy looks at the fields one by one where it joins rows.
+            joined = np.frombuffer(old.tobytes() + new.tobytes(), self._rows) if len(old) else new
+            rows = sorted_rows(joined)
             for i in range(0, len(rows), CHUNK_ROWS):
                 batch.put(_KEY.pack(user, start + i // CHUNK_ROWS), rows[i : i + CHUNK_ROWS].tobytes())
             times = rows["time_s"]
@@ -173,7 +175,7 @@ def _span(head: _Head | None, query: Query, i: int) -> tuple[int, int]:
         end, counted = chunks, max(0, head.rows - query.n) // CHUNK_ROWS
     else:
         # The newest chunk with a row before the bound holds at least one such row; the others in full.
-        end = int(np.searchsorted(head.first_s, end_s, "left"))
+        end = int(head.first_s.searchsorted(end_s, "left"))
         counted = max(0, (end - 1) * CHUNK_ROWS + 1 - query.n) // CHUNK_ROWS
     in_time = 0 if query.start_s == FIRST_S else int(np.searchsorted(head.first_s, query.start_s, "left")) - 1
     return min(end, max(counted, in_time, 0)), end

@@ -264,7 +264,8 @@ class LastNStore:
             parts = self._layout.read(query, meter) if len(query.users) else []
         offsets = np.zeros(len(parts) + 1, "i8")
         np.cumsum([len(part) for part in parts], out=offsets[1:])
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
+        # By bytes: numpy looks at the fields of each part where it joins rows, a third of a read's time.
+        rows = np.frombuffer(b"".join([p.tobytes() for p in parts]), parts[0].dtype) if parts else None
         if rows is None:
             flat = {name: np.empty(0, self.schema.dtype(name)) for name in query.names}
         else:

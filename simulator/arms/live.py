@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ from simulator.arms.scores import (
 )
 from simulator.execution import interrupts
 from simulator.inputs.prepare import Prepared
+from simulator.serving.measure import collector_off
 from simulator.serving.pipeline import Served, serve
 from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.service_times import LiveServiceTimes
+
+_COLLECT_EVERY = 1024  # requests; between reads, where nothing is timed
 
 
 class LiveCalls:
@@ -39,6 +43,8 @@ class LiveCalls:
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
         """Bring the store up to the request's moment (not charged), then read (charged)."""
         interrupts.check()  # what was measured is lost then: measured times cannot be replayed
+        if request % _COLLECT_EVERY == 0 and not gc.isenabled():
+            gc.collect()
         self._store.ingest_for(request)
         return self._store.timed_read(request, history)
 
@@ -80,7 +86,8 @@ def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str
         predictions = ProfilePredictions(cell.profile, serving, candidates[1])
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
         arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
-        served = serve(arrival_s, prepared.history_available, serving, times, clock.budget_s)
+        with collector_off():  # as where predictions were measured; a pass takes longer than a request
+            served = serve(arrival_s, prepared.history_available, serving, times, clock.budget_s)
         logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)
         for row, (_, _, scores) in times.scores.items():
             logits[served.step[row], row] = scores

@@ -45,11 +45,15 @@ class ReplayedStore:
     written once, whatever a killed process left of its store.
     """
 
-    def __init__(self, prepared: Prepared, store: HistoryStore, kind: str, first: int = 0) -> None:
+    def __init__(
+        self, prepared: Prepared, store: HistoryStore, kind: str, first: int = 0, newest: int | None = None
+    ) -> None:
         """Load the store for the requests from `first` on; use `replayed_store`.
 
         Args:
             kind: the store's name, for messages.
+            newest: of the behaviours loaded at once, how many of each user; None for all. Whoever reads no
+                more than that finds the same: later ones are only added behind them.
         """
         self.store = store
         self._sample = ReadSample(prepared, kind)
@@ -59,8 +63,10 @@ class ReplayedStore:
         time_s = behaviours.time_s
         first_s = int(self._readable_s[first:].min())
         before = time_s < first_s
-        store.bulk_load(self._users[before], {name: c[before] for name, c in self._columns.items()})
         later = np.flatnonzero(~before)
+        if newest is not None:
+            before &= _places_from_newest(behaviours.offsets, before) < newest
+        store.bulk_load(self._users[before], {name: c[before] for name, c in self._columns.items()})
         # Arrival order: by time, ties in the users' own order.
         self._later = later[np.argsort(time_s[later], kind="stable")]
         self._later_s = time_s[self._later]
@@ -130,15 +136,30 @@ class ReplayedStore:
             self.store.append(self._users[rows], {name: c[rows] for name, c in self._columns.items()})
 
 
+def _places_from_newest(offsets: NDArray[np.int64], before: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each behaviour, how many of the same user's come after it that are `before` some moment, as it is.
+
+    Args:
+        offsets: (U + 1,) of each user's behaviours, oldest first.
+        before: (N,) true at the front of each user's.
+    """
+    counts = np.concatenate([[0], np.cumsum(before)])
+    last = counts[offsets[1:]]
+    places: NDArray[np.int64] = np.repeat(last, np.diff(offsets)) - counts[1:]
+    return places
+
+
 @contextmanager
-def replayed_store(prepared: Prepared, arm: Arm, folder: Path, first: int = 0) -> Iterator[ReplayedStore]:
-    """Open and load an arm's store in `folder`, for the requests from `first` on.
+def replayed_store(
+    prepared: Prepared, arm: Arm, folder: Path, first: int = 0, newest: int | None = None
+) -> Iterator[ReplayedStore]:
+    """Open and load an arm's store in `folder`, for the requests from `first` on; `newest` as there.
 
     Raises:
         StoreError: the store cannot be opened, or the disk is full.
     """
     with arm.open_store(folder) as store:
-        yield ReplayedStore(prepared, store, arm.settings.store, first)
+        yield ReplayedStore(prepared, store, arm.settings.store, first, newest)
 
 
 def trained_snapshots(
@@ -261,7 +282,9 @@ def _scored(
     }
     # Between two chunks a run that is asked to end does.
     rows = max(model.at_a_time for model in models.values())
-    with replayed_store(prepared, arm, store, int(left[0])) as replayed:
+    # Nothing is timed here, so what no step reads need not be written.
+    longest = max(step.history for step in arm.scored_steps)
+    with replayed_store(prepared, arm, store, int(left[0]), longest) as replayed:
         for first in range(0, len(needed), rows):
             chunk = np.arange(first, min(first + rows, len(needed)))
             if files.missing[chunk].any():

@@ -1,5 +1,6 @@
 """`laser-ab profile`: measure this machine's service times."""
 
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -18,6 +19,22 @@ def profile(
         Path, typer.Option("--out", metavar="FILE", help="The profile (JSON).", callback=named)
     ] = Path("profile.json"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions: a rough profile.")] = False,
+    candidates: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", help="Candidates; half, once and twice the trace's by default."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Batches; powers of two up to each arm's by default.")
+    ] = None,
+    histories: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Behaviours; the lengths of the ladders by default.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="MODEL,...", help="Of the arms' models, those to measure.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Measure for about so long: fewer samples, at least 100.")
+    ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
     as_json: Json = False,
@@ -30,14 +47,47 @@ def profile(
 
     if out.exists():
         raise SimulatorError(f"{out}: found a file there, expected none. Choose another one with --out.")
+    widths, sizes = _numbers("--candidates", candidates), _numbers("--batches", batches)
+    lengths = _numbers("--histories", histories)
     resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
     from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
     from simulator.execution.interrupts import sigterm_as_ctrl_c
+    from simulator.serving.fitness import disagreements
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr)
+
+    def estimated(seconds: float) -> None:
+        say(f"Measuring takes about {max(seconds, 1.0) / 60:.1f} min, and longer where cells disagree.")
 
     with sigterm_as_ctrl_c(), progress(quiet) as shown:
-        path = make_profile(resolved, out, quick=quick, progress=shown)
+        made = make_profile(
+            resolved,
+            out,
+            quick=quick,
+            candidates=widths,
+            batches=sizes,
+            histories=lengths,
+            models=tuple(models.split(",")) if models else None,
+            minutes=minutes or float("inf"),
+            progress=shown,
+            estimated=estimated,
+        )
+    notes = [*made.notes, *(wrong.message for wrong in disagreements(made))]
     if as_json:
-        print_json({"profile": str(path)})
-    else:
-        print(f"Profile: {path}")
-        print(f"Use it: laser-ab run CONFIG --set experiment.profile={quote(str(path))}")
+        print_json({"profile": str(out), "notes": notes})
+        return
+    for note in notes:
+        say(note)
+    print(f"Profile: {out}")
+    print(f"Use it: laser-ab run CONFIG --set experiment.profile={quote(str(out))}")
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise SimulatorError(f"{option}: found {text!r}, expected whole numbers above 0 such as 32,200,500.")
+    return tuple(sorted({int(part) for part in parts}))

@@ -1,12 +1,11 @@
 """Measure the stages of a service-time profile with real calls.
 
-The caller builds the callables (over real stores and models) and prepares their inputs, so that a
-call does the stage's work and nothing else. Every round visits all points in a fresh order, so that
-a drift of the machine (frequency, neighbours) spreads over the points instead of tilting the grid. A
-visit takes several samples in a row, after calls that are not kept: a server does the same kind of
-work again and again, and one that changes it at every call pays for cold caches that a server
-does not (twice the time of a small model's batch). The garbage collector is off meanwhile. No
-sample of a visit is dropped: a stall the machine had is part of the spread.
+The caller builds the cells: what is timed, and what a server does just before it. All cells of all stages,
+stores and models are visited in every round, in a fresh order, so that a drift of the machine (frequency,
+neighbours) spreads over all of them instead of tilting one. A visit takes several samples in a row, so that a
+stretch of slowness is in the file as a stretch; before each of them comes, untimed, the work that precedes it
+in service, because a call that is repeated finds its caches warm, and a server's does not. The garbage
+collector is off meanwhile, as it is in live serving. No sample is dropped: a stall is part of the spread.
 """
 
 from __future__ import annotations
@@ -15,106 +14,123 @@ import gc
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from simulator.serving.profile import MIN_SAMPLES, Machine, Samples
-from simulator.serving.service_times import ReadSeconds
+from simulator.draws import uniform
+from simulator.serving.profile import MIN_SAMPLES, VISIT, Machine
 
-P = TypeVar("P")
-WARM_UP = 2  # calls of a visit that are not kept
-VISIT = 10  # samples of a visit
-_ORDER_SEED = 0
-_KEPT_DIGITS = 6  # a microsecond's millionth: below any clock, and the file stays small
+_KEPT_DIGITS = 5  # below any clock's, and the file stays small
 
 
-def measure_store(
-    read: Callable[[int], ReadSeconds], histories: Sequence[int], repeats: int = 200, warm_up: int = WARM_UP
-) -> dict[int, Samples]:
-    """Charged seconds (own_s) of reading a request's newest behaviours.
+@dataclass
+class Cell:
+    """One point of a profile: what is called, and what it took.
 
     Args:
-        read: history -> what the store says of one read, such as
-            `lambda h: store.timed_read_last(users.next(), h)[1]`. Read another user each time: a
-            profile of one cached user is a profile of the cache.
-        histories: lengths to visit.
-        repeats: samples per point, at least 100.
-        warm_up: calls of a visit before its first sample.
+        place: "store/KEY", "transport" or "score/MODEL", as in `profile.places`.
+        point: its coordinates there.
+        before: what a server does just before, not timed.
+        timed: the call; returns the seconds to charge, or None for those of the whole call.
+
+    Attributes:
+        wall_s, cpu_s: what it took, in the order of measurement; the thread's own CPU time beside it.
+    """
+
+    place: str
+    point: tuple[int, ...]
+    before: Callable[[], object]
+    timed: Callable[[], float | None]
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def sample(self) -> None:
+        """Call it once."""
+        self.before()
+        start_s, start_cpu_s = time.perf_counter(), time.thread_time()
+        charged_s = self.timed()
+        cpu_s, wall_s = time.thread_time() - start_cpu_s, time.perf_counter() - start_s
+        self.wall_s.append(_kept(wall_s if charged_s is None else charged_s))
+        self.cpu_s.append(_kept(cpu_s))
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.wall_s, self.cpu_s = [], []
+
+
+def measure(
+    cells: Sequence[Cell],
+    repeats: int,
+    *,
+    again: int = 0,
+    until_s: float = float("inf"),
+    estimated: Callable[[float], object] = lambda _: None,
+    round_done: Callable[[int, int], object] = lambda *_: None,
+) -> None:
+    """Fill the cells with samples.
+
+    Args:
+        cells: all of a profile.
+        repeats: samples of each, rounded up to whole visits.
+        again: which time these cells are measured; every time has orders of its own.
+        until_s: on time.perf_counter's clock; then it ends with fewer repeats, never fewer than MIN_SAMPLES.
+        estimated: told after the first, uncounted, round how many seconds all of it will take.
+        round_done: told after each round, with the number of rounds.
 
     Raises:
-        ValueError: too few repeats or no points.
+        ValueError: fewer than MIN_SAMPLES repeats, or no cells.
     """
-    return _spread(histories, lambda h: read(h).own_s, repeats, warm_up)
-
-
-def measure_transport(
-    move: Callable[[int], object], histories: Sequence[int], repeats: int = 200, warm_up: int = WARM_UP
-) -> dict[int, Samples]:
-    """Seconds of packing and unpacking a history; args and errors as `measure_store`.
-
-    Args:
-        move: history -> packs and unpacks a prepared history of that length.
-    """
-    return _spread(histories, lambda h: _seconds(move, h), repeats, warm_up)
-
-
-def measure_scoring(
-    score: Callable[[int, int, int], object],
-    histories: Sequence[int],
-    candidates: Sequence[int],
-    batches: Sequence[int],
-    repeats: int = 200,
-    warm_up: int = WARM_UP,
-) -> dict[tuple[int, int, int], Samples]:
-    """Seconds of scoring one batch, by (history, candidates, batch); errors as `measure_store`.
-
-    Args:
-        score: (history, candidates, batch) -> scores a prepared batch; a GPU is synchronised
-            before it returns.
-        histories, candidates, batches: values to combine.
-        repeats, warm_up: as in `measure_store`.
-    """
-    points = list(product(histories, candidates, batches))
-    return _spread(points, lambda p: _seconds(score, *p), repeats, warm_up)
-
-
-def _seconds(call: Callable[..., object], *args: int) -> float:
-    start_s = time.perf_counter()
-    call(*args)
-    return time.perf_counter() - start_s
-
-
-def _spread(
-    points: Iterable[P], sample: Callable[[P], float], repeats: int, warm_up: int
-) -> dict[P, Samples]:
-    grid = list(dict.fromkeys(points))
-    if repeats < MIN_SAMPLES or not grid:
+    if repeats < MIN_SAMPLES or not cells:
         raise ValueError(
-            f"Found {repeats} repeats of {len(grid)} points, expected at least {MIN_SAMPLES} repeats of at "
+            f"Found {repeats} repeats of {len(cells)} points, expected at least {MIN_SAMPLES} repeats of at "
             "least one point. Raise repeats or pass points."
         )
-    taken: list[list[float]] = [[] for _ in grid]
-    order = np.random.default_rng(_ORDER_SEED)
+    rounds = -(-repeats // VISIT)
+    names = np.arange(len(cells), dtype=np.uint64)
+    with collector_off():
+        for cell in cells:  # libraries, caches and pools come into being; captured graphs too
+            cell.sample()
+        start_s = time.perf_counter()
+        for cell in cells:
+            cell.sample()
+        estimated((time.perf_counter() - start_s) * rounds * VISIT)
+        for cell in cells:
+            cell.forget()
+        start_s = time.perf_counter()
+        for done in range(rounds):
+            order = np.argsort(uniform(again, f"profile round {done}", names), kind="stable")
+            for i in order.tolist():
+                for _ in range(VISIT):
+                    cells[i].sample()
+            gc.collect()
+            round_done(done + 1, rounds)
+            now_s = time.perf_counter()
+            round_s = (now_s - start_s) / (done + 1)
+            if now_s + round_s > until_s and (done + 1) * VISIT >= MIN_SAMPLES:
+                break
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Without garbage collection: a pass over all that a process holds is no part of a stage's work."""
     collecting = gc.isenabled()
+    gc.collect()
+    gc.freeze()
     gc.disable()
     try:
-        while len(taken[0]) < repeats:
-            kept = min(VISIT, repeats - len(taken[0]))
-            for i in order.permutation(len(grid)).tolist():
-                for _ in range(warm_up):
-                    sample(grid[i])
-                taken[i] += [sample(grid[i]) for _ in range(kept)]
+        yield
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
-    return {
-        point: tuple(sorted(float(f"{s:.{_KEPT_DIGITS}g}") for s in samples))
-        for point, samples in zip(grid, taken, strict=True)
-    }
+
+
+def _kept(seconds: float) -> float:
+    return float(f"{seconds:.{_KEPT_DIGITS}g}")
 
 
 def this_machine(gpu: str | None = None) -> Machine:

@@ -2,14 +2,19 @@
 
 One JSON file, seconds throughout:
 
-    {"schema_version": 1, "date": "2025-01-31", "commit": "...",
+    {"schema_version": 2, "date": "2025-01-31", "commit": "...",
      "machine": {"cpu": "...", "cores": 2, "memory_gib": 8.0, "gpu": null},
      "versions": {"python": "3.11.9", ...},
-     "store":     {STORE: {HISTORY: [sorted seconds, at least 100]}},
+     "notes": ["what was smoothed, or put together from other samples", ...],
+     "store":     {STORE: {HISTORY: [seconds in the order measured, at least 100]}},
      "transport": {HISTORY: [...]},
-     "score":     {MODEL: {HISTORY: {CANDIDATES: {BATCH: [...]}}}}}
+     "score":     {MODEL: {HISTORY: {CANDIDATES: {BATCH: [...]}}}},
+     "cpu":       {"store": ..., "transport": ..., "score": ...}: [P50, P95] of the thread's CPU seconds}
 
-Start reading at `load`; `measure.py` fills one from real calls.
+In the order measured, ten samples in a row are a visit (`measure.py`), and a stretch of slowness is a stretch
+in the file. Schema 1, which is still read, has the same samples sorted, neither "notes" nor "cpu".
+
+Start reading at `load`; `measure.py` takes the samples, `fitness.py` says whether they agree.
 """
 
 from __future__ import annotations
@@ -17,8 +22,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -27,11 +32,15 @@ from simulator.errors import SimulatorError
 from simulator.results.files import write_new
 from simulator.serving.grid import BATCH, CANDIDATES, HISTORY, Grid
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_SORTED_SCHEMA = 1
 # Below a hundred samples a P99 is the maximum.
 MIN_SAMPLES = 100
 
+VISIT = 10  # samples of a cell taken in a row
+
 Samples = tuple[float, ...]
+Point = tuple[int, ...]
 T = TypeVar("T")
 
 
@@ -61,6 +70,10 @@ class ServiceProfile:
         store: sorted seconds by store key and history.
         transport: sorted seconds by history.
         score: sorted seconds by model, then (history, candidates, batch).
+        order: by place ("store/KEY", "transport", "score/MODEL") and point: where in the sorted samples those
+            stand that were measured first, second and so on. Empty where that is not known.
+        cpu_s: likewise: P50 and P95 of the thread's own CPU time.
+        notes: what was done to samples after they were measured.
 
     Raises:
         ProfileError: too few samples, unsorted or negative seconds, or a grid with holes.
@@ -73,6 +86,9 @@ class ServiceProfile:
     store: Mapping[str, Mapping[int, Samples]]
     transport: Mapping[int, Samples]
     score: Mapping[str, Mapping[tuple[int, int, int], Samples]]
+    order: Mapping[str, Mapping[Point, tuple[int, ...]]] = field(default_factory=dict)
+    cpu_s: Mapping[str, Mapping[Point, tuple[float, float]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self)
@@ -98,6 +114,23 @@ class ServiceProfile:
         """
         cells = _entry(self.score, model, "model")
         return Grid([HISTORY, CANDIDATES, BATCH], cast(Mapping[tuple[int, ...], Samples], cells))
+
+    @property
+    def places(self) -> dict[str, dict[Point, Samples]]:
+        """All sorted samples: by place and point."""
+        found: dict[str, dict[Point, Samples]] = {
+            f"store/{key}": {(h,): s for h, s in by_history.items()} for key, by_history in self.store.items()
+        }
+        found["transport"] = {(h,): s for h, s in self.transport.items()}
+        for model, cells in self.score.items():
+            found[f"score/{model}"] = dict(cells.items())
+        return found
+
+    def measured(self, place: str, point: Point) -> Samples:
+        """A cell's samples in the order measured, or sorted where that is not known."""
+        samples = self.places[place][point]
+        order = self.order.get(place, {}).get(point)
+        return samples if order is None else tuple(samples[i] for i in order)
 
     def envelope(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Measured range of every axis, by "store/KEY", "transport" and "score/MODEL"."""
@@ -182,14 +215,23 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
     Raises:
         ProfileError: a field is missing or malformed, or `validate` fails.
     """
-    if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
-        found = raw.get("schema_version") if isinstance(raw, dict) else type(raw).__name__
+    version = raw.get("schema_version") if isinstance(raw, dict) else type(raw).__name__
+    if version not in (_SORTED_SCHEMA, SCHEMA_VERSION):
         raise ProfileError(
-            f"{place}: found schema_version {found!r}, expected {SCHEMA_VERSION}. "
+            f"{place}: found schema_version {version!r}, expected {SCHEMA_VERSION}. "
             "Measure again with this version's `laser-ab profile`."
         )
     try:
         machine = raw["machine"]
+        cells = {where: {point: _numbers(s) for point, s in grid.items()} for where, grid in _flat(raw)}
+        order = {}
+        if version == SCHEMA_VERSION:
+            order = {where: {p: _order(s) for p, s in grid.items()} for where, grid in cells.items()}
+            cells = {where: {p: tuple(sorted(s)) for p, s in grid.items()} for where, grid in cells.items()}
+        stores, scores = (
+            {where.partition("/")[2]: grid for where, grid in cells.items() if where.startswith(stage)}
+            for stage in ("store/", "score/")
+        )
         return ServiceProfile(
             machine=Machine(
                 str(machine["cpu"]), int(machine["cores"]), float(machine["memory_gib"]), machine["gpu"]
@@ -197,17 +239,15 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
             versions={str(k): str(v) for k, v in raw["versions"].items()},
             commit=str(raw["commit"]),
             date=str(raw["date"]),
-            store={key: _by_history(grid) for key, grid in raw["store"].items()},
-            transport=_by_history(raw["transport"]),
-            score={
-                model: {
-                    (int(h), int(c), int(b)): _samples(samples)
-                    for h, by_candidates in grid.items()
-                    for c, by_batch in by_candidates.items()
-                    for b, samples in by_batch.items()
-                }
-                for model, grid in raw["score"].items()
+            store={key: {h: s for (h,), s in grid.items()} for key, grid in stores.items()},
+            transport={h: s for (h,), s in cells["transport"].items()},
+            score={model: {(h, c, b): s for (h, c, b), s in grid.items()} for model, grid in scores.items()},
+            order=order,
+            cpu_s={
+                where: {point: (float(p50), float(p95)) for point, (p50, p95) in grid.items()}
+                for where, grid in _flat(raw.get("cpu", {"store": {}, "transport": {}, "score": {}}))
             },
+            notes=tuple(str(note) for note in raw.get("notes", ())),
         )
     except ProfileError as error:
         raise ProfileError(f"{place}: {error}") from error
@@ -218,33 +258,82 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
         ) from error
 
 
-def _samples(values: Any) -> Samples:
+def _flat(raw: Mapping[str, Any]) -> Iterator[tuple[str, dict[Point, Any]]]:
+    """The file's three trees by place and point."""
+    for key, grid in raw["store"].items():
+        yield f"store/{key}", {(int(h),): values for h, values in grid.items()}
+    yield "transport", {(int(h),): values for h, values in raw["transport"].items()}
+    for model, grid in raw["score"].items():
+        yield (
+            f"score/{model}",
+            {
+                (int(h), int(c), int(b)): values
+                for h, by_candidates in grid.items()
+                for c, by_batch in by_candidates.items()
+                for b, values in by_batch.items()
+            },
+        )
+
+
+def _nested(cells: Mapping[str, Mapping[Point, Any]]) -> dict[str, Any]:
+    """The opposite of `_flat`."""
+    trees: dict[str, Any] = {"store": {}, "transport": {}, "score": {}}
+    for place, grid in cells.items():
+        stage, _, key = place.partition("/")
+        tree = trees[stage].setdefault(key, {}) if key else trees[stage]
+        for point, values in sorted(grid.items()):
+            inner = tree
+            for coordinate in point[:-1]:
+                inner = inner.setdefault(str(coordinate), {})
+            inner[str(point[-1])] = list(values)
+    return trees
+
+
+def _numbers(values: Any) -> Samples:
     return tuple(float(v) for v in values)
 
 
-def _by_history(grid: Mapping[str, Any]) -> dict[int, Samples]:
-    return {int(h): _samples(samples) for h, samples in grid.items()}
+def _order(measured: Samples) -> tuple[int, ...]:
+    """Where each sample stands among the sorted ones; equal ones in the order measured."""
+    ranks = [0] * len(measured)
+    for rank, i in enumerate(sorted(range(len(measured)), key=lambda i: measured[i])):
+        ranks[i] = rank
+    return tuple(ranks)
+
+
+def from_measured(
+    machine: Machine,
+    versions: Mapping[str, str],
+    commit: str,
+    date: str,
+    wall_s: Mapping[str, Mapping[Point, Sequence[float]]],
+    cpu_s: Mapping[str, Mapping[Point, tuple[float, float]]],
+    notes: Sequence[str] = (),
+) -> ServiceProfile:
+    """A profile from samples in the order measured, by place and point; see `ServiceProfile`.
+
+    Raises:
+        ProfileError: it fails `validate`.
+    """
+    head = {"machine": asdict(machine), "versions": dict(versions), "commit": commit, "date": date}
+    cells = _nested(wall_s) | {"cpu": _nested(cpu_s), "notes": list(notes)}
+    return from_json(head | cells | {"schema_version": SCHEMA_VERSION})
 
 
 def to_json(profile: ServiceProfile) -> dict[str, Any]:
     """The profile as JSON's types; `from_json` reads it back equal."""
-    score: dict[str, Any] = {}
-    for model, cells in profile.score.items():
-        grid = score.setdefault(model, {})
-        for (h, c, b), samples in sorted(cells.items()):
-            grid.setdefault(str(h), {}).setdefault(str(c), {})[str(b)] = list(samples)
-    return {
-        "schema_version": SCHEMA_VERSION,
+    places = profile.places
+    head = {
+        "schema_version": SCHEMA_VERSION if profile.order else _SORTED_SCHEMA,
         "machine": asdict(profile.machine),
         "versions": dict(profile.versions),
         "commit": profile.commit,
         "date": profile.date,
-        "store": {
-            key: {str(h): list(s) for h, s in sorted(grid.items())} for key, grid in profile.store.items()
-        },
-        "transport": {str(h): list(s) for h, s in sorted(profile.transport.items())},
-        "score": score,
     }
+    cells = {place: {p: profile.measured(place, p) for p in grid} for place, grid in places.items()}
+    if profile.order:
+        head |= {"notes": list(profile.notes), "cpu": _nested(profile.cpu_s)}
+    return head | _nested(cells)
 
 
 def save(profile: ServiceProfile, path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.draws import uniform
 from simulator.serving.arm import ServingArm
+from simulator.serving.luck import luck
 from simulator.serving.predictions import LADDER_QUANTILE, Predictions, ProfilePredictions
 from simulator.serving.profile import ServiceProfile
 
@@ -36,10 +36,9 @@ class ServiceTimes(Predictions, Protocol):
 
 
 class ProfileServiceTimes(ProfilePredictions):
-    """Draws by inverse CDF, one uniform per request and stage.
+    """Draws by inverse CDF, one quantile per request and stage (`luck.py`).
 
-    The uniforms are keyed by (seed, stage, request id) and never by the arm, so every arm meets
-    the same luck (common random numbers). A batch draws with its first request's uniform.
+    Every arm meets the same luck (common random numbers). A batch draws with its first request's.
 
     Args:
         profile, arm, candidates, quantile: see `ProfilePredictions`.
@@ -58,9 +57,9 @@ class ProfileServiceTimes(ProfilePredictions):
     ) -> None:
         super().__init__(profile, arm, candidates, quantile)
         # Python floats: a list's element costs a third of a numpy scalar's in the event loop.
-        self._u_store: list[float] = uniform(seed, "service-store", request_ids).tolist()
-        self._u_transport: list[float] = uniform(seed, "service-transport", request_ids).tolist()
-        self._u_score: list[float] = uniform(seed, "service-score", request_ids).tolist()
+        self._u_store: list[float] = luck(profile, "store", seed, request_ids).tolist()
+        self._u_transport: list[float] = luck(profile, "transport", seed, request_ids).tolist()
+        self._u_score: list[float] = luck(profile, "score", seed, request_ids).tolist()
 
     def store_s(self, request: int, history: int) -> float:
         """See `ServiceTimes`."""

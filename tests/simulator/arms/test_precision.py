@@ -34,7 +34,7 @@ def test_a_lower_precision_says_how_far_it_moves_a_probability(
         needed = np.zeros((len(plan.prepared.requests), len(arm.scored_steps)), bool)
         needed[::EVERY, 0] = True
         logits, notes = score_needed(plan, arm, needed, models, tmp_path / precision, None)
-        scored[precision] = 1.0 / (1.0 + np.exp(-logits[0, ::EVERY].astype(float)))
+        scored[precision] = 1.0 / (1.0 + np.exp(-logits[0][::EVERY].astype(float)))
     note = notes[arm.scored_steps[0].model or ""]
     assert note["precision"] == "bf16"
     moved = float(np.abs(scored["bf16"] - scored["fp32"]).max())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_doubles import HISTORIES, long_arm, short_arm, synthetic_profile
 
+from simulator.arms.profile_cells import put_together
+from simulator.serving.fitness import disagreements, smoothed
 from simulator.serving.grid import quantile
-from simulator.serving.measure import measure_scoring, measure_store, measure_transport, this_machine
+from simulator.serving.luck import luck
+from simulator.serving.measure import Cell, measure, this_machine
 from simulator.serving.predictions import ProfilePredictions
-from simulator.serving.profile import ProfileError, from_json, load, save, to_json
+from simulator.serving.profile import (
+    VISIT,
+    Machine,
+    ProfileError,
+    ServiceProfile,
+    from_json,
+    from_measured,
+    load,
+    save,
+    to_json,
+)
 from simulator.serving.service_times import ProfileServiceTimes
 
 PROFILE = synthetic_profile()
@@ -159,47 +173,144 @@ def test_impossible_predictions_are_refused(candidates: int, q: float) -> None:
         ProfilePredictions(PROFILE, short_arm(), candidates, q)
 
 
-@dataclass(frozen=True)
-class _Read:
-    call_s: float
-    own_s: float
+def cells(count: int, visited: list[int]) -> list[Cell]:
+    """Cells whose calls charge a second for each number of theirs, and note when they are called."""
+
+    def cell(i: int) -> Cell:
+        return Cell("transport", (i,), lambda: visited.append(-1), lambda: visited.append(i) or float(i + 1))
+
+    return [cell(i) for i in range(count)]
 
 
-def test_measurement_interleaves_points_and_keeps_the_spread() -> None:
-    visited: list[tuple[int, ...]] = []
-    spread = measure_scoring(lambda *p: visited.append(p), (1, 2), (4,), (1, 8), repeats=100, warm_up=2)
-    assert set(spread) == {(1, 4, 1), (1, 4, 8), (2, 4, 1), (2, 4, 8)}
-    assert all(len(s) == 100 and list(s) == sorted(s) and s[0] > 0.0 for s in spread.values())
-    visits = [visited[i : i + 12] for i in range(0, len(visited), 12)]  # two to warm up, ten kept
+def test_measurement_visits_every_cell_in_fresh_orders_with_other_work_before_each_call() -> None:
+    visited: list[int] = []
+    measured = cells(4, visited)
+    told: list[float] = []
+    measure(measured, 100, estimated=told.append)
+    assert all(cell.wall_s == [float(cell.point[0] + 1)] * 100 for cell in measured)
+    assert all(len(cell.cpu_s) == 100 for cell in measured)
+    assert visited[::2] == [-1] * (len(visited) // 2)
+    calls = visited[1::2][8:]  # two rounds to begin with
+    visits = [calls[i : i + VISIT] for i in range(0, len(calls), VISIT)]
     assert all(len(set(visit)) == 1 for visit in visits)
     rounds = [tuple(visit[0] for visit in visits[i : i + 4]) for i in range(0, len(visits), 4)]
     assert len(rounds) == 10
-    assert all(set(r) == set(spread) for r in rounds)
+    assert all(sorted(r) == [0, 1, 2, 3] for r in rounds)
     assert len(set(rounds)) > 3
+    assert len(told) == 1
+    again: list[int] = []
+    measure(cells(4, again), 100, again=1)
+    assert again != visited
+    assert gc.isenabled()
 
 
 def test_measurement_charges_the_stores_own_work_with_the_collector_off() -> None:
     collecting: list[bool] = []
-
-    def read(history: int) -> _Read:
-        collecting.append(gc.isenabled())
-        return _Read(call_s=2.0 * history, own_s=1.0 * history)
-
-    assert measure_store(read, (5,), repeats=100)[5] == (5.0,) * 100
+    cell = Cell("store/x", (5,), lambda: None, lambda: collecting.append(gc.isenabled()) or 0.25)
+    measure([cell], 100)
+    assert cell.wall_s == [0.25] * 100
     assert not any(collecting)
-    assert gc.isenabled()
 
 
-def test_measurement_times_real_work() -> None:
+def test_measurement_times_real_work_and_its_cpu_time_beside_it() -> None:
     data = {h: np.arange(h, dtype=np.float64) for h in (100, 200_000)}
-    spread = measure_transport(lambda h: np.sort(data[h][::-1].copy()), tuple(data), repeats=100)
-    assert np.median(spread[200_000]) > np.median(spread[100]) > 0.0
+    measured = [Cell("transport", (h,), lambda: None, partial(_sort, data[h])) for h in data]
+    measure(measured, 100)
+    small, large = (np.median(cell.wall_s) for cell in measured)
+    assert large > small > 0.0
+    assert 0.0 < np.median(measured[1].cpu_s) <= large * 1.5
 
 
-@pytest.mark.parametrize(("points", "repeats"), [((5,), 99), ((), 100)])
-def test_measurement_too_small_is_refused(points: tuple[int, ...], repeats: int) -> None:
+def _sort(values: np.ndarray) -> None:
+    np.sort(values[::-1].copy())
+
+
+@pytest.mark.parametrize(("points", "repeats"), [(1, 99), (0, 100)])
+def test_measurement_too_small_is_refused(points: int, repeats: int) -> None:
     with pytest.raises(ValueError, match="expected at least 100 repeats"):
-        measure_transport(lambda h: h, points, repeats=repeats)
+        measure(cells(points, []), repeats)
+
+
+def in_order(wall: dict[int, list[float]], score: dict[tuple[int, int, int], list[float]]) -> ServiceProfile:
+    """A profile of one store and one model, samples as measured."""
+    places = {"store/s": {(h,): s for h, s in wall.items()}, "transport": {(h,): s for h, s in wall.items()}}
+    cpu = {place: dict.fromkeys(grid, (0.5, 0.9)) for place, grid in places.items()}
+    return from_measured(
+        Machine("m", 1, 1.0, None), {}, "c", "2026-01-01", places | {"score/m": score}, cpu, ["n"]
+    )
+
+
+SLOW = [1.0] * 90 + [9.0] * 10  # the last visit was a slow one
+FAST = [1.0 + i / 1000 for i in range(100)]
+
+
+def test_a_profile_keeps_the_order_of_measurement_through_its_file(tmp_path: Path) -> None:
+    profile = in_order({10: SLOW}, {(10, 4, 1): SLOW[::-1]})
+    save(profile, tmp_path / "p.json")
+    loaded = load(tmp_path / "p.json")
+    assert loaded.measured("store/s", (10,)) == tuple(SLOW)
+    assert loaded.measured("score/m", (10, 4, 1)) == tuple(SLOW[::-1])
+    assert loaded.store["s"][10] == tuple(sorted(SLOW))
+    assert loaded.cpu_s["transport"] == {(10,): (0.5, 0.9)}
+    assert loaded.notes == ("n",)
+    assert to_json(loaded) == to_json(profile)
+    assert not PROFILE.order
+    assert PROFILE.measured("transport", (10,)) == PROFILE.transport[10]
+
+
+def test_a_stretch_of_slowness_meets_requests_that_follow_one_another() -> None:
+    profile = in_order({10: SLOW}, {(10, 4, 1): FAST})
+    drawn = luck(profile, "store", 7, np.arange(20_000))
+    spread = np.quantile(np.array(profile.store["s"][10]), drawn)
+    slow = spread > 5.0
+    assert slow.mean() == pytest.approx(0.1, abs=0.03)
+    # Of the neighbours of a slow request nearly all are slow, where luck of their own would make a tenth so.
+    assert slow[1:][slow[:-1]].mean() > 0.85
+    assert (slow.reshape(-1, VISIT).sum(axis=1) % VISIT == 0).all()
+    assert np.array_equal(luck(profile, "store", 7, np.arange(500)), drawn[:500])
+    assert not np.array_equal(luck(profile, "store", 8, np.arange(500)), drawn[:500])
+    assert not np.array_equal(luck(profile, "transport", 7, np.arange(500)), drawn[:500])
+
+
+def test_luck_keeps_every_cells_spread() -> None:
+    profile = in_order({10: FAST, 20: SLOW}, {(10, 4, 1): FAST})
+    drawn = luck(profile, "store", 7, np.arange(50_000))
+    for q in (0.1, 0.5, 0.9):
+        assert np.mean(drawn <= q) == pytest.approx(q, abs=0.02)
+
+
+def test_cells_that_disagree_with_their_neighbours_are_found_and_smoothed() -> None:
+    score = {(10, 4, 1): FAST, (10, 4, 2): [s - 0.5 for s in FAST], (20, 4, 1): FAST, (20, 4, 2): FAST}
+    profile = in_order({10: FAST, 20: FAST}, score)
+    (wrong,) = [
+        w for w in disagreements(profile) if w.message.endswith("at (10, 4, 1)") and "P50" in w.message
+    ]
+    assert (wrong.place, wrong.point, wrong.than) == ("score/m", (10, 4, 2), (10, 4, 1))
+    mended = smoothed(profile)
+    assert not disagreements(mended)
+    assert mended.score["m"][10, 4, 2] == profile.score["m"][10, 4, 1]
+    assert mended.store == profile.store
+    assert len(mended.notes) == 2
+    assert "smoothed: score/m at (10, 4, 2)" in mended.notes[1]
+    assert smoothed(mended) == mended
+
+
+def test_noise_within_a_few_hundredths_disagrees_with_nothing() -> None:
+    near = [s * 0.97 for s in FAST]
+    assert not disagreements(in_order({10: FAST, 20: near}, {(10, 4, 1): FAST, (10, 4, 2): near}))
+
+
+def test_a_single_request_with_a_long_tail_is_found() -> None:
+    tail = [1.0] * 90 + [4.0] * 10
+    (wrong,) = disagreements(in_order({10: FAST}, {(10, 4, 1): tail, (10, 4, 2): tail}))
+    assert wrong.than is None
+    assert "more than 3 times its P50" in wrong.message
+
+
+def test_a_batch_beyond_what_is_scored_at_once_takes_as_long_as_its_parts_in_a_row() -> None:
+    taken = put_together({(10, 4, 2): [1.0, 2.0, 4.0]}, (10, 4, 6), 2)
+    assert taken == [7.0, 7.0, 7.0]
+    assert put_together({(10, 4, 2): [1.0, 2.0, 4.0]}, (10, 4, 3), 2) == [3.0, 6.0, 5.0]
 
 
 def test_this_machine_is_described() -> None:

@@ -1,0 +1,30 @@
+"""Profiles that ship can be decided by: their cells agree with one another, measured often enough."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.config.settings import PROFILES
+from simulator.serving.fitness import disagreements
+from simulator.serving.profile import load
+
+SHIPPED = sorted(PROFILES.glob("*.json"))
+# Samples of a cell, at least. A GPU's grid has every model on it, and was measured in the minutes there were.
+LEAST_CPU, LEAST_GPU = 400, 100
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_profiles_cells_agree(path: Path) -> None:
+    profile = load(path)
+    if not profile.order:
+        pytest.skip("sorted samples: measured before cells were held against each other")
+    assert [wrong.message for wrong in disagreements(profile)] == []
+    fewest = min(len(samples) for cells in profile.places.values() for samples in cells.values())
+    assert fewest >= (LEAST_CPU if profile.machine.gpu is None else LEAST_GPU)
+    assert profile.order.keys() == profile.places.keys()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_profile_says_how_it_was_measured(path: Path) -> None:
+    assert "laser-ab profile" in path.with_suffix(".toml").read_text()
+    assert load(path).commit
