@@ -64,7 +64,10 @@ def one_rows(device: torch.device, quick: bool, apart: Apart) -> Iterator[Row]:
                     row[f"p{q}_ms"] = float(np.percentile(taken, q))
                 yield row | {"largest_change": change}
     for history in [] if quick else [length for length in BARS_MS if length >= 10_000]:
-        yield _floor_row(history, device)
+        try:
+            yield _floor_row(history, device)
+        except Exception as error:
+            yield {"kernel": "segment_tokens", "history": history, "failed": str(error).splitlines()[0]}
 
 
 def one_bars(rows: list[Row]) -> Iterator[Row]:

@@ -102,15 +102,16 @@ class Filling:
 
     def fill(self, requests: Requests) -> None:
         """Write at most B requests of at most L behaviours; places beyond them are empty and score -inf."""
-        into, count = self._arrays, len(requests)
+        into, count, offsets = self._arrays, len(requests), requests.offsets
+        behaviours, candidates = int(offsets[-1]), requests.candidates
         for name in HISTORY:
-            into[name][: requests.offsets[-1]] = getattr(requests, name)
-        into["end"][:count] = requests.offsets[1:]
-        into["length"][:count] = requests.lengths
+            into[name][:behaviours] = getattr(requests, name)
+        into["end"][:count] = offsets[1:]
+        np.subtract(offsets[1:], offsets[:-1], out=into["length"][:count], casting="unsafe")
         if count < len(into["end"]):
             for name in ("end", "length", "candidate_count"):
                 into[name][count:] = 0
         for name in _CANDIDATES:
-            into[name][:count, : requests.candidates] = getattr(requests, name)
+            into[name][:count, :candidates] = getattr(requests, name)
         for name in ("candidate_count", "hour", "propensity"):
             into[name][:count] = getattr(requests, name)
