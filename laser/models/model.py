@@ -151,6 +151,12 @@ class RankingModel(nn.Module):
         """
         return None
 
+    @property
+    def summary_bytes(self) -> int:
+        """What a server keeps of a user in place of the history: the bytes of `summarise`'s result for one
+        request; 0 for a model that needs the history itself."""
+        return 0
+
     def look_at(self, batch: RankingBatch) -> None:
         """See a first batch before training, for a model whose beginning follows from data."""
 

@@ -98,13 +98,13 @@ class Vista(RankingModel):
 
     def attend(self, batch: RankingBatch, target: Tensor) -> Tensor:
         """(B, C, E), the candidates behind the reading of their users' summaries."""
-        summary = self.summarise(batch)
-        if self.quantise == "int8" and not self.training:
-            summary = dequantised(*quantised(summary))
-        return self.read(summary, target)
+        return self.read(self.summarise(batch), target)
 
     def summarise(self, batch: RankingBatch) -> Tensor:
-        """(B, seeds, E), what a server keeps for each user; it knows nothing of candidates."""
+        """(B, seeds, E), what a server keeps for each user; it knows nothing of candidates.
+
+        While scoring it is what int8 leaves of it, where `quantise` says so.
+        """
         seen = batch if not self.refresh_s else _as_of_refresh(batch, self.refresh_s)
         history, rows = self.history(seen, self.category.weight)
         real = rows > 0
@@ -112,7 +112,13 @@ class Vista(RankingModel):
         for i, layer in enumerate(self.layers):
             tokens, summary = layer(tokens, summary, real, last=i == len(self.layers) - 1)
         self._told = (summary, history, real) if self.training else None
-        return summary
+        return dequantised(*quantised(summary)) if self.quantise == "int8" and not self.training else summary
+
+    @property
+    def summary_bytes(self) -> int:
+        """See `RankingModel.summary_bytes`: int8 with a scale for each vector, or float32."""
+        seeds, width = self.seeds.shape
+        return seeds * (width + 4) if self.quantise == "int8" else 4 * seeds * width
 
     def read(self, summary: Tensor, target: Tensor) -> Tensor:
         """(B, C, E) from (B, seeds, E) summaries, fresh or kept, and (B, C, D) candidates."""

@@ -63,6 +63,7 @@ class Vql(RankingModel):
             )
         self.cached, self.commitment = chosen["form"] == "cached", chosen["commitment"]
         self.quantised = chosen["quantised"]
+        self.history_width = seen
         # Ages change with the request's time, and a cache must not: time enters through the kernel alone.
         self.history = BehaviourEmbedding(config.actions, config.scenes, time_gap=False)
         start, init = torch.eye(seen, width), chosen["query_init"]
@@ -105,6 +106,12 @@ class Vql(RankingModel):
         history, keys, kernel = self._user_side(batch)
         sums, count = cache(history, nearest(keys, self.codes), kernel, self.codes.shape[1])
         return sums, count, _mass(kernel)
+
+    @property
+    def summary_bytes(self) -> int:
+        """See `RankingModel.summary_bytes`: float32 sums, weights and masses; 0 for what reads exactly."""
+        groups, codes, _ = self.codes.shape
+        return 4 * groups * (codes * (self.history_width + 1) + 1) if self.cached else 0
 
     def read(self, summary: Summary, target: Tensor) -> Tensor:
         """(B, C, G (A E + 1)) from summaries, fresh or kept, and (B, C, D) candidates."""

@@ -20,6 +20,9 @@ from simulator.serving.arm import LadderStep, ServingArm, build_ladder
 # without it the append after which it is due does it, at the same request in every run.
 _STORE_OPTIONS: dict[str, dict[str, object]] = {"seqvault": {"background": False}}
 
+# Behind a model's name in a profile: scoring from a kept summary, and making one.
+SUMMARY_PARTS = (";read", ";build")
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -90,6 +93,10 @@ class Arm:
         own = _key(self.main, self.settings.precision)
         return self.light if self.light is not None and step.model != own else self.main
 
+    def keeps_summary(self, step: LadderStep) -> bool:
+        """Whether a scored step reads a summary that the arm keeps of the user, and no history."""
+        return self.settings.summary is not None and self.model_of(step) is self.main
+
     def open_store(self, folder: Path) -> HistoryStore:
         """The arm's store in `folder`, with its options.
 
@@ -130,15 +137,16 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
         light = ModelSpec(
             settings.light_model, settings.width, settings.light_history, "{}", _training(Training())
         )
+    own = _key(main, settings.precision)
+    steps = build_ladder(
+        own, main.history, _key(light, settings.precision) if light else None, settings.light_history
+    )
+    if settings.summary is not None:  # where no history is read, a shorter one saves nothing
+        steps = (steps[0], *(step for step in steps[1:] if step.model != own))
     serving = ServingArm(
         name=name,
         store=settings.store_key,
-        steps=build_ladder(
-            _key(main, settings.precision),
-            main.history,
-            _key(light, settings.precision) if light else None,
-            settings.light_history,
-        ),
+        steps=steps,
         store_workers=settings.store_workers,
         scorers=settings.scorers,
         max_batch=settings.max_batch,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
 from simulator.arms.plan import Plan
+from simulator.arms.summary_times import served_profile
+from simulator.config.settings import Summary
 from simulator.serving.arm import ServingArm
 from simulator.serving.capacity import (
     AUTO_BUDGET,
@@ -47,7 +49,7 @@ class Clock:
 
 
 # (capacity, unloaded P95) by what they depend on within one world: the profile's identity and the arm.
-Sizes = dict[tuple[int, ServingArm], tuple[float, float]]
+Sizes = dict[tuple[int, ServingArm, Summary | None], tuple[float, float]]
 
 
 def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) -> Clock:
@@ -64,10 +66,12 @@ def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) 
     config, requests, available = plan.config, plan.prepared.requests, plan.prepared.history_available
     candidates = requests.candidates.shape[1]
     sizes = {} if known is None else known
-    keys = {arm.name: (id(profile), arm.serving) for arm in plan.arms}
-    for key in keys.values():
+    # A summary's cost also depends on when it is made anew.
+    keys = {arm.name: (id(profile), arm.serving, arm.settings.summary) for arm in plan.arms}
+    for arm in plan.arms:
+        key = keys[arm.name]
         if key not in sizes:
-            arguments = (key[1], profile, candidates, available)
+            arguments = (arm.serving, served_profile(plan, arm, profile), candidates, available)
             sizes[key] = capacity_rps(*arguments), unloaded_p95_s(*arguments)
     capacity = {name: sizes[key][0] for name, key in keys.items()}
     # Of every arm: the budget must leave room for each of them, or it decides the test by itself.
@@ -86,5 +90,9 @@ def profile_times(plan: Plan, arm: Arm, profile: ServiceProfile) -> ProfileServi
     """One arm's drawn service times."""
     requests = plan.prepared.requests
     return ProfileServiceTimes(
-        profile, arm.serving, requests.candidates.shape[1], plan.config.seed, requests.request_id
+        served_profile(plan, arm, profile),
+        arm.serving,
+        requests.candidates.shape[1],
+        plan.config.seed,
+        requests.request_id,
     )

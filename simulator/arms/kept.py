@@ -20,6 +20,7 @@ from laser.models.plugins import is_plugin
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
+from simulator.arms.summaries import summary_inputs
 from simulator.config.settings import STORES
 from simulator.execution.cache import open_cache, read_scores
 from simulator.execution.checkpoints import inputs_of
@@ -91,6 +92,7 @@ class KeptScores:
                 model=self.trained[arm.model_of(step)].digest,
                 history=step.history,
                 precision=arm.settings.precision,
+                summary=summary_inputs(plan, arm, step),
                 data=plan.prepared.digest,
                 threads=plan.threads,
                 made_by=made_by(plan.device),

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from laser.scoring.runtime import resolve_device
 from simulator.arms.arm import Arm, arms_of
-from simulator.arms.readiness import check_models, check_precisions, check_profile, check_stores
+from simulator.arms.readiness import (
+    check_models,
+    check_precisions,
+    check_profile,
+    check_stores,
+    check_summaries,
+)
 from simulator.config.load import ExperimentConfig
 from simulator.inputs.prepare import Prepared, prepare
 from simulator.inputs.worlds import LogSource, WorldSource, world_source
@@ -84,6 +90,7 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
     fresh = [arm for arm in arms if like is None or arm not in like.arms]
     check_precisions(fresh, device)
     check_models(fresh, config.training_seed, device)
+    check_summaries(fresh, config.training_seed)
     check_stores(fresh)
     profile = None
     if profiled and config.experiment.service_times == "profile":

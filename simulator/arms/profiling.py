@@ -22,12 +22,14 @@ import numpy as np
 from laser.models import RankingModel, build_model
 from laser.scoring.device import gpu_name
 from laser.scoring.live import LiveScorer
+from laser.scoring.summaries import SummaryScorer
 from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.profile_cells import Bench, put_together
 from simulator.arms.scores import ReplayedStore, replayed_store
+from simulator.arms.summary_cells import summary_cells
 from simulator.config.load import ExperimentConfig
 from simulator.errors import SimulatorError
 from simulator.execution.environment import commit, versions
@@ -217,9 +219,12 @@ def cells_of(
     histories = grid.histories or sorted({h for arm in arms for h in _histories(arm)})
     stores: dict[str, tuple[ReplayedStore, ReplayedStore]] = {}
     scored: set[str] = set()
+    kept: set[str] = set()  # models whose summaries were measured
     for arm in arms:
         store, fresh_models = arm.serving.store, [key for key in _keys(arm, grid) if key not in scored]
-        if store in stores and not fresh_models:
+        full = arm.serving.full.model or ""
+        keeps = arm.settings.summary is not None and full in _keys(arm, grid) and full not in kept
+        if store in stores and not fresh_models and not keeps:
             continue
         scorers = live_scorers(arm, snapshots(arm, model, plan.device), plan.threads)
         first = not stores
@@ -238,7 +243,17 @@ def cells_of(
             points = list(_points(lengths, grid, arm.serving.max_batch))
             _scoring(bench, key, points, scorers[key], found)
         scored.update(fresh_models)
+        if keeps:  # the parts of a summary on their own, beside the model that makes one for each request
+            kept.add(full)
+            found.cells += _summary(bench, arm, grid, SummaryScorer(scorers[full].snapshot))
     return found
+
+
+def _summary(bench: Bench, arm: Arm, grid: Grid, scorer: SummaryScorer) -> Iterator[Cell]:
+    model = arm.serving.full.model or ""
+    histories = grid.histories or sorted(_histories(arm, model))
+    batches = grid.batches or _batches(arm.serving.max_batch)
+    return summary_cells(bench, model, scorer, histories, grid.candidates, batches)
 
 
 def _open(plan: Plan, arm: Arm, folder: Path, stack: ExitStack) -> tuple[ReplayedStore, ReplayedStore]:

@@ -32,31 +32,40 @@ class ReadSample:
         self._prepared, self._store = prepared, store
         self._chosen = uniform(prepared.source.seed, "read sample", prepared.requests.request_id) < SHARE
 
-    def check(self, rows: NDArray[np.int64], n: int, found: HistoryBatch) -> None:
+    def check(
+        self,
+        rows: NDArray[np.int64],
+        n: int,
+        found: HistoryBatch,
+        before_s: NDArray[np.int64] | None = None,
+    ) -> None:
         """Compare the reads of requests, those of the sample.
 
         Args:
             rows: (B,) of the trace.
             n: how many behaviours were asked for, at most, each readable at its request's time.
             found: what the store answered.
+            before_s: (B,) what was asked for is older than this; None: all that is readable.
 
         Raises:
             PluginError: a user's own store answered with anything but what was ingested.
             RuntimeError: one of ours did.
         """
         for i in np.flatnonzero(self._chosen[rows]):
-            if difference := self._difference(int(rows[i]), n, int(i), found):
-                raise self._error(int(rows[i]), n, difference)
+            limit_s = self._prepared.readable_before_s[rows[i]] if before_s is None else before_s[i]
+            if difference := self._difference(int(rows[i]), n, int(i), found, int(limit_s)):
+                raise self._error(int(rows[i]), n, difference, int(limit_s))
 
-    def _difference(self, row: int, n: int, i: int, found: HistoryBatch) -> str | None:
+    def _difference(self, row: int, n: int, i: int, found: HistoryBatch, before_s: int) -> str | None:
         """What is wrong with the answer to the i-th request of a read."""
         prepared = self._prepared
         behaviours, user = prepared.world.behaviours, prepared.requests.user_id[row]
         if found.user_ids[i] != user:
             return f"found the history of user {found.user_ids[i]}"
-        end = int(behaviours.offsets[np.searchsorted(behaviours.users, user)])
-        available = int(prepared.history_available[row])
-        end += available
+        start = int(behaviours.offsets[np.searchsorted(behaviours.users, user)])
+        own_s = behaviours.time_s[start : start + int(prepared.history_available[row])]
+        available = int(np.searchsorted(own_s, before_s))
+        end = start + available
         length, expected = int(found.offsets[i + 1] - found.offsets[i]), min(n, available)
         if length != expected:
             return f"found {length} behaviours, expected {expected}"
@@ -68,9 +77,9 @@ class ReadSample:
                 return f"found {values[at]} as {place}, expected {truth[at]}"
         return None
 
-    def _error(self, row: int, n: int, difference: str) -> Exception:
+    def _error(self, row: int, n: int, difference: str, before_s: int) -> Exception:
         prepared = self._prepared
-        user, before_s = prepared.requests.user_id[row], prepared.readable_before_s[row]
+        user = prepared.requests.user_id[row]
         message = (
             f"store {self._store!r} answered request {prepared.requests.request_id[row]} with another "
             f"history than was ingested. Asked for the newest {n} behaviours of user {user} before "

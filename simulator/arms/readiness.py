@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from laser.errors import ModelError
 from laser.models import build_model
 from laser.models.plugins import is_plugin
 from laser.scoring.runtime import Scorer
 from laser.scoring.trial import small_batch, try_out
-from simulator.arms.arm import Arm, needed_models
+from simulator.arms.arm import SUMMARY_PARTS, Arm, needed_models
 from simulator.arms.models import model_config
 from simulator.errors import SimulatorError
 from simulator.serving.profile import ServiceProfile
@@ -31,6 +32,9 @@ def check_profile(profile: ServiceProfile, arms: Iterable[Arm]) -> None:
         profile.store_grid(arm.serving.store)
         for step in arm.scored_steps:
             profile.score_grid(step.model or "")
+            if arm.keeps_summary(step):
+                for part in SUMMARY_PARTS:
+                    profile.score_grid(f"{step.model}{part}")
 
 
 def check_models(arms: Iterable[Arm], seed: int, device: str) -> None:
@@ -57,6 +61,24 @@ def check_precisions(arms: Iterable[Arm], device: str) -> None:
             raise SimulatorError(
                 f'arms.{arm.name}.precision is "tf32", which {device} does not have, expected "fp32", "fp16" '
                 'or "bf16" there. Choose one, or a GPU (experiment.device).'
+            )
+
+
+def check_summaries(arms: Iterable[Arm], seed: int) -> None:
+    """Find out whether the model of every arm that keeps summaries has one to keep.
+
+    Raises:
+        ModelError: it has none, or reads the newest behaviours beside it.
+    """
+    for arm in arms:
+        if arm.settings.summary is None:
+            continue
+        model = build_model(model_config(_SMALL, arm.main), seed)
+        if not model.summary_bytes or model.short_length:
+            why = "reads the newest behaviours beside it" if model.summary_bytes else "makes none of a user"
+            raise ModelError(
+                f"arm {arm.name!r} keeps a summary of each user, but its model {arm.main.kind!r} {why}, "
+                'expected "vista", or "vql" with form "cached", and short = 0. Leave [arms.NAME.summary] out.'
             )
 
 

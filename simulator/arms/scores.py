@@ -23,6 +23,7 @@ from simulator.arms.kept import KeptScores
 from simulator.arms.models import TrainedModel, snapshots
 from simulator.arms.plan import Plan
 from simulator.arms.read_sample import ReadSample
+from simulator.arms.summaries import Refreshes, refreshes_of, summary_inputs
 from simulator.execution.checkpoints import ScoreFiles, inputs_of
 from simulator.inputs.prepare import Prepared
 from simulator.serving.arm import LadderStep
@@ -103,16 +104,20 @@ class ReplayedStore:
         self._append(due[~early])
         self._held, self._ready = due[early], int(rows[-1]) + 1
 
-    def read(self, rows: NDArray[np.int64], history: int) -> HistoryBatch:
+    def read(
+        self, rows: NDArray[np.int64], history: int, before_s: NDArray[np.int64] | None = None
+    ) -> HistoryBatch:
         """What requests find: each user's newest `history` behaviours of those readable at its moment.
+
+        Args:
+            before_s: (B,) or of those older than this.
 
         Raises:
             PluginError: a user's own store answers with another history, see `ReadSample`.
         """
-        batch = self.store.read_last(
-            self._readers[rows], history, before_s=self._readable_s[rows], columns=MODEL_COLUMNS
-        )
-        self._sample.check(rows, history, batch)
+        limit_s = self._readable_s[rows] if before_s is None else before_s
+        batch = self.store.read_last(self._readers[rows], history, before_s=limit_s, columns=MODEL_COLUMNS)
+        self._sample.check(rows, history, batch, limit_s)
         return batch
 
     def timed_read(self, row: int, history: int) -> tuple[HistoryBatch, ReadTime]:
@@ -174,7 +179,11 @@ def trained_snapshots(
 
 
 def requests_of(
-    prepared: Prepared, rows: NDArray[np.int64], history: HistoryBatch, candidates: int | None = None
+    prepared: Prepared,
+    rows: NDArray[np.int64],
+    history: HistoryBatch,
+    candidates: int | None = None,
+    at_s: NDArray[np.float64] | None = None,
 ) -> Requests:
     """What a model reads of some requests: their histories and all their candidates, for the top slot.
 
@@ -182,12 +191,14 @@ def requests_of(
         rows: (B,) rows of the trace, in the order of `history`'s users.
         history: with at least MODEL_COLUMNS.
         candidates: another number of them than the trace's, repeated or cut; for measurements.
+        at_s: (B,) log time that ages count to; None: the requests'.
     """
     requests, columns = prepared.requests, history.columns
     ads = requests.candidates[rows].astype(np.int64)
     if candidates is not None:
         ads = np.resize(ads.T, (candidates, len(rows))).T
-    age_s = np.repeat(requests.arrival_s[rows], history.lengths) - columns["time_s"]
+    at_s = requests.arrival_s[rows] if at_s is None else at_s
+    age_s = np.repeat(at_s, history.lengths) - columns["time_s"]
     return Requests(
         category=columns["category"],
         action=columns["action"],
@@ -211,6 +222,7 @@ def score_inputs(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]
         store=(arm.settings.store, arm.settings.store_options),
         steps=[(trained[arm.model_of(step)].digest, step.history) for step in arm.scored_steps],
         precision=arm.settings.precision,
+        summaries=[summary_inputs(plan, arm, step) for step in arm.scored_steps],
         data=plan.prepared.digest,
         device=plan.device,
         threads=plan.threads,
@@ -280,16 +292,17 @@ def _scored(
         key: BucketScorer(snapshot, threads=plan.threads)
         for key, snapshot in trained_snapshots(plan, arm, trained).items()
     }
+    kept = refreshes_of(plan, arm)
     # Between two chunks a run that is asked to end does.
     rows = max(model.at_a_time for model in models.values())
-    # Nothing is timed here, so what no step reads need not be written.
-    longest = max(step.history for step in arm.scored_steps)
+    # Nothing is timed here, so what no step reads need not be written; what a summary was made of is older.
+    longest = max(step.history for step in arm.scored_steps) if kept is None else None
     with replayed_store(prepared, arm, store, int(left[0]), longest) as replayed:
         for first in range(0, len(needed), rows):
             chunk = np.arange(first, min(first + rows, len(needed)))
             if files.missing[chunk].any():
                 replayed.ingest(int(prepared.readable_before_s[chunk].max()))
-                _score_chunk(prepared, arm.scored_steps, chunk, files, replayed, models)
+                _score_chunk(prepared, arm, chunk, files, replayed, models, kept)
             files.reached(int(chunk[-1]) + 1, {key: m.smaller for key, m in models.items() if m.smaller})
         changes = precision_notes(plan, arm, trained, replayed, files.logits)
     notes = {key: {**model.notes, **changes.get(key, {})} for key, model in models.items()}
@@ -316,10 +329,11 @@ def precision_notes(
         key: BucketScorer(snapshot, threads=plan.threads)
         for key, snapshot in trained_snapshots(plan, arm, trained, "fp32").items()
     }
+    kept = refreshes_of(plan, arm)
     for k, step in enumerate(arm.scored_steps):
         rows = np.flatnonzero(~np.isnan(logits[k, :, 0]))
         rows = rows[:: max(1, len(rows) // _COMPARED)]
-        requests = requests_of(plan.prepared, rows, store.read(rows, step.history))
+        requests = _seen(plan.prepared, arm, step, rows, store, kept)
         found = exact[step.model or ""].score(requests, step.history).logits
         moved = float(np.abs(_probability(found) - _probability(logits[k, rows])).max(initial=0.0))
         note = notes.setdefault(step.model or "", {"precision": arm.settings.precision})
@@ -335,20 +349,35 @@ def _probability(logits: F4) -> NDArray[np.float64]:
 
 def _score_chunk(
     prepared: Prepared,
-    steps: Sequence[LadderStep],
+    arm: Arm,
     chunk: NDArray[np.int64],
     files: ScoreFiles,
     store: ReplayedStore,
     models: Mapping[str, BucketScorer],
+    kept: Refreshes | None,
 ) -> None:
     """Fill in the logits that are missing for the requests of a chunk."""
-    for k, step in enumerate(steps):
+    for k, step in enumerate(arm.scored_steps):
         rows = chunk[files.missing[chunk, k]]
         if len(rows) == 0:
             continue
-        histories = store.read(rows, step.history)
-        scored = models[step.model or ""].score(requests_of(prepared, rows, histories), step.history)
-        files.logits[k, rows] = scored.logits
+        seen = _seen(prepared, arm, step, rows, store, kept)
+        files.logits[k, rows] = models[step.model or ""].score(seen, step.history).logits
+
+
+def _seen(
+    prepared: Prepared,
+    arm: Arm,
+    step: LadderStep,
+    rows: NDArray[np.int64],
+    store: ReplayedStore,
+    kept: Refreshes | None,
+) -> Requests:
+    """What a step's model reads of requests: the history of now, or that of which a summary was kept."""
+    if kept is None or not arm.keeps_summary(step):
+        return requests_of(prepared, rows, store.read(rows, step.history))
+    histories = store.read(rows, step.history, kept.before_s[rows])
+    return requests_of(prepared, rows, histories, at_s=kept.moment_s[rows])
 
 
 def newest(payloads: Sequence[HistoryBatch], histories: Sequence[int]) -> HistoryBatch:

@@ -25,6 +25,7 @@ from simulator.arms.clock import profile_times
 from simulator.arms.kept import SentScores, received, sent
 from simulator.arms.live import serve_live
 from simulator.arms.scores import F4, score_inputs, score_needed
+from simulator.arms.summary_times import summary_notes
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
 from simulator.execution.parallel import run_tasks
@@ -131,7 +132,13 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
     for one, its_arm in task.served:
         interrupts.check()
         # Cells may differ in what has no part in the timing: a reserve, a level.
-        clock = (its_arm.serving, one.clock.compression, one.clock.budget_s, id(one.profile))
+        clock = (
+            its_arm.serving,
+            its_arm.settings.summary,
+            one.clock.compression,
+            one.clock.budget_s,
+            id(one.profile),
+        )
         if clock not in times:
             times[clock] = _timed(one, its_arm)
         timed.append(times[clock])
@@ -139,8 +146,17 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
     logits, scoring = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
     home = sent(logits, task.folder)
     return [
-        ArmResult(its_arm.name, served, home, {"outside_profile": outside, "scoring": scoring})
-        for (_, its_arm), (served, outside) in zip(task.served, timed, strict=True)
+        ArmResult(
+            its_arm.name,
+            served,
+            home,
+            {
+                "outside_profile": outside,
+                "scoring": scoring,
+                **summary_notes(one.plan, its_arm, one.profile),
+            },
+        )
+        for (one, its_arm), (served, outside) in zip(task.served, timed, strict=True)
     ]
 
 

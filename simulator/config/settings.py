@@ -278,6 +278,14 @@ class Training(Table):
     epochs: int = Field(default=1, ge=1, le=100_000, description="Passes over the training log.")
 
 
+class Summary(Table):
+    """What an arm keeps of each user in place of reading the history; for models with a summary."""
+
+    refresh_s: float = Field(
+        gt=0, le=_MOST_SECONDS, description="Seconds of log time after which a user's summary is made anew."
+    )
+
+
 class ArmSettings(Table):
     """A store, a model, a history length and serving settings."""
 
@@ -293,6 +301,9 @@ class ArmSettings(Table):
         default=None, min_length=1, description="A trained model; else it is trained first."
     )
     training: Training = Field(default=Training(), description="How the model is trained.")
+    summary: Summary | None = Field(
+        default=None, description="Keep a summary of each user (vista, vql); else each request makes its own."
+    )
     precision: Literal["fp32", "tf32", "fp16", "bf16"] = Field(
         default="fp32",
         description="Of matrix products in scoring; the manifest says how far it moves a probability.",
@@ -387,6 +398,13 @@ class ExperimentConfig(Table):
             raise _problem(
                 f'no arm "{self.experiment.control}"; expected one of {names}', "experiment.control"
             )
+        for name, arm in self.arms.items():
+            if arm.summary is not None and self.experiment.service_times == "live":
+                raise _problem(
+                    'kept summaries are charged from a profile; use service_times = "profile", or leave the '
+                    "table out",
+                    f"arms.{name}.summary",
+                )
         split = self.experiment.split
         if set(split) != set(self.arms):
             raise _problem(

@@ -19,6 +19,7 @@ from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.plan import Plan
 from simulator.arms.serve import ArmResult
+from simulator.arms.summary_times import served_profile
 from simulator.assignment import assign
 from simulator.experiment.answers import F8, ArmAnswers, MixedAnswers
 from simulator.experiment.outcomes import Market
@@ -105,7 +106,8 @@ def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) ->
     """What the scorecard says of an arm beside the statistics."""
     model = cell.trained[arm.main]
     candidates = cell.plan.prepared.requests.candidates.shape[1]
-    predictions = ProfilePredictions(cell.profile, arm.serving, candidates)
+    profile = served_profile(cell.plan, arm, cell.profile)
+    predictions = ProfilePredictions(profile, arm.serving, candidates)
     return {
         "model": {"model": model.spec.key, **model.metrics},
         "serving": asdict(server_load(result.served, arm.serving, predictions, rows)),

@@ -72,6 +72,7 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "days",
         "slots",
         "winsorise",
+        "summary",
         "users",
         "requests",
         "--set",
