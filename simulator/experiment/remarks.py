@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,23 @@ def remarks(plan: Plan) -> list[str]:
         "users, times, histories and what rankers learn from are the log's.",
         *(f"Invented: {sentence}" for sentence in manifest["invented"]),
         history_remark(plan.prepared, plan.treatments),
+        *reading_remarks(manifest, plan.prepared, [arm.settings.history for arm in plan.arms]),
     ]
+
+
+def reading_remarks(manifest: Mapping[str, Any], prepared: Prepared, lengths: Sequence[int]) -> list[str]:
+    """In how many requests the arms read different histories, and how much history can matter at all."""
+    found = prepared.history_available[prepared.in_experiment]
+    read = np.minimum(found[:, None], np.asarray(lengths)[None, :])
+    share = float(np.mean(read.min(axis=1) < read.max(axis=1)))
+    texts = [f"The arms read histories of different lengths in {share:.1%} of the experiment's requests."]
+    shows = manifest.get("shows")
+    if shows is not None:
+        texts.append(
+            "In this log's truth, knowing the whole history can raise the true CTR of the best ad by at most "
+            f"{shows['history_can_move_ctr']:.2%}, over the best order that knows all but that."
+        )
+    return texts
 
 
 def history_remark(prepared: Prepared, treatments: Sequence[Arm]) -> str:

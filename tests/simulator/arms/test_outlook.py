@@ -22,7 +22,7 @@ def found(*overrides: str, **asked: bool) -> list[Finding]:
 
 def test_what_is_shipped_is_fine(kuairand_log: Path) -> None:
     for path in [*EXAMPLES.glob("*.toml"), ROOT / "simulator/examples/template.toml"]:
-        log = [f"traffic.log={kuairand_log}"] if path.stem == "kuairand" else []
+        log = [f"traffic.log={kuairand_log}"] if path.stem in ("kuairand", "complete-journey") else []
         wrong = [f for f in findings(load_config(path, log, environment={})) if not f.warning or not log]
         assert wrong == [], path
 

@@ -38,7 +38,9 @@ history = 1000
 @pytest.mark.parametrize("path", [*EXAMPLES, TEMPLATE], ids=lambda path: path.stem)
 def test_shipped_files_are_valid(path: Path, kuairand_log: Path) -> None:
     config = load_config(
-        path, [f"traffic.log={kuairand_log}"] if path.stem == "kuairand" else [], environment={}
+        path,
+        [f"traffic.log={kuairand_log}"] if path.stem in ("kuairand", "complete-journey") else [],
+        environment={},
     )
     assert parse_config(to_toml(config)) == config
 
@@ -50,6 +52,7 @@ def test_there_are_examples() -> None:
         "three-arms",
         "live",
         "tight-budget",
+        "complete-journey",
         "kuairand",
     }
 
