@@ -67,11 +67,22 @@ def find_files(form: Files, folder: Path, what: str) -> list[Path]:
         raise TraceError(
             f"{folder} has no {what} ({patterns}), expected at least one. Check the folder and the mapping."
         )
+    foreign = next((path for path in found if not _is_text(str(path))), None)
+    if foreign is not None:
+        raise TraceError(f"{str(foreign)!a}: the name is not UTF-8, expected one that is. Rename the file.")
     stems = [str(path).removesuffix(".gz") for path in found]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise TraceError(f"{twice} is there more than once, expected it once. Keep one of them.")
     return found
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a name that Python could not read
+        return False
+    return True
 
 
 def open_file(path: Path, form: Files) -> RawFile:

@@ -1,5 +1,6 @@
 """Damage: each kind is left out and named, or refuses the log with its place."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,10 @@ def test_strays_are_few_and_far_and_fragments_are_at_the_ends() -> None:
 
 def test_the_first_moment_is_the_logs_midnight(tmp_path: Path) -> None:
     assert imported(tmp_path, ROWS)["epoch_ms"] == MIDNIGHT_S * 1000
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / os.fsdecode(b"shown.\xff\xfe.csv"), ROWS)
+    (tmp_path / "map.toml").write_text(MAP)
+    with pytest.raises(TraceError, match="the name is not UTF-8"):
+        import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "log")
