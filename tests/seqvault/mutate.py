@@ -100,10 +100,10 @@ MUTATIONS = (
         (f"{TESTS}test_beside_a_writer.py",),
     ),
     Mutation(
-        "a failed sync is retried",
-        "vault/log/commit.py",
-        "                self._failed = self._failed or failed\n",
-        "                pass\n",
+        "a failed sync is passed over",
+        "vault/disk/files.py",
+        '            raise _unsure(f"{path}: sync failed ({error})") from error\n',
+        "            return\n",
         (f"{TESTS}vault/test_vault_recovery.py",),
     ),
     Mutation(
