@@ -18,7 +18,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 TESTS = "tests/seqvault/"
 POWER = (f"{TESTS}crash/test_power_loss.py",)
-LIMIT_S = 240
+LIMIT_S = 600
 
 
 class Mutation(NamedTuple):
