@@ -8,7 +8,7 @@ BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency gpu_live) \
 	benchmarks/inference/coverage.py \
-	$(filter-out %/__init__.py,$(wildcard benchmarks/simulation/*.py))
+	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
 .PHONY: demo dash test test-slow crash crash-nightly fuzz mutate check docs bench bench-deps bench-page clean

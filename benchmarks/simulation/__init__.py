@@ -1,4 +1,4 @@
-"""The simulation itself: auctions and worlds, whole runs and their memory.
+"""The simulation itself: auctions and worlds, one more cell of a sweep, and what it takes in memory.
 
 Start at `market.py`.
 """

@@ -30,10 +30,17 @@ def progress(quiet: bool) -> Iterator[Progress]:
             yield lines
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description:<24}")
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True)) as bars:
         yield _Rich(bars)
 
@@ -67,10 +74,13 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._began_s = stream, time.monotonic()
+        self._stage_began_s = self._began_s
         self._stage: tuple[str, int, int] | None = None
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Remember it."""
+        if self._stage is None or self._stage[0] != name:
+            self._stage_began_s = time.monotonic()
         self._stage = (name, done, total)
 
     def speak(self) -> None:
@@ -78,7 +88,15 @@ class _Lines:
         if self._stage is not None:
             name, done, total = self._stage
             elapsed_s = time.monotonic() - self._began_s
-            print(f"{elapsed_s:6.0f} s  {name} {done} of {total}", file=self._stream, flush=True)
+            line = f"{elapsed_s:6.0f} s  {name} {done} of {total}{self._rate(done, total)}"
+            print(line, file=self._stream, flush=True)
+
+    def _rate(self, done: int, total: int) -> str:
+        """How fast the stage goes and how long it will take; nothing at its beginning and its end."""
+        spent_s = time.monotonic() - self._stage_began_s
+        if not 0 < done < total or spent_s <= 0:
+            return ""
+        return f", {60 * done / spent_s:,.1f} a minute, about {spent_s * (total - done) / done:.0f} s left"
 
 
 class _Rich:

@@ -21,6 +21,7 @@ from simulator.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from simulator.arms.forecast import Forecast
     from simulator.config.settings import ExperimentConfig
 
 # The wheel's copy; `examples/demo.toml` of a checkout has the same bytes (a test compares them). A link
@@ -64,16 +65,23 @@ def run(
     assert config is not None
     resolved = load_checked(config, overrides, seed)
     if dry_run:
-        _print_plan(resolved, as_json)
+        print_plan(resolved, as_json)
         return
     _simulate(resolved, out, jobs, as_json, quiet, fail_on)
 
 
-def _print_plan(config: "ExperimentConfig", as_json: bool) -> None:
-    """The resolved file, under comments that say what it would take."""
+def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> None:
+    """The resolved file, under comments that say what it would take.
+
+    Args:
+        config: the experiment.
+        as_json: one document instead.
+        cells: of a sweep.
+    """
     from dataclasses import asdict
 
     from simulator.arms.arm import arms_of, needed_models
+    from simulator.arms.forecast import forecast
     from simulator.arms.outlook import budget_most_ms
     from simulator.config.load import to_toml
     from simulator.inputs.extent import extent_of
@@ -81,11 +89,17 @@ def _print_plan(config: "ExperimentConfig", as_json: bool) -> None:
 
     extent, models = extent_of(config), needed_models(arms_of(config))
     to_train = [spec for spec in models if spec.checkpoint is None]
-    most_ms = budget_most_ms(config)
+    most_ms, ahead = budget_most_ms(config), forecast(config)
     if as_json:
         from simulator.commands.output import print_json
 
-        size = {**asdict(extent), "budget_most_ms": most_ms, "models_to_train": [s.key for s in to_train]}
+        size = {
+            **asdict(extent),
+            "cells": cells,
+            "budget_most_ms": most_ms,
+            "models_to_train": [s.key for s in to_train],
+        }
+        size["forecast"] = asdict(ahead)
         print_json({"config": config.model_dump(mode="json"), "size": size})
         return
     budget = config.experiment.budget_ms
@@ -103,9 +117,27 @@ def _print_plan(config: "ExperimentConfig", as_json: bool) -> None:
         f"  training   {len(to_train)} models on about {extent.training_requests:,} requests: "
         + ", ".join(f"{spec.kind} on {spec.history:,} behaviours" for spec in to_train),
         f"  budget     {words}",
+        *_in_words(ahead, extent.requests),
     ]
+    if cells > 1:
+        lines.append(
+            f"  cells      {cells}; worlds, models and scores that they have in common are made once"
+        )
     print("\n".join(f"# {line}" for line in lines))
     print(to_toml(config), end="")
+
+
+def _in_words(ahead: "Forecast", requests: int) -> list[str]:
+    rate, minutes, lift = ahead.requests_per_s, ahead.scoring_minutes, ahead.detectable_lift
+    arrivals = "measured when the run begins" if rate is None else f"about {rate:,.0f} per second"
+    scoring = "live" if minutes is None else f"about {minutes:,.1f} minutes of one process, less if kept"
+    wanted = requests * (lift / 0.02) ** 2
+    return [
+        f"  arrivals   {arrivals}",
+        f"  scoring    {scoring}",
+        f"  memory     about {ahead.memory_gib:.1f} GiB",
+        f"  can tell   a lift of about {100 * lift:.0f} % in ADVV; for 2 % about {wanted:,.0f} requests",
+    ]
 
 
 def demo(

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.commands.options import ALL_CORES, CacheGb, Jobs, Json, Overrides, Quiet, Seed, out_option
+from simulator.commands.run import print_plan
 
 if TYPE_CHECKING:
     from simulator.results.axes import Axis
     from simulator.results.read import Sweep
+
+_BUDGETS = 11  # cells of a sweep without axes: a grid of ten, and the file's own
 
 
 def sweep(
@@ -40,6 +44,9 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
     cache_gb: CacheGb = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
+    ] = False,
 ) -> None:
     """Simulate an experiment in every cell of a grid of settings."""
     from simulator.commands.checked import load_checked
@@ -48,9 +55,9 @@ def sweep(
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
     if resume is not None:
-        if overrides or seed is not None or out is not None or over:
+        if overrides or seed is not None or out is not None or over or dry_run:
             raise typer.BadParameter(
-                "a sweep continues as it began: leave out --over, --set, --seed and --out",
+                "a sweep continues as it began: leave out --over, --set, --seed, --out and --dry-run",
                 param_hint="--resume",
             )
         _continue(resume, jobs, as_json, quiet)
@@ -58,6 +65,9 @@ def sweep(
     assert config is not None
     axes = checked_axes(over or [])
     resolved = load_checked(config, overrides, seed, budgeted=False)
+    if dry_run:
+        print_plan(resolved, as_json, prod(len(axis.values) for axis in axes) if axes else _BUDGETS)
+        return
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 

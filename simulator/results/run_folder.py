@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -75,6 +77,7 @@ class FolderWriter:
         self.manifest = manifest
         self._lock = lock
         self._written_s = time.monotonic()
+        self._stage_began = _spent()
 
     @classmethod
     def create(cls, out: Path, manifest: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> Self:
@@ -171,7 +174,10 @@ class FolderWriter:
         if entry is None:
             entry = {"name": name}
             stages.append(entry)
+            self._stage_began = _spent()
         entry["done"], entry["total"] = int(done), int(total)
+        wall_s, cpu_s = (now - then for now, then in zip(_spent(), self._stage_began, strict=True))
+        entry |= {"seconds": round(wall_s, 2), "cpu_s": round(cpu_s, 2), "peak_gib": _peak_gib()}
         if fresh or done >= total or time.monotonic() - self._written_s >= PROGRESS_S:
             self._write_manifest()
 
@@ -329,6 +335,22 @@ def _entry(content: str | bytes) -> dict[str, Any]:
     """A text file's entry in the manifest."""
     raw = content.encode() if isinstance(content, str) else content
     return {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _spent() -> tuple[float, float]:
+    """Seconds since some moment, and CPU seconds of this process and of the workers that have ended."""
+    used = os.times()
+    return time.monotonic(), used.user + used.system + used.children_user + used.children_system
+
+
+def _peak_gib() -> float | None:
+    """The most memory that this process, or a worker that has ended, has held; None where nobody counts."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(most * (1 if sys.platform == "darwin" else 1024) / 2**30, 3)
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -313,6 +314,17 @@ def test_dry_run_says_what_it_would_take() -> None:
     assert "twice the slowest arm's unloaded P95, at most about" in call("run", DEMO, "--dry-run").stdout
     size = json.loads(call("run", DEMO, "--dry-run", "--json").stdout)["size"]
     assert (size["users"], size["requests"], len(size["models_to_train"])) == (3600, 13_000, 2)
+    assert size["forecast"]["requests_per_s"] > 1
+    assert size["forecast"]["scoring_minutes"] > 0
+    # A hundred times the requests tell a tenth of the lift.
+    many = call("run", DEMO, "--dry-run", "--json", "--set", "traffic.world.requests=1300000").stdout
+    told = [s["forecast"]["detectable_lift"] for s in (size, json.loads(many)["size"])]
+    assert told[1] == pytest.approx(told[0] / 10)
+
+
+def test_a_sweeps_dry_run_counts_its_cells() -> None:
+    output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--over", "seed=1,2,3", "--dry-run").stdout
+    assert "cells      6;" in output
 
 
 def test_the_template_and_the_demo_have_the_same_load() -> None:
@@ -367,6 +379,8 @@ def test_work_speaks_now_and_then_where_nobody_watches() -> None:
         while "serve 0 of 2" not in stream.getvalue():
             time.sleep(0.001)
     said = stream.getvalue()
+    assert re.search(r"train 1 of 3, [\d,.]+ a minute, about \d+ s left", said)
+    assert "serve 0 of 2\n" in said
     time.sleep(0.05)
     assert stream.getvalue() == said
 
