@@ -9,8 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from laser.attention.kernels import fusing
+from laser.attention.kernels import fusing, splits
 from laser.attention.masking import hide
+
+# Dimensions of a head up to which float32 as two halves is faster here than torch's own: on an H200 at 12 by
+# 1.4 in a batch, at 36 slower by 1.2 to 1.4 for one request of 1,000 to 100,000 behaviours.
+_SPLIT_PAYS = 16
 
 
 def softmax_history(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
@@ -26,7 +30,7 @@ def softmax_history(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> 
     if not torch.is_grad_enabled() and fusing(query):
         from laser.attention.kernels.softmax_attention import fits, softmax_attention
 
-        if fits(query.shape[3]):
+        if fits(query.shape[3]) and not (splits() and query.shape[3] > _SPLIT_PAYS):
             return softmax_attention(query, key, value, real, query.shape[3] ** -0.5)
     visible = real[:, None, None, :]
     read = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)

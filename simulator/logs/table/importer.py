@@ -211,14 +211,8 @@ def invented(mapping: Mapping) -> list[str]:
             fields.advertiser is not None and fields.advertiser.hashed is not None,
             f"Advertisers are hashed to {fields.advertiser.hashed if fields.advertiser else 0}.",
         ),
-        (
-            fields.bid is None,
-            "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule.",
-        ),
-        (
-            fields.bid is not None,
-            "Budgets follow the simulator's rule; tCPA is each advertiser's median bid.",
-        ),
+        (True, "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule."),
+        (fields.bid is not None, "The log's bids are kept in its impressions, and no auction uses them."),
         (
             fields.conversion is None,
             f"The log names no conversions: {DRAWN_CONVERSIONS:.0%} of clicks, drawn, are conversions.",
