@@ -71,28 +71,29 @@ def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) 
     for arm in plan.arms:
         key = keys[arm.name]
         if key not in sizes:
-            arguments = (arm.serving, served_profile(plan, arm, profile), candidates, available)
+            extrapolate = config.experiment.extrapolate
+            arguments = (arm.serving, served_profile(plan, arm, profile), candidates, available, extrapolate)
             sizes[key] = capacity_rps(*arguments), unloaded_p95_s(*arguments)
     capacity = {name: sizes[key][0] for name, key in keys.items()}
     # Of every arm: the budget must leave room for each of them, or it decides the test by itself.
     p95_s = max(sizes[key][1] for key in keys.values())
     asked = config.traffic.time_compression
-    compression = (
-        time_compression(requests.arrival_s, config.traffic.load, min(capacity.values()))
-        if asked == "auto"
-        else float(asked)
-    )
+    # A load is a share of the slowest arm's capacity, a rate stands by itself.
+    load, rate = config.traffic.load, config.traffic.requests_per_s
+    share, of_rps = (1.0, rate) if rate is not None else (load or 0.0, min(capacity.values()))
+    compression = time_compression(requests.arrival_s, share, of_rps) if asked == "auto" else float(asked)
     budget_s = AUTO_BUDGET * p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
     return Clock(compression, p95_s, budget_s, capacity)
 
 
 def profile_times(plan: Plan, arm: Arm, profile: ServiceProfile) -> ProfileServiceTimes:
     """One arm's drawn service times."""
-    requests = plan.prepared.requests
+    requests, config = plan.prepared.requests, plan.config
     return ProfileServiceTimes(
         served_profile(plan, arm, profile),
         arm.serving,
         requests.candidates.shape[1],
-        plan.config.seed,
+        config.seed,
         requests.request_id,
+        extrapolate=config.experiment.extrapolate,
     )

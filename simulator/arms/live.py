@@ -83,7 +83,7 @@ def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str
         for model in models.values():
             model.warm(serving.max_batch, candidates[1])
         calls = LiveCalls(prepared, store, models)
-        predictions = ProfilePredictions(cell.profile, serving, candidates[1])
+        predictions = ProfilePredictions(cell.profile, serving, candidates[1], extrapolate=True)
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
         arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
         with collector_off():  # as where predictions were measured; a pass takes longer than a request

@@ -211,7 +211,7 @@ def _profile(
         return
     lacking = list(_lacking(profile, name, arms))
     yield from lacking
-    yield from _outside(profile, arms, extent)
+    yield from _outside(profile, arms, extent, config.experiment.extrapolate)
     if budgeted and not lacking:
         yield from _budget(config, profile, arms, extent)
 
@@ -234,8 +234,10 @@ def _lacking(profile: ServiceProfile, name: str, arms: tuple[Arm, ...]) -> Itera
             yield Finding(path, message + ", ".join(sorted(profile.score)), help)
 
 
-def _outside(profile: ServiceProfile, arms: tuple[Arm, ...], extent: Extent) -> Iterator[Finding]:
-    """Beyond what was measured, the times of the grid's edge stand in: too fast ones."""
+def _outside(
+    profile: ServiceProfile, arms: tuple[Arm, ...], extent: Extent, extrapolate: bool
+) -> Iterator[Finding]:
+    """Beyond what was measured: refused, unless the times of the grid's edge may stand in, too fast ones."""
     for arm in arms:
         model = _own(arm)
         cells = profile.score.get(model)
@@ -250,9 +252,13 @@ def _outside(profile: ServiceProfile, arms: tuple[Arm, ...], extent: Extent) -> 
             # A model that reads no history was measured at a single length.
             if found > most > 1:
                 message = f"arm {arm.name}: {path[-1]} is {found:,}, and the profile measured {model} "
-                message += f"up to {most:,}: the times of {most:,} stand in, which are too short"
-                help = "measure it: laser-ab profile CONFIG --out mine.json"
-                yield Finding(path, message, help, warning=True)
+                message += f"up to {most:,}"
+                help = "measure it: laser-ab profile CONFIG --out mine.json, ask for less, or set "
+                help += "experiment.extrapolate = true"
+                if extrapolate:
+                    message += f": the times of {most:,} stand in, which are too short"
+                    help = "measure it: laser-ab profile CONFIG --out mine.json"
+                yield Finding(path, message, help, warning=extrapolate)
 
 
 def _budget(
@@ -311,7 +317,7 @@ def _most_budget_s(
         return config.experiment.budget_s
     slowest_s = 0.0
     for arm in arms:
-        times = ProfilePredictions(profile, arm.serving, extent.candidates)
+        times = ProfilePredictions(profile, arm.serving, extent.candidates, extrapolate=True)
         history = min(arm.settings.history, extent.longest)
         total_s = times.predict_store_s(history) + times.predict_transport_s(history)
         slowest_s = max(slowest_s, total_s + times.predict_score_s(_own(arm), history, 1))
@@ -320,7 +326,7 @@ def _most_budget_s(
 
 def _least_s(arm: Arm, profile: ServiceProfile, extent: Extent) -> tuple[float, float]:
     """Mean seconds of the fastest step with the arm's own model, and of the fastest with any, unqueued."""
-    times = ProfilePredictions(profile, arm.serving, extent.candidates)
+    times = ProfilePredictions(profile, arm.serving, extent.candidates, extrapolate=True)
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for step in arm.scored_steps:
         history = min(step.history, extent.shortest)

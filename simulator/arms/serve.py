@@ -165,7 +165,8 @@ def _timed(cell: Cell, arm: Arm) -> tuple[Served, dict[str, int]]:
     times = profile_times(cell.plan, arm, cell.profile)
     prepared, clock = cell.plan.prepared, cell.clock
     arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
-    served = serve(arrival_s, prepared.history_available, arm.serving, times, clock.budget_s)
+    engine = cell.plan.config.experiment.engine
+    served = serve(arrival_s, prepared.history_available, arm.serving, times, clock.budget_s, engine)
     return served, dict(times.clamped)
 
 

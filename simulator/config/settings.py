@@ -35,6 +35,7 @@ Pricing = Literal["gsp", "first"]
 Charge = Literal["click", "impression"]
 # By which rule an arm forms batches, shortens histories and gives up; a policy is a class in serving/.
 Policy = Literal["goodput", "fifo", "ladder"]
+Engine = Literal["compiled", "simpy"]
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 
 # "pkg.module:callable", how a store or a model of one's own is named without an entry point.
@@ -50,6 +51,7 @@ _MOST_ROWS = 1_000_000  # of a batch
 _MOST_DAYS = 10_000
 _MOST_SECONDS = 1e9  # 32 years
 _MOST_MS = 1000 * _MOST_SECONDS
+_LOAD = 0.6  # of the slower arm's capacity
 
 
 def _named(group: str, builtin: tuple[str, ...], what: str) -> Any:
@@ -124,6 +126,9 @@ class Experiment(Table):
     split: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict, description="Share of the units an arm gets; equal shares by default."
     )
+    treatment_share: float | None = Field(
+        default=None, gt=0, lt=1, description="In place of a split: what the treatments get, in equal parts."
+    )
     salt: str | None = Field(
         default=None,
         min_length=1,
@@ -133,10 +138,18 @@ class Experiment(Table):
         default="profile",
         description="Where service times come from: real calls measured now, or a measured profile.",
     )
+    extrapolate: bool = Field(
+        default=False,
+        description="Whether the largest the profile measured may stand in for what is larger, too fast.",
+    )
     profile: str = Field(
         default="cpu",
         min_length=1,
         description="A shipped profile's name, or the path made by `laser-ab profile` (from this file).",
+    )
+    engine: Engine = Field(
+        default="compiled",
+        description="Of the timing plane with a profile; both give the same bits, SimPy's is to be read.",
     )
     feedback: Literal["organic"] = Field(default="organic", description="What returns to the histories.")
     primary: PrimaryMetric = Field(
@@ -226,8 +239,14 @@ class Traffic(Table):
         le=_MOST_DAYS,
         description="Of a log: days between training and pre-period, for calibration; a sixth by default.",
     )
-    load: float = Field(
-        default=0.6, ge=1e-6, le=1e6, description="Share of the slower arm's capacity; above 1 is overload."
+    load: float | None = Field(
+        default=None,
+        ge=1e-6,
+        le=1e6,
+        description="Share of the slower arm's capacity; above 1 is overload; 0.6 where no rate is given.",
+    )
+    requests_per_s: float | None = Field(
+        default=None, ge=1e-6, le=1e9, description="Mean arrivals in a simulated second, in place of a load."
     )
     time_compression: Compression = Field(
         default="auto", description='Log seconds per simulated second, or "auto".'
@@ -236,8 +255,20 @@ class Traffic(Table):
         default_factory=dict, description="Parameters that replace the preset's, such as users or requests."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _load_by_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("load") is None and data.get("requests_per_s") is None:
+            return {**data, "load": _LOAD}
+        return data
+
     @model_validator(mode="after")
     def _one_source(self) -> "Traffic":
+        if self.load is not None and self.requests_per_s is not None:
+            raise _problem(
+                "found both `load` and `requests_per_s`, expected one of them; leave the other out",
+                "traffic.requests_per_s",
+            )
         if self.preset is None and self.log is None:
             raise _problem(
                 'missing key `preset`; expected a synthetic world, such as preset = "demo", or a log folder: '
@@ -377,8 +408,14 @@ class ExperimentConfig(Table):
         experiment = data.get("experiment", {}) if isinstance(data, dict) else None
         if not isinstance(arms, dict) or not arms or not isinstance(experiment, dict):
             return data
-        defaults = {"control": next(iter(arms)), "split": {name: 1.0 / len(arms) for name in arms}}
-        return {**data, "experiment": {**defaults, **experiment}}
+        experiment = {"control": next(iter(arms)), **experiment}
+        share, control = experiment.get("treatment_share"), experiment["control"]
+        if "split" not in experiment and isinstance(share, float) and 0 < share < 1 and control in arms:
+            # Resolved, a file names every arm's share.
+            del experiment["treatment_share"]
+            each = share / max(1, len(arms) - 1)
+            experiment["split"] = {name: 1.0 - share if name == control else each for name in arms}
+        return {**data, "experiment": {"split": {name: 1.0 / len(arms) for name in arms}, **experiment}}
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -406,6 +443,11 @@ class ExperimentConfig(Table):
                     f"arms.{name}.summary",
                 )
         split = self.experiment.split
+        if self.experiment.treatment_share is not None:
+            raise _problem(
+                "found both `split` and `treatment_share`, expected one of them; leave the other out",
+                "experiment.treatment_share",
+            )
         if set(split) != set(self.arms):
             raise _problem(
                 f"found shares for {', '.join(split)}; expected every arm once: {names}", "experiment.split"

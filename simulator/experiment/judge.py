@@ -107,7 +107,7 @@ def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) ->
     model = cell.trained[arm.main]
     candidates = cell.plan.prepared.requests.candidates.shape[1]
     profile = served_profile(cell.plan, arm, cell.profile)
-    predictions = ProfilePredictions(profile, arm.serving, candidates)
+    predictions = ProfilePredictions(profile, arm.serving, candidates, extrapolate=True)
     return {
         "model": {"model": model.spec.key, **model.metrics},
         "serving": asdict(server_load(result.served, arm.serving, predictions, rows)),

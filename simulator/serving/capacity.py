@@ -23,7 +23,11 @@ _SEED = 0
 
 
 def _draws(
-    arm: ServingArm, profile: ServiceProfile, candidates: int, history_available: ArrayLike
+    arm: ServingArm,
+    profile: ServiceProfile,
+    candidates: int,
+    history_available: ArrayLike,
+    extrapolate: bool,
 ) -> tuple[ProfileServiceTimes, list[int]]:
     available = np.asarray(history_available)
     if available.size == 0:
@@ -31,12 +35,19 @@ def _draws(
     # Evenly spaced ranks stand for the trace; the uniforms of each row are independent of them.
     ranks = (np.arange(DRAWS) * 0.6180339887498949) % 1.0
     lengths = np.sort(available)[(ranks * available.size).astype(np.int64)]
-    times = ProfileServiceTimes(profile, arm, candidates, _SEED, np.arange(DRAWS, dtype=np.uint64))
+    times = ProfileServiceTimes(
+        profile, arm, candidates, _SEED, np.arange(DRAWS, dtype=np.uint64), extrapolate=extrapolate
+    )
+    times.check_history(int(available.max()))
     return times, np.minimum(lengths, arm.full.history).tolist()
 
 
 def unloaded_p95_s(
-    arm: ServingArm, profile: ServiceProfile, candidates: int, history_available: ArrayLike
+    arm: ServingArm,
+    profile: ServiceProfile,
+    candidates: int,
+    history_available: ArrayLike,
+    extrapolate: bool = False,
 ) -> float:
     """P95 of read + transport + scoring alone in its batch, for full-history requests.
 
@@ -45,15 +56,16 @@ def unloaded_p95_s(
         profile: measured spreads.
         candidates: per request.
         history_available: (R,) the trace's history lengths.
+        extrapolate: see `ProfilePredictions`.
 
     Returns:
         Seconds.
 
     Raises:
-        ProfileError: the profile lacks the arm's store or model.
+        ProfileError: the profile lacks the arm's store or model, or has not measured what it is asked.
         ValueError: no history lengths.
     """
-    times, histories = _draws(arm, profile, candidates, history_available)
+    times, histories = _draws(arm, profile, candidates, history_available, extrapolate)
     model = arm.full.model or ""
     totals = [
         times.store_s(r, h) + times.transport_s(r, h) + times.score_s((r,), model, (h,))
@@ -63,13 +75,17 @@ def unloaded_p95_s(
 
 
 def capacity_rps(
-    arm: ServingArm, profile: ServiceProfile, candidates: int, history_available: ArrayLike
+    arm: ServingArm,
+    profile: ServiceProfile,
+    candidates: int,
+    history_available: ArrayLike,
+    extrapolate: bool = False,
 ) -> float:
     """Requests per second that the arm's slowest stage sustains at full history and full batches.
 
     Args and errors: as `unloaded_p95_s`.
     """
-    times, histories = _draws(arm, profile, candidates, history_available)
+    times, histories = _draws(arm, profile, candidates, history_available, extrapolate)
     fetch_s = np.mean([times.store_s(r, h) + times.transport_s(r, h) for r, h in enumerate(histories)])
     model, size = arm.full.model or "", arm.max_batch
     batch_s = np.mean(

@@ -22,7 +22,7 @@ it does not time them out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,10 @@ class Ladder:
             fetch_s, fetch_spread_s = self.fetch_s(history)
             mean_s = self._times.expected_score_s(*key)
             spread_s = max(self._times.predict_score_s(*key) - mean_s, 0.0)
-            seconds = self._own[key] = (fetch_s, mean_s + hypot(fetch_spread_s, spread_s))
+            seconds = self._own[key] = (
+                fetch_s,
+                mean_s + sqrt(fetch_spread_s * fetch_spread_s + spread_s * spread_s),
+            )
         return seconds
 
     def at_turn(self, row: int, now: float, others_wait: bool) -> int | None:

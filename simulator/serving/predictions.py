@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from simulator.serving.arm import ServingArm
 from simulator.serving.grid import Grid, Mixture
-from simulator.serving.profile import ServiceProfile
+from simulator.serving.profile import ProfileError, ServiceProfile
 
 F8 = NDArray[np.float64]
 
@@ -81,12 +81,16 @@ class ProfilePredictions:
         arm: whose store and models.
         candidates: per request.
         quantile: what `predict_*` states, in (0, 1).
+        extrapolate: whether the profile's largest history, batch and candidates may stand in for larger ones.
+            Their times are too short for that.
 
     Attributes:
+        store_grid, transport_grid, score_grids: the profile's spreads; the last by model.
         clamped: draws outside the profile's grid, by stage; they got its edge instead.
 
     Raises:
-        ProfileError: the profile lacks the arm's store or a model of its ladder.
+        ProfileError: the profile lacks the arm's store or a model of its ladder, or has not measured as many
+            candidates or requests in a batch.
         ValueError: the quantile or the candidates are out of range.
     """
 
@@ -96,6 +100,7 @@ class ProfilePredictions:
         arm: ServingArm,
         candidates: int,
         quantile: float = LADDER_QUANTILE,
+        extrapolate: bool = False,
     ) -> None:
         if not 0.0 < quantile < 1.0:
             raise ValueError(
@@ -108,11 +113,15 @@ class ProfilePredictions:
         self.quantile = quantile
         self.candidates = candidates
         self.clamped = {"store": 0, "transport": 0, "score": 0}
-        self._store_grid = profile.store_grid(arm.store)
-        self._transport_grid = profile.transport_grid
-        self._score_grids: dict[str, Grid] = {
+        self.store_grid = profile.store_grid(arm.store)
+        self.transport_grid = profile.transport_grid
+        self.score_grids: dict[str, Grid] = {
             step.model: profile.score_grid(step.model) for step in arm.steps if step.model is not None
         }
+        self._arm, self._extrapolate = arm, extrapolate
+        for model, grid in self.score_grids.items():
+            self._check(f"candidates of {model}", candidates, grid.points[1][-1])
+            self._check(f"requests in a batch of {model}", arm.max_batch, grid.points[2][-1])
         self._store: dict[int, Mixture] = {}
         self._transport: dict[int, Mixture] = {}
         self._score: dict[tuple[str, int, int], Mixture] = {}
@@ -120,18 +129,41 @@ class ProfilePredictions:
         self._predicted: dict[Any, float] = {}
         self._levels: dict[Any, list[float]] = {}
 
+    def check_history(self, longest: int) -> None:
+        """Whether the profile has measured histories as long as the arm's steps read of one this long.
+
+        Raises:
+            ProfileError: it has not, and may not extrapolate.
+        """
+        full = min(longest, self._arm.full.history)
+        self._check(f"behaviours read from {self._arm.store}", full, self.store_grid.points[0][-1])
+        self._check("behaviours transported", full, self.transport_grid.points[0][-1])
+        for step in self._arm.steps:
+            if step.model is not None:
+                most = self.score_grids[step.model].points[0][-1]
+                self._check(f"behaviours scored by {step.model}", min(longest, step.history), most)
+
+    def _check(self, what: str, found: int, most: int) -> None:
+        # A single point was measured where nothing depends on the number: a model that reads no history.
+        if found > most > 1 and not self._extrapolate:
+            raise ProfileError(
+                f"Arm {self._arm.name!r} asks for {found:,} {what}, and the profile measured at most "
+                f"{most:,}. Measure it with `laser-ab profile`, ask for less, or set experiment.extrapolate "
+                f"= true to let the times of {most:,} stand in, which are too short."
+            )
+
     def store_spread(self, history: int) -> Mixture:
         """The store's spread at a history length."""
         spread = self._store.get(history)
         if spread is None:
-            spread = self._store[history] = self._store_grid.at(history)
+            spread = self._store[history] = self.store_grid.at(history)
         return spread
 
     def transport_spread(self, history: int) -> Mixture:
         """Transport's spread at a history length."""
         spread = self._transport.get(history)
         if spread is None:
-            spread = self._transport[history] = self._transport_grid.at(history)
+            spread = self._transport[history] = self.transport_grid.at(history)
         return spread
 
     def score_spread(self, model: str, history: int, batch: int) -> Mixture:
@@ -139,26 +171,29 @@ class ProfilePredictions:
         key = (model, history, batch)
         spread = self._score.get(key)
         if spread is None:
-            spread = self._score[key] = self._score_grids[model].at(history, self.candidates, batch)
+            spread = self._score[key] = self.score_grids[model].at(history, self.candidates, batch)
         return spread
 
     def score_table(self, model: str, batch: int) -> ScoreTable:
         """What scoring a batch of this size takes, by measured history."""
         table = self._tables.get((model, batch))
         if table is None:
-            grid = self._score_grids[model]
+            grid = self.score_grids[model]
             spreads = [grid.at(history, self.candidates, batch) for history in grid.points[0]]
             table = self._tables[model, batch] = ScoreTable(
                 np.array([s.mean() for s in spreads]),
                 np.array([s.quantile(self.quantile) for s in spreads]),
-                np.array([[s.quantile(i / LEVELS) for i in range(LEVELS)] for s in spreads]),
+                # Ascending but for a rounding: then truly.
+                np.maximum.accumulate(
+                    [[s.quantile(i / LEVELS) for i in range(LEVELS)] for s in spreads], axis=1
+                ),
             )
         return table
 
     def _between(self, model: str, history: int, by_history: F8) -> Any:
         """A table's row at a history between its measured ones."""
         mixed = 0.0
-        for place, share in self._score_grids[model].sides(0, history):
+        for place, share in self.score_grids[model].sides(0, history):
             mixed = mixed + share * by_history[place]
         return mixed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,9 +42,12 @@ class ProfileServiceTimes(ProfilePredictions):
     Every arm meets the same luck (common random numbers). A batch draws with its first request's.
 
     Args:
-        profile, arm, candidates, quantile: see `ProfilePredictions`.
+        profile, arm, candidates, quantile, extrapolate: see `ProfilePredictions`.
         seed: the experiment's.
         request_ids: (R,) unsigned integers, by row of the trace.
+
+    Attributes:
+        luck: (3, R) quantiles of the store, the transport and the scoring of each request.
     """
 
     def __init__(
@@ -54,33 +58,37 @@ class ProfileServiceTimes(ProfilePredictions):
         seed: int,
         request_ids: ArrayLike,
         quantile: float = LADDER_QUANTILE,
+        extrapolate: bool = False,
     ) -> None:
-        super().__init__(profile, arm, candidates, quantile)
-        # Python floats: a list's element costs a third of a numpy scalar's in the event loop.
-        self._u_store: list[float] = luck(profile, "store", seed, request_ids).tolist()
-        self._u_transport: list[float] = luck(profile, "transport", seed, request_ids).tolist()
-        self._u_score: list[float] = luck(profile, "score", seed, request_ids).tolist()
+        super().__init__(profile, arm, candidates, quantile, extrapolate)
+        self.luck = np.stack([luck(profile, stage, seed, request_ids) for stage in self.clamped])
+
+    # Python floats: a list's element costs a third of a numpy scalar's in the event loop.
+    @cached_property
+    def _lists(self) -> list[list[float]]:
+        lists: list[list[float]] = self.luck.tolist()
+        return lists
 
     def store_s(self, request: int, history: int) -> float:
         """See `ServiceTimes`."""
         spread = self._store.get(history) or self.store_spread(history)
         if spread.clamped:
             self.clamped["store"] += 1
-        return spread.quantile(self._u_store[request])
+        return spread.quantile(self._lists[0][request])
 
     def transport_s(self, request: int, history: int) -> float:
         """See `ServiceTimes`."""
         spread = self._transport.get(history) or self.transport_spread(history)
         if spread.clamped:
             self.clamped["transport"] += 1
-        return spread.quantile(self._u_transport[request])
+        return spread.quantile(self._lists[1][request])
 
     def score_s(self, requests: Sequence[int], model: str, histories: Sequence[int]) -> float:
         """See `ServiceTimes`."""
         spread = self.score_spread(model, max(histories), len(requests))
         if spread.clamped:
             self.clamped["score"] += 1
-        return spread.quantile(self._u_score[requests[0]])
+        return spread.quantile(self._lists[2][requests[0]])
 
 
 class ReadSeconds(Protocol):

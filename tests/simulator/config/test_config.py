@@ -71,6 +71,8 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "checkpoint",
         "training_seed",
         "salt",
+        "treatment_share",
+        "requests_per_s",
         "pre_days",
         "days",
         "slots",
@@ -101,6 +103,32 @@ def test_control_split_and_name_are_resolved() -> None:
     assert config.experiment.split == {"control": 0.5, "treatment": 0.5}
     assert config.experiment.name == "mine"
     assert (config.training_seed, config.salt) == (3, "3")
+
+
+def test_a_treatments_share_is_a_split() -> None:
+    three = ["arms.third={store='lastn',model='din',history=20}", "experiment.treatment_share=0.1"]
+    config = parse_config(SMALL, overrides=three)
+    assert config.experiment.split == pytest.approx({"control": 0.9, "treatment": 0.05, "third": 0.05})
+    assert parse_config(to_toml(config)) == config
+
+
+def test_a_rate_takes_the_place_of_the_load() -> None:
+    config = parse_config(SMALL, overrides=["traffic.requests_per_s=100.0"])
+    assert (config.traffic.load, config.traffic.requests_per_s) == (None, 100.0)
+    assert parse_config(to_toml(config)) == config
+    assert parse_config(SMALL).traffic.load == 0.6
+
+
+@pytest.mark.parametrize(
+    ("both", "named"),
+    [
+        (["traffic.load=0.5", "traffic.requests_per_s=100.0"], "requests_per_s"),
+        (["experiment.split={control=0.5,treatment=0.5}", "experiment.treatment_share=0.1"], "treatment_share"),
+    ],
+)
+def test_two_settings_of_one_thing_are_refused(both: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"{named}.*leave the other out"):
+        parse_config(SMALL, overrides=both)
 
 
 def test_control_comes_first_wherever_it_stands() -> None:

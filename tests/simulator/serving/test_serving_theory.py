@@ -1,0 +1,60 @@
+"""Both engines against queueing theory, through `simulator.serving.queueing`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.config.settings import Engine
+from simulator.errors import SimulatorError
+from simulator.serving.arm import LadderStep, ServingArm
+from simulator.serving.pipeline import serve
+from simulator.serving.queueing import GivenTimes, Queue, check_queue, simulate_queue, theory
+
+QUEUES = (
+    Queue(1, 0.8),
+    Queue(4, 3.2),
+    Queue(1, 0.8, cv2=0.0),
+    Queue(1, 0.8, cv2=4.0),
+    Queue(1, 0.8, patience=2.0),
+    Queue(1, 0.95, patience=5.0),
+)
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_the_compiled_engine_waits_and_loses_as_theory_says(queue: Queue) -> None:
+    for row in check_queue(queue, 60_000, "compiled"):
+        assert row["ok"], row
+        assert row["high"] - row["low"] < 0.4 * row["theory"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_the_engines_find_the_same_of_a_queue(queue: Queue) -> None:
+    engines: tuple[Engine, Engine] = ("simpy", "compiled")
+    one, other = (simulate_queue(queue, 2_000, 3, engine) for engine in engines)
+    assert one == other
+
+
+def test_published_values_of_erlang_and_barrer() -> None:
+    assert theory(Queue(10, 8.0)) == pytest.approx({"P(wait)": 0.409180, "mean wait": 0.204590}, abs=1e-6)
+    assert theory(Queue(2, 1.6)) == pytest.approx({"P(wait)": 0.711111, "mean wait": 1.777778}, abs=1e-6)
+    assert theory(Queue(1, 0.8, patience=2.0)) == pytest.approx({"P(lost)": 0.187832}, abs=1e-6)
+    assert theory(Queue(1, 0.95, patience=5.0)) == pytest.approx({"P(lost)": 0.124500}, abs=1e-6)
+
+
+@pytest.mark.parametrize("queue", [Queue(2, 2.0), Queue(3, 1.0, cv2=0.5), Queue(2, 1.0, patience=1.0)])
+def test_a_queue_without_a_known_answer_is_refused(queue: Queue) -> None:
+    with pytest.raises(SimulatorError, match="Found"):
+        theory(queue)
+
+
+def test_given_service_times_are_served_to_the_bit() -> None:
+    rng = np.random.default_rng(2)
+    work, read = rng.gamma(0.5, 2.0, 500), rng.exponential(0.1, 500)
+    steps = (LadderStep("full", "model", 1), LadderStep("prior", None, 0))
+    arm = ServingArm("given", "store", steps, 3, 2, 1, policy="fifo")
+    served = serve(np.arange(500) * 1e6, np.ones(500, np.int64), arm, GivenTimes(arm, work, read), None)
+    times = GivenTimes(arm, work, read)
+    assert [times.score_s([r], "model", [1]) for r in range(500)] == work.tolist()
+    assert [times.store_s(r, 1) for r in range(500)] == read.tolist()
+    assert np.allclose(served.latency_s, work + read, rtol=0.0, atol=1e-6)
