@@ -123,7 +123,10 @@ def test_a_rate_takes_the_place_of_the_load() -> None:
     ("both", "named"),
     [
         (["traffic.load=0.5", "traffic.requests_per_s=100.0"], "requests_per_s"),
-        (["experiment.split={control=0.5,treatment=0.5}", "experiment.treatment_share=0.1"], "treatment_share"),
+        (
+            ["experiment.split={control=0.5,treatment=0.5}", "experiment.treatment_share=0.1"],
+            "treatment_share",
+        ),
     ],
 )
 def test_two_settings_of_one_thing_are_refused(both: list[str], named: str) -> None:

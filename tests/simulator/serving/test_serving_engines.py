@@ -34,7 +34,7 @@ def assert_equal_bits(
     assert times[0].clamped == times[1].clamped
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**20),
     count=st.integers(0, 90),
@@ -82,14 +82,14 @@ def test_the_engines_agree_on_a_hundred_thousand_at_once(policy: Policy) -> None
     assert_equal_bits(arrivals, history_lengths(count), arm, 0.01)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", ["fifo", "goodput"])
 def test_a_request_of_a_burst_costs_the_same_however_large_it_is(policy: Policy) -> None:
     arm = replace(long_arm(), policy=policy)
     spent = []
-    for count in (20_000, 100_000, 1_000_000):
+    for count in (1_000, 50_000, 500_000):  # the first call may compile
         times = ProfileServiceTimes(PROFILE, arm, 8, 7, np.arange(count, dtype=np.uint64))
         arrivals, available = np.zeros(count), np.full(count, 500)
         start_s = time.process_time()
         serve(arrivals, available, arm, times, None if policy == "fifo" else 60.0)
         spent.append(time.process_time() - start_s)
-    assert spent[2] < 30.0 * spent[1] + 1.0  # the first call may compile
+    assert spent[2] < 30.0 * spent[1]

@@ -16,8 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_doubles import HISTORIES, long_arm, short_arm, synthetic_profile
 
+<<<<<<< HEAD
 from simulator.arms.profile_cells import put_together
 from simulator.serving.fitness import disagreements, smoothed
+=======
+from simulator.serving.arm import ServingArm, build_ladder
+from simulator.serving.capacity import capacity_rps
+>>>>>>> 1e544f9 (test(serving): what a profile has not measured, bursts, and the template's precision)
 from simulator.serving.grid import quantile
 from simulator.serving.luck import luck
 from simulator.serving.measure import Cell, measure, this_machine
@@ -138,13 +143,34 @@ PROFILE_LIGHT_8 = quantile(PROFILE.score["light"][50, 4, 8], 0.3)
 
 
 def test_asking_outside_the_envelope_gives_the_edge_and_is_counted() -> None:
-    times = ProfileServiceTimes(PROFILE, long_arm(), 64, 7, IDS)
+    times = ProfileServiceTimes(PROFILE, long_arm(), 64, 7, IDS, extrapolate=True)
     inside = ProfileServiceTimes(PROFILE, long_arm(), 16, 7, IDS)
     assert times.store_s(3, 5000) == inside.store_s(3, 1000)
     assert times.score_s([3], "heavy", [100]) == inside.score_s([3], "heavy", [100])
     inside.score_s([3] * 40, "heavy", [100] * 40)
     assert times.clamped == {"store": 1, "transport": 0, "score": 1}
     assert inside.clamped == {"store": 0, "transport": 0, "score": 1}
+
+
+@pytest.mark.parametrize(
+    ("arm", "candidates", "longest", "what"),
+    [
+        (long_arm(), 64, 100, "64 candidates of heavy.* at most 16"),
+        (long_arm(max_batch=32), 16, 100, "32 requests in a batch of heavy.* at most 16"),
+        (
+            replace(long_arm(), steps=build_ladder("heavy", 2000)),
+            16,
+            1500,
+            "1,500 behaviours.* at most 1,000",
+        ),
+    ],
+)
+def test_what_was_not_measured_is_refused_with_the_remedy(
+    arm: ServingArm, candidates: int, longest: int, what: str
+) -> None:
+    with pytest.raises(ProfileError, match=what + r".*laser-ab profile.*experiment\.extrapolate"):
+        capacity_rps(arm, PROFILE, candidates, [longest])
+    assert capacity_rps(arm, PROFILE, candidates, [longest], extrapolate=True) > 0.0
 
 
 def test_draws_follow_the_measured_spread() -> None:

@@ -23,7 +23,7 @@ QUEUES = (
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_the_compiled_engine_waits_and_loses_as_theory_says(queue: Queue) -> None:
-    for row in check_queue(queue, 60_000, "compiled"):
+    for row in check_queue(queue, 40_000, "compiled"):
         assert row["ok"], row
         assert row["high"] - row["low"] < 0.4 * row["theory"]  # type: ignore[operator]
 
