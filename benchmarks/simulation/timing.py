@@ -6,8 +6,8 @@ Speed: the cpu profile's LASER arm at load .6, both engines on the same trace in
 policy; the bar `timing_speedup` is the least ratio. Beside them SimPy alone with an M/M/4 queue (a turn and a
 timeout for each customer, nothing else), and Ciw on the same queue where it is installed.
 
-Bursts: all requests at once, 10^5 and 10^6 (--quick: a tenth); `burst_growth` is the most that the seconds of
-a request grow from the smaller burst to the larger.
+Bursts: all requests at once, 10^5 and 10^6, by SimPy 10^4 and 10^5 (--quick: a tenth); `burst_growth` is the
+most that the seconds of a request grow from the smaller burst to the larger.
 
 Policies: both shipped profiles, three arms, loads .3 to 1.1 of the arm's own capacity, Poisson arrivals,
 log-normal histories (median 500), 32 candidates, budget twice the arm's own unloaded P95. For each policy the
@@ -18,6 +18,7 @@ served, in full answers.
 
 import time
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -77,7 +78,7 @@ def cpu_s(work: Any) -> float:
 
 def speed(quick: bool) -> tuple[list[dict[str, Any]], float]:
     """Requests per CPU second by engine and policy, and the least ratio."""
-    counts = {"simpy": 2_000 if quick else 20_000, "compiled": 20_000 if quick else 200_000}
+    counts = {"simpy": 1_000 if quick else 5_000, "compiled": 20_000 if quick else 200_000}
     profile, arm = load(PROFILES / "cpu.json"), arm_of(*ARMS[1][1:])
     traces = {engine: Trace(arm, profile, 0.6, counts[engine]) for engine in ENGINES}
     rows, ratios = [], []
@@ -85,7 +86,8 @@ def speed(quick: bool) -> tuple[list[dict[str, Any]], float]:
         rates: dict[str, float] = {}
         for engine in ENGINES:
             traces[engine].served(policy, "compiled")  # compiled and loaded before the clock starts
-            spent_s = min(cpu_s(lambda e=engine, p=policy: traces[e].served(p, e)) for _ in range(2))
+            rounds = 1 if engine == "simpy" else 3
+            spent_s = min(cpu_s(partial(traces[engine].served, policy, engine)) for _ in range(rounds))
             rates[engine] = counts[engine] / spent_s
             what = {"part": "speed", "engine": engine, "policy": policy, "requests": counts[engine]}
             rows.append({**what, "requests_per_cpu_s": rates[engine]})
@@ -95,7 +97,7 @@ def speed(quick: bool) -> tuple[list[dict[str, Any]], float]:
 
 def bare_queues(quick: bool) -> list[dict[str, Any]]:
     """M/M/4 at load .8 with nothing but the library's own queue."""
-    count = 5_000 if quick else 50_000
+    count = 5_000 if quick else 20_000
     rows = [
         {"part": "bare", "library": "SimPy", "requests_per_cpu_s": count / cpu_s(lambda: _bare_simpy(count))}
     ]
@@ -144,18 +146,17 @@ def _bare_ciw(count: int) -> None:
 
 def bursts(quick: bool) -> tuple[list[dict[str, Any]], float]:
     """Everything at once, and the most that a request's seconds grow from the smaller burst to the larger."""
-    sizes = (10_000, 100_000) if quick else (100_000, 1_000_000)
+    sizes = {"simpy": (10_000, 100_000), "compiled": (100_000, 1_000_000)}
     profile, arm = load(PROFILES / "cpu.json"), arm_of(*ARMS[1][1:])
     rows, growths = [], []
     for engine in ENGINES:
         for policy in POLICIES:
             each: list[float] = []
-            for count in sizes if engine == "compiled" or not quick else sizes[:1]:
-                trace = Trace(arm, profile, 1.0, count)
+            for count in sizes[engine]:
+                trace = Trace(arm, profile, 1.0, count // 10 if quick else count)
                 trace.arrivals[:] = 0.0
-                trace.served(policy) if engine == "compiled" else None
-                each.append(cpu_s(lambda t=trace, p=policy, e=engine: t.served(p, e)) / count)
-                what = {"part": "burst", "engine": engine, "policy": policy, "requests": count}
+                each.append(cpu_s(partial(trace.served, policy, engine)) / trace.count)
+                what = {"part": "burst", "engine": engine, "policy": policy, "requests": trace.count}
                 rows.append({**what, "cpu_us_per_request": 1e6 * each[-1]})
             growths.append(each[-1] / each[0])
     return rows, max(growths)
@@ -169,7 +170,7 @@ def policies(quick: bool) -> tuple[list[dict[str, Any]], float, float]:
         for title, model, history, store, scorers in ARMS:
             for share in LOADS:
                 trace = Trace(
-                    arm_of(model, history, store, scorers), profile, share, 5_000 if quick else 50_000
+                    arm_of(model, history, store, scorers), profile, share, 5_000 if quick else 20_000
                 )
                 found = {
                     policy: _answers(trace.served(policy), len(trace.arm.steps) - 1) for policy in POLICIES

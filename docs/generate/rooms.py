@@ -48,8 +48,6 @@ ORDER = (
     "simulator/analysis",
     "simulator/outside",
     "simulator/certificate",
-    "simulator/outside",
-    "simulator/certificate",
     "simulator/inputs",
     "simulator/execution",
     "simulator/arms",

@@ -1,7 +1,8 @@
 """Queues with known answers, run through the timing plane: is what it simulates what theory says?
 
 The scorers are the servers, batches are of one, and reading takes no time. Service rate 1: seconds are mean
-service times. Start at `simulate_queue`; `theory` has the answers, `check_queue` holds one against the other.
+service times. Start at `simulate_queue`; `theory` has the answers,
+and the certificate's `queueing.py` holds one against the other.
 
 Sources: Erlang C; Pollaczek and Khinchine; Barrer, "Queuing with impatient customers and ordered service",
 Operations Research 5 (1957).
@@ -9,13 +10,11 @@ Operations Research 5 (1957).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, factorial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from simulator.config.settings import Engine, Policy
 from simulator.errors import SimulatorError
@@ -26,8 +25,6 @@ from simulator.serving.profile import Machine, ServiceProfile
 from simulator.serving.service_times import ProfileServiceTimes
 
 F8 = NDArray[np.float64]
-REPLICATIONS = 10
-LEVEL = 0.999  # of the intervals: of a thousand true statements one is called wrong
 WARM_UP = 0.1  # share of the customers left out, since a queue starts empty
 _PIECES = 128
 
@@ -130,32 +127,3 @@ def theory(queue: Queue) -> dict[str, float]:
         f"Found {c} servers and a squared variation of {queue.cv2:g}; waits are known for 1 server, or for "
         "exponential service. Set one of them to 1."
     )
-
-
-def check_queue(queue: Queue, customers: int, engine: Engine, seed: int = 7) -> list[dict[str, object]]:
-    """Simulated against known: a row for each figure, with a t-interval over `REPLICATIONS` runs.
-
-    Returns:
-        Rows of name, simulated, low, high, theory, ok.
-
-    Raises:
-        SimulatorError: see `theory`.
-    """
-    known = theory(queue)
-    runs = [simulate_queue(queue, customers, seed + i, engine) for i in range(REPLICATIONS)]
-    return [_row(queue, name, [run[name] for run in runs], value) for name, value in known.items()]
-
-
-def _row(queue: Queue, name: str, found: Sequence[float], known: float) -> dict[str, object]:
-    mean = float(np.mean(found))
-    half = float(stats.t.ppf((1.0 + LEVEL) / 2.0, len(found) - 1) * stats.sem(found))
-    kind = "M" if queue.cv2 == 1.0 else "D" if queue.cv2 == 0.0 else "G"
-    patience = "" if queue.patience is None else f", patience {queue.patience:g}"
-    return {
-        "name": f"M/{kind}/{queue.servers}, load {queue.load:g}{patience}: {name}",
-        "simulated": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "theory": known,
-        "ok": bool(mean - half <= known <= mean + half),
-    }

@@ -9,6 +9,7 @@ from simulator.commands.options import Json
 
 if TYPE_CHECKING:
     from simulator.certificate.rows import Row
+    from simulator.config.settings import Engine
 
 Replications = Annotated[
     int, typer.Option("--replications", min=100, max=1_000_000, help="Simulated experiments of each claim.")
@@ -39,6 +40,33 @@ def auction(
     from simulator.certificate.auction import auction_rows
 
     show(auction_rows(auctions, seed), as_json)
+
+
+def queueing(
+    servers: Annotated[int, typer.Option("--servers", min=1, max=100, help="That serve at once.")] = 1,
+    load: Annotated[float, typer.Option("--load", min=0.001, max=100.0, help="Erlangs.")] = 0.8,
+    patience: Annotated[
+        float | None,
+        typer.Option("--patience", min=0.0, max=1e6, help="Mean service times waited before leaving."),
+    ] = None,
+    cv2: Annotated[
+        float, typer.Option("--cv2", min=0.0, max=100.0, help="Squared variation of service; 1 exponential.")
+    ] = 1.0,
+    customers: Annotated[
+        int, typer.Option("--customers", min=1_000, max=10_000_000, help="Of each of ten runs.")
+    ] = 100_000,
+    engine: Annotated[str, typer.Option("--engine", help="compiled or simpy.")] = "compiled",
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Check the timing plane against queueing theory: M/M/c, M/G/1, M/M/1 with patience."""
+    from simulator.certificate.queueing import queueing_rows
+    from simulator.serving.queueing import Queue
+
+    if engine not in ("compiled", "simpy"):
+        raise typer.BadParameter(f"found {engine!r}, expected compiled or simpy", param_hint="--engine")
+    by: Engine = "simpy" if engine == "simpy" else "compiled"
+    show(queueing_rows(Queue(servers, load, patience, cv2), customers, by, seed), as_json)
 
 
 def show(rows: "Iterable[Row]", as_json: bool) -> None:
