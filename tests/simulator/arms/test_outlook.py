@@ -14,6 +14,7 @@ from simulator.inputs.prepare import prepare
 from simulator.inputs.worlds import world_source
 
 DEMO = EXAMPLES / "demo.toml"
+EDGE = "experiment.extrapolate=true"  # what the profile has not measured takes its edge's time
 
 
 def found(*overrides: str, **asked: bool) -> list[Finding]:
@@ -40,6 +41,9 @@ def test_what_is_shipped_is_fine(kuairand_log: Path) -> None:
         (["arms.treatment.max_wait_ms=1000"], "arms.treatment.max_wait_ms", "could be scored in time"),
         (["experiment.budget_ms=0.01"], "experiment.budget_ms", "every request would get the prior order"),
         (["traffic.world.users=2000000000", "traffic.world.history_max=10000"], "traffic.world.users", "GiB"),
+        (["arms.treatment.history=5000"], "arms.treatment.history", "up to 1,000"),
+        (["arms.treatment.max_batch=64"], "arms.treatment.max_batch", "up to 8"),
+        (["traffic.world.candidates=100"], "traffic.world.candidates", "up to 64"),
     ],
 )  # fmt: skip
 def test_what_would_end_a_run_or_leave_it_empty_is_an_error(
@@ -55,9 +59,9 @@ def test_what_would_end_a_run_or_leave_it_empty_is_an_error(
 @pytest.mark.parametrize(
     ("overrides", "path", "says"),
     [
-        (["arms.treatment.history=5000"], "arms.treatment.history", "no request can read as many"),
-        (["arms.treatment.max_batch=64"], "arms.treatment.max_batch", "up to 8"),
-        (["traffic.world.candidates=100"], "traffic.world.candidates", "up to 64"),
+        (["arms.treatment.history=5000", EDGE], "arms.treatment.history", "no request can read as many"),
+        (["arms.treatment.max_batch=64", EDGE], "arms.treatment.max_batch", "up to 8"),
+        (["traffic.world.candidates=100", EDGE], "traffic.world.candidates", "up to 64"),
         (["traffic.world.users=150"], "traffic.world.users", "gets no interval"),
         (["traffic.world.users=200000000"], "traffic.world.users", "GiB, and this machine has"),
         (["market.reserve_ecpm=3e4"], "market.reserve_ecpm", "hardly any ad"),

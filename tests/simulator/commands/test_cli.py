@@ -332,7 +332,8 @@ def test_the_template_and_the_demo_have_the_same_load() -> None:
 
 
 def test_warnings_go_to_stderr_and_do_not_end_a_command() -> None:
-    result = call("config", "check", DEMO, "--set", "arms.treatment.history=5000")
+    edge = ("--set", "experiment.extrapolate=true")
+    result = call("config", "check", DEMO, "--set", "arms.treatment.history=5000", *edge)
     assert result.stdout == f"{DEMO}: fine, with the warnings above\n"
     assert result.stderr.startswith("warning: `arms.treatment.history` is 5,000")
     document = json.loads(call("config", "check", DEMO, "--json", "--set", "traffic.world.users=150").stdout)
