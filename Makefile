@@ -72,6 +72,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/stores.py
 	$(BIN)/python benchmarks/pages/models.py
 	$(BIN)/python benchmarks/pages/study.py
+	$(BIN)/python benchmarks/pages/timing.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:

@@ -2,9 +2,10 @@
 
     python benchmarks/simulation/timing.py [--quick] [--json] [--out FILE]
 
-Speed: the cpu profile's LASER arm at load .6, both engines on the same trace in the same run, for each
-policy; the bar `timing_speedup` is the least ratio. Beside them SimPy alone with an M/M/4 queue (a turn and a
-timeout for each customer, nothing else), and Ciw on the same queue where it is installed.
+Speed: the cpu profile's LASER arm at load .6, both engines at the same load in the same run, for each
+policy; the bar `timing_speedup` is the ratio under the default policy, `timing_speedup_least` the least of
+the three. Beside them SimPy alone with an M/M/4 queue (a turn and a timeout for each customer, nothing
+else), and Ciw on the same queue where it is installed.
 
 Bursts: all requests at once, 10^5 and 10^6, by SimPy 10^4 and 10^5 (--quick: a tenth); `burst_growth` is the
 most that the seconds of a request grow from the smaller burst to the larger.
@@ -76,12 +77,13 @@ def cpu_s(work: Any) -> float:
     return time.process_time() - start_s
 
 
-def speed(quick: bool) -> tuple[list[dict[str, Any]], float]:
-    """Requests per CPU second by engine and policy, and the least ratio."""
+def speed(quick: bool) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Requests per CPU second by engine and policy, and the ratios."""
     counts = {"simpy": 1_000 if quick else 5_000, "compiled": 20_000 if quick else 200_000}
     profile, arm = load(PROFILES / "cpu.json"), arm_of(*ARMS[1][1:])
     traces = {engine: Trace(arm, profile, 0.6, counts[engine]) for engine in ENGINES}
-    rows, ratios = [], []
+    rows: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
     for policy in POLICIES:
         rates: dict[str, float] = {}
         for engine in ENGINES:
@@ -91,8 +93,8 @@ def speed(quick: bool) -> tuple[list[dict[str, Any]], float]:
             rates[engine] = counts[engine] / spent_s
             what = {"part": "speed", "engine": engine, "policy": policy, "requests": counts[engine]}
             rows.append({**what, "requests_per_cpu_s": rates[engine]})
-        ratios.append(rates["compiled"] / rates["simpy"])
-    return rows, min(ratios)
+        ratios[policy] = rates["compiled"] / rates["simpy"]
+    return rows, ratios
 
 
 def bare_queues(quick: bool) -> list[dict[str, Any]]:
@@ -202,11 +204,12 @@ def _answers(served: Any, prior: int) -> dict[str, float]:
 
 def measure(quick: bool) -> Measured:
     """All parts."""
-    fast, ratio = speed(quick)
+    fast, ratios = speed(quick)
     burst, growth = bursts(quick)
     answered, lead, regret = policies(quick)
     bars = [
-        bar("timing_speedup", ratio, 10.0, 30.0),
+        bar("timing_speedup", ratios["goodput"], 10.0, 30.0),
+        bar("timing_speedup_least", min(ratios.values()), 10.0),
         bar("burst_growth", growth, 1.5, 1.2, "lower"),
         bar("goodput_least", lead, -0.005, 0.0),
         bar("goodput_regret", regret, 0.05, 0.02, "lower"),
