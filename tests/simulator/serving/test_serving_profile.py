@@ -16,13 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_doubles import HISTORIES, long_arm, short_arm, synthetic_profile
 
-<<<<<<< HEAD
 from simulator.arms.profile_cells import put_together
-from simulator.serving.fitness import disagreements, smoothed
-=======
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.capacity import capacity_rps
->>>>>>> 1e544f9 (test(serving): what a profile has not measured, bursts, and the template's precision)
+from simulator.serving.fitness import disagreements, smoothed
 from simulator.serving.grid import quantile
 from simulator.serving.luck import luck
 from simulator.serving.measure import Cell, measure, this_machine
