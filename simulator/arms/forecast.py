@@ -53,9 +53,11 @@ def forecast(config: ExperimentConfig) -> Forecast:
         profile = load(config.experiment.profile_path)
         for arm in arms:
             full = np.array([min(arm.settings.history, extent.longest)])
-            rates.append(capacity_rps(arm.serving, profile, extent.candidates, full) / arm.serving.scorers)
-    arriving = None
-    if rates:
+            # What the profile has not measured is refused elsewhere, or allowed to be extrapolated.
+            rps = capacity_rps(arm.serving, profile, extent.candidates, full, extrapolate=True)
+            rates.append(rps / arm.serving.scorers)
+    arriving = config.traffic.requests_per_s
+    if rates and config.traffic.load is not None:
         whole = [rate * arm.serving.scorers for rate, arm in zip(rates, arms, strict=True)]
         arriving = config.traffic.load * min(whole)
     per_day = extent.requests / (extent.pre_days + extent.days)
