@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from simulator.certificate.queues import Queue, simulate_queue, theory
 from simulator.certificate.rows import CONFIDENCE, Row
 from simulator.config.settings import Engine
-from simulator.serving.queueing import Queue, simulate_queue, theory
 
 REPLICATIONS = 10
 

@@ -61,7 +61,7 @@ def queueing(
 ) -> None:
     """Check the timing plane against queueing theory: M/M/c, M/G/1, M/M/1 with patience."""
     from simulator.certificate.queueing import queueing_rows
-    from simulator.serving.queueing import Queue
+    from simulator.certificate.queues import Queue
 
     if engine not in ("compiled", "simpy"):
         raise typer.BadParameter(f"found {engine!r}, expected compiled or simpy", param_hint="--engine")

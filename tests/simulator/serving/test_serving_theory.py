@@ -1,4 +1,4 @@
-"""Both engines against queueing theory, through `simulator.serving.queueing`."""
+"""Both engines against queueing theory, through `simulator.certificate.queues`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from simulator.certificate.queueing import queueing_rows
+from simulator.certificate.queues import GivenTimes, Queue, simulate_queue, theory
 from simulator.config.settings import Engine
 from simulator.errors import SimulatorError
 from simulator.serving.arm import LadderStep, ServingArm
 from simulator.serving.pipeline import serve
-from simulator.serving.queueing import GivenTimes, Queue, simulate_queue, theory
 
 QUEUES = (
     Queue(1, 0.8),

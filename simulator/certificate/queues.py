@@ -2,7 +2,7 @@
 
 The scorers are the servers, batches are of one, and reading takes no time. Service rate 1: seconds are mean
 service times. Start at `simulate_queue`; `theory` has the answers,
-and the certificate's `queueing.py` holds one against the other.
+and `queueing.py` holds one against the other.
 
 Sources: Erlang C; Pollaczek and Khinchine; Barrer, "Queuing with impatient customers and ordered service",
 Operations Research 5 (1957).
