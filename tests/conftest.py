@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from kuairand_files import write_kuairand
 
-# A test works by itself and finds nothing that another left, unless it asks for that.
-os.environ["LASER_AB_CACHE_GB"] = "0"
-os.environ["LASER_AB_JOBS"] = "1"
+# A test works by itself and finds nothing that another left, unless it asks for that; see `small_runs.ALONE`.
+os.environ |= {"LASER_AB_CACHE_GB": "0", "LASER_AB_JOBS": "1"}
 
 CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep")
 GLOBALS = (

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 import pytest
-from small_runs import GRID, asked_after, small, whole
+from small_runs import ALONE, GRID, asked_after, small, whole
 
 from simulator.experiment.run import run_experiment
 from simulator.whatif.sweep import run_sweep
@@ -16,6 +16,8 @@ def plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("LASER_AB_"):
             monkeypatch.delenv(name)
+    for name, value in ALONE.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "200")
 
 

@@ -23,6 +23,8 @@ SMALL = (
     "traffic.world.history_max=160",
     "arms.treatment.history=160",
 )
+# A test finds nothing that another left, and starts no processes that it does not ask for.
+ALONE = {"LASER_AB_CACHE_GB": "0", "LASER_AB_JOBS": "1"}
 GRID = (Axis("experiment.budget_ms", (0.5, 2.5, 4.5)),)
 OVER = ["--over", "experiment.budget_ms=0.5,2.5,4.5"]  # the same for the command line
 

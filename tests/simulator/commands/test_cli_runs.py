@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_runs import ALONE
 
 from simulator.arms.plan import make_plan
 from simulator.config.load import load_config, to_toml
@@ -24,6 +25,7 @@ TINY = ["traffic.world.users=60", "traffic.world.requests=200", "arms.treatment.
 PROGRAM = [sys.executable, "-m", "simulator.cli"]
 # The tests' own settings must not reach the program.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("LASER_AB_")}
+ENVIRONMENT |= ALONE
 
 
 def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

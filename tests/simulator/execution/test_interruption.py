@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_runs import OVER, ROOT, settings, whole
+from small_runs import ALONE, OVER, ROOT, settings, whole
 
 from simulator.results.read import read_run, read_sweep
 
@@ -20,6 +20,7 @@ PROGRAM = [sys.executable, str(Path(__file__).parents[1] / "often.py")]
 # The tests' own settings must not reach the program.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("LASER_AB_")}
 ENVIRONMENT["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+ENVIRONMENT |= ALONE
 WAIT_S = 120
 
 TRAINING, SCORING, CELLS = (
