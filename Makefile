@@ -6,7 +6,7 @@ STAMPS := .stamps
 RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
-	$(patsubst %,benchmarks/serving/%.py,value_plane latency gpu_live) \
+	$(patsubst %,benchmarks/serving/%.py,value_plane latency live gpu_live profile_against_live quick_world two_gpus) \
 	benchmarks/inference/coverage.py \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks

@@ -123,11 +123,11 @@ class Experiment(Table):
     )
     unit: Literal["user"] = Field(default="user", description="What is randomised.")
     control: str = Field(default="", description="The control's name; the first arm of the file by default.")
-    split: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+    split: dict[str, Annotated[float, Field(ge=1e-6, le=1)]] = Field(
         default_factory=dict, description="Share of the units an arm gets; equal shares by default."
     )
     treatment_share: float | None = Field(
-        default=None, gt=0, lt=1, description="In place of a split: what the treatments get, in equal parts."
+        default=None, ge=1e-6, lt=1, description="In place of a split: what the treatments get, in equal parts."
     )
     salt: str | None = Field(
         default=None,

@@ -79,7 +79,7 @@ class PreparedRead:
 
     def _prepare(self, table: Table) -> None:
         self._of, self._asked = table, self._query(table)
-        self._unfiltered = self._asked[5:] == (None, None, None)
+        self._unfiltered = table.hot is not None and all(ids is None for ids in self._asked[5:])
         self._reading: _Reading = table.reader.prepare(self._asked)
 
 

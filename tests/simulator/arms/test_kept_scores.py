@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Trained]:
 def logits(plan: Plan, arm: Arm, models: Trained, folder: Path, work: Path) -> np.ndarray:
     needed = np.zeros((len(plan.prepared.requests), len(arm.scored_steps)), bool)
     needed[::EVERY, 0] = True
-    return score_needed(plan, arm, needed, models, folder, work)[0][0, ::EVERY]
+    return score_needed(plan, arm, needed, models, folder, work)[0][0][::EVERY]
 
 
 def same(plan: Plan, arm: Arm, models: Trained, folder: Path) -> tuple[Plan, Arm, Trained]:

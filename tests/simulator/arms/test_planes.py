@@ -45,7 +45,7 @@ def test_scores_read_exactly_what_was_readable_at_the_request(
     needed = np.zeros((len(prepared.requests), len(arm.scored_steps)), bool)
     needed[::7, 0] = True
     logits, notes = score_needed(plan, arm, needed, trained, tmp_path / "store", None)
-    assert (np.isnan(logits[0, :, 0]) == ~needed[:, 0]).all()
+    assert (np.isnan(logits[0][:, 0]) == ~needed[:, 0]).all()
     step = arm.scored_steps[0]
     assert notes[step.model]["shapes"][-1].split(" x ")[1] == str(-(-step.history // 8) * 8)
     behaviours, requests = prepared.world.behaviours, prepared.requests

@@ -170,7 +170,7 @@ def test_a_changed_or_missing_file_of_the_log_is_refused(
     shutil.copytree(kuairand_log, log)
     out = begun(kind, tmp_path / kind, EXAMPLES / "kuairand.toml", "--set", f"traffic.log={log}")
     files = sorted(log.iterdir())
-    assert len(files) == 6
+    assert len(files) == 8
     for path in files:
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -127,7 +127,7 @@ def test_a_missing_log_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(EXAMPLES / "kuairand.toml", environment={})
     (found,) = error.value.problems
-    assert "laser-ab import kuairand" in found.message
+    assert "laser-ab import" in found.message
     assert found.place is not None
     assert found.line_text.startswith("log = ")
     with pytest.raises(ConfigError, match=r"has no manifest\.json"):
