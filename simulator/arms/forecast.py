@@ -19,7 +19,7 @@ from simulator.serving.profile import load
 # ADVV's smallest detectable lift in the `quick` world at 40,000 requests in two equal arms, by its own A/B.
 # It falls as one over the root of the requests.
 _MDE, _MDE_REQUESTS = 0.30, 40_000
-# Estimates, above what was seen: runs with kept scores took .98 GB at 30,000 requests and some 1.7 GB at 10^6.
+# Estimates, above what was seen: with kept scores .98 GB at 30,000 requests and some 1.7 GB at 10^6.
 # A candidate's bytes are ids, and scores at two steps.
 _FIXED_GIB, _REQUEST_BYTES, _CANDIDATE_BYTES = 0.9, 600, 24
 

@@ -127,7 +127,10 @@ class Experiment(Table):
         default_factory=dict, description="Share of the units an arm gets; equal shares by default."
     )
     treatment_share: float | None = Field(
-        default=None, ge=1e-6, lt=1, description="In place of a split: what the treatments get, in equal parts."
+        default=None,
+        ge=1e-6,
+        lt=1,
+        description="In place of a split: what the treatments get, in equal parts.",
     )
     salt: str | None = Field(
         default=None,

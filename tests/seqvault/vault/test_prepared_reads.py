@@ -145,7 +145,7 @@ def test_damage_is_believed_only_of_the_table_there_is_now() -> None:
                 raise DamagedDataError("gone")
             return finds
 
-        return SimpleNamespace(reader=SimpleNamespace(prepare=lambda _query: reading))
+        return SimpleNamespace(hot=None, reader=SimpleNamespace(prepare=lambda _query: reading))
 
     tables = iter([*(table(None) for _ in range(5)), table("found")])
     now = [next(tables)]
