@@ -181,6 +181,7 @@ def _measure(
 
 
 def profile_of(plan: Plan, found: Cells) -> ServiceProfile:
+    """What the cells hold so far, with the points that were put together from others in its notes."""
     wall: dict[str, dict[Point, Sequence[float]]] = {}
     cpu: dict[str, dict[Point, tuple[float, float]]] = {}
     for cell in found.cells:
