@@ -111,11 +111,11 @@ def metric_guard(metric: Metric, entry: Entry, margin: float, p: float | None, a
         p: of being worse by no more than the margin, corrected for the number of such tests.
         alpha: below which it is shown to be worse.
     """
-    rule = f"{metric.name} is not shown to be worse" + (f" by more than {percent(margin)}" if margin else "")
+    rule = f"{metric.label} is not shown to be worse" + (f" by more than {percent(margin)}" if margin else "")
     fallen = p is not None and p < alpha
     holds: bool | None = not fallen
     if margin and not fallen and metric.name != "p99_ms":
-        rule = f"{metric.name} is shown not to be worse by more than {percent(margin)}"
+        rule = f"{metric.label} is shown not to be worse by more than {percent(margin)}"
         distance = _distance(entry, margin if metric.better == "lower" else -margin)
         inferior = distance is None or not has_enough_events(entry)
         reach = -math.inf if inferior or distance is None else distance
@@ -138,7 +138,7 @@ def limit_guard(name: str, limit: float, values: Mapping[str, Entry], lift: Entr
     if value is None:
         return None
     form = metric_form(LIMITS[name])
-    rule = f"{LIMITS[name]} is at most {form.form(limit)}"
+    rule = f"{form.label} is at most {form.form(limit)}"
     beyond = ci is not None and ci[0] > limit
     other = control.get("value")
     shared = other is not None and other > limit and not _shown_worse(control, own, lift)

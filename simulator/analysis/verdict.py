@@ -42,12 +42,14 @@ class Case:
         users: of the smaller of the two arms; below MIN_UNITS no interval is trusted.
         values: by metric, the arms' own values: {"control": ..., "treatment": ...}.
         own: by arm, the share of its requests that its own model answered in time; empty where unknown.
+        names: what the text calls control and treatment.
     """
 
     metrics: Mapping[str, Entry]
     users: int = MIN_UNITS
     values: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
+    names: tuple[str, str] = ("control", "treatment")
 
 
 def verdict(
@@ -85,7 +87,7 @@ def verdicts(
     """
     guards = Guardrails() if guardrails is None else guardrails
     trusted = {
-        arm: {name: _trusted(entry, case.users) for name, entry in case.metrics.items()}
+        arm: {name: _trusted(entry, case) for name, entry in case.metrics.items()}
         for arm, case in cases.items()
     }
     asked = {
@@ -135,7 +137,7 @@ def _judge(
     if broken or idle:
         decision, text = "invalid", srm.text if broken else _idle(idle)
     else:
-        decision, text = _decide(metrics, primary, better, worse, states, named)
+        decision, text = _decide(metrics, primary, better, worse, states, named, case.names)
     rules: list[dict[str, Any]] = [
         {"rule": "the arms' units agree with the planned split", "holds": not broken}
     ]
@@ -148,8 +150,8 @@ def _judge(
             }
         )
     rules += [
-        {"rule": f"{primary} is shown to be better", "holds": better},
-        {"rule": f"{primary} is not shown to be worse", "holds": not worse},
+        {"rule": f"{metric.label} is shown to be better", "holds": better},
+        {"rule": f"{metric.label} is not shown to be worse", "holds": not worse},
         *({"rule": guard.rule, "holds": guard.holds} for guard in states),
     ]
     return {"decision": decision, "text": text, "rules": rules, "guardrails": [asdict(g) for g in states]}
@@ -162,17 +164,18 @@ def _decide(
     worse: bool,
     states: list[Guard],
     named: Mapping[str, Metric],
+    names: tuple[str, str],
 ) -> tuple[str, str]:
     """The decision on a test that is sound, and why."""
     entry, metric = metrics[primary], named[primary]
     fallen = [guard for guard in states if guard.holds is False]
     unshown = [guard for guard in states if guard.holds is None]
     if worse or fallen:
-        return "stop", _stopped(metrics, [primary] if worse else [], fallen, named)
+        return "stop", _stopped(metrics, [primary] if worse else [], fallen, named, names)
     if not better:
-        return "inconclusive", _cannot_tell(metric, entry) + _truth(metric, entry) + _needed(entry)
-    gain = f"The A/B shows that treatment improves {metric.words}"
-    found = _found(metric, entry) + _truth(metric, entry)
+        return "inconclusive", _cannot_tell(metric, entry, names) + _truth(metric, entry) + _needed(entry)
+    gain = f"The A/B shows that {names[1]} improves {metric.words}"
+    found = _found(metric, entry, names) + _truth(metric, entry)
     if not unshown:
         return "ship", f"{gain}. {found}"
     why = " ".join(_unshown(guard, metrics, named) for guard in unshown)
@@ -189,16 +192,17 @@ def _limits(case: Case, metrics: Mapping[str, Entry], guards: Guardrails) -> lis
     return found
 
 
-def _trusted(entry: Entry, users: int) -> Entry:
+def _trusted(entry: Entry, case: Case) -> Entry:
     """The entry without an interval that rests on too little."""
-    if users < MIN_UNITS:
-        few = f"An arm has {users} users; {MIN_UNITS} are needed."
+    if case.users < MIN_UNITS:
+        few = f"An arm has {case.users} users; {MIN_UNITS} are needed."
         return {**entry, "ci": None, "events": None, "reason": few}
     events = entry.get("events")
     if events is None or has_enough_events(entry):
         return entry
     counts = f"{count(events['control'])} and {count(events['treatment'])} users"
-    few = f"{counts} of control and treatment have an event; {MIN_EVENTS} an arm are needed for an interval."
+    arms = " and ".join(case.names)
+    few = f"{counts} of {arms} have an event; {MIN_EVENTS} an arm are needed for an interval."
     return {**entry, "ci": None, "reason": few}
 
 
@@ -219,14 +223,18 @@ def _idle(idle: Mapping[str, float]) -> str:
 
 
 def _stopped(
-    metrics: Mapping[str, Entry], worse: list[str], fallen: list[Guard], named: Mapping[str, Metric]
+    metrics: Mapping[str, Entry],
+    worse: list[str],
+    fallen: list[Guard],
+    named: Mapping[str, Metric],
+    names: tuple[str, str],
 ) -> str:
-    names = worse + [guard.name for guard in fallen if not guard.text]
+    shown = worse + [guard.name for guard in fallen if not guard.text]
     found = []
-    if names:
-        words = " and ".join(named[name].words for name in names)
-        found = [f"The A/B shows that treatment worsens {words}."]
-        found += [_found(named[n], metrics[n]) + _truth(named[n], metrics[n]) for n in names]
+    if shown:
+        words = " and ".join(named[name].words for name in shown)
+        found = [f"The A/B shows that {names[1]} worsens {words}."]
+        found += [_found(named[n], metrics[n], names) + _truth(named[n], metrics[n]) for n in shown]
     return " ".join([*found, *(f"A guardrail is broken: {guard.text}" for guard in fallen if guard.text)])
 
 
@@ -247,24 +255,24 @@ def _interval(entry: Entry) -> str:
     return f"{_lift(low)} to {_lift(high)}"
 
 
-def _found(metric: Metric, entry: Entry) -> str:
+def _found(metric: Metric, entry: Entry, names: tuple[str, str]) -> str:
     if entry.get("ci") is None:
         events = entry["events"]
         return (
-            f"{count(events['treatment'])} users of treatment and {count(events['control'])} of control have "
-            f"any ({p_phrase(events['p_value'])}, exact test)."
+            f"{count(events['treatment'])} users of {names[1]} and {count(events['control'])} of {names[0]} "
+            f"have any ({p_phrase(events['p_value'])}, exact test)."
         )
     level = f"{100 * entry['level']:g}%"
     found = f"{_lift(entry['lift'])} ({level} interval {_interval(entry)})"
     return f"Its estimate for {metric.words} is {found}."
 
 
-def _cannot_tell(metric: Metric, entry: Entry) -> str:
+def _cannot_tell(metric: Metric, entry: Entry, names: tuple[str, str]) -> str:
     if entry.get("ci") is None:
         why = entry.get("reason") or "There is no interval."
-        return f"The A/B test cannot say whether treatment changes {metric.words}. {why}"
+        return f"The A/B test cannot say whether {names[1]} changes {metric.words}. {why}"
     text = (
-        f"The A/B test cannot say whether treatment changes {metric.words}: "
+        f"The A/B test cannot say whether {names[1]} changes {metric.words}: "
         f"the {100 * entry['level']:g}% interval is {_interval(entry)}."
     )
     if entry.get("mde") is not None:

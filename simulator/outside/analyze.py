@@ -90,7 +90,10 @@ def analyze(path: Path, asked: Analysis) -> dict[str, Any]:
     entries = together(compared, asked.level)
     primary = asked.metrics[0].name
     judged = verdicts(
-        {name: Case(entries[name], min(counts[asked.control], counts[name])) for name in treatments},
+        {
+            name: Case(entries[name], min(counts[asked.control], counts[name]), names=(asked.control, name))
+            for name in treatments
+        },
         primary,
         srm,
         Guardrails(margins=_margins(asked)),

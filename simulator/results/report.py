@@ -190,7 +190,14 @@ def service_times(found: Mapping[str, Any]) -> str:
 
 def rich_tables(scorecard: Mapping[str, Any]) -> list[tuple[str, Table]]:
     """The metrics as rich tables, one per treatment with its title; a single one needs none, and has ""."""
-    return [(title, _rich_table(shown)) for title, shown in _by_arm(scorecard)]
+    return [(title, _rich_table(shown, _columns(scorecard, shown))) for title, shown in _by_arm(scorecard)]
+
+
+def _columns(scorecard: Mapping[str, Any], shown: Sequence[Effect]) -> tuple[str, str]:
+    """What the arms' columns are called: a table of one's own knows its arms by their names."""
+    if not of_table(scorecard) or not shown:
+        return "control", "treatment"
+    return control_name(scorecard), shown[0].arm
 
 
 def _by_arm(scorecard: Mapping[str, Any]) -> list[tuple[str, list[Effect]]]:
@@ -202,10 +209,10 @@ def _by_arm(scorecard: Mapping[str, Any]) -> list[tuple[str, list[Effect]]]:
     return [(f"{arm} against {control}", [effect for effect in shown if effect.arm == arm]) for arm in arms]
 
 
-def _rich_table(shown: list[Effect]) -> Table:
+def _rich_table(shown: list[Effect], arms: tuple[str, str]) -> Table:
     """One treatment's metrics; a lift's interval stands below it, so that 80 columns suffice."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for heading in headings(shown):
+    for heading in headings(shown, arms):
         left = heading == "metric"
         table.add_column(
             heading.replace(", ", ",\n"), justify="left" if left else "right", no_wrap=heading == "lift"
@@ -240,10 +247,10 @@ def _side_by_side(rows: list[tuple[str, ...]]) -> Table:
     return table
 
 
-def headings(shown: Sequence[Effect]) -> tuple[str, ...]:
-    """Of the columns of `table_row`; they say whether values are adjusted."""
+def headings(shown: Sequence[Effect], arms: tuple[str, str] = ("control", "treatment")) -> tuple[str, ...]:
+    """Of the columns of `table_row`; they say whether the values of the two arms are adjusted."""
     adjusted = ", adjusted" if any(effect.adjusted for effect in shown) else ""
-    return ("metric", f"control{adjusted}", f"treatment{adjusted}", "lift", "true lift", "MDE", "n")
+    return ("metric", f"{arms[0]}{adjusted}", f"{arms[1]}{adjusted}", "lift", "true lift", "MDE", "n")
 
 
 def table_row(effect: Effect) -> tuple[str, ...]:
@@ -278,7 +285,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _text_rows(scorecard: Mapping[str, Any]) -> list[str]:
     lines = _text_table(overview(scorecard))
     for title, shown in _by_arm(scorecard):
-        rows = [headings(shown), *(table_row(effect) for effect in shown)]
+        rows = [headings(shown, _columns(scorecard, shown)), *(table_row(effect) for effect in shown)]
         lines += [*([""] if lines else []), *([title] if title else []), *_text_table(rows)]
     served = serving(scorecard)
     return [*lines, "", "How the arms served", *_text_table(served)] if served else lines

@@ -304,3 +304,10 @@ def test_several_treatments_have_intervals_that_hold_together():
         for metric in ("ctr", "p99_ms"):
             e = card["arms"][name]["metrics"][metric]
             assert e["ci_together"][0] < e["ci"][0] < e["ci"][1] < e["ci_together"][1]
+
+
+def test_rules_name_metrics_as_tables_do_and_texts_name_the_arms_given() -> None:
+    case = Case({"ctr": entry(-0.05, -0.01)}, names=("old", "new"))
+    found = verdicts({"new": case}, "ctr", OK)["new"]
+    assert "CTR is not shown to be worse" in {rule["rule"] for rule in found["rules"]}
+    assert found["text"].startswith("The A/B shows that new worsens the click-through rate.")

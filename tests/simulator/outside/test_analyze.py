@@ -49,6 +49,10 @@ def test_growthbooks_difference_and_lift(tmp_path: Path) -> None:
     assert entry["lift"] == pytest.approx(0.70732, abs=5e-6)
     assert entry["ci"] == pytest.approx([0.10517, 1.63754], abs=5e-6)
     assert card["verdict"]["decision"] == "ship"
+    assert "that t improves y" in card["verdict"]["text"]
+    printed = render(card, "text")
+    assert "treatment" not in printed
+    assert "control" not in printed
 
 
 def test_growthbooks_always_valid_interval(tmp_path: Path) -> None:
