@@ -18,6 +18,7 @@ from simulator.arms.arm import Arm, arms_of
 from simulator.config.errors import ConfigError, Problem
 from simulator.config.load import ExperimentConfig, world_config
 from simulator.config.locate import KeyPath
+from simulator.config.market import FEW_CLICKS
 from simulator.config.settings import PROFILES
 from simulator.inputs.extent import Extent, extent_of
 from simulator.logs.manifest import read_manifest
@@ -61,7 +62,7 @@ def findings(
         *_histories(arms, extent),
         *_training(arms, extent),
     ]
-    found += _reserve(config)
+    found += [*_reserve(config), *_daily_budgets(config)]
     if profiled:
         found += _intervals(config, extent)
     if profiled and config.experiment.service_times == "profile":
@@ -194,6 +195,19 @@ def _reserve(config: ExperimentConfig) -> Iterator[Finding]:
             f"`market.reserve_ecpm` is {reserve:,.0f}, and 1,000 impressions of the best ad are worth about "
             f"{certain:,.0f} if every one of them is clicked: hardly any ad would be shown",
             "a reserve far below, such as 10",
+            warning=True,
+        )
+
+
+def _daily_budgets(config: ExperimentConfig) -> Iterator[Finding]:
+    """Budgets of less than a few clicks."""
+    clicks = config.market.budget_clicks
+    if config.market.budgets == "shared" and clicks < FEW_CLICKS:
+        yield Finding(
+            ("market", "budget_clicks"),
+            f"`market.budget_clicks` is {clicks:g}: a daily budget may be worth fewer than {FEW_CLICKS:g} "
+            "clicks, and then ends by which click is drawn, not by what a ranking earns",
+            "at least 10, with fewer advertisers (traffic.world.advertisers) if budgets shall run out",
             warning=True,
         )
 

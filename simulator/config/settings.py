@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from simulator.config.guardrails import Guardrails
+from simulator.config.market import Market
 from simulator.config.table import Table
 from simulator.config.table import problem as _problem
 from simulator.errors import short
@@ -30,9 +31,6 @@ MODELS = (
 )  # fmt: skip
 STORE_ENTRY_POINTS = "laser_ab.stores"
 MODEL_ENTRY_POINTS = "laser_ab.models"
-# What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
-Pricing = Literal["gsp", "first"]
-Charge = Literal["click", "impression"]
 # By which rule an arm forms batches, shortens histories and gives up; a policy is a class in serving/.
 Policy = Literal["goodput", "fifo", "ladder"]
 Engine = Literal["compiled", "simpy"]
@@ -363,35 +361,6 @@ class ArmSettings(Table):
         """The store's name in a service-time profile, with its layout where it has several."""
         layout = self.store_options.get("layout", "chunks" if self.store == "lastn" else None)
         return self.store if layout is None else f"{self.store}/{layout}"
-
-
-class Market(Table):
-    """Auction, prices and budgets."""
-
-    slots: int | None = Field(
-        default=None, ge=1, le=255, description="Ads per page; the preset's by default."
-    )
-    pricing: Pricing = Field(
-        default="gsp",
-        description="Pay the least that keeps the slot (generalised second price), or the own bid.",
-    )
-    charge: Charge = Field(default="click", description="What an advertiser pays for.")
-    reserve_ecpm: float = Field(
-        default=0.0,
-        ge=0,
-        le=1e12,
-        description="Least eCPM (expected value of 1,000 impressions) that may win.",
-    )
-    budgets: Literal["shared", "unlimited"] = Field(
-        default="shared", description="Daily budgets, one for all arms."
-    )
-    budget_tau: float = Field(
-        default=0.3, ge=-10, le=10, description="Daily budget = pre-period spend x LogNormal(tau, sigma)."
-    )
-    budget_sigma: float = Field(default=0.5, ge=0, le=10, description="Spread of the daily budgets.")
-    conversion_delay_s: float = Field(
-        default=3600.0, ge=0, le=_MOST_SECONDS, description="Mean delay from click to conversion."
-    )
 
 
 class ExperimentConfig(Table):

@@ -20,7 +20,7 @@ from simulator.draws import bits
 from simulator.execution import interrupts
 from simulator.experiment.answers import Answers
 from simulator.market.auction import Paths, auction_order
-from simulator.market.budgets import daily_budgets, expected_spend, unlimited
+from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 
@@ -166,21 +166,22 @@ class Market:
             np.searchsorted(self.days, requests.day[self.experiment]), minlength=len(self.days)
         )
         return daily_budgets(
-            self._free_spend(full_pctr),
+            self._free_demand(full_pctr),
             len(self.before),
             per_day,
             tau=settings.budget_tau,
             sigma=settings.budget_sigma,
             seed=self.seed,
+            clicks=settings.budget_clicks,
         )
 
-    def _free_spend(self, full_pctr: Callable[[I8], F8]) -> F8:
-        """(V,) what advertisers would pay in the pre-period without budgets, at the true probabilities."""
+    def _free_demand(self, full_pctr: Callable[[I8], F8]) -> Demand:
+        """What advertisers would pay and get in the pre-period without budgets."""
         pages = _Full(self.prepared.requests.arrival_s, full_pctr)
         shown = Shown.nothing(len(self.prepared.requests), self.prepared.truth.slots)
         free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
-        return expected_spend(shown, self.book.advertiser, self.advertisers, self.rules.charge)
+        return demand(shown, self.book.advertiser, self.advertisers, self.rules.charge)
 
     def _order(self, rows: I8, pages: Answers) -> I8:
         """Rows of the trace in the order of their auctions."""

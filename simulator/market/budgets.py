@@ -1,19 +1,41 @@
-"""Daily budgets: what advertisers would spend with control everywhere, times a keyed draw.
+"""Daily budgets: what advertisers would spend with control everywhere, times a keyed draw; told in clicks.
 
 Letters as in `simulator.market.auction`: B budget rows (days), V advertisers.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from simulator.config.settings import Charge
+from simulator.config.market import Charge
 from simulator.draws import normal
 from simulator.market.pages import F8, I8, MarketError, Shown
 
 
-def expected_spend(pages: Shown, advertiser: I8, advertisers: int, charge: Charge = "click") -> F8:
-    """Spend by advertiser at the true click probabilities: (V,) [currency].
+@dataclass(frozen=True)
+class Demand:
+    """What advertisers would pay and get without budgets, at the true click probabilities.
+
+    spend: (V,) [currency].
+    clicks: (V,).
+    """
+
+    spend: F8
+    clicks: F8
+
+    @property
+    def click_cost(self) -> F8:
+        """(V,) what a click costs each advertiser, whatever it is charged for; the mean where it has none."""
+        mean = self.spend.sum() / max(self.clicks.sum(), 1e-300)
+        paid = (self.clicks > 0) & (self.spend > 0)
+        cost: F8 = np.where(paid, self.spend / np.where(paid, self.clicks, 1.0), mean)
+        return cost
+
+
+def demand(pages: Shown, advertiser: I8, advertisers: int, charge: Charge = "click") -> Demand:
+    """Spend and clicks by advertiser.
 
     Args:
         pages: a run without budgets, usually all-control over the pre-period.
@@ -23,34 +45,37 @@ def expected_spend(pages: Shown, advertiser: I8, advertisers: int, charge: Charg
     """
     won = np.nonzero(pages.ad >= 0)
     chance = pages.p_click if charge == "click" else pages.pctr
-    paid = chance[won] * pages.price[won]
-    return np.bincount(advertiser[pages.ad[won]], paid, advertisers).astype(np.float64)
+
+    def by_advertiser(values: F8) -> F8:
+        return np.bincount(advertiser[pages.ad[won]], values, advertisers).astype(np.float64)
+
+    return Demand(by_advertiser(chance[won] * pages.price[won]), by_advertiser(pages.p_click[won]))
 
 
 def daily_budgets(
-    pre_spend: F8,
+    before: Demand,
     pre_requests: int,
     requests: I8,
     *,
     tau: float,
     seed: int,
     sigma: float = 0.5,
-    floor_share: float = 0.1,
+    clicks: float = 10.0,
 ) -> F8:
-    """A budget for each day and advertiser.
+    """A budget for each day and advertiser, worth some clicks at least.
 
     Spend per pre-period request, times the day's requests, times LogN(tau, sigma) drawn by
-    advertiser: a budget is an advertiser's setting, so the factor is the same every day.
+    advertiser: a budget is an advertiser's setting, so the factor is the same every day. But no
+    advertiser sets a budget that ends with its first clicks: `clicks` times what one costs it is the least.
 
     Args:
-        pre_spend: (V,) all-control spend of the pre-period, see `expected_spend` [currency].
+        before: the pre-period, served by control alone.
         pre_requests: requests of the pre-period.
         requests: (B,) requests of each budget row.
         tau: mean of the factor's logarithm; below 0 budgets are tight, above 0 slack.
         sigma: standard deviation of the factor's logarithm, >= 0.
         seed: the experiment's seed.
-        floor_share: advertisers who spent less than this share of the mean advertiser get budgets as
-            if they had spent it; one who never won in the pre-period may win in the experiment.
+        clicks: the least that a budget is worth, >= 0.
 
     Returns:
         (B, V) [currency].
@@ -58,18 +83,19 @@ def daily_budgets(
     Raises:
         MarketError: no pre-period requests, no spend to scale, or sigma is negative.
     """
-    if pre_requests <= 0 or not pre_spend.sum() > 0:
+    spend = before.spend
+    if pre_requests <= 0 or not spend.sum() > 0:
         raise MarketError(
-            f"The pre-period has {pre_requests} requests and spend {float(pre_spend.sum())}, "
+            f"The pre-period has {pre_requests} requests and spend {float(spend.sum())}, "
             "expected some of both. "
             'Lengthen the pre-period, or set market.budgets = "unlimited".'
         )
     if not sigma >= 0:
         raise MarketError(f"market.budget_sigma is {sigma}, expected a number >= 0.")
-    spend = np.maximum(pre_spend, floor_share * pre_spend.mean())
-    factor = np.exp(tau + sigma * normal(seed, "budget", np.arange(len(pre_spend))))
+    factor = np.exp(tau + sigma * normal(seed, "budget", np.arange(len(spend))))
     per_request: F8 = spend / pre_requests * factor
-    return np.asarray(requests, np.float64)[:, None] * per_request[None, :]
+    wanted = np.asarray(requests, np.float64)[:, None] * per_request[None, :]
+    return np.maximum(wanted, clicks * before.click_cost)
 
 
 def unlimited(rows: int, advertisers: int) -> F8:

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba import float64
 
-from simulator.config.settings import Pricing
+from simulator.config.market import Pricing
 from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
 from simulator.market.pages import Book, Pages, Rules, Shown
 

@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.config.settings import Charge, Pricing
+from simulator.config.market import Charge, Pricing
 from simulator.errors import SimulatorError
 
 F8 = NDArray[np.float64]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from simulator.config.settings import Pricing
+from simulator.config.market import Pricing
 from simulator.draws import uniform
 from simulator.market.auction import assemble, auctions_of
 from simulator.market.checks import check_inputs

@@ -65,6 +65,7 @@ def test_what_would_end_a_run_or_leave_it_empty_is_an_error(
         (["traffic.world.users=150"], "traffic.world.users", "gets no interval"),
         (["traffic.world.users=200000000"], "traffic.world.users", "GiB, and this machine has"),
         (["market.reserve_ecpm=3e4"], "market.reserve_ecpm", "hardly any ad"),
+        (["market.budget_clicks=4"], "market.budget_clicks", "fewer than 5 clicks"),
         (["arms.control.training.batch=900000"], "arms.control.training.batch", "a single step"),
         (
             ["experiment.budget_ms=1", "arms.treatment.light_model=base", "arms.treatment.light_history=5"],

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_worlds import market
 
-from simulator.config.settings import Pricing
+from simulator.config.market import Pricing
 from simulator.draws import uniform
 from simulator.market.auction import Paths, auction_order, run_auctions
 from simulator.market.draws import as_uniform, fold, key

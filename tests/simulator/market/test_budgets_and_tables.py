@@ -5,7 +5,7 @@ import pytest
 from market_worlds import market
 
 from simulator.market.auction import run_auctions
-from simulator.market.budgets import daily_budgets, expected_spend, split, unlimited
+from simulator.market.budgets import Demand, daily_budgets, demand, split, unlimited
 from simulator.market.ledger import impression_columns, ledger_columns
 from simulator.market.pages import MarketError, Rules
 
@@ -16,43 +16,61 @@ def run(budgets=None, seed=1):
     return run_auctions(order, pages, book, budgets, Rules(), seed), pages, book
 
 
+def spent(*spend):
+    """Advertisers who spent so much, each click at 1."""
+    return Demand(np.array(spend, float), np.array(spend, float))
+
+
 def test_budgets_follow_pre_period_spend_and_the_days_requests():
     auctions, _, book = run()
-    spend = expected_spend(auctions, book.advertiser, 6)
-    assert spend.sum() == pytest.approx(auctions.expected_revenue.sum())
-    budgets = daily_budgets(spend, 500, np.array([100, 300]), tau=0.3, seed=7, floor_share=0.0)
+    before = demand(auctions, book.advertiser, 6)
+    assert before.spend.sum() == pytest.approx(auctions.expected_revenue.sum())
+    assert before.clicks.sum() == pytest.approx(auctions.expected_clicks.sum())
+    budgets = daily_budgets(before, 500, np.array([100, 300]), tau=0.3, seed=7, clicks=0.0)
     np.testing.assert_allclose(budgets[1], 3 * budgets[0])
     np.testing.assert_array_equal(
-        budgets, daily_budgets(spend, 500, np.array([100, 300]), tau=0.3, seed=7, floor_share=0.0)
+        budgets, daily_budgets(before, 500, np.array([100, 300]), tau=0.3, seed=7, clicks=0.0)
     )
-    factor = np.log(budgets[0] / (spend / 5))
+    factor = np.log(budgets[0] / (before.spend / 5))
     assert factor.std() > 0.1
 
 
 def test_budget_factors_are_lognormal_around_tau():
-    spend = np.ones(20_000)
-    budgets = daily_budgets(spend, 10, np.array([10]), tau=-0.3, seed=3)
+    budgets = daily_budgets(spent(*np.ones(20_000)), 10, np.array([10]), tau=-0.3, seed=3, clicks=0.0)
     logs = np.log(budgets[0])
     assert logs.mean() == pytest.approx(-0.3, abs=0.015)
     assert logs.std() == pytest.approx(0.5, abs=0.015)
 
 
-def test_an_advertiser_without_spend_gets_the_floor():
-    budgets = daily_budgets(np.array([10.0, 0.0]), 1, np.array([1]), tau=0.0, seed=1, floor_share=0.1)
-    assert budgets[0, 1] > 0
+@pytest.mark.parametrize("charge", ["click", "impression"])
+def test_every_budget_is_worth_so_many_clicks_at_what_they_cost_the_advertiser(charge):
+    auctions, _, book = run()
+    before = demand(auctions, book.advertiser, 6, charge)
+    budgets = daily_budgets(before, 500, np.array([1, 400]), tau=0.0, seed=7, clicks=10.0)
+    worth = budgets / (before.spend / before.clicks)
+    np.testing.assert_allclose(worth[0], 10.0)
+    assert (worth[1] >= 10.0 - 1e-9).all()
+    assert worth[1].max() > 10.5
+
+
+def test_an_advertiser_that_never_won_gets_clicks_at_the_mean_cost():
+    budgets = daily_budgets(
+        Demand(np.array([10.0, 0.0]), np.array([4.0, 0.0])), 1, np.array([1]), tau=0.0, seed=1, clicks=3.0
+    )
+    assert budgets[0, 1] == pytest.approx(7.5)
 
 
 def test_a_pre_period_without_spend_is_refused():
     with pytest.raises(MarketError, match="pre-period"):
-        daily_budgets(np.zeros(3), 0, np.array([1]), tau=0.0, seed=1)
+        daily_budgets(spent(0, 0, 0), 0, np.array([1]), tau=0.0, seed=1)
 
 
 def test_without_spread_every_budget_is_the_same_share_of_spend():
-    spend = np.array([3.0, 9.0])
-    budgets = daily_budgets(spend, 10, np.array([10]), tau=0.0, sigma=0.0, seed=1, floor_share=0.0)
-    np.testing.assert_allclose(budgets[0], spend)
+    before = spent(3, 9)
+    budgets = daily_budgets(before, 10, np.array([10]), tau=0.0, sigma=0.0, seed=1, clicks=0.0)
+    np.testing.assert_allclose(budgets[0], before.spend)
     with pytest.raises(MarketError, match="budget_sigma"):
-        daily_budgets(spend, 10, np.array([10]), tau=0.0, sigma=-1.0, seed=1)
+        daily_budgets(before, 10, np.array([10]), tau=0.0, sigma=-1.0, seed=1)
 
 
 def test_split_budgets_keep_the_total_and_part_the_arms():

@@ -24,7 +24,7 @@ def four_fifths(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float)
 CHECK = """
 import numpy as np
 from market_worlds import market
-from simulator.config.settings import Market
+from simulator.config.market import Market
 from simulator.market.auction import run_auctions
 from simulator.market.pages import Rules
 from simulator.market.plain import run_auctions_plain
@@ -49,7 +49,7 @@ def test_a_rule_of_two_functions_and_a_name_is_priced_alike_by_both_engines(tmp_
     shutil.copytree(
         ROOT / "simulator", tmp_path / "simulator", ignore=shutil.ignore_patterns("__pycache__", "profiles")
     )
-    settings = tmp_path / "simulator/config/settings.py"
+    settings = tmp_path / "simulator/config/market.py"
     text = settings.read_text(encoding="utf-8")
     assert text.count(LITERAL) == 1
     settings.write_text(text.replace(LITERAL, NEW_LITERAL), encoding="utf-8")

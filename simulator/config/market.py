@@ -1,0 +1,49 @@
+"""[market]: the auction, its prices and the advertisers' budgets, in the experiment file's words."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.config.table import Table
+
+# What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
+Pricing = Literal["gsp", "first"]
+Charge = Literal["click", "impression"]
+#: A daily budget worth fewer clicks ends with whichever click is drawn first, not with what rankings earn.
+FEW_CLICKS = 5.0
+_MOST_SECONDS = 1e9  # 32 years
+
+
+class Market(Table):
+    """Auction, prices and budgets."""
+
+    slots: int | None = Field(
+        default=None, ge=1, le=255, description="Ads per page; the preset's by default."
+    )
+    pricing: Pricing = Field(
+        default="gsp",
+        description="Pay the least that keeps the slot (generalised second price), or the own bid.",
+    )
+    charge: Charge = Field(default="click", description="What an advertiser pays for.")
+    reserve_ecpm: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e12,
+        description="Least eCPM (expected value of 1,000 impressions) that may win.",
+    )
+    budgets: Literal["shared", "unlimited"] = Field(
+        default="shared", description="Daily budgets, one for all arms."
+    )
+    budget_tau: float = Field(
+        default=0.7, ge=-10, le=10, description="Daily budget = pre-period spend x LogNormal(tau, sigma)."
+    )
+    budget_sigma: float = Field(default=0.5, ge=0, le=10, description="Spread of the daily budgets.")
+    budget_clicks: float = Field(
+        default=10.0,
+        ge=0,
+        le=1e9,
+        description="Least that a daily budget is worth, in clicks at what one cost the advertiser before.",
+    )
+    conversion_delay_s: float = Field(
+        default=3600.0, ge=0, le=_MOST_SECONDS, description="Mean delay from click to conversion."
+    )
