@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from simulator.config.errors import ConfigError, Problem
 from simulator.config.locate import KeyPath, Place, locate_keys
+from simulator.config.market import Market
 from simulator.config.origins import Origin, suggest
 from simulator.config.overrides import Change, apply_change, read_changes, read_toml
 from simulator.config.settings import (
     ArmSettings,
     Experiment,
     ExperimentConfig,
-    Market,
     Traffic,
     Training,
     is_shipped_profile,
