@@ -7,7 +7,7 @@ import logging
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import is_sweep, pick_run, pick_sweep
+from dashboard.folders import is_sweep, pick
 from simulator.results.errors import ResultsError
 
 # An emoji: a Material icon would be fetched from a font host.
@@ -25,10 +25,7 @@ page = st.navigation(
 )
 
 try:
-    if page == WHAT_IF:
-        pick_sweep()
-    else:
-        pick_run()
+    pick("sweep" if page == WHAT_IF else "run")
     page.run()
 except ResultsError as error:
     states.problem(error)

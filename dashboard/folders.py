@@ -1,17 +1,31 @@
-"""Which runs there are, and the one the reader chose."""
+"""Which runs there are, and the one the reader chose: always in the address, never another one instead."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import streamlit as st
 
 from dashboard.launch import RESULTS_VARIABLE
 from simulator.results.read import Folder, Run, Sweep, list_runs, list_sweeps
 
-F = TypeVar("F", bound=Folder)
+
+@dataclass(frozen=True)
+class Choice:
+    """What the reader asked for, by the address or the picker.
+
+    Attributes:
+        kind: "run" or "sweep"; also its name in the address.
+        name: relative to the results folder; None where there is nothing to choose from.
+        found: whether it is there.
+    """
+
+    kind: str
+    name: str | None
+    found: bool
 
 
 def results_folder() -> Path:
@@ -25,40 +39,62 @@ def is_sweep() -> bool:
     return any(sweep.path == root for sweep in list_sweeps(root))
 
 
-def pick_run() -> None:
-    """The run picker, in the sidebar; nothing where there are no runs."""
-    _pick("Run", "run", list_runs(results_folder()))
+def pick(kind: str) -> None:
+    """The picker of runs or sweeps, in the sidebar; nothing where there are none.
+
+    The choice goes into the address, the first one made for the reader too: a link keeps its meaning when the
+    next run finishes.
+    """
+    names = list(_folders(kind))
+    choice = chosen(kind)
+    if not names:
+        return
+    key = f"{kind}_picker"
+    st.session_state[key] = choice.name if choice.found else None
+    st.sidebar.selectbox(
+        kind.capitalize(), names, key=key, on_change=_take, args=(kind,), help="Newest first.",
+        placeholder="Choose one",
+    )  # fmt: skip
+    choose(kind, choice.name)
 
 
-def pick_sweep() -> None:
-    """The sweep picker, in the sidebar; nothing where there are none."""
-    _pick("Sweep", "sweep", list_sweeps(results_folder()))
+def choose(kind: str, name: str | None) -> None:
+    """Keep a choice for the other pages, and in the address."""
+    if name is not None:
+        st.session_state[kind] = name
+        if st.query_params.get(kind) != name:
+            st.query_params[kind] = name
+
+
+def chosen(kind: str) -> Choice:
+    """What was asked for, the newest where nothing was."""
+    names = list(_folders(kind))
+    asked = st.query_params.get(kind) or st.session_state.get(kind) or next(iter(names), None)
+    return Choice(kind, asked, asked in names)
 
 
 def chosen_run() -> Run | None:
-    """The run chosen in the picker, the newest at first; None where there are none."""
-    return _chosen("run", list_runs(results_folder()))
+    """The run that was asked for; None where it is not there."""
+    found = _folders("run").get(chosen("run").name or "")
+    return found if isinstance(found, Run) else None
 
 
 def chosen_sweep() -> Sweep | None:
-    """The sweep chosen in the picker, the newest at first; None where there are none."""
-    return _chosen("sweep", list_sweeps(results_folder()))
+    """The sweep that was asked for; None where it is not there."""
+    found = _folders("sweep").get(chosen("sweep").name or "")
+    return found if isinstance(found, Sweep) else None
 
 
-def _pick(label: str, key: str, folders: list[F]) -> None:
-    if folders:
-        names = [_label(folder) for folder in folders]
-        st.sidebar.selectbox(label, names, key=key, bind="query-params", help="Newest first.")
-        folder = _chosen(key, folders)
-        if folder is not None:
-            st.sidebar.caption(f"{folder.name} · {folder.status}")
-
-
-def _chosen(key: str, folders: list[F]) -> F | None:
-    by_label = {_label(folder): folder for folder in folders}
-    return by_label.get(str(st.session_state.get(key)), folders[0] if folders else None)
-
-
-def _label(folder: Folder) -> str:
+def label(folder: Folder) -> str:
+    """A folder's name in pickers and addresses: its path below the results folder."""
     root = results_folder()
     return str(folder.path.relative_to(root)) if folder.path != root else folder.path.name
+
+
+def _take(kind: str) -> None:
+    choose(kind, st.session_state[f"{kind}_picker"])
+
+
+def _folders(kind: str) -> dict[str, Folder]:
+    found: Sequence[Folder] = (list_sweeps if kind == "sweep" else list_runs)(results_folder())
+    return {label(folder): folder for folder in found}

@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from dashboard.palette import CONTROL as ACCENT
+from dashboard.palette import ACCENT_ON_DARK, ACCENT_ON_LIGHT
 
 ADDRESS = "127.0.0.1"
 RESULTS_VARIABLE = "LASER_AB_RESULTS"  # where the pages find the runs
@@ -53,8 +53,11 @@ def settings(port: int, open_browser: bool) -> dict[str, object]:
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
         # Each on its own: one colour for both would switch off following the system's light or dark.
-        "theme.light.primaryColor": ACCENT,
-        "theme.dark.primaryColor": ACCENT,
+        "theme.light.primaryColor": ACCENT_ON_LIGHT,
+        "theme.dark.primaryColor": ACCENT_ON_DARK,
+        # Captions are this colour at 60 %, which must still be 4.5 to 1.
+        "theme.light.textColor": "#14161A",
+        "theme.dark.textColor": "#FAFAFA",
     }
 
 

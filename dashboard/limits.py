@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
+from dashboard import serving_charts
+from dashboard.draw import chart
 from simulator.results.bottleneck import PARTS, UTILISATIONS, sentences, serving_of
 from simulator.results.read import Folder
 
@@ -32,9 +33,9 @@ def section(folder: Folder, card: Mapping[str, Any], where: str = "") -> None:
     for arm, load in loads.items():
         st.write(sentences(f"**{arm}** ({models[arm]})" if models.get(arm) else f"**{arm}**", load))
     left, right = st.columns(2)
-    work, time = charts.busy(_utilisations(loads)), charts.p99_parts(_parts(loads))
-    left.altair_chart(work, width="stretch", alt="Share of the time that servers are busy")
-    right.altair_chart(time, width="stretch", alt="What the time of P99 requests is spent on")
+    work, time = serving_charts.busy(_utilisations(loads)), serving_charts.p99_parts(_parts(loads))
+    chart(work, "Share of the time that servers are busy", left)
+    chart(time, "What the time of P99 requests is spent on", right)
     st.caption(
         "Of all requests of the experiment, served by that arm alone. Left: the fuller bar is the "
         "bottleneck; store workers hold a request through reading and transport. Right: requests about "

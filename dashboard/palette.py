@@ -12,6 +12,9 @@ TREATMENT = "#F08A24"
 TRUTH = "#B07CE0"
 BUDGET = "#E5484D"
 NEUTRAL = "#8B919A"
+# Of text no one colour has 4.5 to 1 (WCAG AA) on both backgrounds.
+INK_ON_LIGHT, INK_ON_DARK = "#4A4F58", "#C3C8D0"
+ACCENT_ON_LIGHT, ACCENT_ON_DARK = "#1D62A0", "#6CB0EA"
 GOOD_TO_BAD = ("#2BA88C", "#8DB84A", "#E3B23C", "#E07B39", "#B5494E")  # ladder steps, best first
 # What a request's time is spent on, by `simulator.results.bottleneck.PARTS`; waiting is paler than its work.
 PART_COLOURS = ("#2BA88C80", "#2BA88C", "#D16BA5", "#7A86E080", "#7A86E0")

@@ -8,13 +8,28 @@ from typing import Any
 import streamlit as st
 
 from dashboard.folders import results_folder
+from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.errors import ResultsError
 from simulator.results.read import Folder, read_run, read_sweep
 
 
-def no_runs() -> None:
-    """The command that makes the first run."""
+def nothing(kind: str) -> None:
+    """The command that makes the first run, or the first sweep."""
+    if kind == "sweep":
+        _no_sweeps()
+    else:
+        _no_runs()
+
+
+def absent(kind: str, name: str) -> None:
+    """A link to a run or sweep that is not there."""
+    root = results_folder()
+    st.error(f"There is no {kind} “{plain(name)}” in {plain(root)}: renamed, deleted, or of another folder.")
+    st.write(f"Choose another {kind} in the sidebar, or open the folder that it is in: laser-ab dash DIR.")
+
+
+def _no_runs() -> None:
     root = results_folder()
     st.info(f"There are no runs in `{root}` yet. Make one, then reload this page:")
     st.code(f"laser-ab demo --out {quote(str(root / 'demo'))}", language="bash")
@@ -22,8 +37,7 @@ def no_runs() -> None:
     st.code(f"laser-ab run CONFIG.toml --out {quote(str(root / 'my-run'))}", language="bash")
 
 
-def no_sweeps() -> None:
-    """The command that makes the first sweep."""
+def _no_sweeps() -> None:
     root = results_folder()
     st.info(f"There are no sweeps in `{root}` yet. Make one, then reload this page:")
     st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language="bash")
@@ -31,8 +45,8 @@ def no_sweeps() -> None:
 
 def problem(error: ResultsError) -> None:
     """A file that cannot be used: which, why, what to do."""
-    st.error(f"File `{error.file}`: {error.reason}")
-    st.write(error.do)
+    st.error(f"File {plain(error.file)}: {plain(error.reason)}")
+    st.write(plain(error.do))
 
 
 def status(folder: Folder) -> None:
@@ -43,7 +57,7 @@ def status(folder: Folder) -> None:
         st.warning(f"This {_kind(folder)} was interrupted{_where(folder)}.")
         _resume(folder)
     elif folder.status == "failed":
-        st.error(f"This {_kind(folder)} failed{_where(folder)}: {folder.manifest.get('error')}")
+        st.error(f"This {_kind(folder)} failed{_where(folder)}: {plain(folder.manifest.get('error'))}")
         _resume(folder)
     elif folder.status == "damaged" and folder.problem is not None:
         st.error(f"This {_kind(folder)} is damaged.")
@@ -64,7 +78,7 @@ def _progress(folder: Folder) -> None:
         for stage in now.stages:
             done, total = stage.get("done") or 0, stage.get("total") or 0
             part = min(1.0, done / total) if total else 0.0
-            label = f"{stage.get('name')}: {numbers.count(done)} of {numbers.count(total)}"
+            label = f"{plain(stage.get('name'))}: {numbers.count(done)} of {numbers.count(total)}"
             st.progress(part, text=label)
         if not now.stages:
             st.caption("Starting…")

@@ -12,6 +12,7 @@ import streamlit as st
 from simulator.results import numbers
 from simulator.results.scorecard import Effect
 
+Z = 1.96  # standard errors of a truth to either side: 95 %
 MOST = 4  # tiles of a row: five truncate their values on a laptop
 
 Colour = Literal["green", "red", "gray"]
@@ -29,6 +30,7 @@ class Tile:
         higher_is_better: which way is good.
         enough: False shows "not enough data" for the lift.
         help: the label spelt out, shown on demand.
+        against: said after the lift.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Tile:
     higher_is_better: bool = True
     enough: bool = True
     help: str = ""
+    against: str = "vs control"
 
 
 def effect_tile(effect: Effect) -> Tile:
@@ -80,7 +83,7 @@ def _draw(tile: Tile) -> None:
         delta, colour, arrow = "", "gray", "off"
     else:
         printed = numbers.lift(tile.lift)
-        delta = f"{printed} vs control"
+        delta = f"{printed} {tile.against}"
         colour = verdict_colour(tile.ci, tile.higher_is_better)
         # By what is read: a lift that prints as 0.0% points nowhere.
         arrow = "up" if printed[0] == "+" else "down" if printed[0] == numbers.MINUS else "off"
@@ -92,7 +95,8 @@ def _draw(tile: Tile) -> None:
         delta_arrow=arrow,
         help=tile.help or None,
     )
-    st.caption("  \n".join(tile.lines))
+    # Not a caption: the interval and the truth are not to be the palest words of the page.
+    st.markdown("  \n".join(f":small[{line}]" for line in tile.lines))
 
 
 def verdict_colour(ci: tuple[float | None, float | None], higher_is_better: bool) -> Colour:
@@ -101,3 +105,11 @@ def verdict_colour(ci: tuple[float | None, float | None], higher_is_better: bool
     if low is None or high is None or low <= 0 <= high:
         return "gray"
     return "green" if (low > 0) == higher_is_better else "red"
+
+
+def within_error(truth: float | None, error: float | None) -> tuple[float | None, float | None]:
+    """Where a true lift lies by the simulation's own error, at 95 %; a point where it has none."""
+    if truth is None:
+        return None, None
+    half = Z * (error or 0.0)
+    return truth - half, truth + half

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, states
-from dashboard.folders import chosen_run
+from dashboard import head, serving_charts, states
+from dashboard.draw import chart, ink
 from dashboard.palette import arm_colours
 from dashboard.summaries import COLUMNS, LatencySummary, lost_shares, summarise
+from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
 from simulator.results.scorecard import arms_of
@@ -22,13 +23,8 @@ HISTOGRAM, CDF = "Histogram", "CDF"
 
 def page() -> None:
     """Draw the page."""
-    st.title("Latency")
-    run = chosen_run()
+    run = head.open_run("Latency")
     if run is None:
-        states.no_runs()
-        return
-    states.status(run)
-    if run.status == "damaged":
         return
     if not run.has("served.parquet"):
         states.not_yet("Latencies", run)
@@ -92,10 +88,8 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
     view = st.segmented_control(
         "View", [HISTOGRAM, CDF], default=HISTOGRAM, required=True, key="view", bind="query-params"
     )
-    chart = charts.distribution(summary.bins, budget_ms, cumulative=view == CDF)
-    st.altair_chart(
-        chart, width="stretch", alt=f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}"
-    )
+    shown = serving_charts.distribution(summary.bins, budget_ms, ink(), cumulative=view == CDF)
+    chart(shown, f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}")
     words = (
         "A spike at the far left is the prior order (ads by their click rates in the log), shown at once "
         "where nothing better would fit."
@@ -111,12 +105,10 @@ def stages(summary: LatencySummary) -> None:
     for arm, colour in zip(arms, arm_colours(arms), strict=True):
         rows = summary.stages[summary.stages["arm"] == arm]
         left, right = st.columns(2)
-        left.altair_chart(
-            charts.waterfall(rows, arm, colour, ends[0]), width="stretch", alt=f"Mean time by stage in {arm}"
+        chart(
+            serving_charts.waterfall(rows, arm, colour, ends[0], ink()), f"Mean time by stage in {arm}", left
         )
-        right.altair_chart(
-            charts.stage_p99(rows, arm, colour, ends[1]), width="stretch", alt=f"P99 by stage in {arm}"
-        )
+        chart(serving_charts.stage_p99(rows, arm, colour, ends[1], ink()), f"P99 by stage in {arm}", right)
     st.caption(
         "Grey is waiting, the arm's colour is work. Left: means, laid end to end from arrival, over the "
         "requests that reached the stage. Right: the P99 of each stage alone; these do not add up to the "
@@ -127,14 +119,14 @@ def stages(summary: LatencySummary) -> None:
 def ladder(summary: LatencySummary) -> None:
     """Requests by ladder step, and those that missed their deadline."""
     st.subheader("Degraded and missed")
-    st.altair_chart(charts.ladder(summary.ladder), width="stretch", alt="Share of requests by ladder step")
+    chart(serving_charts.ladder(summary.ladder), "Share of requests by ladder step")
     arms = list(summary.requests)
     shares = lost_shares(summary.ladder, arms)
     for column, arm in zip(st.columns(len(arms)), arms, strict=True):
         degraded, missed = shares[arm] if summary.requests[arm] else (None, None)
         column.write(
-            f"**{arm}**: {numbers.share(degraded)} degraded, {numbers.share(missed)} missed their deadline "
-            f"(of {numbers.count(summary.requests[arm])} requests)"
+            f"**{plain(arm)}**: {numbers.share(degraded)} degraded, {numbers.share(missed)} missed their "
+            f"deadline (of {numbers.count(summary.requests[arm])} requests)"
         )
     rows = summary.ladder.assign(
         share=summary.ladder["share"].map(numbers.share),

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, limits, states, tiles
-from dashboard.folders import chosen_run
+from dashboard import charts, head, limits, states, tiles, verdicts
+from dashboard.draw import chart
+from dashboard.words import plain
 from simulator.results import numbers, report
 from simulator.results.overview import serving
 from simulator.results.read import Run
@@ -20,26 +21,13 @@ from simulator.results.scorecard import (
     split_is_off,
     tile_metrics,
     treatment_names,
-    verdict_of,
 )
-
-DECISIONS = {
-    "ship": (st.success, "Ship"),
-    "stop": (st.error, "Stop"),
-    "invalid": (st.error, "Invalid"),
-    "inconclusive": (st.info, "Inconclusive"),
-}
 
 
 def page() -> None:
     """Draw the page."""
-    st.title("Scorecard")
-    run = chosen_run()
+    run = head.open_run("Scorecard")
     if run is None:
-        states.no_runs()
-        return
-    states.status(run)
-    if run.status == "damaged":
         return
     card = run.scorecard
     if card is None:
@@ -47,8 +35,9 @@ def page() -> None:
         about(run, {})
         return
     card = {**card, "status": run.status}  # the file was written before the run's end was known
-    chosen = pick_treatment(card)
-    verdict(card, chosen)
+    verdicts.side_by_side(card)
+    chosen = verdicts.pick_treatment(treatment_names(card))
+    verdicts.verdict(card, chosen)
     split(card)
     shown = [effect for effect in effects(card) if effect.arm == chosen]
     by_metric = {effect.metric: effect for effect in shown}
@@ -58,27 +47,6 @@ def page() -> None:
     serving_table(card)
     limits.section(run, card)
     about(run, card)
-
-
-def pick_treatment(card: dict[str, Any]) -> str:
-    """The treatment shown; a control only where there are several."""
-    names = treatment_names(card)
-    if len(names) < 2:
-        return names[0]
-    chosen = st.segmented_control(
-        "Treatment", names, default=names[0], required=True, key="arm", bind="query-params"
-    )
-    return str(chosen)
-
-
-def verdict(card: dict[str, Any], arm: str) -> None:
-    """The verdict in words, in the colour of its decision."""
-    found = verdict_of(card, arm)
-    show, heading = DECISIONS["invalid" if split_is_off(card) else found["decision"]]
-    show(f"**{heading}.** {found['text']}")
-    rules = report.rules_of(card, arm)
-    if rules:
-        st.caption("Rules: " + "; ".join(rules) + ".")
 
 
 def split(card: dict[str, Any]) -> None:
@@ -117,9 +85,7 @@ def lift_charts(shown: list[Effect]) -> None:
             f"true {numbers.lift(e.true_lift)}"
             for e in group
         )
-        st.altair_chart(
-            charts.lifts(group, legend=number == 0), width="stretch", alt=f"Lifts over control. {words}"
-        )
+        chart(charts.lifts(group, legend=number == 0), f"Lifts over control. {words}")
 
 
 def table(card: dict[str, Any], shown: list[Effect]) -> None:
@@ -131,13 +97,10 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
         printed = report.table_row(effect)
         ends = numbers.interval(effect.ci, numbers.lift)
         level = numbers.level_name(effect.level)
+        # What one came for stands first: on a telephone the rest is reached by moving the table sideways.
         rows.append(
             {
                 "Metric": printed[0],
-                "Unit": form.unit,
-                "n (requests)": printed[6],
-                headings[1].capitalize(): printed[1],
-                headings[2].capitalize(): printed[2],
                 f"Lift ({level})": f"{numbers.lift(effect.lift)} ({ends})"
                 if effect.enough
                 else numbers.NOT_ENOUGH,
@@ -145,8 +108,12 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
                 "In CI": {True: "yes", False: "no", None: numbers.MISSING}[
                     effect.covered if effect.enough else None
                 ],
+                headings[1].capitalize(): printed[1],
+                headings[2].capitalize(): printed[2],
+                "Unit": form.unit,
                 "MDE": printed[5],
                 "p": numbers.p_value(effect.p_value if effect.enough else None),
+                "n (requests)": printed[6],
             }
         )
     # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.
@@ -182,12 +149,8 @@ def about(run: Run, card: dict[str, Any]) -> None:
     st.subheader("What these numbers are")
     known = {key: run.manifest.get(key) for key in ("service_times", "profile_machine", "budget_ms")}
     for line in report.notes({**known, **card}, servers=False):  # the page has a section for those
-        st.write(line)
-    st.caption(
-        f"Control is “{control_name(card)}”. Seed {run.manifest.get('seed', numbers.MISSING)}, commit "
-        f"{run.manifest.get('commit') or numbers.MISSING}, created {run.created or numbers.MISSING}. "
-        "¤ is the simulated world's currency."
-    )
+        st.write(plain(line))
+    st.caption(f"Control is “{plain(control_name(card))}”. ¤ is the simulated world's currency.")
     if run.arms:
         keys = ("name", "role", "store", "model", "history")
         rows = [{key.title(): str(arm.get(key, numbers.MISSING)) for key in keys} for arm in run.arms]

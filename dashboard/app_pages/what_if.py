@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, limits, states, tiles
-from dashboard.folders import chosen_sweep
+from dashboard import charts, head, limits, states, tiles, verdicts
+from dashboard.draw import chart, ink
 from simulator.results import numbers
 from simulator.results.axes import BUDGET, Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
-from simulator.results.scorecard import control_name, tile_metrics
+from simulator.results.scorecard import arms_of, control_name, tile_metrics, treatment_names
 
 LIFT, ARMS = "Lift", "Each arm"
 BY_P99 = "P99 latency"
@@ -24,13 +24,8 @@ BY_P99 = "P99 latency"
 
 def page() -> None:
     """Draw the page."""
-    st.title("What if a setting were another?")
-    sweep = chosen_sweep()
+    sweep = head.open_sweep("What if a setting were another?")
     if sweep is None:
-        states.no_sweeps()
-        return
-    states.status(sweep)
-    if sweep.status == "damaged":
         return
     if not sweep.has("sweep.parquet"):
         states.not_yet("Points", sweep)
@@ -45,15 +40,24 @@ def page() -> None:
 
 @st.cache_data(show_spinner=False, max_entries=16)
 def _table(folder: str, stamp: tuple[int, int]) -> pd.DataFrame:
-    frame: pd.DataFrame = read_sweep(Path(folder)).table("sweep").to_pandas()
-    return frame
+    """The sweep's rows, and the truth's own standard error beside the lifts, from the cells' scorecards."""
+    sweep = read_sweep(Path(folder))
+    frame: pd.DataFrame = sweep.table("sweep").to_pandas()
+    errors = {
+        (cell, arm, f"{metric}_lift"): entry.get("true_se")
+        for cell in sweep.cells
+        for arm, own in arms_of(sweep.cell(cell) or {}).items()
+        for metric, entry in own["metrics"].items()
+    }
+    keys = zip(frame["cell"], frame["arm"], frame["metric"], strict=True)
+    return frame.assign(true_se=pd.Series([errors.get(key) for key in keys], dtype=float))
 
 
 @st.fragment
 def panel(sweep: Sweep, table: pd.DataFrame) -> None:
-    """Sliders, tiles and curve: moving a slider redraws these alone."""
-    card = _card(sweep)
-    arms = _arms(card, table)
+    """Sliders, verdict, tiles and curve: moving a slider redraws these alone."""
+    first = _card(sweep)
+    arms = _arms(first, table)
     chosen = {axis.key: _choose(axis) for axis in sweep.axes}
     st.caption(
         "Every point is a whole simulated run with those settings; nothing is interpolated. "
@@ -62,17 +66,19 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     differs = traffic(sweep.cell(one) or {} for one in sweep.cells)
     if differs:
         st.info(differs)
-    treatment = _pick_treatment(arms)
+    treatment = verdicts.pick_treatment(arms[1:] or arms)
     cell = table[_at(table, sweep.axes, chosen)]
-    level = numbers.level_name(card.get("level"))
+    card = sweep.cell(int(cell["cell"].iloc[0])) or {}
+    if treatment in treatment_names(card):
+        verdicts.verdict(card, treatment)
+    level = numbers.level_name(first.get("level"))
     known = set(table["metric"])
-    first = [metric for metric in tile_metrics(card) if metric.name in known]
-    money = [metric.name for metric in first if not metric.of_serving]
-    for metrics in (money, [metric.name for metric in first if metric.of_serving]):
+    leading = [metric for metric in tile_metrics(first) if metric.name in known]
+    money = [metric.name for metric in leading if not metric.of_serving]
+    for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
         tiles.rows([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
     _curve(table, money, (arms[0], treatment), sweep.axes, chosen)
-    where = f", at {in_words(sweep.axes, chosen)}"
-    limits.section(sweep, sweep.cell(int(cell["cell"].iloc[0])) or {}, where)
+    limits.section(sweep, card, f", at {in_words(sweep.axes, chosen)}")
 
 
 def _choose(axis: Axis) -> Any:
@@ -96,15 +102,6 @@ def _at(table: pd.DataFrame, axes: Sequence[Axis], values: Mapping[str, Any]) ->
     return found
 
 
-def _pick_treatment(arms: list[str]) -> str:
-    if len(arms) <= 2:
-        return arms[-1]
-    chosen = st.segmented_control(
-        "Treatment", arms[1:], default=arms[1], required=True, key="arm", bind="query-params"
-    )
-    return str(chosen)
-
-
 def _card(sweep: Sweep) -> dict[str, Any]:
     """The first cell's scorecard: what all cells have in common; empty if there is none."""
     cells = sweep.cells
@@ -118,9 +115,9 @@ def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
 
 
 def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
-    """One metric of one arm: value, ci_low, ci_high, true_value; None where unknown."""
+    """One metric of one arm: value, its interval, the truth and the truth's error; None where unknown."""
     rows = cell[(cell["arm"] == arm) & (cell["metric"] == metric)]
-    keys = ("value", "ci_low", "ci_high", "true_value")
+    keys = ("value", "ci_low", "ci_high", "true_value", "true_se")
     if rows.empty:
         return dict.fromkeys(keys)
     first = rows.iloc[0]
@@ -128,26 +125,48 @@ def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
 
 
 def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str) -> tiles.Tile:
+    """The truth in large where it is known, and what this A/B would have said in the small print."""
     form = numbers.metric_form(metric)
     base, value = _row(cell, control, metric), _row(cell, treatment, metric)
     lift = _row(cell, treatment, f"{metric}_lift")
-    ends = numbers.interval((value["ci_low"], value["ci_high"]), form.form)
-    truth = value["true_value"] if lift["value"] is None else lift["true_value"]
-    printed = form.form(truth)
-    if lift["value"] is not None:
-        ends, printed = numbers.interval((lift["ci_low"], lift["ci_high"]), numbers.lift), numbers.lift(truth)
     # A lift that is there and null was kept back: an arm has too few users.
     has_lift = f"{metric}_lift" in set(cell.loc[cell["arm"] == treatment, "metric"])
+    told = lift["true_value"] is not None or (not has_lift and value["true_value"] is not None)
+    which = "true_value" if told else "value"
+    truth = tiles.within_error(lift["true_value"], lift["true_se"])
     return tiles.Tile(
         label=form.label,
-        value=form.form(value["value"]),
-        lift=lift["value"],
-        ci=(lift["ci_low"], lift["ci_high"]),
-        lines=(f"{level} {ends}", f"true {printed}", f"control {form.form(base['value'])}"),
+        value=form.form(value[which]),
+        lift=lift[which],
+        ci=truth if told else (lift["ci_low"], lift["ci_high"]),
+        lines=(
+            *_said(lift if has_lift else value, has_lift, form.form, level),
+            _control(base, which, form.form),
+        ),
         higher_is_better=form.higher_is_better,
         help=form.meaning,
-        enough=lift["value"] is not None or not has_lift,
+        enough=told or lift["value"] is not None or not has_lift,
+        against="true, vs control" if told else "vs control",
     )
+
+
+def _said(
+    row: Mapping[str, float | None], is_lift: bool, form: Callable[[float | None], str], level: str
+) -> list[str]:
+    """What the A/B says beside the truth, and whether its interval leaves the truth out."""
+    shown = numbers.lift if is_lift else form
+    low, high, truth = row["ci_low"], row["ci_high"], row["true_value"]
+    if row["value"] is None:
+        return [f"this A/B: {numbers.NOT_ENOUGH}"] if is_lift else []
+    said = f"this A/B: {shown(row['value'])} ({level} {numbers.interval((low, high), shown)})"
+    lines = [said if low is not None else f"this A/B: {shown(row['value'])}"]
+    if None not in (low, high, truth) and not low <= truth <= high:  # type: ignore[operator]
+        lines.append("its interval leaves the truth out")
+    return lines
+
+
+def _control(base: Mapping[str, float | None], which: str, form: Callable[[float | None], str]) -> str:
+    return f"control {form(base[which])}"
 
 
 def _curve(
@@ -157,6 +176,7 @@ def _curve(
     axes: Sequence[Axis],
     chosen: Mapping[str, Any],
 ) -> None:
+    """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
     st.subheader("Settings against money")
     left, middle, right = st.columns(3)
     metric = left.segmented_control(
@@ -183,27 +203,63 @@ def _curve(
     form = numbers.metric_form(str(metric))
     if show == LIFT:
         rows = _points(table, arms[1:], f"{metric}_lift", numbers.lift)
-        title, y_format = f"{form.label}: lift over control", "+.1~%"
+        title, y_format = f"{form.label}: lift over control", "+.2~%"
     else:
         rows = _points(table, arms, str(metric), form.form)
         title, y_format = f"{form.label} ({form.unit})", ".2%" if form.form is numbers.ratio else "~r"
-    by_p99 = across == BY_P99
+    rows = _placed(rows, axes, axis, chosen, by_p99=across == BY_P99)
+    x_title = "P99 latency of the arm (ms)" if across == BY_P99 else axis.label
+    budget_ms = chosen[BUDGET] if axis.key == BUDGET and axis.numeric and across != BY_P99 else None
+    at = f"chosen {axis.short} {axis.text(chosen[axis.key])}"
+
+    def draw(shown: pd.DataFrame, words: str) -> None:
+        named = f"{title}, {words}"
+        made = charts.curve(
+            shown, x_title, named, y_format, ink(), budget_ms=budget_ms, zero_line=show == LIFT
+        )
+        chart(made, f"{named}, over {x_title}, {at}")
+
+    known = rows["truth"].notna().any()
+    if known:
+        draw(_truths(rows), "truth")
+        st.caption(
+            "Points are simulated, the lines between them only lead the eye. The band is the truth's own "
+            "95 % error, where the simulation knows it; the ring is what is chosen above."
+        )
+    wanted = st.toggle(
+        "What this A/B would have estimated", key="estimate", bind="query-params", disabled=not known
+    )
+    if wanted or not known:
+        draw(rows, "estimate")
+        st.caption(
+            "All points rest on one split of the users: they are wrong together, and ten of them confirm no "
+            "more than one. The band is the A/B's interval, diamonds are the truth."
+        )
+
+
+def _placed(
+    rows: pd.DataFrame, axes: Sequence[Axis], axis: Axis, chosen: Mapping[str, Any], *, by_p99: bool
+) -> pd.DataFrame:
+    """The rows with their place on the x axis, their cell in words, and whether that is chosen."""
     names = {axis.column(value): axis.text(value) for value in axis.values}
     words = [names[value] for value in rows[axis.key]]
-    rows = rows.assign(
+    return rows.assign(
         x=rows["p99_ms"] if by_p99 else rows[axis.key] if axis.numeric else words,
         cell=[f"{axis.short} {word}" for word in words],
         chosen=rows[axis.key] == axis.column(chosen[axis.key]),
     ).drop(columns=[one.key for one in axes])  # a dot in a column's name means something else to a chart
-    x_title = "P99 latency of the arm (ms)" if by_p99 else axis.label
-    budget_ms = chosen[BUDGET] if axis.key == BUDGET and axis.numeric and not by_p99 else None
-    chart = charts.curve(rows, x_title, title, y_format, budget_ms=budget_ms, zero_line=show == LIFT)
-    at = axis.text(chosen[axis.key])
-    st.altair_chart(chart, width="stretch", alt=f"{title} over {x_title}, chosen {axis.short} {at}")
-    st.caption(
-        "Points are simulated, the lines between them only lead the eye. The band is the interval where the "
-        "experiment has one, diamonds are the truth, the ring is what is chosen above."
-    )
+
+
+def _truths(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows about the truth: it is the value, and its own error the band."""
+    half = tiles.Z * rows["true_se"]
+    return rows.assign(
+        value=rows["truth"],
+        ci_low=rows["truth"] - half,
+        ci_high=rows["truth"] + half,
+        truth=None,
+        text=rows["truth_text"],
+    ).dropna(subset=["value"])
 
 
 def _points(
@@ -217,7 +273,12 @@ def _points(
         f"{form(value)} ({numbers.interval((low, high), form)})"
         for value, low, high in zip(rows["value"], rows["ci_low"], rows["ci_high"], strict=True)
     ]
-    rows = rows.assign(series=rows["arm"], text=texts, truth=[form(value) for value in rows["true_value"]])
+    rows = rows.assign(
+        series=rows["arm"],
+        text=texts,
+        truth=rows["true_value"],
+        truth_text=[form(value) for value in rows["true_value"]],
+    )
     return rows.sort_values("arm", key=lambda names: names != arms[0], kind="stable")
 
 

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard.app_pages
-from dashboard import charts, limits
+from dashboard import charts, limits, tiles
 from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
 from simulator.results.bottleneck import serving_of
@@ -285,9 +285,10 @@ def test_run_picker_offers_all_runs_and_follows_the_url(folder):
 def test_latency_distribution_has_the_budget_line(folder, view):
     make("finished", folder)
     chart = specs(opened(LATENCY, view=view))[0]
-    lines = [layer for layer in chart["layer"] if layer["mark"].get("color") == BUDGET]
-    assert [line["mark"]["type"] for line in lines] == ["rule", "text"]
-    assert lines[0]["encoding"]["x"]["datum"] == made_runs.BUDGET_MS
+    (line,) = [layer for layer in chart["layer"] if layer["mark"].get("color") == BUDGET]
+    assert line["encoding"]["x"]["datum"] == made_runs.BUDGET_MS
+    (words,) = [layer["mark"] for layer in chart["layer"] if layer["mark"]["type"] == "text"]
+    assert words["text"] == "budget 25.0 ms"
     assert chart["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
 
 
@@ -361,8 +362,12 @@ def test_curve_has_band_and_truth(folder, show, against):
     app = AppTest.from_file(str(APP), default_timeout=30).run()
     app.switch_page(WHAT_IF)
     app.query_params["show"], app.query_params["against"] = show, against
+    app.query_params["estimate"] = "true"
     app.run()
-    layers = specs(app)[0]["layer"]
+    truth, estimate = (spec["layer"] for spec in specs(app)[:2])
+    assert truth[-1]["encoding"]["y"]["title"].endswith(", truth")
+    assert estimate[-1]["encoding"]["y"]["title"].endswith(", estimate")
+    layers = estimate
     band = next(layer for layer in layers if layer["mark"]["type"] == "area")
     assert (band["encoding"]["y"]["field"], band["encoding"]["y2"]["field"]) == ("ci_low", "ci_high")
     assert "order" not in band["encoding"]  # it would split the area into slivers of no width
@@ -376,11 +381,121 @@ def test_a_lift_that_a_sweep_keeps_back_is_not_enough_data(folder):
     for i, metric in enumerate(rows["metric"]):
         if metric == "ctr_lift":
             rows["value"][i] = rows["ci_low"][i] = rows["ci_high"][i] = None
+        if metric in ("revenue_per_request_lift", "revenue_per_request"):
+            rows["true_value"][i] = None
+            if metric.endswith("_lift"):
+                rows["value"][i] = None
     made_runs.write_sweep(folder / "sweep", (25,), rows)
-    deltas = {metric.label: metric.delta for metric in opened(WHAT_IF).metric}
-    assert deltas["CTR"] == "not enough data"
-    assert "vs control" in deltas["Revenue per request"]
+    app = opened(WHAT_IF)
+    deltas = {metric.label: metric.delta for metric in app.metric}
+    assert deltas["CTR"].endswith("true, vs control")
+    assert "this A/B: not enough data" in texts(app)
+    assert deltas["Revenue per request"] == "not enough data"
     assert not deltas["Missed deadline"]
+
+
+def test_what_if_shows_the_truth_first_and_says_where_the_estimate_leaves_it_out(folder):
+    rows = made_runs.sweep_rows((25,))
+    at = next(i for i, metric in enumerate(rows["metric"]) if metric == "revenue_per_request_lift")
+    rows["value"][at], rows["ci_low"][at], rows["ci_high"][at] = 0.734, 0.5, 0.9
+    rows["true_value"][at] = 0.017
+    made_runs.write_sweep(folder / "sweep", (25,), rows)
+    app = opened(WHAT_IF)
+    (revenue,) = [metric for metric in app.metric if metric.label == "Revenue per request"]
+    assert revenue.delta == "+1.7% true, vs control"
+    words = texts(app)
+    assert "this A/B: +73.4% (95% CI +50.0% to +90.0%)" in words
+    assert "its interval leaves the truth out" in words
+    assert "73" not in revenue.value + revenue.delta
+    # The flattering estimate is nowhere on the first chart's axis, and a second one only on demand.
+    (curve,) = [
+        spec for spec in specs(app) if "Settings" not in str(spec) and "lift over control" in str(spec)
+    ]
+    assert "0.734" not in json.dumps(curve)
+
+
+@pytest.mark.parametrize(("true_se", "colour"), [(0.003, "green"), (0.03, "gray")])
+def test_a_true_lift_within_its_own_error_has_no_colour(true_se, colour):
+    assert tiles.verdict_colour(tiles.within_error(0.017, true_se), True) == colour
+
+
+def test_a_sweep_without_truth_shows_its_estimates(folder):
+    rows = made_runs.sweep_rows((10, 25))
+    rows["true_value"] = [None] * len(rows["true_value"])
+    made_runs.write_sweep(folder / "sweep", (10, 25), rows)
+    app = opened(WHAT_IF)
+    assert "vs control" in app.metric[0].delta
+    assert "true" not in app.metric[0].delta
+    assert specs(app)[0]["layer"][-1]["encoding"]["y"]["title"].endswith(", estimate")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_names_its_results_seed_and_machine(folder, page):
+    make("finished", folder)
+    words = texts(opened(page))
+    name, where = ("budget sweep", "sweep") if page == WHAT_IF else ("lifelong histories", "run")
+    assert (
+        f"**{name}** · folder {where} · seed 7 · finished · computed on 8-core test machine, 8 cores" in words
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_to_results_that_are_gone_says_so_and_shows_no_others(folder, page):
+    make("finished", folder)
+    kind = "sweep" if page == WHAT_IF else "run"
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app.switch_page(page)
+    app.query_params[kind] = "deleted"
+    app.run()
+    assert f"There is no {kind} “deleted”" in app.error[0].value
+    assert not app.metric
+    assert not app.get("vega_lite_chart")
+    assert app.query_params[kind] in ("deleted", ["deleted"])
+    # Choosing another one in the sidebar leads on.
+    assert app.sidebar.selectbox[0].set_value(kind).run().get("vega_lite_chart")
+
+
+def test_the_run_that_is_shown_is_in_the_address(folder):
+    make("finished", folder)
+    assert opened(SCORECARD).query_params["run"] in ("run", ["run"])
+
+
+def test_guardrails_stand_beside_the_verdict(folder):
+    states = [
+        {"name": "p99_ms", "holds": True, "rule": "", "text": "P99 latency is 17.7 ms, the limit 25.0 ms."},
+        {"name": "ctr", "holds": False, "rule": "ctr is not shown to be worse", "text": ""},
+        {"name": "late_share", "holds": None, "rule": "late", "text": "Late is 2%, the limit 1%."},
+    ]
+    arms = {"control": made_runs.control()}
+    arms["treatment"] = made_runs.treatment(verdict={**made_runs.VERDICT, "guardrails": states})
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(arms), requests=200)
+    words = texts(opened(SCORECARD))
+    for wanted in (
+        "Missed deadline: **0.10%**, control 0.0%",
+        "Degraded: **7.0%**, control 0.50%",
+        "✓ P99 latency is 17.7 ms",
+        "✗ ctr is not shown to be worse",
+        "? Late is 2%",
+    ):
+        assert wanted in words, wanted
+
+
+def test_several_treatments_stand_in_one_table(folder):
+    arms = {"control": made_runs.control(), "laser": made_runs.treatment(), "twin": made_runs.treatment()}
+    made_runs.write_run(folder / "run", card=made_runs.scorecard(arms), requests=200)
+    first = opened(SCORECARD).table[0].value
+    assert list(first["Arm"]) == ["control", "laser", "twin"]
+    assert list(first["True lift"]) == ["—", "+3.8%", "+3.8%"]
+
+
+def test_names_from_files_are_words_never_markdown(folder):
+    evil = "![picture](http://example.com/x.png) <b>bold</b> [link](javascript:alert(1)) `code` *a*"
+    card = made_runs.scorecard(notes=[evil])
+    made_runs.write_run(folder / "run", card=card, name=evil, requests=200)
+    app = opened(SCORECARD)
+    shown = [element.value for kind in ("markdown", "caption") for element in getattr(app, kind)]
+    assert any("picture" in text for text in shown)
+    assert not any("![picture](" in text or "[link](" in text for text in shown)
 
 
 def test_sweep_of_one_point_needs_no_slider(folder):

@@ -1,0 +1,168 @@
+"""Charts of serving: latency, stages, ladder steps and busy servers. Data frames in, Altair out."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from dashboard.charts import budget_line, layers, ms_axis
+from dashboard.palette import GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
+from simulator.results import numbers
+from simulator.results.bottleneck import PARTS
+
+
+def distribution(
+    bins: pd.DataFrame, budget_ms: float | None, ink: str, *, cumulative: bool
+) -> alt.LayerChart:
+    """Latency as a histogram or a CDF on a logarithmic axis, with the budget line; `ink` colours text."""
+    arms = list(dict.fromkeys(bins["arm"]))
+    axis = alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25)
+    scale = alt.Scale(type="log", nice=False)
+    share = alt.Axis(format="~%", gridColor=NEUTRAL, gridOpacity=0.25)
+    column, title = (
+        ("cumulative", "Share of requests done by then") if cumulative else ("share", "Share of requests")
+    )
+    x = alt.X(
+        "high_ms:Q" if cumulative else "low_ms:Q", scale=scale, axis=axis, title="Latency (ms, log scale)"
+    )
+    colour = alt.Color(
+        "arm:N",
+        scale=alt.Scale(domain=arms, range=arm_colours(arms)),
+        title=None,
+        legend=alt.Legend(orient="top", columns=3),
+    )
+    tooltip = [
+        "arm:N",
+        alt.Tooltip("low_ms:Q", format=".3~g", title="from (ms)"),
+        alt.Tooltip("high_ms:Q", format=".3~g", title="to (ms)"),
+        alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
+    ]
+    base = alt.Chart(bins).encode(
+        x=x, y=alt.Y(f"{column}:Q", axis=share, title=title, stack=None), color=colour
+    )
+    marks: list[alt.Chart] = [
+        base.mark_line(interpolate="step-before", strokeWidth=2.5).encode(tooltip=tooltip)
+        if cumulative
+        else base.mark_area(interpolate="step-after", opacity=0.45, line=True).encode(tooltip=tooltip)
+    ]
+    return layers(*marks, *budget_line(budget_ms, ink)).properties(height=340)
+
+
+def waterfall(stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str) -> alt.LayerChart:
+    """One arm's mean request, stage after stage; waiting is grey, work has the arm's colour, text is ink."""
+    rows = stages.assign(colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
+    return _stage_bars(
+        rows, ("start_ms", "end_ms", "mean_ms"), f"{arm}: mean, from arrival (ms)", end_ms, ink
+    )
+
+
+def stage_p99(stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str) -> alt.LayerChart:
+    """Each stage's own P99 in one arm; these do not add up to the P99 of the whole."""
+    rows = stages.assign(zero=0.0, colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
+    return _stage_bars(rows, ("zero", "p99_ms", "p99_ms"), f"{arm}: P99 of each stage (ms)", end_ms, ink)
+
+
+def _stage_bars(
+    rows: pd.DataFrame, columns: tuple[str, str, str], title: str, end_ms: float, ink: str
+) -> alt.LayerChart:
+    """Bars from the first column to the second, labelled with the third; arms share the axis' end."""
+    start, end, label = columns
+    printed = ["< 0.001 ms" if 0 < ms < 0.001 else numbers.ms(ms) for ms in rows[label]]
+    scale = alt.Scale(domain=[0, 1.15 * end_ms], nice=False)  # room for the last label
+    base = alt.Chart(rows.assign(printed=printed)).encode(
+        y=alt.Y("stage:N", sort=None, title=None, axis=alt.Axis(minExtent=80)),
+        tooltip=[
+            "stage:N",
+            alt.Tooltip("mean_ms:Q", format=".3~f", title="mean (ms)"),
+            alt.Tooltip("p99_ms:Q", format=".3~f", title="P99 (ms)"),
+        ],
+    )
+    bar = base.mark_bar(height=18).encode(
+        x=alt.X(f"{start}:Q", title=title, axis=ms_axis(), scale=scale),
+        x2=f"{end}:Q",
+        color=alt.Color("colour:N", scale=None),
+    )
+    text = base.mark_text(align="left", dx=5, color=ink).encode(
+        x=alt.X(f"{end}:Q", title=title, scale=scale), text="printed:N"
+    )
+    return layers(bar, text).properties(height=alt.Step(30))
+
+
+def ladder(steps: pd.DataFrame) -> alt.Chart:
+    """The share of each arm's requests served by each ladder step."""
+    names = list(dict.fromkeys(steps.sort_values("step")["step_name"]))
+    colours = [GOOD_TO_BAD[min(i, len(GOOD_TO_BAD) - 1)] for i in range(len(names))]
+    chart: alt.Chart = (
+        alt.Chart(steps)
+        .mark_bar(height=30)
+        .encode(
+            y=alt.Y("arm:N", sort=None, title=None),
+            x=alt.X("share:Q", stack="zero", axis=alt.Axis(format="~%"), title="Share of requests"),
+            order=alt.Order("step:Q"),
+            color=alt.Color(
+                "step_name:N",
+                scale=alt.Scale(domain=names, range=colours),
+                title="Ladder step",
+                legend=alt.Legend(orient="top", columns=3),
+            ),
+            tooltip=[
+                "arm:N",
+                alt.Tooltip("step_name:N", title="step"),
+                alt.Tooltip("share:Q", format=".2%"),
+                alt.Tooltip("missed_share:Q", format=".2%", title="of these missed"),
+                alt.Tooltip("requests:Q", format=","),
+            ],
+        )
+        .properties(height=alt.Step(46))
+    )
+    return chart
+
+
+def busy(rows: pd.DataFrame) -> alt.Chart:
+    """How busy each arm's servers are, by the work they do; full width is always."""
+    colour = _part_colour(rows)
+    axis = alt.Axis(format="~%", tickCount=5, gridColor=NEUTRAL, gridOpacity=0.25)
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(height=20)
+        .encode(
+            y=alt.Y("server:N", sort=None, title=None, axis=alt.Axis(minExtent=140, labelLimit=220)),
+            x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=axis, title="Share of the time busy"),
+            color=colour,
+            tooltip=["server:N", "part:N", alt.Tooltip("share:Q", format=".1%", title="of the time")],
+        )
+        .properties(height=alt.Step(34))
+    )
+    return chart
+
+
+def p99_parts(rows: pd.DataFrame) -> alt.Chart:
+    """What the time of each arm's requests about the P99 is spent on."""
+    axis = alt.Axis(format="~%", grid=False, tickCount=5)  # a grid would show through the paler parts
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(height=30)
+        .encode(
+            y=alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(minExtent=80)),
+            x=alt.X(
+                "share:Q",
+                stack="zero",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=axis,
+                title="Share of P99 latency",
+            ),
+            order=alt.Order("order:Q"),
+            color=_part_colour(rows),
+            tooltip=["arm:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(height=alt.Step(68))
+    )
+    return chart
+
+
+def _part_colour(rows: pd.DataFrame) -> alt.Color:
+    """The colours of the parts that are there; the same part has the same colour in every chart."""
+    found = set(rows["part"])
+    pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in found]
+    scale = alt.Scale(domain=[name for name, _ in pairs], range=[colour for _, colour in pairs])
+    return alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=2))
