@@ -52,13 +52,18 @@ class Clock:
 Sizes = dict[tuple[int, ServingArm, Summary | None], tuple[float, float]]
 
 
-def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) -> Clock:
+def make_clock(
+    plan: Plan, profile: ServiceProfile, known: Sizes | None = None, settled: Clock | None = None
+) -> Clock:
     """Size the timing plane by the profile.
 
     Args:
         plan: the experiment.
         profile: its service times.
         known: what other experiments in this world found; what is found now is added.
+        settled: the clock of the experiment that this one is a change of: an automatic budget is that one's,
+            and a load is a share of its slowest arm's capacity. So what is asked of the arms stays the same
+            where only the arms differ.
 
     Raises:
         ProfileError: the profile lacks an arm's store or model.
@@ -77,12 +82,17 @@ def make_clock(plan: Plan, profile: ServiceProfile, known: Sizes | None = None) 
     capacity = {name: sizes[key][0] for name, key in keys.items()}
     # Of every arm: the budget must leave room for each of them, or it decides the test by itself.
     p95_s = max(sizes[key][1] for key in keys.values())
+    slowest_rps, asked_p95_s = min(capacity.values()), p95_s
+    if settled is not None:
+        slowest_rps, asked_p95_s = min(settled.capacity_rps.values()), settled.unloaded_p95_s
     asked = config.traffic.time_compression
     # A load is a share of the slowest arm's capacity, a rate stands by itself.
     load, rate = config.traffic.load, config.traffic.requests_per_s
-    share, of_rps = (1.0, rate) if rate is not None else (load or 0.0, min(capacity.values()))
+    share, of_rps = (1.0, rate) if rate is not None else (load or 0.0, slowest_rps)
     compression = time_compression(requests.arrival_s, share, of_rps) if asked == "auto" else float(asked)
-    budget_s = AUTO_BUDGET * p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
+    budget_s = (
+        AUTO_BUDGET * asked_p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
+    )
     return Clock(compression, p95_s, budget_s, capacity)
 
 

@@ -18,7 +18,7 @@ from simulator.config.errors import ConfigError, Problem
 from simulator.config.locate import KeyPath, Place, locate_keys
 from simulator.config.market import Market
 from simulator.config.origins import Origin, suggest
-from simulator.config.overrides import Change, apply_change, read_changes, read_toml
+from simulator.config.overrides import Change, apply_changes, read_changes, read_toml
 from simulator.config.settings import (
     ArmSettings,
     Experiment,
@@ -143,8 +143,7 @@ def _parse_config(
     data, places = parse_toml(text, source)
     changes, problems = read_changes(overrides, seed, environment)
     origin = Origin(source, lines_of(text), places, changes)
-    for change in changes:
-        problems += apply_change(data, change)
+    problems += apply_changes(data, changes)
     if problems:
         raise _error(problems)
     experiment = data.setdefault("experiment", {})
@@ -169,7 +168,7 @@ def changed(config: ExperimentConfig, values: Mapping[str, Any], source: str) ->
         Change(tuple(key.split(".")), value, f"{source} {key}={value}") for key, value in values.items()
     ]
     origin = Origin(f"{config.experiment.name} (resolved)", [], {}, changes)
-    problems = [problem for change in changes for problem in apply_change(data, change)]
+    problems = apply_changes(data, changes)
     if problems:
         raise _error(problems)
     return _checked(data, origin, Path.cwd())

@@ -8,6 +8,13 @@ from typing import Any
 from simulator.config.errors import Problem
 
 ENVIRONMENT_PREFIX = "LASER_AB_"
+# Of each pair an experiment has one: whoever sets the one from outside means it in place of the file's other.
+_INSTEAD_OF = {
+    ("traffic", "load"): "requests_per_s",
+    ("traffic", "requests_per_s"): "load",
+    ("experiment", "treatment_share"): "split",
+    ("experiment", "split"): "treatment_share",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,22 @@ def toml_value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def apply_change(data: dict[str, Any], change: Change) -> list[Problem]:
+def apply_changes(data: dict[str, Any], changes: Sequence[Change]) -> list[Problem]:
+    """Put values into the file's data; what a value is meant in place of leaves, unless it is asked for too.
+
+    Returns:
+        What could not be put anywhere.
+    """
+    problems = [problem for change in changes for problem in _apply(data, change)]
+    asked = {change.path for change in changes if change.value is not None}
+    for table, key in asked & set(_INSTEAD_OF):
+        other = _INSTEAD_OF[table, key]
+        if (table, other) not in asked and isinstance(data.get(table), dict):
+            data[table].pop(other, None)
+    return problems
+
+
+def _apply(data: dict[str, Any], change: Change) -> list[Problem]:
     """Put the value into the file's data."""
     table = data
     for i, part in enumerate(change.path[:-1]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from simulator.arms.arm import ModelSpec
 from simulator.arms.cell import Cell
-from simulator.arms.clock import Sizes, make_clock
+from simulator.arms.clock import Clock, Sizes, make_clock
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
 from simulator.arms.profiling import calibrate
@@ -22,7 +22,7 @@ from simulator.serving.profile import ServiceProfile, from_json, to_json
 
 
 def served_cells(
-    plans: Sequence[Plan], job: Job[Any], models: Callable[[Plan], Path]
+    plans: Sequence[Plan], job: Job[Any], models: Callable[[Plan], Path], settled: Clock | None = None
 ) -> list[tuple[Cell, list[ArmResult]]]:
     """Build the world, train the models, size the timing planes and serve every arm of every plan.
 
@@ -47,7 +47,7 @@ def served_cells(
     cells = []
     for plan, its_models in zip(plans, trained, strict=True):
         profile = plan.profile or _calibration(plan, its_models, job)
-        cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes)))
+        cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes, settled)))
     _note(cells, job)
     results = serve_cells(cells, job.work / "arms", job.jobs, progress)
     return list(zip(cells, results, strict=True))

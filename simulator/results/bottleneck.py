@@ -46,8 +46,8 @@ def traffic(scorecards: Iterable[Mapping[str, Any]]) -> str | None:
         return None
     low, high = (numbers.count(round(rate)) for rate in (min(rates), max(rates)))
     return (
-        f"The cells differ in traffic, {low} to {high} requests/s: unless traffic.time_compression is a "
-        "number, the rate is the share traffic.load of what a cell's slower arm can serve."
+        f"The cells differ in traffic, {low} to {high} requests/s, as their settings ask: traffic.load is a "
+        "share of what the slower arm of the file itself can serve."
     )
 
 

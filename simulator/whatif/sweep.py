@@ -97,7 +97,8 @@ def resume_sweep(folder: Path, *, jobs: int = 1, progress: Progress | None = Non
 
 def _compute(job: Job[SweepWriter]) -> None:
     writer, progress = job.writer, job.progress
-    axes = [_with_own_budget(axis, job) for axis in axes_of(writer.manifest)] or [_budget_axis(job)]
+    own = _own_clock(job)
+    axes = [_with_own_budget(axis, own) for axis in axes_of(writer.manifest)] or [_budget_axis(own)]
     writer.update_manifest(axes=as_json(axes))
     changes = cells_of(axes)
     plans = _plans(job.plan, changes)
@@ -109,7 +110,7 @@ def _compute(job: Job[SweepWriter]) -> None:
     left.sort(key=lambda index: worlds.index(plans[index].world))
     for _, group in groupby(left, key=lambda index: plans[index].world):
         indices = list(group)
-        served = served_cells([plans[index] for index in indices], job, models)
+        served = served_cells([plans[index] for index in indices], job, models, own)
         for index, (cell, results) in zip(indices, served, strict=True):
             progress.stage("cells", done, len(plans))
             interrupts.check()
@@ -130,21 +131,21 @@ def _plans(plan: Plan, changes: Sequence[Mapping[str, Any]]) -> list[Plan]:
     return [make_plan(changed(plan.config, change, "axis"), like=plan) for change in changes]
 
 
-def _budget_axis(job: Job[SweepWriter]) -> Axis:
+def _budget_axis(clock: Clock) -> Axis:
     """The latency budgets of a sweep without axes: a grid about the unloaded P95, and the file's own."""
-    clock = _own_clock(job)
     grid_ms = {float(budget) for budget in budget_grid(clock.unloaded_p95_s) * 1000.0}
     own_ms = _budget_ms(clock)
     return Axis(BUDGET, tuple(sorted(grid_ms if own_ms is None else grid_ms | {own_ms})), own_ms)
 
 
-def _with_own_budget(axis: Axis, job: Job[SweepWriter]) -> Axis:
+def _with_own_budget(axis: Axis, clock: Clock) -> Axis:
     """The axis with a number for the file's own budget where that is "auto"."""
     unknown = axis.key == BUDGET and axis.own == "auto"
-    return replace(axis, own=_budget_ms(_own_clock(job))) if unknown else axis
+    return replace(axis, own=_budget_ms(clock)) if unknown else axis
 
 
 def _own_clock(job: Job[SweepWriter]) -> Clock:
+    """The file's own: budget and traffic are settled by it for every cell."""
     assert job.plan.profile is not None  # not live
     job.progress.stage("world", 0, 1)
     return make_clock(job.plan, job.plan.profile)

@@ -7,6 +7,9 @@ from small_runs import asked_after, small, table_bytes
 
 from simulator import Axis, read_run, read_sweep, run, sweep
 from simulator.arms import training
+from simulator.arms.clock import make_clock
+from simulator.arms.plan import make_plan
+from simulator.config.load import changed
 from simulator.execution.interrupts import Interrupted
 from simulator.inputs import prepare as inputs
 from simulator.results.read import Sweep
@@ -14,11 +17,13 @@ from simulator.whatif.sweep import resume_sweep, run_sweep
 
 HISTORIES = (40, 80, 160)
 AXIS = Axis("arms.treatment.history", HISTORIES)
+# Of budget and traffic a sweep has one for all its cells; a run of a cell's file has its own, unless told.
+TOLD = ("experiment.budget_ms=11.0", "traffic.requests_per_s=200")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return sweep(small(), [AXIS], tmp_path_factory.mktemp("swept") / "sweep")
+    return sweep(small(*TOLD), [AXIS], tmp_path_factory.mktemp("swept") / "sweep")
 
 
 def test_every_history_is_a_cell_and_a_column(swept: Sweep) -> None:
@@ -30,7 +35,7 @@ def test_every_history_is_a_cell_and_a_column(swept: Sweep) -> None:
 
 def test_a_cell_is_the_run_with_its_history(swept: Sweep, tmp_path: Path) -> None:
     for index in (0, 2):
-        alone = run(small(f"arms.treatment.history={HISTORIES[index]}"), tmp_path / str(index))
+        alone = run(small(f"arms.treatment.history={HISTORIES[index]}", *TOLD), tmp_path / str(index))
         card, cell = alone.scorecard, swept.cell(index)
         assert card is not None
         assert cell is not None
@@ -43,7 +48,7 @@ def test_what_a_cell_does_not_change_is_made_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(inputs, "make_world", lambda source: (worlds.append(source), make_world(source))[1])
     monkeypatch.setattr(training, "train", lambda *a, **k: (trained.append(a[0].kind), train(*a, **k))[1])
     inputs.prepare.cache_clear()
-    run_sweep(small(), [AXIS], tmp_path / "sweep")
+    run_sweep(small(*TOLD), [AXIS], tmp_path / "sweep")
     assert len(worlds) == 1
     # Each history has a LASER of its own; DIN, control's model and the light one of all, is trained once.
     assert sorted(trained) == ["din", "laser", "laser", "laser"]
@@ -52,13 +57,13 @@ def test_what_a_cell_does_not_change_is_made_once(tmp_path: Path, monkeypatch: p
 def test_two_processes_and_any_number_of_interruptions_give_the_same_bytes(
     swept: Sweep, tmp_path: Path
 ) -> None:
-    parallel = run_sweep(small(), [AXIS], tmp_path / "parallel" / "sweep", jobs=2)
+    parallel = run_sweep(small(*TOLD), [AXIS], tmp_path / "parallel" / "sweep", jobs=2)
     assert table_bytes(parallel) == table_bytes(swept.path)
     out, attempts = tmp_path / "interrupted" / "sweep", 0
     while not out.exists() or read_sweep(out).status != "finished":
         try:
             with asked_after(90):
-                resume_sweep(out) if out.exists() else run_sweep(small(), [AXIS], out)
+                resume_sweep(out) if out.exists() else run_sweep(small(*TOLD), [AXIS], out)
         except Interrupted:
             attempts += 1
             assert attempts < 20
@@ -68,11 +73,33 @@ def test_two_processes_and_any_number_of_interruptions_give_the_same_bytes(
 
 def test_axes_in_two_worlds_keep_their_models_apart(tmp_path: Path) -> None:
     axes = [Axis("experiment.budget_ms", (4.0, "none")), Axis("seed", (7, 8))]
-    found = read_sweep(run_sweep(small(), axes, tmp_path / "sweep"))
+    found = read_sweep(run_sweep(small(*TOLD), axes, tmp_path / "sweep"))
     for index, (budget, seed) in enumerate([("4.0", 7), ("4.0", 8), ("'none'", 7), ("'none'", 8)]):
         if index in (1, 2):
-            alone = run(small(f"experiment.budget_ms={budget}", f"seed={seed}"), tmp_path / str(index))
+            alone = run(small(*TOLD, f"experiment.budget_ms={budget}", f"seed={seed}"), tmp_path / str(index))
             cell = found.cell(index)
             assert cell is not None
             assert {**cell, "run": ""} == {**(read_run(alone.path).scorecard or {}), "run": ""}
     assert len(list((found.path / "models").glob("*/*.ckpt"))) == 2 * 2
+
+
+def test_an_automatic_budget_and_a_load_are_settled_by_the_files_own_arms() -> None:
+    own = make_plan(small())
+    longer = make_plan(changed(own.config, {AXIS.key: 20, "arms.control.history": 10}, "axis"), like=own)
+    assert own.profile is not None
+    clock, alone = make_clock(own, own.profile), make_clock(longer, own.profile)
+    settled = make_clock(longer, own.profile, settled=clock)
+    assert (settled.budget_s, settled.compression) == (clock.budget_s, clock.compression)
+    assert alone.budget_s != clock.budget_s
+    assert alone.compression != clock.compression
+    # What it can serve is its own.
+    assert settled.capacity_rps == alone.capacity_rps
+    double = changed(own.config, {"traffic.load": 2 * (own.config.traffic.load or 0)}, "axis")
+    twice = make_clock(make_plan(double, like=own), own.profile, settled=clock)
+    assert twice.compression == 2 * clock.compression
+
+
+def test_a_rate_takes_the_place_of_a_load_and_the_other_way_round() -> None:
+    rate = changed(small(), {"traffic.requests_per_s": 100.0}, "axis")
+    assert (rate.traffic.load, rate.traffic.requests_per_s) == (None, 100.0)
+    assert changed(rate, {"traffic.load": 0.5}, "axis").traffic.requests_per_s is None
