@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from simulator.results.read import list_sweeps as list_sweeps
     from simulator.results.read import read_run as read_run
     from simulator.results.read import read_sweep as read_sweep
+    from simulator.whatif.resimulation import Answer as Answer
+    from simulator.whatif.resimulation import Resimulation as Resimulation
 
 _HOMES = {
+    "Answer": "simulator.whatif.resimulation",
     "Axis": "simulator.results.axes",
     "ConfigError": "simulator.config.errors",
     "ExperimentConfig": "simulator.config.settings",
+    "Resimulation": "simulator.whatif.resimulation",
     "ResultsError": "simulator.results.errors",
     "Run": "simulator.results.read",
     "SimulatorError": "simulator.errors",

@@ -19,8 +19,9 @@ from simulator.commands.run import demo, run
 from simulator.commands.statistics import validate
 from simulator.commands.statistics.analyze import analyze
 from simulator.commands.statistics.power import power
-from simulator.commands.sweep import sweep
 from simulator.commands.train import train
+from simulator.commands.whatif.ask import what_if
+from simulator.commands.whatif.sweep import sweep
 
 # Our own messages instead of typer's boxed tracebacks: see commands/errors.py.
 _STYLE: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
@@ -62,6 +63,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 
 
 _add(app, demo, run, sweep, report, compare, analyze, power, dash, train, profile, doctor)
+app.command("what-if")(guarded(what_if))
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)
 import_app.command("complete-journey")(guarded(complete_journey))

@@ -55,6 +55,7 @@ ORDER = (
     "simulator/whatif",
     "simulator/commands",
     "simulator/commands/statistics",
+    "simulator/commands/whatif",
     "simulator (door)",
     "dashboard",
     "dashboard/app_pages",

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from laser.checkpoint import load
+from laser.checkpoint import CheckpointError, load
 from laser.models import ModelConfig, RankingModel
 from laser.scoring.live import LiveScorer
 from laser.scoring.snapshot import Snapshot, freeze
 from laser.training.calibration import Platt
 from simulator.arms.arm import Arm, ModelSpec
+from simulator.execution.checkpoints import file_digest
 from simulator.world.protocol import Sizes
 
 #: What an experiment's file calls them -> what a snapshot does.
@@ -40,6 +42,40 @@ class TrainedModel:
             CheckpointError: the checkpoint is damaged.
         """
         return load(self.path)[0]
+
+    def note(self, root: Path) -> dict[str, Any]:
+        """What a run's manifest keeps of it, so that it need not be trained and calibrated again.
+
+        Args:
+            root: the run's folder.
+        """
+        return {
+            **self.metrics,
+            "path": str(self.path.relative_to(root)),
+            "sha256": self.digest,
+            "calibration": {str(n): [float(p.scale), float(p.shift)] for n, p in self.platt.items()},
+        }
+
+    @classmethod
+    def noted(cls, spec: ModelSpec, root: Path, note: Mapping[str, Any]) -> TrainedModel:
+        """The model that a note is of.
+
+        Raises:
+            CheckpointError: its file is missing or not the one that was noted.
+        """
+        path = root / note["path"]
+        if not path.is_file() or file_digest(path) != note["sha256"]:
+            raise CheckpointError(
+                f"{path}: found it missing or changed, expected the model as the run trained it. "
+                "Bring it back, or run the experiment again."
+            )
+        platt = {int(length): Platt(*values) for length, values in note["calibration"].items()}
+        metrics = {
+            name: float("nan") if value is None else value
+            for name, value in note.items()
+            if name not in ("path", "sha256", "calibration")
+        }
+        return cls(spec, path, note["sha256"], platt, metrics, 0.0)
 
 
 def model_config(sizes: Sizes, spec: ModelSpec) -> ModelConfig:

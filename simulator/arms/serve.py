@@ -33,6 +33,7 @@ from simulator.execution.progress import Progress
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
 from simulator.serving.profile import to_json
+from simulator.serving.service_times import ProfileServiceTimes
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
     cell, arm = task.served[0]
     prepared = cell.plan.prepared
     times: dict[object, tuple[Served, dict[str, int]]] = {}
-    timed = []
+    found = []
     for one, its_arm in task.served:
         interrupts.check()
         # Cells may differ in what has no part in the timing: a reserve, a level.
@@ -140,9 +141,9 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
             id(one.profile),
         )
         if clock not in times:
-            times[clock] = _timed(one, its_arm)
-        timed.append(times[clock])
-    needed = needed_scores(prepared, task.served, [served for served, _ in timed])
+            times[clock] = timed(one, its_arm)
+        found.append(times[clock])
+    needed = needed_scores(prepared, task.served, [served for served, _ in found])
     logits, scoring = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
     home = sent(logits, task.folder)
     return [
@@ -156,18 +157,24 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
                 **summary_notes(one.plan, its_arm, one.profile),
             },
         )
-        for (one, its_arm), (served, outside) in zip(task.served, timed, strict=True)
+        for (one, its_arm), (served, outside) in zip(task.served, found, strict=True)
     ]
 
 
-def _timed(cell: Cell, arm: Arm) -> tuple[Served, dict[str, int]]:
-    """An arm's timing plane, and how often it asked for what the profile has not measured, by stage."""
-    times = profile_times(cell.plan, arm, cell.profile)
-    prepared, clock = cell.plan.prepared, cell.clock
+def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tuple[Served, dict[str, int]]:
+    """An arm's timing plane, and how often it asked for what the profile has not measured, by stage.
+
+    Args:
+        cell: the experiment.
+        arm: one of its arms.
+        times: the arm's drawn service times, where they are at hand from another cell of its world.
+    """
+    times = profile_times(cell.plan, arm, cell.profile) if times is None else times
+    prepared, clock, before = cell.plan.prepared, cell.clock, dict(times.clamped)
     arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
     engine = cell.plan.config.experiment.engine
     served = serve(arrival_s, prepared.history_available, arm.serving, times, clock.budget_s, engine)
-    return served, dict(times.clamped)
+    return served, {stage: count - before[stage] for stage, count in times.clamped.items()}
 
 
 def _live(cell: Cell, arm: Arm, folder: Path, store: Path) -> ArmResult:

@@ -30,6 +30,7 @@ def served_cells(
         plans: experiments in one world.
         job: what is carried out; its manifest learns what became known.
         models: each plan's folder for model checkpoints.
+        settled: the clock of the experiment that the plans are changes of, see `make_clock`.
 
     Returns:
         By plan, its cell and its arms' results.
@@ -85,10 +86,7 @@ def _note(cells: Sequence[Cell], job: Job[Any]) -> None:
     }
     root = job.writer.path
     models = {
-        str(model.path.relative_to(root / "models").with_suffix("")): {
-            **model.metrics,
-            "path": str(model.path.relative_to(root)),
-        }
+        str(model.path.relative_to(root / "models").with_suffix("")): model.note(root)
         for cell in cells
         for model in cell.trained.values()
     }

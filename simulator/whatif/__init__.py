@@ -1,4 +1,4 @@
-"""What-if sweeps: one experiment in every cell of its axes, which are settings of the file.
+"""What if: an experiment in every cell of a grid of its settings, or a finished run asked again.
 
 Start at `sweep.py`.
 """

@@ -483,7 +483,7 @@ def test_compare_puts_two_runs_side_by_side(tmp_path: Path) -> None:
 
 
 def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
-    from simulator.commands.sweep import show
+    from simulator.commands.whatif.sweep import show
 
     values = {"p99_ms": 12.5, "missed_share": 0.01, "full_history_share": 0.9, "advv_per_request_lift": 0.021}
     columns: dict[str, list[Any]] = {
@@ -507,7 +507,7 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
 def test_several_treatments_are_swept_in_tables_of_80_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simulator.commands.sweep import show
+    from simulator.commands.whatif.sweep import show
 
     monkeypatch.setenv("COLUMNS", "80")
     arms = ["seqvault-and-laser-with-a-thousand-behaviours", "twin"]
