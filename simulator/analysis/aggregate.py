@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
@@ -11,12 +14,15 @@ from simulator.metrics import OUTCOMES
 EXPERIMENT, PRE = "experiment", "pre"
 
 
-def aggregate_users(served: Table, impressions: Table, arms: tuple[str, ...]) -> dict[str, Array]:
+def aggregate_users(
+    served: Table, impressions: Table | Iterable[Table], arms: tuple[str, ...]
+) -> dict[str, Array]:
     """One row per user with at least one experiment request, sorted by user.
 
     Args:
         served: the run's served table; only rows the A/B gave to their arm (`assigned`) count.
-        impressions: the run's impressions table.
+        impressions: the run's impressions table, or parts of it one after another; how it is parted changes
+            no bit.
         arms: the arms' names, in order.
 
     Returns:
@@ -54,27 +60,25 @@ def aggregate_users(served: Table, impressions: Table, arms: tuple[str, ...]) ->
     return table | {f"pre_{name}": outcomes[PRE, name] for name in OUTCOMES}
 
 
-def _outcomes(impressions: Table, users: NDArray[np.uint64]) -> dict[tuple[str, str], Array]:
+def _outcomes(
+    impressions: Table | Iterable[Table], users: NDArray[np.uint64]
+) -> dict[tuple[str, str], Array]:
     """Per (period, outcome), a total for each user; impressions of other users are left out."""
-    i = columns(impressions, "user_id", "click", "conversion", "charged", "value")
-    period = labels(impressions, "period", (PRE, EXPERIMENT))
-    _known(period, "period", (PRE, EXPERIMENT))
-    place, known = _places(i["user_id"], users)
-    values = dict(
-        zip(
-            OUTCOMES,
-            (np.ones(len(place)), i["click"], i["conversion"], i["charged"], i["value"]),
-            strict=True,
-        )
-    )
-    totals: dict[tuple[str, str], Array] = {}
-    for code, name in enumerate((PRE, EXPERIMENT)):
-        rows = known & (period == code)
-        for outcome, column in values.items():
-            total = np.bincount(place[rows], weights=column[rows].astype(np.float64), minlength=len(users))
-            money = outcome in ("revenue", "advv")
-            totals[name, outcome] = total.astype(np.float64 if money else np.int64)
-    return totals
+    parts = [impressions] if isinstance(impressions, Mapping | pa.Table) else impressions
+    periods = (PRE, EXPERIMENT)
+    totals = {(name, outcome): np.zeros(len(users)) for name in periods for outcome in OUTCOMES}
+    for part in parts:
+        i = columns(part, "user_id", "click", "conversion", "charged", "value")
+        period = labels(part, "period", periods)
+        _known(period, "period", periods)
+        place, known = _places(i["user_id"], users)
+        values = (np.ones(len(place)), i["click"], i["conversion"], i["charged"], i["value"])
+        for code, name in enumerate(periods):
+            rows = known & (period == code)
+            for outcome, column in zip(OUTCOMES, values, strict=True):
+                np.add.at(totals[name, outcome], place[rows], column[rows].astype(np.float64))
+    money = ("revenue", "advv")
+    return {key: total if key[1] in money else total.astype(np.int64) for key, total in totals.items()}
 
 
 def _places(user_id: Array, users: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

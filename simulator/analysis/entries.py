@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,20 @@ from simulator.analysis.aggregate import EXPERIMENT, PRE
 from simulator.analysis.arm_values import ArmValue, clustered_ratio, clustered_share
 from simulator.analysis.columns import Array, Table, columns, labels
 from simulator.analysis.inference import estimate
-from simulator.analysis.latency import Quantile, clustered_quantile, quantile_lift
+from simulator.analysis.latency import Quantile, clustered_quantiles, quantile_lift
 from simulator.analysis.power import times_the_size
 from simulator.analysis.question import Question
 from simulator.analysis.several import dunnett_factor, dunnett_p
-from simulator.analysis.truth import UNKNOWN, TrueLift, true_lift, true_quantile_lift
+from simulator.analysis.truth import (
+    OUTCOME_COLUMNS,
+    UNKNOWN,
+    TrueLift,
+    by_user,
+    true_lift,
+    true_quantile_lift,
+)
 from simulator.metrics import (
     COMPARED,
-    OUTCOMES,
     QUANTILES,
     RATIOS,
     SHARES,
@@ -32,6 +38,8 @@ from simulator.metrics import (
 )
 
 Entry = dict[str, Any]
+#: Of the served table, what is read of an arm's requests.
+SERVED_COLUMNS = ("user_id", "assigned", "step", "missed", "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -41,17 +49,18 @@ class Sample:
     Attributes:
         question: what is compared, and how.
         users: the users table.
-        served: the experiment's rows of the served table; arm: whose each is.
-        worlds: by arm, its rows of the truth table; None without counterfactual worlds.
+        served: by arm, its rows of the served table, of the experiment's requests.
+        worlds: by arm, its truth by user (`simulator.analysis.truth.by_user`); None without counterfactual
+            worlds.
         paths: by arm, the truth's totals on each path of clicks.
     """
 
     question: Question
     users: Table
-    served: Mapping[str, Array]
-    arm: Array
+    served: Mapping[str, Mapping[str, Array]]
     worlds: Mapping[str, Mapping[str, Array]] | None
     paths: Mapping[str, Mapping[str, Array]] | None
+    _known: dict[tuple[str, bool], dict[float, Quantile | None]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -63,17 +72,18 @@ class Sample:
         paths: Mapping[str, Mapping[str, Array]] | None,
     ) -> Sample:
         """From a run's tables."""
-        table = columns(served, "user_id", "assigned", "step", "missed", "latency_ms")
-        keep = labels(served, "period", (PRE, EXPERIMENT)) == 1
-        arm = labels(served, "arm", question.arms)[keep]
-        rows = {name: column[keep] for name, column in table.items()}
-        return cls(
-            question, users, rows, arm, None if truth is None else _worlds(truth, question.arms), paths
-        )
+        arms, table = question.arms, columns(served, *SERVED_COLUMNS)
+        inside = labels(served, "period", (PRE, EXPERIMENT)) == 1
+        arm = labels(served, "arm", arms)
+        rows = {
+            name: {key: column[inside & (arm == i)] for key, column in table.items()}
+            for i, name in enumerate(arms)
+        }
+        return cls(question, users, rows, None if truth is None else _worlds(truth, arms), paths)
 
     def requests(self, name: str) -> int:
         """How many requests the A/B assigned to an arm."""
-        return int(self._rows(name, True).sum())
+        return int(self.served[name]["assigned"].sum())
 
     def compare(self, treatment: str) -> dict[str, Entry]:
         """Every compared metric's entry."""
@@ -119,12 +129,13 @@ class Sample:
             assigned, every = (self._quantile(name, metric.p, assigned=a) for a in (True, False))
             own = ArmValue(None, None) if assigned is None else ArmValue(assigned.value, assigned.ci)
             found[metric.name] = _value(own, None if every is None else every.value, metric.unit)
-        mine, all_rows = self._rows(name, True), self._rows(name, False)
-        user, missed = self.served["user_id"], self.served["missed"].astype(bool)
+        served = self.served[name]
+        mine, missed = served["assigned"].astype(bool), served["missed"].astype(bool)
         for share in SHARES:
-            hit = share.of(missed, self.served["step"])
-            own = clustered_share(hit[mine], np.ones(int(mine.sum())), user[mine], self.question.level)
-            true = float(hit[all_rows].mean()) if all_rows.any() else None
+            hit = share.of(missed, served["step"])
+            user = served["user_id"][mine]
+            own = clustered_share(hit[mine], np.ones(len(user)), user, self.question.level)
+            true = float(hit.mean()) if len(hit) else None
             found[share.name] = _value(own, true, share.unit)
         return found
 
@@ -152,7 +163,7 @@ class Sample:
         control, other = (self._quantile(name, p, assigned=True) for name in names)
         true = UNKNOWN
         # A true quantile needs every request in both arms.
-        if len({int(self._rows(name, False).sum()) for name in names}) == 1:
+        if len({len(self.served[name]["user_id"]) for name in names}) == 1:
             true = true_quantile_lift(*(self._quantile(name, p, assigned=False) for name in names))
         lift = None if control is None or other is None else quantile_lift(control, other, question.level)
         reason = None
@@ -182,13 +193,13 @@ class Sample:
 
     def _quantile(self, name: str, p: float, *, assigned: bool) -> Quantile | None:
         """One arm's quantile, of its assigned requests or of the whole trace."""
-        rows = self._rows(name, assigned)
-        latency = self.served["latency_ms"][rows].astype(np.float64)
-        return clustered_quantile(latency, self.served["user_id"][rows], p, self.question.level)
-
-    def _rows(self, name: str, assigned: bool) -> Array:
-        mine: Array = self.arm == self.question.arms.index(name)
-        return mine & self.served["assigned"].astype(bool) if assigned else mine
+        if (name, assigned) not in self._known:
+            served = self.served[name]
+            rows = served["assigned"].astype(bool) if assigned else slice(None)
+            latency, user = served["latency_ms"][rows].astype(np.float64), served["user_id"][rows]
+            shares = [metric.p for metric in QUANTILES]
+            self._known[name, assigned] = clustered_quantiles(latency, user, shares, self.question.level)
+        return self._known[name, assigned][p]
 
 
 def together(compared: Mapping[str, dict[str, Entry]], level: float) -> dict[str, dict[str, Entry]]:
@@ -250,7 +261,7 @@ def _true_entry(true: TrueLift) -> Entry:
 
 
 def _worlds(truth: Table, arms: tuple[str, ...]) -> dict[str, dict[str, Array]]:
-    """The truth table's rows by arm."""
-    table = columns(truth, "request_id", "user_id", *(f"expected_{n}" for n in OUTCOMES))
+    """The truth table by arm and user."""
+    table = columns(truth, "user_id", *OUTCOME_COLUMNS)
     arm = labels(truth, "arm", arms)
-    return {name: {k: v[arm == i] for k, v in table.items()} for i, name in enumerate(arms)}
+    return {name: by_user({k: v[arm == i] for k, v in table.items()}) for i, name in enumerate(arms)}

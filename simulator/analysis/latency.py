@@ -15,6 +15,7 @@ arXiv:1803.06336, section 4.2 (the "outer" interval).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,17 +67,31 @@ def clustered_quantile(
     Raises:
         AnalysisError: a value is NaN, lengths differ, or p or level is outside (0, 1).
     """
+    return clustered_quantiles(values, user_id, (p,), level)[p]
+
+
+def clustered_quantiles(
+    values: F8, user_id: NDArray[np.uint64], shares: Sequence[float], level: float = 0.95
+) -> dict[float, Quantile | None]:
+    """Several quantiles of the same values, see `clustered_quantile`: sorted once for all of them."""
     if len(values) != len(user_id) or np.isnan(values).any():
         raise AnalysisError(
             f"{len(values)} latencies ({int(np.isnan(values).sum())} NaN) for {len(user_id)} user ids, "
             "expected one finite latency a request."
         )
-    if not (0 < p < 1 and 0 < level < 1):
-        raise AnalysisError(f"p is {p} and level {level}, expected numbers in (0, 1).")
+    for p in shares:
+        if not (0 < p < 1 and 0 < level < 1):
+            raise AnalysisError(f"p is {p} and level {level}, expected numbers in (0, 1).")
     if not len(values):
-        return None
+        return dict.fromkeys(shares)
     users, at = np.unique(user_id, return_inverse=True)
     ordered = np.sort(values)
+    return {p: _clustered(values, ordered, users, at, p, level) for p in shares}
+
+
+def _clustered(
+    values: F8, ordered: F8, users: NDArray[np.uint64], at: NDArray[np.int64], p: float, level: float
+) -> Quantile:
     value = float(_at(ordered, p))
     # Ties at the quantile put the share above it on either side of 1 - p; take the wider.
     sides = [_residuals(values > value, at, len(users)), _residuals(values >= value, at, len(users))]

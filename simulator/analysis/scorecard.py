@@ -19,7 +19,7 @@ from simulator.metrics import QUANTILES, SHARES
 from simulator.results.files import plain
 from simulator.results.schemas import SCORECARD_VERSION
 
-__all__ = ["Guardrails", "Question", "build_scorecard"]
+__all__ = ["Guardrails", "Question", "Sample", "build_scorecard", "scorecard_of"]
 
 
 def build_scorecard(
@@ -42,10 +42,15 @@ def build_scorecard(
     Raises:
         AnalysisError: a table lacks a column, or its arms are not the question's.
     """
-    arm_of_user = labels(users, "arm", question.arms)
+    return scorecard_of(Sample.of(question, users, served, truth, paths))
+
+
+def scorecard_of(sample: Sample) -> dict[str, Any]:
+    """Assemble the scorecard from what an experiment left behind; see `build_scorecard`."""
+    question = sample.question
+    arm_of_user = labels(sample.users, "arm", question.arms)
     counts = {name: int((arm_of_user == i).sum()) for i, name in enumerate(question.arms)}
     srm = check_split(counts, question.split)
-    sample = Sample.of(question, users, served, truth, paths)
     metrics = together({name: sample.compare(name) for name in question.treatments}, question.level)
     values = {name: sample.values(name) for name in question.arms}
     judged = verdicts(

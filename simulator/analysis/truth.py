@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.analysis.columns import AnalysisError, Array, Table, columns
 from simulator.analysis.latency import F8, Quantile
-from simulator.metrics import Ratio
+from simulator.metrics import OUTCOMES, Ratio
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,20 @@ class TrueLift:
 UNKNOWN = TrueLift(None, None, None, None)
 
 
+#: Of the truth table.
+OUTCOME_COLUMNS = tuple(f"expected_{name}" for name in OUTCOMES)
+
+
+def by_user(truth: Table) -> dict[str, Array]:
+    """One arm's rows of the truth table, added up: user_id u8 (sorted), requests i8, expected_*."""
+    rows = columns(truth, "user_id", *OUTCOME_COLUMNS)
+    users, at = np.unique(rows["user_id"], return_inverse=True)
+    found = {"user_id": users, "requests": np.bincount(at, minlength=len(users))}
+    return found | {
+        name: np.bincount(at, rows[name].astype(np.float64), len(users)) for name in OUTCOME_COLUMNS
+    }
+
+
 def true_lift(
     control: Table,
     treatment: Table,
@@ -43,22 +56,21 @@ def true_lift(
     """A ratio metric's true lift, paired by user.
 
     Args:
-        control, treatment: rows of the truth table of either arm, sorted by request id.
+        control, treatment: either arm's totals by user, see `by_user`.
         paths: of either arm, each expected column's total on every path of clicks that the rows are
             the mean of, paired; what the lift varies between paths then enters its standard error.
 
     Raises:
-        AnalysisError: the two do not hold the same requests.
+        AnalysisError: the two do not hold as many requests of the same users.
     """
-    names = [f"expected_{n}" for n in (metric.top, metric.below) if n != "requests"]
-    sides = [columns(table, "request_id", "user_id", *names) for table in (control, treatment)]
-    if not np.array_equal(sides[0]["request_id"], sides[1]["request_id"]):
+    sides = [columns(t, "user_id", "requests", *OUTCOME_COLUMNS) for t in (control, treatment)]
+    if not all(np.array_equal(sides[0][name], sides[1][name]) for name in ("user_id", "requests")):
+        counts = " and ".join(f"{int(s['requests'].sum())} of {len(s['user_id'])} users" for s in sides)
         raise AnalysisError(
-            f"The two worlds hold {len(sides[0]['request_id'])} and {len(sides[1]['request_id'])} requests, "
-            "expected the same ones in the same order. Run both over the whole trace."
+            f"The requests of the two worlds are {counts}, expected the same ones. "
+            "Run both over the whole trace."
         )
-    users, at = np.unique(sides[0]["user_id"], return_inverse=True)
-    (yc, xc), (yt, xt) = (_totals(side, metric, at, len(users)) for side in sides)
+    (yc, xc), (yt, xt) = (_totals(side, metric) for side in sides)
     values = [float(y.sum() / x.sum()) if x.sum() > 0 else None for y, x in ((yc, xc), (yt, xt))]
     if not values[0] or not values[1]:
         return TrueLift(None, None, values[0], values[1])
@@ -102,13 +114,11 @@ def true_quantile_lift(control: Quantile | None, treatment: Quantile | None) -> 
     return _lift(control.value, treatment.value, treatment.influence - control.influence)
 
 
-def _totals(side: dict[str, Array], metric: Ratio, at: NDArray[np.int64], users: int) -> tuple[F8, F8]:
+def _totals(side: dict[str, Array], metric: Ratio) -> tuple[F8, F8]:
     """Per user, the metric's expected numerator and denominator."""
-    made = []
-    for name in (metric.top, metric.below):
-        weights = None if name == "requests" else side[f"expected_{name}"].astype(np.float64)
-        made.append(np.bincount(at, weights=weights, minlength=users).astype(np.float64))
-    return made[0], made[1]
+    names = ["requests" if name == "requests" else f"expected_{name}" for name in (metric.top, metric.below)]
+    top, below = (side[name].astype(np.float64) for name in names)
+    return top, below
 
 
 def _lift(control: float, treatment: float, influence: F8) -> TrueLift:

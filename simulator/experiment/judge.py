@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.guardrails import Guardrails
 from simulator.analysis.question import Question
-from simulator.analysis.scorecard import build_scorecard
+from simulator.analysis.scorecard import Sample, scorecard_of
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
 from simulator.arms.plan import Plan
@@ -22,17 +22,20 @@ from simulator.arms.serve import ArmResult
 from simulator.arms.summary_times import served_profile
 from simulator.assignment import assign
 from simulator.experiment.answers import F8, ArmAnswers, MixedAnswers
+from simulator.experiment.evidence import (
+    assigned_requests,
+    impressions,
+    served_requests,
+    truth_by_user,
+)
 from simulator.experiment.outcomes import Market
 from simulator.experiment.precision import Precision
 from simulator.experiment.remarks import remarks
 from simulator.experiment.tables import (
     Columns,
-    impressions_evidence,
     impressions_parts,
     ledger_table,
-    served_evidence,
     served_parts,
-    truth_evidence,
     truth_parts,
 )
 from simulator.serving.bottleneck import server_load
@@ -47,7 +50,7 @@ class Outcome:
     Attributes:
         tables: the result tables by name, each as the parts that it is made in when it is asked for.
         users: the users table.
-        served, truth: of these tables, what the analysis reads.
+        served, truth: by arm, what the analysis reads of its requests and of its world; see `Sample`.
         paths: by arm, the truth's totals on each path of clicks.
         truth_note: how many paths those are, and how exact the truth is beside the A/B.
         arms: by arm, what its scorecard entry says beside the statistics: its model, how busy its servers
@@ -56,46 +59,47 @@ class Outcome:
 
     tables: dict[str, Callable[[], Iterable[Columns]]]
     users: Columns
-    served: pa.Table
-    truth: pa.Table
+    served: Mapping[str, Mapping[str, Any]]
+    truth: Mapping[str, Mapping[str, Any]]
     paths: Mapping[str, Mapping[str, F8]]
     truth_note: dict[str, Any]
     arms: dict[str, dict[str, Any]]
 
 
-def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1) -> Outcome:
+def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path | None = None) -> Outcome:
     """Run the market's worlds on what the arms showed.
 
     Args:
         cell: the experiment.
         results: every arm's, in the arms' order.
         jobs: threads.
+        folder: for temporary files; the system's by default.
     """
     plan = cell.plan
     prepared, names = plan.prepared, plan.config.arm_names
     arms = list(zip(plan.arms, results, strict=True))
     pages = {arm.name: ArmAnswers.of(prepared, arm, result, cell.trained) for arm, result in arms}
     control, arm_of = pages[plan.control.name], assigned_arms(plan)
-    market = Market(plan, partial(control.of_step, 0), jobs)
+    market = Market(plan, partial(control.of_step, 0), jobs, folder)
     shown, ledger = market.as_assigned(MixedAnswers(arm_of, list(pages.values())), control)
-    timed = [(arm, result.served) for arm, result in arms]
-    served = served_evidence(prepared, timed, arm_of)
-    users = aggregate_users(served, impressions_evidence(prepared, shown, market.book.tcpa), names)
+    served = {arm.name: result.served for arm, result in arms}
+    seen = impressions(prepared, shown, market.book.tcpa)
+    users = aggregate_users(assigned_requests(prepared, served, arm_of), seen, names)
     precision = Precision.of(users, plan)
     worlds = market.truth(pages, precision.enough)
     paths = {name: world.path_totals for name, world in worlds.items()}
     ledgers = {"ab": ledger} | {f"all:{name}": world.ledger for name, world in worlds.items()}
     return Outcome(
         {
-            "served": partial(served_parts, prepared, timed, arm_of),
+            "served": partial(served_parts, prepared, [(arm, result.served) for arm, result in arms], arm_of),
             "impressions": partial(impressions_parts, market, shown, arm_of, names),
             "truth": partial(truth_parts, market, worlds),
             "users": lambda: [users],
             "ledger": lambda: [ledger_table(ledgers, market.budgets, market.days)],
         },
         users,
-        served,
-        truth_evidence(market, worlds),
+        served_requests(prepared, served, arm_of),
+        truth_by_user(market, worlds),
         paths,
         precision.note(paths),
         {arm.name: _beside(cell, arm, result, market.experiment) for arm, result in arms},
@@ -157,7 +161,7 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
         days=float(len(np.unique(plan.prepared.requests.day[plan.prepared.in_experiment]))),
         winsorise=config.experiment.winsorise,
     )
-    return build_scorecard(question, outcome.users, outcome.served, outcome.truth, outcome.paths)
+    return scorecard_of(Sample(question, outcome.users, outcome.served, outcome.truth, outcome.paths))
 
 
 def machine_in_words(profile: ServiceProfile) -> str:

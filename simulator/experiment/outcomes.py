@@ -2,15 +2,17 @@
 
 All worlds share the users' answers (draws keyed by request, ad and slot, never by arm) and the
 advertisers' budgets, so that identical arms differ by exactly nothing. A world is a pass over the trace, part
-by part in the order of response; of the counterfactual ones only sums are kept. Start at `Market`.
+by part in the order of response; of the counterfactual ones only sums are kept. What is kept of every request
+is in temporary files, so that memory does not grow with the trace. Start at `Market`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.execution import interrupts
+from simulator.execution.scratch import Scratch
 from simulator.experiment.answers import Answers
 from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
+from simulator.results.schemas import ROW_GROUP_ROWS
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -33,6 +37,7 @@ I8 = NDArray[np.int64]
 TRUTH_PATHS = (4, 8, 16, 32, 64)
 # Pages that are made at a time; bounds the temporary arrays.
 _ROWS = 8192
+_EXPECTED = np.dtype([("sums", np.float64, (len(OUTCOMES),))])
 
 
 @dataclass
@@ -40,19 +45,19 @@ class World:
     """One arm serving everyone in the experiment, on the paths that were run so far.
 
     Attributes:
-        expected: (R, 5) each request's expected outcomes, summed over the paths, in the order of `OUTCOMES`;
+        expected: of R requests, "sums": expected outcomes, summed over the paths, in the order of `OUTCOMES`;
             0 outside the experiment.
         totals: (P, 5) each path's.
         ledger: of the first path, which is the A/B's own.
     """
 
-    expected: F8
+    expected: Scratch
     totals: F8
     ledger: Ledger
 
     def means(self, rows: I8) -> F8:
         """(n, 5) some requests' expected outcomes: the mean over paths."""
-        means: F8 = self.expected[rows] / len(self.totals)
+        means: F8 = self.expected.take(rows)["sums"] / len(self.totals)
         return means
 
     @property
@@ -65,14 +70,48 @@ class World:
 class _Pass:
     """One way through some requests: in which order, with what answers, by which rules and draws.
 
-    What comes of it is put into `shown` and added to `expected`, (R, 5), where they are given.
+    What comes of it is put into `shown` and added to `expected`, of R requests, where they are given.
     """
 
     order: I8
     pages: Answers
     paths: Paths
-    shown: Shown | None = None
-    expected: F8 | None = None
+    shown: KeptPages | None = None
+    expected: Scratch | None = None
+
+
+class KeptPages:
+    """What the pages of R requests showed.
+
+    Args:
+        rows: R.
+        slots: S, of the largest page.
+        folder: for temporary files.
+    """
+
+    def __init__(self, rows: int, slots: int, folder: Path | None) -> None:
+        nothing = vars(Shown.nothing(0, slots)).items()
+        record = np.dtype([(name, column.dtype, (slots,)) for name, column in nothing], align=True)
+        self._kept = Scratch(record, rows, folder)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, rows: I8, shown: Shown) -> None:
+        """Keep some pages."""
+        records, places = self._kept.of(rows)
+        for name, column in vars(shown).items():
+            records[name][places] = column
+
+    def take(self, rows: I8) -> Shown:
+        """Some pages, all of which were kept before."""
+        records, places = self._kept.of(rows)
+        return Shown(**{name: records[name][places] for name in self._kept.record.names or ()})
+
+    def stretches(self) -> Iterator[tuple[I8, Shown]]:
+        """All pages, in the trace's order, and their rows."""
+        for rows in stretches(np.arange(len(self))):
+            yield rows, self.take(rows)
 
 
 class Market:
@@ -83,11 +122,14 @@ class Market:
         full_pctr: the control's pCTR at full history of some requests; those of the pre-period are asked
             for, for what advertisers spent before the experiment and set their budgets by.
         jobs: threads; worlds are independent of each other.
+        folder: for temporary files; the system's by default.
     """
 
-    def __init__(self, plan: Plan, full_pctr: Callable[[I8], F8], jobs: int = 1) -> None:
+    def __init__(
+        self, plan: Plan, full_pctr: Callable[[I8], F8], jobs: int = 1, folder: Path | None = None
+    ) -> None:
         self.prepared = prepared = plan.prepared
-        self._settings, self._jobs = plan.config.market, jobs
+        self._settings, self._jobs, self._folder = plan.config.market, jobs, folder
         self.seed = plan.config.seed
         settings = self._settings
         catalogue = prepared.world.catalogue
@@ -104,7 +146,7 @@ class Market:
         self.days = np.unique(prepared.requests.day[inside])
         self.budgets = self._budgets(full_pctr)
 
-    def as_assigned(self, pages: Answers, before: Answers) -> tuple[Shown, Ledger]:
+    def as_assigned(self, pages: Answers, before: Answers) -> tuple[KeptPages, Ledger]:
         """The A/B: the pre-period without budgets, then the experiment under shared daily budgets.
 
         Args:
@@ -114,7 +156,7 @@ class Market:
         Returns:
             The pages of all R requests, and the experiment's ledger.
         """
-        shown = Shown.nothing(len(self.prepared.requests), self.prepared.truth.slots)
+        shown = self._nothing_shown()
         free = Paths(self.book, unlimited(len(self.days), self.advertisers), self.rules, (self.seed,))
         paths = Paths(self.book, self.budgets, self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, before), before, free, shown)])
@@ -135,8 +177,8 @@ class Market:
             enough: whether these paths are; given the worlds' `path_totals`.
         """
         orders = {name: self._order(self.experiment, pages) for name, pages in arms.items()}
-        shape = (len(self.prepared.requests), len(OUTCOMES))
-        expected = {name: np.zeros(shape) for name in arms}
+        requests = len(self.prepared.requests)
+        expected = {name: Scratch(_EXPECTED, requests, self._folder) for name in arms}
         worlds: dict[str, World] = {}
         done = 0
         for upto in TRUTH_PATHS if np.isfinite(self.budgets).any() else (1,):
@@ -178,10 +220,14 @@ class Market:
     def _free_demand(self, full_pctr: Callable[[I8], F8]) -> Demand:
         """What advertisers would pay and get in the pre-period without budgets."""
         pages = _Full(self.prepared.requests.arrival_s, full_pctr)
-        shown = Shown.nothing(len(self.prepared.requests), self.prepared.truth.slots)
+        shown = self._nothing_shown()
         free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
-        return demand(shown, self.book.advertiser, self.advertisers, self.rules.charge)
+        parts = (shown.take(rows) for rows in stretches(self.before))
+        return demand(parts, self.book.advertiser, self.advertisers, self.rules.charge)
+
+    def _nothing_shown(self) -> KeptPages:
+        return KeptPages(len(self.prepared.requests), self.prepared.truth.slots, self._folder)
 
     def _order(self, rows: I8, pages: Answers) -> I8:
         """Rows of the trace in the order of their auctions."""
@@ -207,7 +253,8 @@ class Market:
         if one.shown is not None and part is not None:
             one.shown.put(rows, part)
         if one.expected is not None:
-            one.expected[rows] += expected
+            records, places = one.expected.of(rows)
+            records["sums"][places] += expected
 
     def _pages(self, rows: I8, answers: Answers) -> Pages:
         requests = self.prepared.requests
@@ -224,6 +271,12 @@ class Market:
             p_click=p_click,
             p_convert=p_convert,
         )
+
+
+def stretches(rows: I8) -> Iterator[I8]:
+    """Rows, as many at a time as a table's row group has."""
+    for first in range(0, len(rows), ROW_GROUP_ROWS):
+        yield rows[first : first + ROW_GROUP_ROWS]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _compute(job: Job[RunWriter]) -> None:
     writer, progress = job.writer, job.progress
     ((cell, results),) = served_cells([job.plan], job, lambda _: writer.path / "models")
     progress.stage("market", 0, 1)
-    outcome = judge(cell, results, job.jobs)
+    outcome = judge(cell, results, job.jobs, job.work)
     progress.stage("market", 1, 1)
     interrupts.check()
     writer.update_manifest(arm_notes={result.name: result.notes for result in results})

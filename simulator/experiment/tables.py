@@ -9,17 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
-from simulator.experiment.outcomes import Market, World
+from simulator.experiment.outcomes import KeptPages, Market, World, stretches
 from simulator.inputs.prepare import Prepared
 from simulator.market.auction import assemble
 from simulator.market.ledger import impression_columns, ledger_columns
-from simulator.market.pages import Ledger, Shown
+from simulator.market.pages import Ledger
 from simulator.metrics import OUTCOMES
-from simulator.results.schemas import ROW_GROUP_ROWS
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS
 
@@ -38,7 +36,7 @@ def served_parts(prepared: Prepared, arms: Sequence[tuple[Arm, Served]], arm_of:
     """
     order = np.argsort(prepared.requests.request_id, kind="stable")
     for index, (arm, served) in enumerate(arms):
-        for rows in _stretches(order):
+        for rows in stretches(order):
             yield _served_columns(prepared, arm, served, rows, arm_of[rows] == index)
 
 
@@ -72,7 +70,9 @@ def _served_columns(prepared: Prepared, arm: Arm, served: Served, rows: Array, a
     }
 
 
-def impressions_parts(market: Market, shown: Shown, arm_of: Array, arms: Sequence[str]) -> Iterator[Columns]:
+def impressions_parts(
+    market: Market, shown: KeptPages, arm_of: Array, arms: Sequence[str]
+) -> Iterator[Columns]:
     """The impressions of the A/B as assigned, pre-period included.
 
     Args:
@@ -81,7 +81,7 @@ def impressions_parts(market: Market, shown: Shown, arm_of: Array, arms: Sequenc
         arm_of: (R,) index of the arm that showed each page.
     """
     requests = market.prepared.requests
-    for rows in _stretches(np.argsort(requests.request_id, kind="stable")):
+    for rows in stretches(np.argsort(requests.request_id, kind="stable")):
         pages = assemble(
             shown.take(rows), requests.request_id[rows], requests.arrival_s[rows], market.book, market.rules,
             market.seed,
@@ -99,7 +99,7 @@ def truth_parts(market: Market, worlds: Mapping[str, World]) -> Iterator[Columns
     requests, inside = market.prepared.requests, market.experiment
     order = inside[np.argsort(requests.request_id[inside], kind="stable")]
     for name, world in worlds.items():
-        for rows in _stretches(order):
+        for rows in stretches(order):
             means = world.means(rows)
             yield {
                 "arm": np.full(len(rows), name, dtype=object),
@@ -118,63 +118,5 @@ def ledger_table(worlds: Mapping[str, Ledger], budgets: Array, days: Array) -> C
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def served_evidence(prepared: Prepared, arms: Sequence[tuple[Arm, Served]], arm_of: Array) -> pa.Table:
-    """Of the served table, what the analysis reads: `laser-ab` never holds the rest of it at once."""
-    requests, parts = prepared.requests, []
-    for index, (_, served) in enumerate(arms):
-        parts.append(
-            {
-                "user_id": requests.user_id,
-                "assigned": arm_of == index,
-                "step": served.step,
-                "missed": served.missed,
-                "latency_ms": served.latency_s * 1000.0,
-            }
-        )
-    columns: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    columns["arm"] = _coded([arm.name for arm, _ in arms], np.repeat(np.arange(len(arms)), len(arm_of)))
-    columns["period"] = _coded(PERIODS, np.tile(requests.period, len(arms)))
-    return pa.table(columns)
-
-
-def impressions_evidence(prepared: Prepared, shown: Shown, tcpa: Array) -> pa.Table:
-    """Of the impressions, what the analysis reads."""
-    row, slot = np.nonzero(shown.ad >= 0)
-    conversion = shown.conversion[row, slot]
-    return pa.table(
-        {
-            "user_id": prepared.requests.user_id[row],
-            "click": shown.click[row, slot],
-            "conversion": conversion,
-            "charged": shown.charged[row, slot],
-            "value": np.where(conversion, tcpa[shown.ad[row, slot]], 0.0),
-            "period": _coded(PERIODS, prepared.requests.period[row]),
-        }
-    )
-
-
-def truth_evidence(market: Market, worlds: Mapping[str, World]) -> pa.Table:
-    """Of the truth, what the analysis reads: users and their requests, in the trace's order."""
-    requests, rows = market.prepared.requests, market.experiment
-    columns: dict[str, Any] = {
-        name: np.tile(column[rows], len(worlds))
-        for name, column in (("request_id", requests.request_id), ("user_id", requests.user_id))
-    }
-    for k, name in enumerate(OUTCOMES):
-        parts = [world.expected[rows, k] / len(world.totals) for world in worlds.values()]
-        columns[f"expected_{name}"] = np.concatenate(parts)
-    columns["arm"] = _coded(list(worlds), np.repeat(np.arange(len(worlds)), len(rows)))
-    return pa.table(columns)
-
-
-def _stretches(order: Array) -> Iterator[Array]:
-    for first in range(0, len(order), ROW_GROUP_ROWS):
-        yield order[first : first + ROW_GROUP_ROWS]
-
-
 def _names(names: Sequence[str], codes: Array) -> Array:
     return np.array(names, dtype=object)[codes]
-
-
-def _coded(names: Sequence[str], codes: Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(list(names), pa.string()))

@@ -5,6 +5,7 @@ Letters as in `simulator.market.auction`: B budget rows (days), V advertisers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,22 +35,24 @@ class Demand:
         return cost
 
 
-def demand(pages: Shown, advertiser: I8, advertisers: int, charge: Charge = "click") -> Demand:
+def demand(parts: Iterable[Shown], advertiser: I8, advertisers: int, charge: Charge = "click") -> Demand:
     """Spend and clicks by advertiser.
 
     Args:
-        pages: a run without budgets, usually all-control over the pre-period.
+        parts: the pages of a run without budgets, usually all-control over the pre-period.
         advertiser: (A,) the ads' advertisers.
         advertisers: V.
         charge: what is paid for, see `Rules`.
     """
-    won = np.nonzero(pages.ad >= 0)
-    chance = pages.p_click if charge == "click" else pages.pctr
-
-    def by_advertiser(values: F8) -> F8:
-        return np.bincount(advertiser[pages.ad[won]], values, advertisers).astype(np.float64)
-
-    return Demand(by_advertiser(chance[won] * pages.price[won]), by_advertiser(pages.p_click[won]))
+    found = Demand(np.zeros(advertisers), np.zeros(advertisers))
+    for pages in parts:
+        won = np.nonzero(pages.ad >= 0)
+        whose = advertiser[pages.ad[won]]
+        chance = pages.p_click if charge == "click" else pages.pctr
+        # One after the other, so that how pages are parted changes no bit.
+        np.add.at(found.spend, whose, chance[won] * pages.price[won])
+        np.add.at(found.clicks, whose, pages.p_click[won])
+    return found
 
 
 def daily_budgets(

@@ -6,7 +6,7 @@ B budget rows (usually days). Money is in the currency of `tcpa`; eCPM is per 1,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -135,15 +135,6 @@ class Shown:
             conversion=np.zeros(shape, np.bool_),
             charged=np.zeros(shape),
         )
-
-    def put(self, rows: I8, other: Shown) -> None:
-        """Set some rows."""
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(other, field.name)
-
-    def take(self, rows: I8) -> Shown:
-        """Some rows."""
-        return Shown(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _compute(job: Job[SweepWriter]) -> None:
             progress.stage("cells", done, len(plans))
             interrupts.check()
             name = f"{writer.path.name}/cells/{index:03d}"
-            writer.write_cell(index, scorecard(cell, judge(cell, results, job.jobs), name))
+            writer.write_cell(index, scorecard(cell, judge(cell, results, job.jobs, job.work), name))
             done += 1
     progress.stage("cells", len(plans), len(plans))
     rows: list[dict[str, Any]] = []

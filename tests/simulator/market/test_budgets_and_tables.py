@@ -23,7 +23,7 @@ def spent(*spend):
 
 def test_budgets_follow_pre_period_spend_and_the_days_requests():
     auctions, _, book = run()
-    before = demand(auctions, book.advertiser, 6)
+    before = demand([auctions], book.advertiser, 6)
     assert before.spend.sum() == pytest.approx(auctions.expected_revenue.sum())
     assert before.clicks.sum() == pytest.approx(auctions.expected_clicks.sum())
     budgets = daily_budgets(before, 500, np.array([100, 300]), tau=0.3, seed=7, clicks=0.0)
@@ -45,7 +45,7 @@ def test_budget_factors_are_lognormal_around_tau():
 @pytest.mark.parametrize("charge", ["click", "impression"])
 def test_every_budget_is_worth_so_many_clicks_at_what_they_cost_the_advertiser(charge):
     auctions, _, book = run()
-    before = demand(auctions, book.advertiser, 6, charge)
+    before = demand([auctions], book.advertiser, 6, charge)
     budgets = daily_budgets(before, 500, np.array([1, 400]), tau=0.0, seed=7, clicks=10.0)
     worth = budgets / (before.spend / before.clicks)
     np.testing.assert_allclose(worth[0], 10.0)

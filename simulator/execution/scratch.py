@@ -1,0 +1,72 @@
+"""Records of a long trace in a temporary file, looked at a stretch at a time.
+
+What a run keeps of every request while it works is here and not in memory: a stretch of the file is mapped
+while it is looked at, and a stretch is what work in the trace's order looks at. The file has no name, so
+nothing is left of it when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from simulator.results.errors import from_os_error
+
+I8 = NDArray[np.int64]
+
+
+class Scratch:
+    """R records, all zeros at first.
+
+    Args:
+        record: what one is.
+        rows: R.
+        folder: where the file is; the system's folder of temporary files by default.
+
+    Raises:
+        ResultsError: the disk is full or the folder not writable.
+    """
+
+    def __init__(self, record: DTypeLike, rows: int, folder: Path | None = None) -> None:
+        self.record, self._rows = np.dtype(record), rows
+        size = self.record.itemsize * rows
+        try:
+            with TemporaryFile(dir=folder) as file:
+                self._file = os.dup(file.fileno())
+            weakref.finalize(self, os.close, self._file)
+            if hasattr(os, "posix_fallocate") and size:
+                # Room is made now: on a disk that fills up later a mapped page would end the process.
+                os.posix_fallocate(self._file, 0, size)
+            else:
+                os.truncate(self._file, size)
+        except OSError as error:
+            raise from_os_error(folder or Path(gettempdir()), error) from error
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def of(self, rows: I8) -> tuple[NDArray[Any], I8]:
+        """The records from the lowest to the highest of some rows, to read and write, and the rows' places.
+
+        They are mapped as long as somebody holds them: copy what is to stay.
+        """
+        if len(rows) == 0:
+            return np.zeros(0, self.record), np.zeros(0, np.int64)
+        first, end = int(rows.min()), int(rows.max()) + 1
+        start = first * self.record.itemsize
+        aligned = start - start % mmap.ALLOCATIONGRANULARITY
+        mapped = mmap.mmap(self._file, end * self.record.itemsize - aligned, offset=aligned)
+        return np.frombuffer(mapped, self.record, end - first, start - aligned), rows - first
+
+    def take(self, rows: I8) -> NDArray[Any]:
+        """(n,) copies of some records."""
+        records, places = self.of(rows)
+        taken: NDArray[Any] = records[places]
+        return taken

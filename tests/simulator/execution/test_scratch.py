@@ -1,0 +1,51 @@
+"""Records in a temporary file: an array's behaviour, and no more of the file in memory than is looked at."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.execution.scratch import Scratch
+from simulator.results.errors import ResultsError
+
+RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
+
+
+def test_it_holds_what_an_array_would_whatever_is_put_and_added(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scratch, twin = Scratch(RECORD, 50_000, tmp_path), np.zeros(50_000, RECORD)
+    for _ in range(200):
+        first = int(rng.integers(0, 49_000))
+        rows = first + rng.permutation(1_000)[: int(rng.integers(0, 1_000))]
+        sums, count = rng.normal(size=(len(rows), 3)), rng.integers(0, 9, len(rows))
+        records, places = scratch.of(rows)
+        records["sums"][places] += sums
+        records["count"][places] = count
+        twin["sums"][rows] += sums
+        twin["count"][rows] = count
+    every = np.arange(50_000)
+    assert np.array_equal(scratch.take(every), twin)
+    some = rng.permutation(50_000)[:100]
+    assert np.array_equal(scratch.take(some), twin[some])
+    assert not list(tmp_path.iterdir())  # the file has no name to be left behind
+
+
+def test_what_is_looked_at_is_the_stretch_and_not_the_file() -> None:
+    scratch = Scratch(np.float64, 100_000)
+    records, places = scratch.of(np.array([70_003, 70_001]))
+    assert (len(records), places.tolist()) == (3, [2, 0])
+    assert len(scratch) == 100_000
+    assert len(Scratch(np.float64, 0).take(np.zeros(0, np.int64))) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room is not made beforehand here")
+def test_a_full_disk_is_met_at_once_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ResultsError, match="full disk"):
+        Scratch(np.float64, 10, tmp_path)
+    assert not list(tmp_path.iterdir())
