@@ -142,12 +142,13 @@ class Served:
 
     def __call__(self, columns: Columns) -> Tensor:
         """(1, C) logits on the host; the next call overwrites them."""
-        self._staged.send(columns)
-        if self._graph is None:
-            with torch.inference_mode():
+        # What was made in inference mode, as a snapshot's maker has it, can be written to only in it.
+        with torch.inference_mode():
+            self._staged.send(columns)
+            if self._graph is None:
                 self._logits.copy_(self._step(self._staged.columns))
-            return self._logits
-        self._graph.replay()
-        self._logits.copy_(self._out, non_blocking=True)
-        torch.cuda.current_stream().synchronize()
+                return self._logits
+            self._graph.replay()
+            self._logits.copy_(self._out, non_blocking=True)
+            torch.cuda.current_stream().synchronize()
         return self._logits

@@ -33,6 +33,16 @@ def test_a_step_at_fixed_addresses_scores_from_a_summary_as_the_scorer_does(
     assert at_once(from_summary(model), cpu)(sent[2]).numpy() == pytest.approx(expected[2], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["vista", "vql"])
+def test_a_summarys_graph_is_made_by_the_snapshot_and_timed_outside_it(kind: str) -> None:
+    from benchmarks.models.study_plan import SUMMARY_KEPT
+    from benchmarks.serving.latency import QUICK, Case, _graph, requests_of
+
+    model = build_model(ModelConfig(kind, 200, 2000, 3, 3), seed=1).eval()
+    row = _graph(Case(kind + SUMMARY_KEPT, kind, 25), model, requests_of(25, 6, 2, seed=1), QUICK)
+    assert row["requests"] > 0 and row["logits_apart"] < 1e-4
+
+
 def test_a_model_without_a_summary_keeps_none() -> None:
     from benchmarks.serving.latency import requests_of
     from benchmarks.serving.latency_serving import kept
