@@ -9,8 +9,8 @@ from simulator.serving.fitness import disagreements
 from simulator.serving.profile import load
 
 SHIPPED = sorted(PROFILES.glob("*.json"))
-# Samples of a cell, at least. A GPU's grid has every model on it, and was measured in the minutes there were.
-LEAST_CPU, LEAST_GPU = 400, 100
+# Samples of a cell, at least.
+LEAST = 400
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -20,7 +20,7 @@ def test_a_shipped_profiles_cells_agree(path: Path) -> None:
         pytest.skip("sorted samples: measured before cells were held against each other")
     assert [wrong.message for wrong in disagreements(profile)] == []
     fewest = min(len(samples) for cells in profile.places.values() for samples in cells.values())
-    assert fewest >= (LEAST_CPU if profile.machine.gpu is None else LEAST_GPU)
+    assert fewest >= LEAST
     assert profile.order.keys() == profile.places.keys()
 
 
