@@ -28,8 +28,9 @@ MACS = {100: "macs", 500: "macs_500"}
 COSTS = """
 Bold: on the Pareto front of its column by the means, no model being both cheaper and better. Latency is of
 one request, from ids on the host to logits on the host (`benchmarks/serving/latency.py`): on a GPU from a
-captured graph, on a CPU one thread. With a summary kept the server stores what does not depend on the
-candidate. Plots leave out the model without history.
+captured graph, on a CPU one thread; all in float32 (in half precision a Transformer gains most:
+`docs/decisions.md` has both). With a summary kept the server stores what does not depend on the candidate.
+Plots leave out the model without history.
 """
 TIED = f"{VARIANT}tied layers"
 OFF = f" `{TIED}` does the same work as `laser`: what their times differ by is what a run can be off by."
