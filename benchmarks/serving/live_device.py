@@ -16,10 +16,10 @@ from laser.scoring.live import LiveScorer
 from laser.scoring.runtime import resolve_device
 from seqvault.store import HistoryBatch, open_store
 from simulator.arms.arm import Arm
+from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import live_scorers, snapshots
 from simulator.arms.plan import Plan
-from simulator.arms.scores import ReplayedStore
 from simulator.results.read import Run
 
 COMPARED = 1024  # scored requests of each arm, at least, in batches spread evenly over the trace

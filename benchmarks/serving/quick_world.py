@@ -1,6 +1,6 @@
 """A whole experiment in the value plane: the `quick` world scored on a device, and a sample on the CPU.
 
-    python benchmarks/serving/quick_world.py [--device auto|cpu|cuda] [--requests N] [--quick] [--out FILE]
+    python benchmarks/serving/quick_world.py [--device auto|cpu|cuda] [--requests N] [--readers N] [--quick]
 
 Both arms of the demo, LastN + DIN-50 and SeqVault + LASER-1000, score 100,000 requests each with full
 histories: read from a real store, up to the logits on the host; a process an arm, as a run serves them,
@@ -37,6 +37,7 @@ from simulator.execution.checkpoints import file_digest
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.toml"
 SEED = 7
+ARMS = 2
 SAMPLE = 1000  # requests that the CPU scores
 BEFORE_MS = 2.7  # of a scored request, at commit b8ab8cb on an H200
 SMALL = ["traffic.preset=demo", "traffic.world.users=300", "traffic.world.history_max=300"]
@@ -66,19 +67,19 @@ def weights(plan: Plan, folder: Path) -> Trained:
 
 
 def scored(
-    plan: Plan, arm: Arm, models: Trained, folder: Path, rows: slice
+    plan: Plan, arm: Arm, models: Trained, folder: Path, rows: slice, readers: int = 0
 ) -> tuple[NDArray[np.float64], float]:
     """Full-history probabilities of some requests, (R, C), and the seconds that all of it took."""
     needed = np.zeros((len(plan.prepared.requests), len(arm.scored_steps)), np.bool_)
     needed[rows, 0] = True
     start_s = time.perf_counter()
-    logits, _ = score_needed(plan, arm, needed, models, folder, None)
+    logits, _ = score_needed(plan, arm, needed, models, folder, None, readers)
     taken_s = time.perf_counter() - start_s
     return 1.0 / (1.0 + np.exp(-logits[0][rows].astype(np.float64))), taken_s
 
 
 def arm_on_device(
-    requests: int, device: str, quick: bool, name: str, folder: str, ready: Any, found: Any
+    requests: int, device: str, quick: bool, name: str, folder: str, readers: int, ready: Any, found: Any
 ) -> None:
     """One process: build the world and compile, wait for the others, score all requests of an arm."""
     plan = planned(requests, device, quick)
@@ -90,19 +91,21 @@ def arm_on_device(
     warm_s = time.perf_counter() - start_s
     ready.wait()
     began = time.time()
-    probabilities, _ = scored(plan, arm, models, own / "all", slice(None))
+    probabilities, _ = scored(plan, arm, models, own / "all", slice(None), readers)
     np.save(own / "probabilities.npy", probabilities)
     found.put({"arm": name, "began": began, "ended": time.time(), "first_s": warm_s})
 
 
 def on_device(
-    requests: int, device: str, quick: bool, names: tuple[str, ...], folder: str
+    requests: int, device: str, quick: bool, names: tuple[str, ...], folder: str, readers: int
 ) -> list[dict[str, Any]]:
     """All arms at once, a process each, as a run of two jobs serves them."""
     context = get_context("spawn")
     ready, found = context.Barrier(len(names)), context.Queue()
     running = [
-        context.Process(target=arm_on_device, args=(requests, device, quick, name, folder, ready, found))
+        context.Process(
+            target=arm_on_device, args=(requests, device, quick, name, folder, readers, ready, found)
+        )
         for name in names
     ]
     for process in running:
@@ -113,14 +116,16 @@ def on_device(
     return rows
 
 
-def measure(requests: int, device: str, quick: bool) -> Measured:
+def measure(requests: int, device: str, quick: bool, readers: int) -> Measured:
     """All requests on the device, a sample on the CPU, by arm."""
     plan = planned(requests, "cpu", quick)
     names = tuple(arm.name for arm in plan.arms)
     every, worst = slice(None, None, max(1, requests // SAMPLE)), 0.0
-    rows: list[dict[str, Any]] = [{"device": gpu_name(device) or "cpu", "requests": requests}]
+    rows: list[dict[str, Any]] = [
+        {"device": gpu_name(device) or "cpu", "requests": requests, "readers": readers}
+    ]
     with tempfile.TemporaryDirectory(prefix="laser-ab-quick-") as folder:
-        timed = on_device(requests, device, quick, names, folder)
+        timed = on_device(requests, device, quick, names, folder, readers)
         wall_s = max(row["ended"] for row in timed) - min(row["began"] for row in timed)
         for row in timed:
             rows.append({"arm": row["arm"], "first_s": row["first_s"], "all_s": row["ended"] - row["began"]})
@@ -145,10 +150,14 @@ def command() -> int:
     parser = options(__doc__)
     parser.add_argument("--device", default="auto", help="where all requests are scored")
     parser.add_argument("--requests", type=int, default=None, help="100,000 by default")
+    parser.add_argument("--readers", type=int, default=None, help="processes that read ahead for each arm")
     args = parser.parse_args()
     os.environ[BOUND_VARIABLE] = "0"  # scores of an earlier call are not this one's
     requests = args.requests or (2_000 if args.quick else 100_000)
-    show("quick_world", SEED, args, measure(requests, args.device, args.quick))
+    readers = args.readers
+    if readers is None:  # what a run with a job for each core has
+        readers = max(len(os.sched_getaffinity(0)) - ARMS, 0) // ARMS
+    show("quick_world", SEED, args, measure(requests, args.device, args.quick, readers))
     return 0
 
 

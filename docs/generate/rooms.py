@@ -50,6 +50,7 @@ ORDER = (
     "simulator/certificate",
     "simulator/inputs",
     "simulator/execution",
+    "simulator/arms/histories",
     "simulator/arms",
     "simulator/experiment",
     "simulator/whatif",

@@ -126,15 +126,33 @@ class BucketScorer:
         check_scores(logits, requests.candidate_count, model.config)
         return Scores(logits, self.snapshot.version)
 
+    def neighbours(self, lengths: NDArray[np.int64], history: int, candidates: int) -> NDArray[np.int64]:
+        """An order of requests in which those of one shape lie together, so that `score` copies no histories.
+
+        Args:
+            lengths: (R,) behaviours of each, about.
+            history, candidates: as `score` will have them.
+
+        Returns:
+            (R,) their places.
+        """
+        if self._alone:
+            return np.arange(len(lengths))
+        rung = self._plan(history, candidates).of(np.minimum(lengths, history))
+        return np.argsort(rung, kind="stable")
+
     def _one_by_one(self, requests: Requests, history: int, logits: NDArray[np.float32]) -> None:
         for row in range(len(requests)):
             logits[row] = self._eager.score(requests.take(np.array([row]), history).batch())[0]
 
-    def _in_shapes(self, requests: Requests, history: int, logits: NDArray[np.float32]) -> None:
-        key = history, requests.candidates
+    def _plan(self, history: int, candidates: int) -> Plan:
+        key = history, candidates
         if key not in self._plans:
             self._plans[key] = plan(self.snapshot.model, *key, self.snapshot.device.type)
-        planned = self._plans[key]
+        return self._plans[key]
+
+    def _in_shapes(self, requests: Requests, history: int, logits: NDArray[np.float32]) -> None:
+        planned = self._plan(history, requests.candidates)
         rung = planned.of(np.minimum(requests.lengths, history))
         batches: list[Batch] = []
         for i, shape in enumerate(planned.shapes):

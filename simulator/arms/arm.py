@@ -97,14 +97,18 @@ class Arm:
         """Whether a scored step reads a summary that the arm keeps of the user, and no history."""
         return self.settings.summary is not None and self.model_of(step) is self.main
 
+    @property
+    def store_options(self) -> dict[str, Any]:
+        """What the arm's store is opened with."""
+        return {**_STORE_OPTIONS.get(self.settings.store, {}), **self.settings.store_options}
+
     def open_store(self, folder: Path) -> HistoryStore:
         """The arm's store in `folder`, with its options.
 
         Raises:
             StoreError: it cannot be opened.
         """
-        options = {**_STORE_OPTIONS.get(self.settings.store, {}), **self.settings.store_options}
-        return open_store(self.settings.store, folder, **options)
+        return open_store(self.settings.store, folder, **self.store_options)
 
 
 def arms_of(config: ExperimentConfig) -> tuple[Arm, ...]:

@@ -14,10 +14,10 @@ from seqvault.store import HistoryBatch, ReadTime
 from seqvault.transport import pack, unpack
 from simulator.arms.arm import Arm
 from simulator.arms.cell import Cell
+from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.models import live_scorers
 from simulator.arms.scores import (
     F4,
-    ReplayedStore,
     newest,
     precision_notes,
     replayed_store,

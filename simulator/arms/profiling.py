@@ -24,11 +24,12 @@ from laser.scoring.device import gpu_name
 from laser.scoring.live import LiveScorer
 from laser.scoring.summaries import SummaryScorer
 from simulator.arms.arm import Arm, ModelSpec
+from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.profile_cells import Bench, put_together
-from simulator.arms.scores import ReplayedStore, replayed_store
+from simulator.arms.scores import replayed_store
 from simulator.arms.summary_cells import summary_cells
 from simulator.config.load import ExperimentConfig
 from simulator.errors import SimulatorError

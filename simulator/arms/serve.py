@@ -35,6 +35,8 @@ from simulator.serving.pipeline import Served, serve
 from simulator.serving.profile import to_json
 from simulator.serving.service_times import ProfileServiceTimes
 
+_READ_AHEAD = 50_000  # scores from which on processes read ahead
+
 
 @dataclass(frozen=True)
 class ArmResult:
@@ -56,10 +58,14 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class _Task:
-    """Arms that need the same scores, each with its cell, and the folder for their checkpoints and store."""
+    """Arms that need the same scores, each with its cell, and the folder for their checkpoints and store.
+
+    `readers` are processes that nobody else uses meanwhile.
+    """
 
     served: tuple[tuple[Cell, Arm], ...]
     folder: Path
+    readers: int
 
 
 def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progress) -> list[list[ArmResult]]:
@@ -86,7 +92,8 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
             key = f"{index} {arm.name}" if live else inputs
             tasks.setdefault(key, []).append((index, position))
     interrupts.check()
-    work = [_task(cells, members, folder) for members in tasks.values()]
+    spare = max(jobs - len(tasks), 0) // max(len(tasks), 1)
+    work = [_task(cells, members, folder, spare) for members in tasks.values()]
     done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve")
     found = {
         place: replace(result, logits=received(result.logits))
@@ -96,10 +103,11 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
     return [[found[i, p] for p in range(len(cell.plan.arms))] for i, cell in enumerate(cells)]
 
 
-def _task(cells: Sequence[Cell], members: Sequence[tuple[int, int]], folder: Path) -> _Task:
+def _task(cells: Sequence[Cell], members: Sequence[tuple[int, int]], folder: Path, readers: int) -> _Task:
     served = tuple((cells[index], cells[index].plan.arms[position]) for index, position in members)
     cell, arm = served[0]
-    return _Task(served, folder / f"{arm.name}-{score_inputs(cell.plan, arm, cell.trained)[:8]}")
+    own = folder / f"{arm.name}-{score_inputs(cell.plan, arm, cell.trained)[:8]}"
+    return _Task(served, own, readers)
 
 
 def _serve(task: _Task) -> list[ArmResult]:
@@ -144,7 +152,10 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
             times[clock] = timed(one, its_arm)
         found.append(times[clock])
     needed = needed_scores(prepared, task.served, [served for served, _ in found])
-    logits, scoring = score_needed(cell.plan, arm, needed, cell.trained, store / "profile", task.folder)
+    readers = task.readers if _worth_reading_ahead(cell, needed) else 0
+    logits, scoring = score_needed(
+        cell.plan, arm, needed, cell.trained, store / "profile", task.folder, readers
+    )
     home = sent(logits, task.folder)
     return [
         ArmResult(
@@ -159,6 +170,11 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
         )
         for (one, its_arm), (served, outside) in zip(task.served, found, strict=True)
     ]
+
+
+def _worth_reading_ahead(cell: Cell, needed: NDArray[np.bool_]) -> bool:
+    """A CPU scores more slowly than one process reads; and to start another takes seconds."""
+    return cell.plan.device != "cpu" and int(needed.sum()) >= _READ_AHEAD
 
 
 def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tuple[Served, dict[str, int]]:

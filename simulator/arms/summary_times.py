@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from laser.models import build_model
 from simulator.arms.arm import SUMMARY_PARTS, Arm
+from simulator.arms.histories.asked import MODEL_COLUMNS
 from simulator.arms.models import model_config
 from simulator.arms.plan import Plan
-from simulator.arms.scores import MODEL_COLUMNS
 from simulator.arms.summaries import Refreshes, refreshes_of
 from simulator.draws import uniform
 from simulator.serving.grid import Grid

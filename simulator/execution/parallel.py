@@ -71,7 +71,7 @@ def _in_pool(
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(), stop)
+        jobs, mp_context=context, initializer=prepare_worker, initargs=(os.getpid(), stop)
     )
     try:
         with interrupts.signals_held():
@@ -109,7 +109,13 @@ def _in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare_worker(parent: int, stop: interrupts.Flag) -> None:
+def prepare_worker(parent: int, stop: interrupts.Flag) -> None:
+    """In a process that was started for some work: leave signals to the parent, and end when it is gone.
+
+    Args:
+        parent: its process id.
+        stop: by which it asks for an end at the next checkpoint.
+    """
     # Ctrl-C reaches the whole process group; only the parent answers it, and stops the workers.
     interrupts.listen_to(stop)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()

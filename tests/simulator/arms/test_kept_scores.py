@@ -82,7 +82,7 @@ def test_a_kept_score_is_used_for_the_very_same_inputs_only(
     now = change(plan, arm, models, tmp_path)
     expected = logits(*now, tmp_path / "fresh", tmp_path / "nothing kept here")
     opened = []
-    replayed_store = scores.replayed_store
-    monkeypatch.setattr(scores, "replayed_store", lambda *a: (opened.append(a), replayed_store(*a))[1])
+    load_whole = scores.load_whole
+    monkeypatch.setattr(scores, "load_whole", lambda *a: (opened.append(a), load_whole(*a))[1])
     assert logits(*now, tmp_path / "again", work).tobytes() == expected.tobytes()
     assert bool(opened) != taken

@@ -99,7 +99,8 @@ def test_scores_are_those_of_a_summary_of_the_history_cut_at_its_refresh(kind: s
         first, end = max(0, readable.sum() - arm.settings.history), readable.sum()
         columns = {name: column[own][first:end] for name, column in behaviours.columns.items()}
         history = HistoryBatch(np.array([user]), np.array([0, end - first]), columns)
-        request = requests_of(prepared, np.array([row]), history, at_s=found.moment_s[row : row + 1])
+        age_s = (found.moment_s[row] - columns["time_s"]).astype(np.float32)
+        request = requests_of(prepared, np.array([row]), history, age_s=age_s)
         assert np.allclose(scorer.score(request.batch())[0], logits[0][row], atol=1e-5)
         request = requests_of(prepared, np.array([row]), history)  # ages to the request: no summary of then
         stale += int(not np.allclose(scorer.score(request.batch())[0], logits[0][row], atol=1e-4))

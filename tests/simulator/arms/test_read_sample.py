@@ -11,9 +11,9 @@ from small_runs import call, settings, small
 from seqvault.errors import PluginError
 from seqvault.memory import MemoryStore
 from seqvault.store import HistoryBatch
+from simulator.arms.histories.read_sample import SHARE, ReadSample
+from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.plan import make_plan
-from simulator.arms.read_sample import SHARE, ReadSample
-from simulator.arms.scores import ReplayedStore
 from simulator.inputs.prepare import Prepared
 
 HISTORY = 20
