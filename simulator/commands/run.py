@@ -199,6 +199,22 @@ def _show(folder: Path, as_json: bool, checks: tuple[str, ...]) -> None:
         if scorecard.get("service_times") == "profile":  # a live sweep would repeat the work for each budget
             # The folder's file has the overrides too, and is there whatever the run was made from.
             print(f"  laser-ab sweep {quote(str(folder / 'experiment.toml'))}    other latency budgets")
+        _point_at_shipped(folder)
     else:
         print(f"Run folder: {folder}", file=sys.stderr)
     end_on(scorecard, checks)
+
+
+def _point_at_shipped(folder: Path) -> None:
+    """What came with the package: a run large enough to tell what a small one cannot."""
+    from simulator.results.numbers import count
+    from simulator.results.read import read_run
+    from simulator.results.small import shipped_runs
+
+    files = read_run(folder).manifest["files"]
+    own = (files.get("served.parquet") or {}).get("rows", 0)
+    for run in shipped_runs():
+        rows = run.manifest["small"]["rows"]["served"]
+        if rows > own:
+            requests = count(rows // len(run.arms))
+            print(f"  laser-ab report {quote(str(run.path))}    {run.name}: {requests} requests, shipped")

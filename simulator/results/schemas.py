@@ -2,7 +2,8 @@
 
 `served` has the timing plane's story of every request in every arm, `impressions` what the A/B
 showed, `truth` the expected outcome of each request under each arm, `users` the table inference
-starts from, `ledger` the advertisers' money, `sweep` one row per cell, arm and metric.
+starts from, `ledger` the advertisers' money, `sweep` one row per cell, arm and metric, `days` what a run that
+was made small keeps of the long tables.
 A column is null where a thing did not happen; nothing is ever 0 for "unknown".
 """
 
@@ -112,6 +113,32 @@ LEDGER = _schema(
     ("value", pa.float64()),  # currency
 )
 
+DAYS = _schema(
+    ("arm", _NAME),
+    ("day", pa.int32()),  # log time // 86,400 s
+    ("period", _NAME),  # "pre" | "experiment"
+    # Of the requests that the A/B gave to the arm.
+    ("requests", pa.int64()),
+    ("missed", pa.int64()),  # requests
+    ("degraded", pa.int64()),  # requests below the ladder's first step
+    ("p50_ms", pa.float64(), "null"),  # of latency_ms; null: no request
+    ("p95_ms", pa.float64(), "null"),
+    ("p99_ms", pa.float64(), "null"),
+    ("p999_ms", pa.float64(), "null"),
+    ("impressions", pa.int64()),
+    ("clicks", pa.int64()),
+    ("conversions", pa.int64()),
+    ("revenue", pa.float64()),  # currency
+    ("advv", pa.float64()),  # currency
+    # Of all requests of the day, in the world where the arm serves everybody; none before the experiment.
+    ("true_requests", pa.int64()),
+    ("expected_impressions", pa.float64()),
+    ("expected_clicks", pa.float64()),
+    ("expected_conversions", pa.float64()),
+    ("expected_revenue", pa.float64()),  # currency
+    ("expected_advv", pa.float64()),  # currency
+)
+
 SWEEP = _schema(
     ("cell", pa.int32()),
     # Here come the sweep's axes, a column each: see `sweep_schema`.
@@ -142,6 +169,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "truth": TRUTH,
     "users": USERS,
     "ledger": LEDGER,
+    "days": DAYS,
     "sweep": SWEEP,
 }
 
@@ -152,5 +180,6 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
     "truth": ("arm", "request_id"),
     "users": ("user_id",),
     "ledger": ("world", "day", "advertiser"),
+    "days": ("arm", "day"),
     "sweep": ("cell", "arm", "metric"),
 }

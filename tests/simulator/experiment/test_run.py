@@ -11,8 +11,11 @@ from small_runs import EXAMPLES, SMALL, small, table_bytes
 from simulator.analysis.resplit import resplit
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
+from simulator.results.days import days_of
 from simulator.results.read import Run, read_run
+from simulator.results.report import render
 from simulator.results.schemas import SORTED_BY
+from simulator.results.small import make_small
 from simulator.serving.profile import load, save
 
 TABLES = {"served", "impressions", "truth", "users", "ledger"}
@@ -46,6 +49,20 @@ def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
     assert (
         entry["n"] == (demo.table("served").to_pandas().query("assigned and period == 'experiment'").shape[0])
     )
+
+
+def test_a_run_made_small_keeps_what_its_days_add_up_to(demo: Run, tmp_path: Path) -> None:
+    shrunk = read_run(make_small(demo.path, tmp_path / "small"))
+    assert render(shrunk.scorecard, "table") == render(demo.scorecard, "table")
+    assert shrunk.manifest["models"] == demo.manifest["models"]
+    days = days_of(shrunk).to_pandas().query("period == 'experiment'")
+    sums = days.groupby("arm", observed=True).sum(numeric_only=True)
+    for name, arm in demo.scorecard["arms"].items():
+        assert sums.loc[name, "requests"] == arm["requests"]
+        assert sums.loc[name, "missed"] / arm["requests"] == pytest.approx(arm["latency"]["missed_share"])
+    per_request = sums["expected_advv"] / sums["true_requests"]
+    true_lift = demo.scorecard["metrics"]["advv_per_request"]["true_lift"]
+    assert per_request["treatment"] / per_request["control"] - 1 == pytest.approx(true_lift)
 
 
 def test_the_same_settings_and_seed_give_the_same_bytes_whatever_the_name(demo: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from simulator.results.run_folder import RunWriter, SweepWriter
 from simulator.results.schemas import sweep_schema
 
 BUDGET_MS = 25.0
+DAY_S = 86_400
 STEPS = np.array(["full", "1/2", "prior"])
 ARMS = [
     {"name": "control", "role": "control", "store": "lastn", "model": "din", "history": 50},

@@ -1,0 +1,174 @@
+"""A run made small: its days against SQL over the whole tables, and what reports and pages read of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from simulator.cli import app
+from simulator.metrics import OUTCOMES
+from simulator.results.days import days_of
+from simulator.results.errors import ResultsError
+from simulator.results.read import Run, read_run
+from simulator.results.report import render
+from simulator.results.run_folder import RunWriter
+from simulator.results.small import SHIPPED, is_shipped, make_small, shipped_runs
+
+REQUESTS = 30_000
+
+# The same sums in SQL: `served` and `truth` by their own rows, impressions by the request they belong to.
+BY_DAY = """
+with day as (select distinct request_id, cast(floor(arrival_s / 86400) as int) as day from served),
+shown as (
+  select arm, day, count(*) as impressions, sum(click::int) as clicks, sum(conversion::int) as conversions,
+    sum(charged) as revenue, sum(value) as advv
+  from impressions join day using (request_id) group by arm, day),
+told as (
+  select arm, day, count(*) as true_requests, sum(expected_impressions) as expected_impressions,
+    sum(expected_clicks) as expected_clicks, sum(expected_conversions) as expected_conversions,
+    sum(expected_revenue) as expected_revenue, sum(expected_advv) as expected_advv
+  from truth join day using (request_id) group by arm, day),
+given as (
+  select arm, day, min(period) as period, count(*) filter (assigned) as requests,
+    count(*) filter (assigned and missed) as missed, count(*) filter (assigned and step > 0) as degraded,
+    quantile_cont(latency_ms, 0.99) filter (assigned) as p99_ms
+  from served join day using (request_id) group by arm, day)
+select * from given left join shown using (arm, day) left join told using (arm, day)
+where requests > 0 or true_requests > 0 order by arm, day
+"""
+
+
+def shown(served: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Drawn impressions: one on most pages, of the arm that the request was assigned to."""
+    rng = np.random.default_rng(3)
+    rows = np.flatnonzero(served["assigned"] & (rng.random(len(served["arm"])) < 0.9))
+    rows = rows[np.argsort(served["request_id"][rows])]
+    click = rng.random(len(rows)) < 0.2
+    conversion = click & (rng.random(len(rows)) < 0.3)
+    names = {name: served[name][rows] for name in ("request_id", "user_id", "arm", "period")}
+    numbers = {
+        name: rng.random(len(rows)) for name in ("pctr", "pcvr", "bid", "price", "p_click", "p_convert")
+    }
+    whole = {name: np.zeros(len(rows), int) for name in ("slot", "ad_id", "advertiser")}
+    came = {"click": click, "conversion": conversion, "conversion_s": np.where(conversion, 1.0, np.nan)}
+    return names | numbers | whole | came | {"charged": 2.0 * click, "value": 9.5 * conversion}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A drawn run of three days, the first before the experiment."""
+    served = made_runs.served(REQUESTS)
+    for name in ("arrival_s", "sim_arrival_s"):
+        served[name] = 3 * served[name] + 10 * made_runs.DAY_S
+    before = served["arrival_s"] < 11 * made_runs.DAY_S
+    served["period"] = np.where(before, "pre", "experiment")
+    served["assigned"] = np.where(before, served["arm"] == "control", served["assigned"])
+    draw = np.random.default_rng(5)
+    truth = {name: served[name][~before] for name in ("arm", "request_id", "user_id")}
+    truth |= {f"expected_{name}": draw.random(len(truth["arm"])) for name in OUTCOMES}
+    ledger = {"world": ["ab", "all:control"], "day": [11, 11], "advertiser": [0, 0], "budget": [np.nan, 2.0]}
+    ledger |= {"spend": [1.0, 2.0], "clicks": [3, 4], "conversions": [0, 1], "value": [0.0, 9.5]}
+    out = tmp_path_factory.mktemp("whole") / "run"
+    with RunWriter.create(out, made_runs.manifest()) as writer:
+        writer.write_text("experiment.toml", made_runs.EXPERIMENT)
+        writer.stage("serve", REQUESTS, REQUESTS)
+        for name, columns in (
+            ("served", served), ("impressions", shown(served)), ("truth", truth), ("ledger", ledger)
+        ):  # fmt: skip
+            writer.write_table(name, columns)
+        writer.write_scorecard(made_runs.scorecard())
+        writer.finish()
+    return read_run(out)
+
+
+@pytest.fixture(scope="module")
+def shrunk(run: Run) -> Run:
+    return read_run(make_small(run.path, run.path.with_name("small"), {"shipped": "for a test"}))
+
+
+def test_days_are_what_sql_makes_of_the_tables(run: Run) -> None:
+    days, expected = days_of(run), run.query(BY_DAY)
+    assert len(days) == len(expected) == 5  # both arms' two days, and the control's before the experiment
+    assert days["arm"].to_pylist() == expected["arm"].to_pylist()
+    for name in set(expected.column_names) - {"arm", "period"}:
+        found = days[name].to_numpy().astype(float)
+        wanted = np.nan_to_num(expected[name].to_numpy().astype(float))
+        np.testing.assert_allclose(np.nan_to_num(found), wanted, rtol=1e-9, err_msg=name)
+    assert days["period"].to_pylist() == expected["period"].to_pylist()
+
+
+def test_a_small_run_reports_what_the_whole_one_does(run: Run, shrunk: Run) -> None:
+    assert shrunk.status == "finished"
+    assert shrunk.scorecard == run.scorecard
+    assert render(shrunk.scorecard, "table") == render(run.scorecard, "table")
+    assert shrunk.stages == run.stages
+    assert shrunk.manifest["shipped"] == "for a test"
+    assert days_of(shrunk).equals(days_of(run))
+    assert shrunk.table("ledger").equals(run.table("ledger"))
+    assert not shrunk.has("impressions.parquet")
+
+
+def test_its_sample_is_of_the_same_requests_in_every_arm(run: Run, shrunk: Run) -> None:
+    assert shrunk.manifest["small"]["served_one_in"] == 3
+    assert shrunk.manifest["small"]["rows"]["served"] == 2 * REQUESTS
+    sample, every = (one.table("served").to_pandas() for one in (shrunk, run))
+    by_arm = {arm: set(rows["request_id"]) for arm, rows in sample.groupby("arm", observed=True)}
+    assert by_arm["control"] == by_arm["treatment"]
+    assert len(by_arm["control"]) == REQUESTS // 3
+    p99, of_every = (
+        frame.groupby("arm", observed=True)["latency_ms"].quantile(0.99) for frame in (sample, every)
+    )
+    np.testing.assert_allclose(p99, of_every, rtol=0.05)
+    bytes_of = [sum(file.stat().st_size for file in one.path.iterdir()) for one in (shrunk, run)]
+    assert bytes_of[0] < 0.25 * bytes_of[1]
+
+
+def test_a_small_demo_points_at_a_larger_run_that_came_with_the_package(
+    shrunk: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.results.small.SHIPPED", shrunk.path.parent / "none")
+    demo = made_runs.write_run(tmp_path / "demo", card={**made_runs.scorecard(), "budget_ms": 25.0})
+    alone = CliRunner().invoke(app, ["run", "--resume", str(demo)]).stdout
+    assert "shipped" not in alone
+    shipped = tmp_path / "shipped"
+    shutil.copytree(shrunk.path, shipped / "paper")
+    monkeypatch.setattr("simulator.results.small.SHIPPED", shipped)
+    assert [is_shipped(one) for one in shipped_runs()] == [True]
+    beside = CliRunner().invoke(app, ["run", "--resume", str(demo)]).stdout
+    line = next(line for line in beside.splitlines() if "shipped" in line)
+    assert str(shipped / "paper") in line
+    assert "30,000 requests" in line
+
+
+def test_neither_a_small_nor_an_unfinished_run_is_made_small(shrunk: Run, tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="made small, expected a whole one"):
+        make_small(shrunk.path, tmp_path / "again")
+    with made_runs.running_run(tmp_path / "running"):
+        pass
+    with pytest.raises(ResultsError, match="interrupted, expected a finished one"):
+        make_small(tmp_path / "running", tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+def test_what_ships_is_finished_small_and_says_so() -> None:
+    for found in shipped_runs():
+        assert found.status == "finished"
+        assert is_shipped(found)
+        assert found.manifest["small"]["rows"]["served"] > 0
+        assert found.scorecard is not None
+        assert not found.has("run.lock")
+        assert sum(file.stat().st_size for file in found.path.iterdir()) < 5e6
+        assert isinstance(days_of(found), pa.Table)
+    assert [folder.name for folder in SHIPPED.glob("*/manifest.json")] == len(shipped_runs()) * [
+        "manifest.json"
+    ]
+
+
+def test_the_manifest_of_a_small_run_says_when_the_whole_one_was_made(run: Run, shrunk: Run) -> None:
+    text = json.loads((shrunk.path / "manifest.json").read_text())
+    assert text["small"]["created"] == run.created
