@@ -7,7 +7,7 @@ RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency live gpu_live profile_against_live quick_world two_gpus) \
-	benchmarks/inference/coverage.py \
+	benchmarks/inference/coverage.py benchmarks/paper/__main__.py \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
@@ -66,13 +66,14 @@ $(RIVAL): $(wildcard benchmarks/stores/harness/*.cpp benchmarks/stores/harness/*
 	@mkdir -p $(@D)
 	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/stores/harness/rocks.cpp -lrocksdb
 
-# All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md, and
-# docs/model-study.md with its plots and its lines of README.md.
+# All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md,
+# docs/paper.md, and docs/model-study.md with its plots and its lines of README.md.
 bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/stores.py
 	$(BIN)/python benchmarks/pages/models.py
 	$(BIN)/python benchmarks/pages/study.py
 	$(BIN)/python benchmarks/pages/timing.py
+	$(BIN)/python benchmarks/pages/paper.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:

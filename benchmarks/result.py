@@ -38,6 +38,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller, for a first look")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--out", type=Path, help="write the result to this file")
+    parser.add_argument("--commit", help="of this checkout, where git is not there to say it")
     return parser
 
 
@@ -48,13 +49,18 @@ def main(name: str, description: str | None, seed: int, measure: Callable[[bool]
 
 
 def result_of(
-    name: str, seed: int, quick: bool, rows: list[dict[str, Any]], bars: list[dict[str, Any]]
+    name: str,
+    seed: int,
+    quick: bool,
+    rows: list[dict[str, Any]],
+    bars: list[dict[str, Any]],
+    at: str | None = None,
 ) -> dict[str, Any]:
-    """What a result's file holds."""
+    """What a result's file holds; `at` is the commit where git cannot say it."""
     return {
         "benchmark": name,
         "quick": quick,
-        "commit": commit(),
+        "commit": at or commit(),
         "machine": hardware("auto"),
         "versions": versions(),
         "seed": seed,
@@ -66,7 +72,7 @@ def result_of(
 def show(name: str, seed: int, args: argparse.Namespace, measured: Measured) -> None:
     """Write and print a result, as the command line asks."""
     rows, bars = measured
-    result = result_of(name, seed, args.quick, rows, bars)
+    result = result_of(name, seed, args.quick, rows, bars, args.commit)
     text = json.dumps(result, indent=1)
     if args.out:
         args.out.write_text(text + "\n")

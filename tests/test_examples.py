@@ -12,6 +12,9 @@ from simulator.results.read import read_run
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.toml"))
 NEEDS_A_LOG = ("kuairand", "complete-journey")
 MANY_ARMS = "all-models"
+# As they are, they take a GPU: `python -m benchmarks.paper`.
+FULL_SIZE = ("paper", "papers-arms")
+SHORT = ["traffic.world.log_requests=2", "traffic.world.history_max=60"]
 SMALL = ["traffic.world.users=120", "traffic.world.requests=400", "traffic.world.history_max=300"]
 # Live arms are measured: what that costs is the length of their histories.
 LIVE = ["arms.treatment.history=60"]
@@ -58,13 +61,16 @@ def test_the_example_of_all_models_ends_with_one_scorecard_of_an_arm_for_each(tm
 )
 def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path, kuairand_log: Path) -> None:
     small = [f"traffic.log={kuairand_log}"] if example.stem in NEEDS_A_LOG else SMALL
-    finished(example, tmp_path / "run", [*small, *(LIVE if example.stem == "live" else [])])
+    own = LIVE if example.stem == "live" else SHORT if example.stem in FULL_SIZE else []
+    finished(example, tmp_path / "run", [*small, *own])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "example", [path for path in EXAMPLES if path.stem not in NEEDS_A_LOG], ids=lambda path: path.stem
+    "example",
+    [path for path in EXAMPLES if path.stem not in (*NEEDS_A_LOG, *FULL_SIZE)],
+    ids=lambda path: path.stem,
 )
 def test_an_example_runs_as_it_is(example: Path, tmp_path: Path) -> None:
     finished(example, tmp_path / "run", [])

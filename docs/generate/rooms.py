@@ -68,6 +68,7 @@ ORDER = (
     "benchmarks/inference",
     "benchmarks/simulation",
     "benchmarks/pages",
+    "benchmarks/paper",
 )
 DOORS = {
     "seqvault/vault (door)": "The store itself, `SeqVault`, over all of its rooms.",
