@@ -7,8 +7,8 @@ from pydantic import Field
 from simulator.config.table import Table
 
 # What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
-Pricing = Literal["gsp", "first"]
-Charge = Literal["click", "impression"]
+Pricing = Literal["gsp", "first", "vcg"]
+Charge = Literal["click", "impression", "conversion"]
 #: A daily budget worth fewer clicks ends with whichever click is drawn first, not with what rankings earn.
 FEW_CLICKS = 5.0
 _MOST_SECONDS = 1e9  # 32 years
@@ -22,7 +22,8 @@ class Market(Table):
     )
     pricing: Pricing = Field(
         default="gsp",
-        description="Pay the least that keeps the slot (generalised second price), or the own bid.",
+        description="Pay the least that keeps the slot (generalised second price), the own bid, or what "
+        "the others lose by the winner (Vickrey, Clarke and Groves).",
     )
     charge: Charge = Field(default="click", description="What an advertiser pays for.")
     reserve_ecpm: float = Field(

@@ -27,6 +27,7 @@ from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
+from simulator.traffic.priors import slot_weights
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -139,6 +140,7 @@ class Market:
             charge=settings.charge,
             reserve_ecpm=settings.reserve_ecpm,
             conversion_delay_s=settings.conversion_delay_s,
+            slot_weights=slot_weights(prepared.world.log, prepared.truth.slots),
         )
         self.advertisers = len(catalogue.advertiser_tcpa)
         inside = prepared.in_experiment
@@ -224,7 +226,7 @@ class Market:
         free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
         parts = (shown.take(rows) for rows in stretches(self.before))
-        return demand(parts, self.book.advertiser, self.advertisers, self.rules.charge)
+        return demand(parts, self.book, self.advertisers, self.rules.charge)
 
     def _nothing_shown(self) -> KeptPages:
         return KeptPages(len(self.prepared.requests), self.prepared.truth.slots, self._folder)

@@ -1,12 +1,13 @@
 """The auction: pages are won, priced, clicked and charged, one request after the other.
 
-The loop is sequential because a click takes budget and an empty budget leaves later auctions. `run_auctions`
+The loop is sequential because a click takes budget, and bids follow what is left. `run_auctions`
 gives every page of one path; `Paths` runs a world on several paths of clicks at once, in parts as large as
 memory allows, and keeps sums. Both are one compiled loop (numba); `simulator.market.plain` says the same
 slowly and readably, and tests compare the two bit for bit. `simulator.market.pages` has what goes in and
 comes out, and the letters of the shapes. Start with `run_auctions`.
 
-Source: generalised second price, Edelman, Ostrovsky and Schwarz, American Economic Review 97(1), 2007.
+Source: generalised second price, and VCG beside it, Edelman, Ostrovsky and Schwarz, American Economic Review
+97(1), 2007.
 """
 
 from __future__ import annotations
@@ -103,12 +104,13 @@ class Paths:
 def run_auctions(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules, seed: int) -> Auctions:
     """Run every auction of a trace, in order.
 
-    Among candidates whose advertiser has budget left, the slots go to the highest
-    eCPM = 1000·pCTR·pCVR·tCPA, ties to the lower ad index; eCPM of 0 or below the reserve does not
-    show. The winner of a slot pays per click what `rules.pricing` says (`simulator.market.plain`),
-    never above its own bid per click pCVR·tCPA, and never more than the advertiser's budget has left.
-    A click is drawn by (request, ad, slot), a conversion by (request, ad): the same page gets
-    the same answer whoever shows it.
+    A bid per click is pCVR·tCPA, or the most that the advertiser's budget can still pay. The slots go, one
+    after the other, to the highest eCPM = 1000·pCTR·bid, ties to the lower ad index; eCPM of 0 or below
+    the reserve does not show. The winner of a slot pays per click what `rules.pricing` says
+    (`simulator.market.plain`), never above its bid, and its advertiser's other ads set no price of it. What
+    the slot may cost is set aside: the next slot meets what is left of the budget. A page is settled before
+    its first click. A click is drawn by (request, ad, slot), a conversion by (request, ad): the same page
+    gets the same answer whoever shows it.
 
     Args:
         order: (R,) i8 row order, see `auction_order`.

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.config.market import Charge
 from simulator.draws import normal
-from simulator.market.pages import F8, I8, MarketError, Shown
+from simulator.market.pages import F8, I8, Book, MarketError, Shown
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,27 @@ class Demand:
         return cost
 
 
-def demand(parts: Iterable[Shown], advertiser: I8, advertisers: int, charge: Charge = "click") -> Demand:
+def demand(parts: Iterable[Shown], book: Book, advertisers: int, charge: Charge = "click") -> Demand:
     """Spend and clicks by advertiser.
 
     Args:
         parts: the pages of a run without budgets, usually all-control over the pre-period.
-        advertiser: (A,) the ads' advertisers.
+        book: what the auction knew of ads.
         advertisers: V.
         charge: what is paid for, see `Rules`.
     """
     found = Demand(np.zeros(advertisers), np.zeros(advertisers))
     for pages in parts:
         won = np.nonzero(pages.ad >= 0)
-        whose = advertiser[pages.ad[won]]
-        chance = pages.p_click if charge == "click" else pages.pctr
+        ad, p_click = pages.ad[won], pages.p_click[won]
+        chance = {
+            "click": p_click,
+            "impression": pages.pctr[won],
+            "conversion": p_click * pages.p_convert[won] / book.pcvr[ad],
+        }[charge]
         # One after the other, so that how pages are parted changes no bit.
-        np.add.at(found.spend, whose, chance[won] * pages.price[won])
-        np.add.at(found.clicks, whose, pages.p_click[won])
+        np.add.at(found.spend, book.advertiser[ad], chance * pages.price[won])
+        np.add.at(found.clicks, book.advertiser[ad], p_click)
     return found
 
 

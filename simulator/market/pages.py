@@ -7,6 +7,7 @@ B budget rows (usually days). Money is in the currency of `tcpa`; eCPM is per 1,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import get_args
 
 import numpy as np
@@ -17,6 +18,8 @@ from simulator.errors import SimulatorError
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
+#: A budget is spent when what is left is a matter of rounding.
+NEARLY = 1.0 - 1e-9
 
 
 class MarketError(SimulatorError):
@@ -66,17 +69,26 @@ class Pages:
 class Rules:
     """How the market works.
 
-    pricing: "gsp" (generalised second price: the least that keeps the slot) or "first" (the own bid).
-    charge: "click", or "impression": price times pCTR for every impression. Billing on predictions
-        rewards a model that predicts high (a labelled switch, not the default).
+    pricing: "gsp" (generalised second price: the least that keeps the slot), "first" (the own bid) or "vcg"
+        (what the others lose because the winner is there; Vickrey, Clarke and Groves).
+    charge: what an advertiser pays for: a "click"; an "impression", the price times pCTR; a "conversion", the
+        price over pCVR, billed to the day of its click. Billing on predictions rewards a model that predicts
+        high (labelled switches, not the default).
     reserve_ecpm: eCPM below which an ad does not show [currency per 1,000 impressions].
     conversion_delay_s: mean of the exponential time from click to conversion [s].
+    slot_weights: chance of a click by slot as "vcg" reckons with it, from the top, relative; beyond the last,
+        the last; none: all slots alike.
     """
 
     pricing: Pricing = "gsp"
     charge: Charge = "click"
     reserve_ecpm: float = 0.0
     conversion_delay_s: float = 3600.0
+    slot_weights: tuple[float, ...] = ()
+
+    def slot_weight(self, slot: int) -> float:
+        """The chance of a click at a slot, relative."""
+        return self.slot_weights[min(slot, len(self.slot_weights) - 1)] if self.slot_weights else 1.0
 
     def __post_init__(self) -> None:
         for name, found, known in (
@@ -90,6 +102,11 @@ class Rules:
         if not (np.isfinite(self.conversion_delay_s) and self.conversion_delay_s >= 0):
             raise MarketError(
                 f"market.conversion_delay_s is {self.conversion_delay_s}, expected seconds >= 0."
+            )
+        weights = self.slot_weights
+        if any(not w > 0 for w in weights) or any(b > a for a, b in pairwise(weights)):
+            raise MarketError(
+                f"Slot weights are {weights}, expected numbers above 0 of which none is above the one before."
             )
 
 
@@ -109,7 +126,7 @@ class Shown:
 
     ad: ad index; pctr: its prediction; price: per click [currency].
     p_click, p_convert: the truth at the won position; click, conversion: what happened.
-    charged: what the advertiser paid [currency].
+    charged: what the advertiser paid, for a click, impression or conversion [currency].
     """
 
     ad: NDArray[np.int32]

@@ -43,6 +43,31 @@ def top_slot_factor(log: LogImpressions) -> float:
     return float((click[top].sum() + 0.5) / (top.sum() + 1.0) / ((click.sum() + 0.5) / (click.size + 1.0)))
 
 
+def slot_weights(log: LogImpressions, slots: int) -> tuple[float, ...]:
+    """Click rate of the training log by position, over the top one's: what a market knows of its slots.
+
+    Made never to rise from a slot to the next, as a page is read from the top; a slot beyond the log's last
+    position has the last one's. In a log whose positions a ranker chose, its choice is in them.
+
+    Args:
+        slots: how many are asked for, >= 1.
+
+    Raises:
+        SimulatorError: the training split is empty.
+    """
+    rows = log.rows("train")
+    if len(rows) == 0:
+        raise SimulatorError(
+            "The log has no training requests, expected some. Raise log_days or log_requests."
+        )
+    position, click = log.position[rows].ravel().astype(np.int64), log.click[rows].ravel()
+    shown = np.bincount(position)
+    # Half a click more keeps every rate above 0 in a small log.
+    rate = (np.bincount(position, click) + 0.5) / (shown + 1.0)
+    rate = np.minimum.accumulate(np.where(shown > 0, rate, 1.0))
+    return tuple(map(float, rate[:slots] / rate[0]))
+
+
 def item_cvr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     """Smoothed conversion rate per click of each ad, f8 (ads,), in (0, 1), from the training split alone.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import permutations
 from typing import get_args
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_worlds import market
 
-from simulator.config.market import Pricing
+from simulator.config.market import Charge, Pricing
 from simulator.draws import uniform
 from simulator.market.auction import Paths, auction_order, run_auctions
 from simulator.market.draws import as_uniform, fold, key
@@ -20,6 +21,8 @@ RULES = (
     *(Rules(pricing=name) for name in get_args(Pricing)),
     Rules(reserve_ecpm=150.0),
     Rules(charge="impression", reserve_ecpm=50.0),
+    Rules(pricing="first", charge="conversion"),
+    Rules(pricing="vcg", charge="conversion", reserve_ecpm=80.0, slot_weights=(1.0, 0.7, 0.4)),
 )
 
 
@@ -32,16 +35,21 @@ def same(a, b):
             np.testing.assert_array_equal(x, y, err_msg=f.name)
 
 
-@pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("budget", [np.inf, 5.0, 0.0])
-def test_the_compiled_loop_equals_its_plain_twin_bit_for_bit(rules, budget):
-    for seed in range(3):
-        order, pages, book = market(seed, rows=120)
-        budgets = np.full((2, 6), budget)
-        same(
-            run_auctions(order, pages, book, budgets, rules, seed),
-            run_auctions_plain(order, pages, book, budgets, rules, seed),
-        )
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    slots=st.integers(1, 4),
+    advertisers=st.integers(1, 9),
+    budget=st.sampled_from([np.inf, 60.0, 20.0, 5.0, 0.5, 0.0]),
+    rules=st.sampled_from(RULES),
+)
+def test_the_compiled_loop_equals_its_plain_twin_bit_for_bit(seed, slots, advertisers, budget, rules):
+    order, pages, book = market(seed, rows=30, slots=slots, advertisers=advertisers)
+    budgets = np.full((2, advertisers), budget)
+    same(
+        run_auctions(order, pages, book, budgets, rules, seed),
+        run_auctions_plain(order, pages, book, budgets, rules, seed),
+    )
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -92,7 +100,7 @@ def test_prices_budgets_and_payments_hold_in_every_market(seed, budget, rules):
     assert (run.price[shown] <= own[shown]).all()
     assert (1000 * run.pctr * run.price)[shown].min(initial=np.inf) >= rules.reserve_ecpm * (1 - 1e-12)
     assert (run.ledger.spend <= budgets).all()
-    assert run.charged.sum() == pytest.approx(run.ledger.spend.sum(), rel=1e-12)
+    assert run.charged.sum() == pytest.approx(run.ledger.spend.sum(), rel=1e-8)
     assert run.value.sum() == pytest.approx(run.ledger.value.sum(), rel=1e-12)
     assert run.ledger.clicks.sum() == run.click.sum()
     assert run.ledger.conversions.sum() == run.conversion.sum()
@@ -102,11 +110,15 @@ def test_prices_budgets_and_payments_hold_in_every_market(seed, budget, rules):
         won = page[page >= 0]
         assert len(set(won)) == len(won)
         assert (page[len(won) :] == -1).all()
-    if rules.charge == "click":
-        assert (run.charged[~run.click] == 0).all()
-    ecpm = 1000.0 * run.pctr * run.pcvr * run.bid  # in the auction's order of rounding
+    if rules.charge != "impression":
+        happened = run.click if rules.charge == "click" else run.conversion
+        assert (run.charged[~happened] == 0).all()
+        paid = run.price / run.pcvr if rules.charge == "conversion" else run.price
+        # Nothing is given away: a price is within the budget, or the bid would have been lowered.
+        np.testing.assert_allclose(run.charged[happened], paid[happened], rtol=1e-9)
+    ecpm = 1000.0 * run.pctr * (run.pcvr * run.bid)  # in the auction's order of rounding
     both = shown[:, 0] & shown[:, 1]
-    assert (ecpm[both, 0] >= ecpm[both, 1]).all()
+    assert budget < np.inf or (ecpm[both, 0] >= ecpm[both, 1]).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -139,7 +151,12 @@ def bidders(values: np.ndarray) -> tuple[Pages, Book]:
         p_click=np.ones((rows, wide, 1)),
         p_convert=np.ones((rows, wide)),
     )
-    return pages, Book(pcvr=np.ones(ads), tcpa=values.ravel(), advertiser=np.zeros(ads, np.int64))
+    return pages, Book(np.ones(ads), values.ravel(), np.tile(np.arange(wide), rows))
+
+
+def free(book: Book) -> np.ndarray:
+    """No budget for anyone."""
+    return np.full((1, book.advertiser.max() + 1), np.inf)
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,7 +167,7 @@ def bidders(values: np.ndarray) -> tuple[Pages, Book]:
 def test_no_misreport_beats_the_truth_in_a_one_slot_second_price_auction(values, misreport):
     def utility(bid: float) -> float:
         pages, book = bidders(np.array([[bid, *values[1:]]]))
-        run = run_auctions(np.array([0]), pages, book, np.full((1, 1), np.inf), Rules(), 1)
+        run = run_auctions(np.array([0]), pages, book, free(book), Rules(), 1)
         return values[0] - run.charged[0, 0] if run.ad[0, 0] == 0 else 0.0
 
     assert utility(values[0] * misreport) <= utility(values[0]) + 1e-12
@@ -172,7 +189,7 @@ def test_second_price_revenue_of_uniform_bidders_is_the_known_one(n, reserve, re
     rows = 60_000
     pages, book = bidders(np.random.default_rng(n).uniform(size=(rows, n)))
     rules = Rules(reserve_ecpm=1000 * reserve)
-    paid = run_auctions(np.arange(rows), pages, book, np.full((1, 1), np.inf), rules, 1).charged[:, 0]
+    paid = run_auctions(np.arange(rows), pages, book, free(book), rules, 1).charged[:, 0]
     assert paid.mean() == pytest.approx(revenue, abs=4 * paid.std() / rows**0.5)
 
 
@@ -180,9 +197,7 @@ def test_first_price_with_shaded_bids_earns_what_second_price_does():
     rows, n = 60_000, 4
     values = np.random.default_rng(1).uniform(size=(rows, n))
     pages, book = bidders(values * (n - 1) / n)
-    paid = run_auctions(
-        np.arange(rows), pages, book, np.full((1, 1), np.inf), Rules(pricing="first"), 1
-    ).charged
+    paid = run_auctions(np.arange(rows), pages, book, free(book), Rules(pricing="first"), 1).charged
     assert paid.mean() == pytest.approx((n - 1) / (n + 1), abs=4 * paid.std() / rows**0.5)
 
 
@@ -208,9 +223,91 @@ def test_equal_response_times_are_auctioned_by_request_id():
 def test_ties_in_ecpm_go_to_the_lower_ad():
     pages, book = bidders(np.array([[0.5, 0.5, 0.5]]))
     pages = replace(pages, candidates=np.array([[2, 0, 1]]))
-    run = run_auctions(np.array([0]), pages, book, np.full((1, 1), np.inf), Rules(), 1)
+    run = run_auctions(np.array([0]), pages, book, free(book), Rules(), 1)
     assert run.ad[0, 0] == 0
     assert run.price[0, 0] == 0.5
+
+
+def page_of(*values: float, owner: tuple[int, ...] = (), slots: int = 2) -> tuple[Pages, Book]:
+    """One page on which every ad is clicked; its bids per click, and whose they are."""
+    pages, book = bidders(np.array([values]))
+    pages = replace(pages, slots=np.array([slots]), p_click=np.ones((1, len(values), slots)))
+    return pages, replace(book, advertiser=np.array(owner or range(len(values))))
+
+
+def test_an_advertisers_second_ad_sets_no_price_of_its_first():
+    pages, book = page_of(0.9, 0.8, 0.3, owner=(0, 0, 1))
+    run = run_auctions(np.array([0]), pages, book, free(book), Rules(), 1)
+    assert run.ad.tolist() == [[0, 1]]
+    assert run.price.tolist() == [[0.3, 0.3]]
+
+
+def test_a_budget_for_one_click_buys_one_click():
+    pages, book = page_of(0.9, 0.8, 0.3, owner=(0, 0, 1))
+    run = run_auctions(np.array([0]), pages, book, np.array([[0.9, 9.0]]), Rules(pricing="first"), 1)
+    assert run.ad.tolist() == [[0, 2]]
+    assert run.charged.tolist() == [[0.9, 0.3]]
+
+
+def test_what_the_first_slot_may_cost_is_set_aside_before_anyone_clicks():
+    pages, book = page_of(0.9, 0.8, 0.3, owner=(0, 0, 1))
+    pages = replace(pages, p_click=np.zeros((1, 3, 2)))
+    run = run_auctions(np.array([0]), pages, book, np.array([[1.1, 9.0]]), Rules(pricing="first"), 1)
+    assert run.ad.tolist() == [[0, 2]]  # 0.2 is left for the second ad, below 0.3
+    assert run.ledger.spend.tolist() == [[0.0, 0.0]]
+
+
+def test_a_bid_that_its_budget_cannot_pay_is_lowered_to_it_or_leaves():
+    pages, book = page_of(0.9, 0.5, slots=1)
+    for left, reserve, price in ((0.4, 0.0, 0.4), (0.4, 450.0, 0.45), (0.0, 0.0, 0.0)):
+        budgets, rules = np.array([[left, 9.0]]), Rules(reserve_ecpm=reserve)
+        run = run_auctions(np.array([0]), pages, book, budgets, rules, 1)
+        assert run.ad.tolist() == [[1]]
+        assert run.price[0, 0] == pytest.approx(price)
+    run = run_auctions(np.array([0]), pages, book, np.array([[0.7, 9.0]]), Rules(pricing="first"), 1)
+    assert (run.ad.tolist(), run.charged.tolist()) == ([[0]], [[0.7]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True),
+    owners=st.lists(st.integers(0, 3), min_size=5, max_size=5),
+    cuts=st.lists(st.floats(0.2, 1.0), min_size=2, max_size=2),
+    reserve=st.sampled_from([0.0, 0.3]),
+)
+def test_vcg_charges_what_the_others_lose_over_all_ways_to_fill_the_page(values, owners, cuts, reserve):
+    bids, owner = [v / 100 for v in values], tuple(owners[: len(values)])
+    weights = tuple(np.cumprod([1.0, *cuts]))
+    pages, book = page_of(*bids, owner=owner, slots=3)
+    rules = Rules(pricing="vcg", reserve_ecpm=1000 * reserve, slot_weights=weights)
+    run = run_auctions(np.array([0]), pages, book, np.full((1, 4), np.inf), rules, 1)
+
+    def welfare(ads):
+        """The most that a page is worth; a slot without an ad is worth the reserve."""
+        worth = [bids[a] for a in ads] + [reserve] * 3
+        pages = permutations(worth, 3)
+        return max(sum(w * v for w, v in zip(weights, page, strict=True)) for page in pages)
+
+    everyone = [a for a in range(len(bids)) if bids[a] >= reserve]
+    for v in set(owner):
+        slots = [s for s in range(3) if run.ad[0, s] >= 0 and owner[run.ad[0, s]] == v]
+        own = sum(weights[s] * bids[run.ad[0, s]] for s in slots)
+        away = welfare([a for a in everyone if owner[a] != v])
+        paid = sum(weights[s] * run.price[0, s] for s in slots)
+        assert paid == pytest.approx(away - (welfare(everyone) - own), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", get_args(Pricing))
+def test_true_predictions_earn_the_same_whatever_is_charged_for(name):
+    order, pages, book = market(8, rows=300, slots=1)
+    pages = replace(pages, pctr=pages.p_click[:, :, 0], p_convert=book.pcvr[np.maximum(pages.candidates, 0)])
+    budgets = np.full((2, 6), np.inf)
+    runs = [
+        run_auctions(order, pages, book, budgets, Rules(pricing=name, charge=charge), 1)
+        for charge in get_args(Charge)
+    ]
+    for run in runs[1:]:
+        np.testing.assert_allclose(run.expected_revenue, runs[0].expected_revenue, rtol=1e-12)
 
 
 def test_an_order_changes_who_gets_the_last_of_a_budget():
@@ -227,7 +324,8 @@ def test_revenue_is_equal_in_worlds_where_every_budget_is_exhausted():
     order, pages, book = market(4, rows=2_000)
     budgets = np.full((2, 6), 3.0)
     better = replace(pages, pctr=np.clip(pages.p_click[:, :, 0], 0.01, 1))
-    spends = [run_auctions(order, p, book, budgets, Rules(), 1).ledger.spend for p in (pages, better)]
+    rules = Rules(pricing="first")
+    spends = [run_auctions(order, p, book, budgets, rules, 1).ledger.spend for p in (pages, better)]
     np.testing.assert_array_equal(spends[0], budgets)
     np.testing.assert_array_equal(spends[1], spends[0])
 
@@ -295,8 +393,8 @@ def test_an_empty_trace_gives_empty_pages():
 
 def test_shared_budgets_that_run_out_give_the_naive_test_a_lift_that_does_not_exist():
     order, pages, book = market(7, rows=3_000)
-    # A reserve, or the last advertiser with budget pays nothing and keeps it.
-    budgets, rules = np.full((2, 6), 8.0), Rules(reserve_ecpm=100.0)
+    # Under a second price the last of a budget goes for ever smaller prices.
+    budgets, rules = np.full((2, 6), 8.0), Rules(pricing="first")
     better = np.clip(pages.p_click[:, :, 0], 0.01, 1)
     pages = replace(pages, pctr=0.61 - better)  # control prefers what is not clicked
     treated = pages.request_id % np.uint64(2) == 1

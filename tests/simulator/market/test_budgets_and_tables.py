@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from market_worlds import market
 
+from simulator.config.market import Charge
 from simulator.market.auction import run_auctions
 from simulator.market.budgets import Demand, daily_budgets, demand, split, unlimited
 from simulator.market.ledger import impression_columns, ledger_columns
 from simulator.market.pages import MarketError, Rules
 
 
-def run(budgets=None, seed=1):
+def run(budgets=None, rules=None, seed=1):
     order, pages, book = market(2, rows=500)
     budgets = unlimited(2, 6) if budgets is None else budgets
-    return run_auctions(order, pages, book, budgets, Rules(), seed), pages, book
+    return run_auctions(order, pages, book, budgets, rules or Rules(), seed), pages, book
 
 
 def spent(*spend):
@@ -23,7 +26,7 @@ def spent(*spend):
 
 def test_budgets_follow_pre_period_spend_and_the_days_requests():
     auctions, _, book = run()
-    before = demand([auctions], book.advertiser, 6)
+    before = demand([auctions], book, 6)
     assert before.spend.sum() == pytest.approx(auctions.expected_revenue.sum())
     assert before.clicks.sum() == pytest.approx(auctions.expected_clicks.sum())
     budgets = daily_budgets(before, 500, np.array([100, 300]), tau=0.3, seed=7, clicks=0.0)
@@ -42,10 +45,11 @@ def test_budget_factors_are_lognormal_around_tau():
     assert logs.std() == pytest.approx(0.5, abs=0.015)
 
 
-@pytest.mark.parametrize("charge", ["click", "impression"])
+@pytest.mark.parametrize("charge", get_args(Charge))
 def test_every_budget_is_worth_so_many_clicks_at_what_they_cost_the_advertiser(charge):
-    auctions, _, book = run()
-    before = demand([auctions], book.advertiser, 6, charge)
+    auctions, _, book = run(rules=Rules(charge=charge))
+    before = demand([auctions], book, 6, charge)
+    assert before.spend.sum() == pytest.approx(auctions.expected_revenue.sum())
     budgets = daily_budgets(before, 500, np.array([1, 400]), tau=0.0, seed=7, clicks=10.0)
     worth = budgets / (before.spend / before.clicks)
     np.testing.assert_allclose(worth[0], 10.0)
@@ -83,7 +87,7 @@ def test_split_budgets_keep_the_total_and_part_the_arms():
 
 def test_tight_budgets_run_out_and_unlimited_ones_never():
     tight = np.full((2, 6), 2.0)
-    auctions, _, _ = run(tight)
+    auctions, _, _ = run(tight, Rules(pricing="first"))
     assert (auctions.ledger.spend >= tight).mean() > 0.5
     free, _, _ = run()
     assert (free.ledger.spend < unlimited(2, 6)).all()

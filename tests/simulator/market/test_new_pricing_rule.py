@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-LITERAL = 'Pricing = Literal["gsp", "first"]'
-NEW_LITERAL = 'Pricing = Literal["gsp", "first", "floor-only", "pay-four-fifths"]'
+LITERAL = 'Pricing = Literal["gsp", "first", "vcg"]'
+NEW_LITERAL = 'Pricing = Literal["gsp", "first", "vcg", "floor-only", "pay-four-fifths"]'
 RULES = '''
 
 @pricing("floor-only")
-def floor_only(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+def floor_only(own, least_ecpm, displaced_ecpm, reserve_ecpm, pctr):
     """The reserve, whoever comes next."""
     return reserve_ecpm / (1000.0 * pctr)
 
 
 @pricing("pay-four-fifths")
-def four_fifths(own: float, least_ecpm: float, reserve_ecpm: float, pctr: float) -> float:
+def four_fifths(own, least_ecpm, displaced_ecpm, reserve_ecpm, pctr):
     """A fixed share of the own bid."""
     return 0.8 * own
 '''
@@ -30,7 +30,7 @@ from simulator.market.pages import Rules
 from simulator.market.plain import run_auctions_plain
 
 order, pages, book = market(seed=5)
-budgets = np.full((2, 6), 40.0)
+budgets = np.full((2, 6), np.inf)
 for name in ("floor-only", "pay-four-fifths"):
     rules = Rules(pricing=Market(pricing=name).pricing, reserve_ecpm=90.0)
     fast, plain = (run(order, pages, book, budgets, rules, 5) for run in (run_auctions, run_auctions_plain))

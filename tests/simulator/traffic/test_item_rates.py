@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.traffic.log import HOLDOUT
-from simulator.traffic.priors import item_ctr, item_cvr, smoothed_rates
+from simulator.traffic.priors import item_ctr, item_cvr, slot_weights, smoothed_rates
 from simulator.world.world import World
 
 
@@ -64,3 +64,13 @@ def test_unknown_ads_and_empty_logs_are_refused(world: World) -> None:
         item_ctr(world.log, 7)
     with pytest.raises(ValueError, match="no training requests"):
         item_cvr(world.log.take(world.log.rows("holdout")), 2000)
+
+
+def test_slot_weights_are_the_logs_click_rates_from_the_top_and_never_rise(world) -> None:
+    log = world.log.take(world.log.rows("train"))
+    found = np.array(slot_weights(world.log, 5))
+    rates = log.click.reshape(-1, 8).mean(0)
+    assert found[0] == 1.0
+    assert (np.diff(found) <= 0).all()
+    np.testing.assert_allclose(found, np.minimum.accumulate(rates)[:5] / rates[0], rtol=0.01)
+    assert len(slot_weights(world.log, 20)) == 8
