@@ -1,4 +1,4 @@
-"""`python -m dashboard DIR [--port N] [--no-browser]`: what `laser-ab dash` runs."""
+"""`python -m dashboard DIR [--port N] [--no-browser] [--read-only]`: what `laser-ab dash` runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, nargs="?", default=Path("runs"))
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--read-only", action="store_true")
     options = parser.parse_args(arguments)
     try:
-        launch(options.directory, options.port, open_browser=not options.no_browser)
+        launch(
+            options.directory,
+            options.port,
+            open_browser=not options.no_browser,
+            read_only=options.read_only,
+        )
     except DashboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -7,25 +7,26 @@ import logging
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import is_sweep, pick
+from dashboard.folders import itself, pick
 from simulator.results.errors import ResultsError
 
 # An emoji: a Material icon would be fetched from a font host.
 st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 
-# Whoever opens a sweep wants to see that.
-sweep_only = is_sweep()
-WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", default=sweep_only)
-page = st.navigation(
-    [
-        st.Page("app_pages/scorecard.py", title="Scorecard", default=not sweep_only),
-        st.Page("app_pages/latency.py", title="Latency"),
-        WHAT_IF,
-    ]
-)
+# Whoever opens one run or one sweep wants to see that.
+alone = itself()
+RUNS = st.Page("app_pages/runs.py", title="Runs", default=alone is None)
+SCORECARD = st.Page("app_pages/scorecard.py", title="Scorecard", default=alone == "run")
+LATENCY = st.Page("app_pages/latency.py", title="Latency")
+WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", default=alone == "sweep")
+COMPARE = st.Page("app_pages/compare.py", title="Compare")
+# Page -> whose results it shows, which the sidebar lets one choose.
+ABOUT = ((SCORECARD, "run"), (LATENCY, "run"), (WHAT_IF, "sweep"))
+page = st.navigation([RUNS, SCORECARD, LATENCY, WHAT_IF, COMPARE])
 
 try:
-    pick("sweep" if page == WHAT_IF else "run")
+    if kind := next((kind for about, kind in ABOUT if about == page), None):
+        pick(kind)
     page.run()
 except ResultsError as error:
     states.problem(error)

@@ -16,10 +16,19 @@ ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller 
 NO_SIGN_AT_ZERO = "datum.value == 0 ? '0%' : datum.label"
 
 
-def lifts(effects: Sequence[Effect], *, legend: bool = True) -> alt.LayerChart:
-    """Each metric's lift with its interval, the true effect beside it, the MDE as a band around zero."""
-    ordered = sorted(effects, key=lambda effect: effect.role != "primary")
-    rows = pd.DataFrame([_lift_row(effect) for effect in ordered])
+def lifts(
+    effects: Sequence[Effect], *, labels: Sequence[str] | None = None, legend: bool = True
+) -> alt.LayerChart:
+    """Each effect's lift with its interval, the true effect beside it, the MDE as a band around zero.
+
+    Args:
+        effects: in the order of the chart.
+        labels: of each; its metric's by default.
+        legend: whether to say what the marks are.
+    """
+    rows = pd.DataFrame([_lift_row(effect) for effect in effects])
+    if labels is not None:
+        rows["label"] = list(labels)
     scale = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
     # One below the other: a telephone has no room for them side by side.
     box = alt.Legend(orient="top", symbolOpacity=1, columns=1) if legend else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from dashboard.launch import RESULTS_VARIABLE
-from simulator.results.read import Folder, Run, Sweep, list_runs, list_sweeps
+from dashboard.launch import READ_ONLY_VARIABLE, RESULTS_VARIABLE
+from simulator.results.index import Listed, list_results
+from simulator.results.read import Folder, Run, Sweep, read_folder
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,15 @@ def results_folder() -> Path:
     return Path(os.environ.get(RESULTS_VARIABLE, "runs"))
 
 
-def is_sweep() -> bool:
-    """Whether the results folder is one sweep itself, rather than a folder of several."""
-    root = results_folder()
-    return any(sweep.path == root for sweep in list_sweeps(root))
+def itself() -> str | None:
+    """What the results folder is itself: "run" or "sweep"; None for a folder of several."""
+    lines = listed()
+    return lines[0].kind if [one.path for one in lines] == ["."] else None
+
+
+def listed() -> list[Listed]:
+    """All runs and sweeps there are, newest first."""
+    return list_results(results_folder(), keep=os.environ.get(READ_ONLY_VARIABLE) != "1")
 
 
 def pick(kind: str) -> None:
@@ -45,10 +50,10 @@ def pick(kind: str) -> None:
     The choice goes into the address, the first one made for the reader too: a link keeps its meaning when the
     next run finishes.
     """
-    names = list(_folders(kind))
-    choice = chosen(kind)
+    names = _names(kind)
     if not names:
         return
+    choice = chosen(kind)
     key = f"{kind}_picker"
     st.session_state[key] = choice.name if choice.found else None
     st.sidebar.selectbox(
@@ -68,20 +73,20 @@ def choose(kind: str, name: str | None) -> None:
 
 def chosen(kind: str) -> Choice:
     """What was asked for, the newest where nothing was."""
-    names = list(_folders(kind))
+    names = _names(kind)
     asked = st.query_params.get(kind) or st.session_state.get(kind) or next(iter(names), None)
     return Choice(kind, asked, asked in names)
 
 
 def chosen_run() -> Run | None:
     """The run that was asked for; None where it is not there."""
-    found = _folders("run").get(chosen("run").name or "")
+    found = _chosen("run")
     return found if isinstance(found, Run) else None
 
 
 def chosen_sweep() -> Sweep | None:
     """The sweep that was asked for; None where it is not there."""
-    found = _folders("sweep").get(chosen("sweep").name or "")
+    found = _chosen("sweep")
     return found if isinstance(found, Sweep) else None
 
 
@@ -91,10 +96,25 @@ def label(folder: Folder) -> str:
     return str(folder.path.relative_to(root)) if folder.path != root else folder.path.name
 
 
+def name_of(line: Listed) -> str:
+    """The same of a line in the list."""
+    return line.path if line.path != "." else results_folder().name
+
+
+def opened(name: str) -> Run | Sweep:
+    """The folder of a name that is in the list."""
+    root = results_folder()
+    return read_folder(root if itself() is not None else root / name)
+
+
+def _chosen(kind: str) -> Run | Sweep | None:
+    choice = chosen(kind)
+    return opened(choice.name) if choice.found and choice.name is not None else None
+
+
 def _take(kind: str) -> None:
     choose(kind, st.session_state[f"{kind}_picker"])
 
 
-def _folders(kind: str) -> dict[str, Folder]:
-    found: Sequence[Folder] = (list_sweeps if kind == "sweep" else list_runs)(results_folder())
-    return {label(folder): folder for folder in found}
+def _names(kind: str) -> list[str]:
+    return [name_of(one) for one in listed() if one.kind == kind]

@@ -6,10 +6,11 @@ import os
 import socket
 from pathlib import Path
 
-from dashboard.palette import ACCENT_ON_DARK, ACCENT_ON_LIGHT
+from dashboard.palette import ACCENT_ON_DARK, ACCENT_ON_LIGHT, DARK
 
 ADDRESS = "127.0.0.1"
 RESULTS_VARIABLE = "LASER_AB_RESULTS"  # where the pages find the runs
+READ_ONLY_VARIABLE = "LASER_AB_READ_ONLY"  # "1": the pages change nothing and start nothing
 APP = Path(__file__).with_name("app.py")
 
 
@@ -17,7 +18,9 @@ class DashboardError(ValueError):
     """The dashboard cannot start; the message says why and what to do."""
 
 
-def launch(directory: Path, port: int | None = None, open_browser: bool = True) -> None:
+def launch(
+    directory: Path, port: int | None = None, open_browser: bool = True, read_only: bool = False
+) -> None:
     """Serve the dashboard until it is stopped.
 
     Args:
@@ -25,6 +28,7 @@ def launch(directory: Path, port: int | None = None, open_browser: bool = True) 
             pages show the command that makes a first run.
         port: None takes a free one.
         open_browser: whether to open it in the default browser.
+        read_only: whether the pages change nothing and start nothing.
 
     Raises:
         DashboardError: the port is busy, or the directory is a file.
@@ -36,6 +40,7 @@ def launch(directory: Path, port: int | None = None, open_browser: bool = True) 
     chosen = free_port() if port is None else checked_port(port)
     # The environment, since Streamlit runs the app's script itself and passes no arguments.
     os.environ[RESULTS_VARIABLE] = str(directory.resolve())
+    os.environ[READ_ONLY_VARIABLE] = "1" if read_only else "0"
 
     import streamlit as st  # 0.6 s; the command line's --help need not wait for it
 
@@ -56,7 +61,7 @@ def settings(port: int, open_browser: bool) -> dict[str, object]:
         "theme.light.primaryColor": ACCENT_ON_LIGHT,
         "theme.dark.primaryColor": ACCENT_ON_DARK,
         # Captions are this colour at 60 %, which must still be 4.5 to 1.
-        "theme.light.textColor": "#14161A",
+        "theme.light.textColor": DARK,
         "theme.dark.textColor": "#FAFAFA",
     }
 

@@ -76,7 +76,7 @@ def lift_charts(shown: list[Effect]) -> None:
         "all-control would do. The interval should hold the diamond."
     )
     groups = [
-        [e for e in shown if e.unit != "ms"],
+        sorted((e for e in shown if e.unit != "ms"), key=lambda effect: effect.role != "primary"),
         [e for e in shown if e.unit == "ms"],
     ]
     for number, group in enumerate(group for group in groups if group):

@@ -29,7 +29,7 @@ def scorecard(run: Path) -> str:
 
 
 def picture(runs: Path, to: Path) -> None:
-    """The dashboard's first page over a folder of runs."""
+    """The scorecard of the newest of a folder of runs."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -47,7 +47,7 @@ def picture(runs: Path, to: Path) -> None:
                     executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
                 )
                 page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-                page.goto(f"http://127.0.0.1:{port}/")
+                page.goto(f"http://127.0.0.1:{port}/scorecard")
                 page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
                 page.wait_for_selector(
                     "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"

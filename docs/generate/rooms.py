@@ -59,6 +59,7 @@ ORDER = (
     "simulator/commands/whatif",
     "simulator (door)",
     "dashboard",
+    "dashboard/work",
     "dashboard/app_pages",
     "benchmarks",
     "benchmarks/stores/harness",

@@ -19,6 +19,9 @@ def dash(
         int | None, typer.Option("--port", min=1, max=65535, help="A free one by default.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only show: no notes, no deletion, no experiments.")
+    ] = False,
 ) -> None:
     """Open the dashboard in a browser, on this machine only; Ctrl-C ends it."""
     if not directory.is_dir():
@@ -31,6 +34,7 @@ def dash(
     command = [sys.executable, "-m", "dashboard", str(directory)]
     command += ["--port", str(port)] if port is not None else []
     command += ["--no-browser"] if no_browser else []
+    command += ["--read-only"] if read_only else []
     if os.name == "posix":
         # In this process's place, so that signals reach the server and nothing is left behind.
         os.execv(sys.executable, command)

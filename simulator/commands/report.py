@@ -73,6 +73,7 @@ def compare(
         print_json({"a": str(a), "b": str(b), "metrics": metrics, "settings": settings})
         return
     _print_comparison(metrics, found.settings)
+    _print_serving({"A": read_run(a).scorecard or {}, "B": read_run(b).scorecard or {}})
 
 
 def scorecard_of(folder: Path) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tupl
     from rich.console import Console
     from rich.table import Table
 
-    from simulator.results import numbers
+    from simulator.results.compare import setting_text
 
     console = Console(highlight=False)
     arms = dict.fromkeys(row["arm"] for row in metrics)
@@ -174,28 +175,40 @@ def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tupl
         return
     differences = Table("setting", "A", "B")
     for key, (left, right) in settings.items():
-        differences.add_row(*(numbers.MISSING if x is None else str(x) for x in (key, left, right)))
+        differences.add_row(key, setting_text(left), setting_text(right))
     console.print(differences)
 
 
 def _comparison(metrics: list[dict[str, Any]]) -> Any:
-    """One treatment's metrics in both runs."""
+    """One treatment's metrics in both runs; an interval stands below its lift, so that 80 columns suffice."""
     from rich.table import Table
 
     from simulator.results import numbers
 
     table = Table()
-    for heading in ("metric", "treatment in A", "in B", "B over A", "lift in A", "lift in B"):
+    for heading in ("metric", "lift in A", "true in A", "lift in B", "true in B", "treatment,\nB over A"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metrics:
-        form = numbers.metric_form(row["metric"], row["unit"])
-        cells = (
-            form.label,
-            form.form(row["treatment_a"]),
-            form.form(row["treatment_b"]),
-            numbers.lift(row["treatment_change"]),
-            numbers.lift(row["lift_a"]),
-            numbers.lift(row["lift_b"]),
-        )
-        table.add_row(*cells)
+        cells = [numbers.metric_form(row["metric"], row["unit"]).label]
+        for run in ("a", "b"):
+            ends = numbers.interval(row[f"ci_{run}"], numbers.lift)
+            below = "" if ends == numbers.MISSING else f"\n{ends}"
+            cells += [numbers.lift(row[f"lift_{run}"]) + below, numbers.lift(row[f"true_lift_{run}"])]
+        table.add_row(*cells, numbers.lift(row["treatment_change"]))
     return table
+
+
+def _print_serving(cards: Mapping[str, Mapping[str, Any]]) -> None:
+    """How the arms of both runs were served: late and degraded requests are what a latency budget costs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from simulator.results.overview import serving
+
+    rows = [(run, *row) for run, card in cards.items() for row in serving(card)[1:]]
+    headings = next((serving(card)[0] for card in cards.values() if serving(card)), None)
+    if headings is not None:
+        table = Table("run", *headings, title="How the arms served", title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        Console(highlight=False).print(table)

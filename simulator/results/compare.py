@@ -1,11 +1,13 @@
-"""Two runs side by side: what changed in the metrics, and which settings differ."""
+"""Runs side by side: what changed in the metrics of two, and which settings differ in any number."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.results.numbers import MISSING
 from simulator.results.read import CONFIG, Run
 from simulator.results.scorecard import Effect, effects
 
@@ -16,9 +18,9 @@ class RunComparison:
 
     Attributes:
         metrics: one record per metric and treatment: metric, arm, unit, control_a, control_b,
-            treatment_a, treatment_b, treatment_change (b over a, minus one), lift_a, lift_b,
-            lift_change (b minus a), true_lift_a, true_lift_b; None where unknown, and a lift also
-            where there is not data enough to show it.
+            treatment_a, treatment_b, treatment_change (b over a, minus one), lift_a, ci_a, lift_b, ci_b (both
+            ends each), lift_change (b minus a), true_lift_a, true_lift_b; None where unknown, and a lift with
+            its interval also where there is not data enough to show it.
         settings: {dotted key: (value in a, value in b)} for those that differ; None where absent.
     """
 
@@ -35,9 +37,25 @@ def compare(a: Run, b: Run) -> RunComparison:
     left = {(e.metric, e.arm): e for e in effects(a.scorecard or {})}
     right = {(e.metric, e.arm): e for e in effects(b.scorecard or {})}
     metrics = [_metric_change(key, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
-    before, after = _settings(a), _settings(b)
-    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return RunComparison(metrics, {key: (before.get(key), after.get(key)) for key in keys})
+    differing = settings_that_differ([a, b])
+    return RunComparison(metrics, {key: (left, right) for key, (left, right) in differing.items()})
+
+
+def settings_that_differ(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
+    """Of the runs' files and manifests, the settings that are not the same in all, a value for each run.
+
+    What was measured when a run began, such as its automatic budget, differs where its first three digits do.
+    """
+    found = [_settings(run) for run in runs]
+    values = {key: tuple(one.get(key) for one in found) for key in sorted(set().union(*found))}
+    return {key: each for key, each in values.items() if any(one != each[0] for one in each[1:])}
+
+
+def setting_text(value: Any) -> str:
+    """A setting as a table shows it: numbers in six digits."""
+    if value is None:
+        return MISSING
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _metric_change(key: tuple[str, str], a: Effect | None, b: Effect | None) -> dict[str, Any]:
@@ -55,7 +73,9 @@ def _metric_change(key: tuple[str, str], a: Effect | None, b: Effect | None) -> 
         "treatment_b": now,
         "treatment_change": now / was - 1 if was and now is not None else None,
         "lift_a": lift_was,
+        "ci_a": a.ci if a is not None and a.enough else None,
         "lift_b": lift_now,
+        "ci_b": b.ci if b is not None and b.enough else None,
         "lift_change": lift_now - lift_was if lift_was is not None and lift_now is not None else None,
         "true_lift_a": a.true_lift if a else None,
         "true_lift_b": b.true_lift if b else None,
@@ -67,8 +87,11 @@ def _estimate(effect: Effect | None) -> float | None:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    manifest_keys = ("seed", "commit", "service_times", "profile_machine", "time_compression", "budget_ms")
+    manifest_keys = ("seed", "commit", "service_times", "profile_machine")
     settings = {f"manifest.{key}": run.manifest.get(key) for key in manifest_keys}
+    for key in ("time_compression", "budget_ms"):  # settled when the run began, often by measuring
+        value = run.manifest.get(key)
+        settings[f"manifest.{key}"] = float(f"{value:.3g}") if isinstance(value, float) else value
     settings |= _flat("manifest.hardware", run.manifest.get("hardware"))
     settings |= _flat("manifest.versions", run.manifest.get("versions"))
     try:

@@ -257,16 +257,28 @@ def read_sweep(path: Path | str) -> Sweep:
     return folder
 
 
+def read_folder(path: Path | str) -> Run | Sweep:
+    """Read the folder at `path` as what its manifest says it is; as a run where that cannot be read.
+
+    Raises:
+        ResultsError: there is no such folder, or it is neither.
+    """
+    run = _read(Path(path), Run)
+    if run.manifest.get("kind") == "sweep":
+        return Sweep(run.path, run.status, run.manifest, run.problem)
+    return run
+
+
 def list_runs(directory: Path | str) -> list[Run]:
     """All run folders at or directly below a directory (two levels), newest first."""
-    found = [_read(path, Run) for path in _folders(Path(directory))]
-    return _newest_first([run for run in found if run.manifest.get("kind") != "sweep"])
+    found = [read_folder(path) for path in result_folders(Path(directory))]
+    return _newest_first([run for run in found if isinstance(run, Run)])
 
 
 def list_sweeps(directory: Path | str) -> list[Sweep]:
     """All sweep folders at or directly below a directory (two levels), newest first."""
-    found = [_read(path, Sweep) for path in _folders(Path(directory))]
-    return _newest_first([sweep for sweep in found if sweep.manifest.get("kind") == "sweep"])
+    found = [read_folder(path) for path in result_folders(Path(directory))]
+    return _newest_first([sweep for sweep in found if isinstance(sweep, Sweep)])
 
 
 F = TypeVar("F", bound=Folder)
@@ -276,7 +288,8 @@ def _newest_first(folders: list[F]) -> list[F]:
     return sorted(folders, key=lambda folder: (folder.created, folder.path.name), reverse=True)
 
 
-def _folders(directory: Path) -> list[Path]:
+def result_folders(directory: Path) -> list[Path]:
+    """The run and sweep folders at or directly below a directory (two levels), by name."""
     if _looks_like_results(directory):
         return [directory]
     found: list[Path] = []

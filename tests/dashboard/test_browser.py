@@ -1,4 +1,4 @@
-"""The three pages in a real browser, light and dark; `LASER_AB_SCREENSHOTS=DIR` keeps the pictures."""
+"""The pages in a real browser, light and dark; `LASER_AB_SCREENSHOTS=DIR` keeps the pictures."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-PATHS = {"scorecard": "/", "latency": "/latency", "what-if": "/what_if"}
+PATHS = {name: f"/{name}" for name in ("scorecard", "latency", "what_if", "compare")}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_link_with_a_budget_opens_that_point(opened):
 
 
 def test_scorecard_downloads_its_rows(opened):
-    page = opened("/")
+    page = opened("/scorecard")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     text = Path(download.value.path()).read_text()

@@ -19,8 +19,9 @@ from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
 
 APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
-SCORECARD, LATENCY, WHAT_IF = (f"app_pages/{name}.py" for name in ("scorecard", "latency", "what_if"))
-PAGES = (SCORECARD, LATENCY, WHAT_IF)
+NAMES = ("runs", "scorecard", "latency", "what_if", "compare")
+RUNS, SCORECARD, LATENCY, WHAT_IF, COMPARE = (f"app_pages/{name}.py" for name in NAMES)
+PAGES = (SCORECARD, LATENCY, WHAT_IF)  # each about one result
 
 
 @pytest.fixture
@@ -34,8 +35,11 @@ def opened(page: str, **query: str) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
-    if page != SCORECARD:
-        app.switch_page(page).run()
+    if page != RUNS:
+        app.switch_page(page)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
     assert not app.exception
     assert "could not be drawn" not in texts(app)
     return app
@@ -73,7 +77,7 @@ def make(state: str, folder: Path) -> None:
             (path / "manifest.json").write_text(json.dumps(changed))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, RUNS, COMPARE])
 def test_without_runs_each_page_shows_the_command_that_makes_one(folder, page):
     app = opened(page)
     assert any("laser-ab " in code.value and str(folder) in code.value for code in app.code)
@@ -509,6 +513,7 @@ def test_a_failing_page_shows_no_traceback(folder, monkeypatch):
     make("finished", folder)
     monkeypatch.setattr("dashboard.tiles.rows", lambda tiles: 1 / 0)
     app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app.switch_page(SCORECARD).run()
     words = texts(app)
     assert not app.exception
     assert "could not be drawn" in words
@@ -523,6 +528,7 @@ os.environ[{RESULTS_VARIABLE!r}] = {str(tmp_path)!r}
 from streamlit.testing.v1 import AppTest
 import dashboard.launch
 app = AppTest.from_file({str(APP)!r}, default_timeout=30).run()
+app.switch_page("app_pages/scorecard.py").run()
 assert app.metric and not app.exception
 print([name for name in ("torch", "simpy", "seqvault", "laser") if name in sys.modules])
 """

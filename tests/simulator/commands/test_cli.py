@@ -476,7 +476,10 @@ def test_a_folder_without_a_run_is_reported(tmp_path: Path) -> None:
 
 def test_compare_puts_two_runs_side_by_side(tmp_path: Path) -> None:
     a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", p99_ci=(0.1, 0.3))
-    assert "P99 latency" in call("compare", a, b).stdout
+    shown = call("compare", a, b).stdout
+    assert "P99 latency" in shown
+    assert "true in B" in shown
+    assert "+10.0% to +30.0%" in shown
     document = json.loads(call("compare", a, b, "--diff-only", "--json").stdout)
     assert [row["metric"] for row in document["metrics"]] == ["p99_ms"]
     assert "No setting differs" in call("compare", a, a).stdout

@@ -1,0 +1,56 @@
+"""Where the dashboard may write: beside results, below their folder; nowhere at all if it is read-only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dashboard.launch import READ_ONLY_VARIABLE, DashboardError
+from simulator.results.index import BESIDE
+
+
+def read_only() -> bool:
+    """Whether this dashboard only shows."""
+    return os.environ.get(READ_ONLY_VARIABLE) == "1"
+
+
+def refuse_read_only() -> None:
+    """Raise where this dashboard only shows.
+
+    Raises:
+        DashboardError: it does.
+    """
+    if read_only():
+        raise DashboardError("This dashboard is read-only. Start it without --read-only to change anything.")
+
+
+def beside(root: Path) -> Path:
+    """The folder for what belongs to no result; made if it is not there.
+
+    Raises:
+        DashboardError: the dashboard is read-only, or its folder is itself a result, which never changes.
+    """
+    refuse_read_only()
+    if (root / "manifest.json").is_file():
+        raise DashboardError(
+            f"{root} is a result itself. To write notes or start work, open the folder it is in: "
+            f"laser-ab dash {root.parent}"
+        )
+    path = root / BESIDE
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def within(root: Path, name: str) -> Path:
+    """A path below the results folder, by its name relative to it.
+
+    Raises:
+        DashboardError: it leads outside, by dots, by a link or by being absolute, is hidden, or is the folder
+            itself.
+    """
+    path = (root / name).resolve()
+    parts = Path(name).parts
+    hidden = not parts or any(part.startswith(".") for part in parts)
+    if hidden or Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
+        raise DashboardError(f"Found the name {name!r}, expected a folder below {root}. Choose another name.")
+    return path
