@@ -38,6 +38,7 @@ ORDER = (
     "laser (door)",
     "simulator",
     "simulator/results",
+    "simulator/results/answers",
     "simulator/traffic",
     "simulator/world",
     "simulator/logs",

@@ -12,11 +12,11 @@ from simulator.commands.options import FailOn, Json, named
 if TYPE_CHECKING:
     from simulator.results.read import Run
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+RunOrSweep = Annotated[Path, typer.Argument(metavar="RUN", help="A run or sweep folder.")]
 
 
 def report(
-    run: RunFolder,
+    run: RunOrSweep,
     form: Annotated[
         Literal["table", "text", "json", "csv", "parquet"], typer.Option("--format", help="How to print it.")
     ] = "table",
@@ -29,11 +29,50 @@ def report(
     ] = False,
     as_json: Json = False,
     fail_on: FailOn = None,
+    p99_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--p99-ms", min=0, help="Of a sweep: most P99 latency; the file's guardrail by default."
+        ),
+    ] = None,
+    late_share: Annotated[
+        float | None,
+        typer.Option("--late-share", min=0, max=1, help="Of a sweep: most late answers; 0.01 by default."),
+    ] = None,
+    degraded_share: Annotated[
+        float | None,
+        typer.Option("--degraded-share", min=0, max=1, help="Of a sweep: most degraded answers."),
+    ] = None,
+    revenue_floor: Annotated[
+        float | None,
+        typer.Option("--revenue-floor", min=-1, help="Of a sweep: least lift of revenue; 0 by default."),
+    ] = None,
+    price_per_hour: Annotated[
+        str | None,
+        typer.Option(
+            "--price-per-hour",
+            metavar="SCORER[,WORKER]",
+            help="Of a sweep: what a scorer and a store worker cost; by default 1 each, which counts them.",
+        ),
+    ] = None,
 ) -> None:
-    """Show a run's scorecard."""
+    """Show a run's scorecard, or what a sweep answers."""
     from simulator.commands.verdicts import parse_fail_on
     from simulator.results.report import render
 
+    asked = {
+        "p99_ms": p99_ms,
+        "late_share": late_share,
+        "degraded_share": degraded_share,
+        "revenue_floor": revenue_floor,
+        **_prices(price_per_hour),
+    }
+    if _is_sweep(run):
+        given = {"--format": form != "table", "--out": out, "--verbose": verbose, "--fail-on": fail_on}
+        _answer(run, asked, as_json, [name for name, value in given.items() if value])
+        return
+    if any(value is not None for value in asked.values()):
+        raise typer.BadParameter(f"found {run}, which is a run; limits and prices are asked of a sweep")
     checks = parse_fail_on(fail_on)
     form = "json" if as_json else form
     _refuse_results(out)
@@ -50,6 +89,58 @@ def report(
     else:
         print(render(scorecard, form, verbose=verbose), end="")
     end_on(scorecard, checks)
+
+
+def _is_sweep(folder: Path) -> bool:
+    from simulator.results.errors import ResultsError
+    from simulator.results.read import read_manifest
+
+    try:
+        return bool(read_manifest(folder)["kind"] == "sweep")
+    except ResultsError:
+        return False  # whoever reads it as a run says more about it
+
+
+def _prices(text: str | None) -> dict[str, Any]:
+    """Of a scorer and of a store worker."""
+    if text is None:
+        return {}
+    scorer, comma, worker = text.partition(",")
+    try:
+        prices = [float(scorer), float(worker) if comma else 0.0]
+        if not all(0 <= price < 1e9 for price in prices):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"found {text!r}, expected prices of at least 0, such as 2.5 or 2.5,0.05",
+            param_hint="--price-per-hour",
+        ) from None
+    return {"scorer_per_hour": prices[0], "worker_per_hour": prices[1], "priced": True}
+
+
+def _answer(folder: Path, asked: Mapping[str, Any], as_json: bool, refused: list[str]) -> None:
+    """What a sweep answers."""
+    from simulator.results.answers.build import answers_of
+    from simulator.results.answers.terms import terms_of
+    from simulator.results.answers.text import answer_lines
+    from simulator.results.read import read_sweep
+
+    if refused:
+        raise typer.BadParameter(f"found {folder}, which is a sweep; {', '.join(refused)} is for runs")
+    found = read_sweep(folder)
+    if found.problem is not None:
+        raise found.problem
+    answers = answers_of(found, terms_of(found, **asked))
+    if as_json:
+        from simulator.commands.output import print_json
+
+        print_json({"sweep": str(folder), "status": found.status, "answers": answers})
+        return
+    if found.status != "finished":
+        print(
+            f"warning: {folder}: found a sweep that is {found.status}; more cells may come.", file=sys.stderr
+        )
+    print("\n".join(answer_lines(answers, found.axes)))
 
 
 def compare(

@@ -110,6 +110,9 @@ def checked_axes(texts: Sequence[str]) -> "tuple[Axis, ...]":
 
 def show(folder: Path, as_json: bool) -> None:
     """Print a sweep: one line per cell and treatment, or the whole table as JSON."""
+    from simulator.results.answers.build import answers_of
+    from simulator.results.answers.terms import terms_of
+    from simulator.results.answers.text import answer_lines
     from simulator.results.read import read_sweep
 
     found = read_sweep(folder)
@@ -117,7 +120,7 @@ def show(folder: Path, as_json: bool) -> None:
     if as_json:
         from simulator.commands.output import print_json
 
-        print_json({"sweep": str(folder), "rows": rows})
+        print_json({"sweep": str(folder), "rows": rows, "answers": answers_of(found, terms_of(found))})
         print(f"Sweep folder: {folder}", file=sys.stderr)
         return
     from rich.console import Console
@@ -134,8 +137,15 @@ def show(folder: Path, as_json: bool) -> None:
     print("answered with all of it. A dash: not enough data.")
     for line in _limits(found):
         console.print(line, markup=False)
+    if found.cells:
+        print()
+        for line in answer_lines(answers_of(found, terms_of(found)), found.axes):
+            console.print(line, markup=False)
     print(f"\nSweep folder: {folder}")
     print("Next:")
+    print(
+        f"  laser-ab report {quote(str(folder))} --price-per-hour 2    the answers at other limits and prices"
+    )
     print(f"  laser-ab dash {quote(str(folder))}    the what-if page")
 
 

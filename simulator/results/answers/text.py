@@ -1,0 +1,149 @@
+"""Answers in words, for a terminal. Start at `answer_lines`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from simulator.results import numbers
+from simulator.results.answers.grid import words
+from simulator.results.axes import Axis
+from simulator.results.numbers import MISSING
+
+_MOST_LINES = 12  # of one answer: the JSON form has all
+_BROKEN = {
+    "p99_ms": "the limit of P99",
+    "missed_share": "that of late answers",
+    "degraded_share": "that of degraded answers",
+    "revenue_per_request": "the floor of revenue",
+}
+Record = Mapping[str, Any]
+
+
+def answer_lines(answers: Mapping[str, Any], axes: Sequence[Axis]) -> list[str]:
+    """Every answer: first the question, then a line for each setting, in their order."""
+    parts = (
+        ("Is it worth it?", [_worth(one, axes) for one in answers["worth"]], None),
+        ("Treatment against treatment", [_versus(one, axes) for one in answers["versus"]], None),
+        _edges("Down to which latency budget does it win?", answers["break_even_ms"], axes),
+        _edges("How much traffic does an arm take within its limits?", answers["max_requests_per_s"], axes),
+        _cheapest(answers["cheapest"], axes),
+        ("Which settings does no other beat in lift, P99 and cost?", _fronts(answers["pareto"], axes), None),
+    )
+    return [*_terms(answers["terms"]), *(line for part in parts for line in _part(*part))]
+
+
+def _part(title: str, lines: Sequence[str], reason: str | None) -> Iterator[str]:
+    if not lines and reason is None:
+        return
+    yield f"\n{title}"
+    if reason is not None:
+        yield f"  Not told: {reason}."
+    yield from (f"  {line}" for line in lines[:_MOST_LINES])
+    if len(lines) > _MOST_LINES:
+        yield f"  ... and {len(lines) - _MOST_LINES} more: --json has them all."
+
+
+def _terms(terms: Mapping[str, Any]) -> list[str]:
+    p99 = terms["p99_ms"]
+    asked = [f"P99 within {'the latency budget' if isinstance(p99, str) else numbers.ms(p99)}"]
+    asked.append(f"at most {numbers.share(terms['late_share'])} late")
+    if terms["degraded_share"] is not None:
+        asked.append(f"at most {numbers.share(terms['degraded_share'])} degraded")
+    floor = terms["revenue_floor"]
+    asked.append(
+        "revenue not below control's" + (f" by more than {numbers.percent(-floor)}" if floor else "")
+    )
+    return [f"Asked of a setting: {', '.join(asked)}."]
+
+
+def _worth(one: Record, axes: Sequence[Axis]) -> str:
+    worth = {True: "worth it", False: "not worth it", None: "too close to call in this world"}[
+        one["true_worth"]
+    ]
+    broken = ", ".join(_BROKEN[name] for name in one["breaks"])
+    text = f"{_where(one, axes)}{one['treatment']}: {worth}{f' (breaks {broken})' if broken else ''}. "
+    text += f"True lift {_true(one)}; the A/B: {_told(one)}."
+    needed = one["needed"]
+    if one["told"] is None and needed is not None:
+        text += f" To tell it takes about {numbers.count(needed['requests'])} requests."
+    return text
+
+
+def _versus(one: Record, axes: Sequence[Axis]) -> str:
+    names = f"{one['treatment']} over {one['against']}"
+    return f"{_where(one, axes)}{names}: true {numbers.lift(one['true_value'])}; the A/B: {_told(one)}."
+
+
+def _edges(title: str, answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str | None]:
+    records = answer["all"]
+    return title, [_edge(one, axes) for one in records], None if records else answer["reason"]
+
+
+def _edge(one: Record, axes: Sequence[Axis]) -> str:
+    form = numbers.ms if one["unit"] == "ms" else _rate
+    if one["true_value"] is None:
+        return f"{_where(one, axes)}{one['reason']}."
+    head = f"{_where(one, axes)}{one['arm']}: "
+    error = f" ± {form(one['true_se'])}" if one["true_se"] is not None else ""
+    low, high = one["between"]
+    text = f"{head}{form(one['true_value'])}{error}, between the simulated {form(low)} and {form(high)}"
+    if one.get("limit"):
+        text += f", where {_BROKEN[one['limit']]} ends it"
+    ends = " to ".join("any" if end is None else form(end) for end in one["ci"])
+    text += f"; the A/B: {form(one['value'])}, {ends}." if one["told"] is None else f"; {one['told']}."
+    needed = one.get("needed")
+    return text + (f" To tell it takes about {numbers.count(needed['requests'])} requests." if needed else "")
+
+
+def _cheapest(answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str | None]:
+    lines = []
+    for one in answer["all"]:
+        true, shown = one["true_value"], one["value"]
+        if true is None:
+            lines.append(f"{_where(one, axes)}{one['reason']}.")
+            continue
+        text = f"{_option(true, axes)}."
+        if shown is None:
+            text += " The A/B shows of no setting that it holds."
+        elif (shown["arm"], shown["cell"]) != (true["arm"], true["cell"]):
+            text += f" By what the A/B shows: {_option(shown, axes)}."
+        lines.append(text)
+    return "What is the cheapest that holds it?", lines, None if lines else answer.get("reason")
+
+
+def _fronts(answer: Record, axes: Sequence[Axis]) -> list[str]:
+    return [f"{_option(option, axes)}." for front in answer["all"] for option in front["true_value"]]
+
+
+def _option(option: Record, axes: Sequence[Axis]) -> str:
+    servers = f"{_count(option['scorers'], 'scorer')}, {_count(option['store_workers'], 'store worker')}"
+    p99 = numbers.ms(option["p99_ms"]["true_value"])
+    lift = numbers.lift(option["lift"]["true_value"])
+    cost = f"{option['per_hour']:.4g} per hour"
+    if option["per_million_requests"] is not None:
+        cost += f", {option['per_million_requests']:.3g} per million requests"
+    return f"{_where(option, axes)}{option['arm']}: true lift {lift}, P99 {p99}, {servers}, {cost}"
+
+
+def _count(number: int | None, name: str) -> str:
+    return f"{MISSING if number is None else number} {name}{'' if number == 1 else 's'}"
+
+
+def _where(one: Record, axes: Sequence[Axis]) -> str:
+    at = words(axes, one["at"])
+    return f"{at}; " if at else ""
+
+
+def _true(one: Record) -> str:
+    error = "" if one["true_se"] is None else f" ± {numbers.percent(one['true_se'])}"
+    return numbers.lift(one["true_value"]) + error
+
+
+def _told(one: Record) -> str:
+    ends = numbers.interval(one["ci"], numbers.lift)
+    return numbers.NOT_ENOUGH if ends == MISSING else f"{numbers.lift(one['value'])} ({ends})"
+
+
+def _rate(value: float | None) -> str:
+    return MISSING if value is None else f"{value:,.0f} requests/s"

@@ -1,0 +1,257 @@
+"""What a sweep answers: edges where arithmetic puts them, fronts by brute force, and why there is nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_runs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from simulator.cli import app
+from simulator.results.answers.build import answers_of
+from simulator.results.answers.cost import cheapest, pareto
+from simulator.results.answers.edge import edge, place
+from simulator.results.answers.grid import Known
+from simulator.results.answers.terms import Terms, terms_of
+from simulator.results.answers.text import answer_lines
+from simulator.results.axes import BUDGET, Axis, as_json, cells_of
+from simulator.results.read import Sweep, read_sweep
+from simulator.results.run_folder import SweepWriter
+
+RATE = "traffic.requests_per_s"
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def sweep_of(folder: Path, axes: list[Axis], change: Change, card: dict[str, Any] | None = None) -> Sweep:
+    """A sweep whose cells are one scorecard, changed by their settings."""
+    with SweepWriter.create(folder / "sweep", made_runs.manifest(axes=as_json(axes))) as writer:
+        for cell, settings in enumerate(cells_of(axes)):
+            made = copy.deepcopy(card or made_runs.scorecard())
+            made["budget_ms"] = settings.get(BUDGET, made["budget_ms"])
+            change(settings, made)
+            writer.write_cell(cell, made)
+        writer.write_text("experiment.toml", made_runs.EXPERIMENT)
+        writer.update_manifest(status="running")
+    return read_sweep(folder / "sweep")
+
+
+def set_lift(
+    card: dict[str, Any], lift: float, half: float = 0.02, se: float = 0.01, arm: str = "treatment"
+) -> None:
+    entry = card["arms"][arm]["metrics"]["advv_per_request"]
+    entry |= {"lift": lift, "ci": [lift - half, lift + half], "true_lift": lift, "true_se": se}
+
+
+def set_p99(card: dict[str, Any], p99: float, arm: str = "treatment") -> None:
+    card["arms"][arm]["values"]["p99_ms"] |= {"value": p99, "true_value": p99, "ci": [p99 * 0.9, p99 * 1.1]}
+
+
+def test_an_edge_lies_where_the_line_over_the_logarithm_crosses() -> None:
+    xs = [1.0, 2.0, 5.0, 20.0]
+    found = edge(xs, [1.5 - math.log(x) for x in xs], lambda margin: margin > 0)
+    assert found.state == "found"
+    assert found.at == pytest.approx(math.exp(1.5))
+    assert found.index == 1
+    assert edge(xs, [1, 1, 1, 1], lambda margin: margin > 0).state == "always"
+    assert edge(xs, [0, 1, 1, 1], lambda margin: margin > 0).state == "never"
+    assert edge(xs, [None] * 4, lambda margin: margin > 0).state == "unknown"
+    # What is not known is passed over.
+    passed = edge(xs, [1.5, None, 1.5 - math.log(5), None], lambda margin: margin > 0)
+    assert passed.at == pytest.approx(math.exp(1.5))
+
+
+def test_an_edges_error_is_the_margins_over_the_slope() -> None:
+    xs = [40.0, 20.0, 10.0, 5.0]  # the good end first
+    margins = [Known(g := math.log(x / 12), (g - 0.3, g + 0.3), g, 0.05) for x in xs]
+    found = place(xs, margins, lambda lift: lift > 0)
+    assert found.true.at == found.told.at == pytest.approx(12)
+    assert found.true_se == pytest.approx(12 * 0.05)
+    assert found.ci == pytest.approx((12 * math.exp(-0.3), 12 * math.exp(0.3)))
+
+
+def test_the_budget_at_which_a_treatment_stops_winning(tmp_path: Path) -> None:
+    budgets = Axis(BUDGET, (5.0, 10.0, 20.0, 40.0), 20.0)
+    sweep = sweep_of(
+        tmp_path, [budgets], lambda at, card: set_lift(card, 0.1 * math.log(at[BUDGET] / 12), 0.03)
+    )
+    found = answers_of(sweep, Terms())["break_even_ms"]
+    assert found["true_value"] == found["value"] == pytest.approx(12)
+    assert found["true_se"] == pytest.approx(12 * 0.01 / 0.1)
+    assert found["ci"] == pytest.approx([12 * math.exp(-0.3), 12 * math.exp(0.3)])
+    assert found["between"] == [10.0, 20.0]
+    assert found["reason"] is None
+
+
+@pytest.mark.parametrize(("lift", "says"), [(0.1, "every simulated budget"), (0.0, "no simulated budget")])
+def test_a_break_even_that_lies_beyond_is_null_with_a_reason(lift: float, says: str, tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (5.0, 10.0), 5.0)], lambda _, card: set_lift(card, lift))
+    found = answers_of(sweep, Terms())["break_even_ms"]
+    assert found["true_value"] is None
+    assert says in found["reason"]
+
+
+def test_the_most_traffic_is_where_the_first_limit_is_reached(tmp_path: Path) -> None:
+    rates = Axis(RATE, (100.0, 200.0, 400.0, 800.0), 200.0)
+
+    def busier(at: dict[str, Any], card: dict[str, Any]) -> None:
+        for arm in card["arms"].values():
+            arm["serving"]["requests_per_s"] = at[RATE]
+        # A limit of 25 ms is reached at 300 requests/s, on a line over the logarithm.
+        set_p99(card, 25 * (1 + 0.2 * math.log(at[RATE] / 300)))
+
+    found = answers_of(sweep_of(tmp_path, [rates], busier), Terms())["max_requests_per_s"]
+    assert found["arm"] == "treatment"
+    assert found["true_value"] == pytest.approx(300)
+    assert (found["limit"], found["between"]) == ("p99_ms", [200.0, 400.0])
+    low, high = found["ci"]
+    assert low < 300 < high
+    of_control = next(one for one in found["all"] if one["arm"] == "control")
+    assert "every simulated traffic" in of_control["reason"]
+
+
+def test_late_answers_end_it_before_p99_does(tmp_path: Path) -> None:
+    def late(at: dict[str, Any], card: dict[str, Any]) -> None:
+        share = at[RATE] / 10_000
+        card["arms"]["treatment"]["serving"]["requests_per_s"] = at[RATE]
+        card["arms"]["treatment"]["values"]["missed_share"] |= {"true_value": share, "value": share}
+
+    sweep = sweep_of(tmp_path, [Axis(RATE, (50.0, 400.0))], late)
+    assert answers_of(sweep, Terms())["max_requests_per_s"]["limit"] == "missed_share"
+    loose = answers_of(sweep, Terms(late_share=0.5))["max_requests_per_s"]
+    assert "every simulated traffic" in loose["reason"]
+
+
+def test_the_cheapest_is_the_cheapest_that_holds(tmp_path: Path) -> None:
+    scorers = Axis("arms.treatment.scorers", (1, 2, 4), 1)
+
+    def faster(at: dict[str, Any], card: dict[str, Any]) -> None:
+        number = at["arms.treatment.scorers"]
+        card["arms"]["treatment"]["serving"]["scorers"] = number
+        set_p99(card, 60 / number)  # within 25 ms from 4 on; of 2 it is 30
+        card["arms"]["control"]["values"]["p99_ms"]["true_value"] = 99.0
+
+    sweep = sweep_of(tmp_path, [scorers], faster)
+    found = answers_of(sweep, Terms(scorer_per_hour=3.0, worker_per_hour=0.5, priced=True))["cheapest"]
+    assert (found["true_value"]["arm"], found["true_value"]["scorers"]) == ("treatment", 4)
+    assert found["true_value"]["per_hour"] == 4 * 3.0 + 2 * 0.5
+    looser = answers_of(sweep, Terms(p99_ms=30.0))["cheapest"]["true_value"]
+    assert looser["scorers"] == 2
+    none = answers_of(sweep, Terms(p99_ms=1.0))["cheapest"]
+    assert none["true_value"] is None
+    assert "P99 latency" in none["reason"]
+
+
+def test_what_loses_revenue_is_not_the_cheapest(tmp_path: Path) -> None:
+    def loses(at: dict[str, Any], card: dict[str, Any]) -> None:
+        card["arms"]["treatment"]["metrics"]["revenue_per_request"]["true_lift"] = -0.05
+
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (25.0,), 25.0)], loses)
+    assert answers_of(sweep, Terms())["cheapest"]["true_value"]["arm"] == "control"
+    (worth,) = answers_of(sweep, Terms())["worth"]
+    assert (worth["true_worth"], worth["breaks"]) == (False, ["revenue_per_request"])
+    assert answers_of(sweep, Terms(revenue_floor=-0.06))["worth"][0]["true_worth"] is True
+
+
+def option(lift: float, p99: float, cost: float) -> dict[str, Any]:
+    return {"lift": {"true_value": lift}, "p99_ms": {"true_value": p99}, "per_hour": cost}
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 4)] * 3), min_size=1, max_size=12))
+def test_a_front_is_what_nothing_beats(numbers: list[tuple[int, int, int]]) -> None:
+    group = [option(*map(float, three)) for three in numbers]
+    (front,) = pareto([group])
+    left = [three for three in numbers if not any(
+        o[0] >= three[0] and o[1] <= three[1] and o[2] <= three[2] and o != three for o in numbers
+    )]  # fmt: skip
+    assert sorted(
+        (o["lift"]["true_value"], o["p99_ms"]["true_value"], o["per_hour"]) for o in front
+    ) == sorted(left)
+    assert (
+        cheapest([[{**o, "breaks": [], "doubts": ["p99_ms"], "at": {}} for o in group]])[0]["value"] is None
+    )
+
+
+def test_identical_arms_win_nowhere_and_nothing_beats_either(tmp_path: Path) -> None:
+    card = made_runs.scorecard()
+    card["arms"]["treatment"] |= {k: copy.deepcopy(card["arms"]["control"][k]) for k in ("values", "serving")}
+    for entry in card["arms"]["treatment"]["metrics"].values():
+        entry |= {"lift": 0.0, "ci": [0.0, 0.0], "true_lift": 0.0, "true_se": 0.0}
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (10.0, 25.0), 25.0)], lambda _at, _card: None, card)
+    found = answers_of(sweep, Terms())
+    assert {one["true_worth"] for one in found["worth"]} == {None}
+    assert {one["told"] for one in found["worth"]} == {None}
+    assert "no simulated budget" in found["break_even_ms"]["reason"]
+    assert [len(one["true_value"]) for one in found["pareto"]["all"]] == [2, 2]
+
+
+def test_a_treatment_is_compared_with_a_treatment(tmp_path: Path) -> None:
+    other = made_runs.treatment()
+    arms = {"control": made_runs.control(), "treatment": made_runs.treatment(), "other": other}
+    for name, value in (("treatment", 2.0), ("other", 2.5)):
+        arms[name]["values"]["advv_per_request"] = {
+            "value": value, "ci": [value * 0.9, value / 0.9], "true_value": value * 1.1, "unit": "currency",
+        }  # fmt: skip
+    card = made_runs.scorecard(arms)
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (25.0,), 25.0)], lambda _at, _card: None, card)
+    (found,) = answers_of(sweep, Terms())["versus"]
+    assert (found["treatment"], found["against"]) == ("treatment", "other")
+    assert found["value"] == found["true_value"] == pytest.approx(2.0 / 2.5 - 1)
+    half = math.sqrt(2) * math.log(1 / 0.9)
+    assert found["ci"] == pytest.approx([0.8 / math.exp(half) - 1, 0.8 * math.exp(half) - 1])
+
+
+def test_where_the_world_is_too_small_an_answer_says_how_large_it_must_be(tmp_path: Path) -> None:
+    def small(at: dict[str, Any], card: dict[str, Any]) -> None:
+        set_lift(card, 0.1 * math.log(at[BUDGET] / 12), half=0.5)
+        needed = {"lift": 0.1, "requests": 7000 * at[BUDGET], "users": 70, "days": 7}
+        card["arms"]["treatment"]["metrics"]["advv_per_request"]["needed"] = needed
+
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (5.0, 10.0, 20.0), 20.0)], small)
+    found = answers_of(sweep, Terms())
+    assert found["break_even_ms"]["ci"] == [None, None]
+    assert found["break_even_ms"]["needed"]["requests"] == 140_000  # the larger of both sides'
+    assert [one["needed"]["requests"] for one in found["worth"]] == [35_000, 70_000, 140_000]
+    assert "about 140,000 requests" in "\n".join(answer_lines(found, sweep.axes))
+
+
+def test_a_sweep_of_something_else_says_what_to_add(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, [Axis("arms.treatment.history", (50, 200))], lambda _at, _card: None)
+    found = answers_of(sweep, terms_of(sweep))
+    assert "--over experiment.budget_ms" in found["break_even_ms"]["reason"]
+    assert "--over traffic.requests_per_s" in found["max_requests_per_s"]["reason"]
+    assert found["cheapest"]["reason"] is None
+
+
+def test_report_prints_a_sweeps_answers(tmp_path: Path) -> None:
+    folder = made_runs.write_sweep(tmp_path / "sweep")
+    asked = ["report", str(folder), "--json", "--p99-ms", "40", "--price-per-hour", "2.5,0.5"]
+    answers = json.loads(CliRunner().invoke(app, asked).stdout)["answers"]
+    assert {"break_even_ms", "max_requests_per_s", "cheapest", "pareto"} <= set(answers)
+    assert answers["terms"]["p99_ms"] == 40.0
+    assert answers["cheapest"]["true_value"]["per_hour"] == 2.5 + 2 * 0.5
+    printed = CliRunner().invoke(app, ["report", str(folder)]).stdout
+    assert "Is it worth it?" in printed
+    assert "Not told: the sweep does not vary the traffic" in printed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--format", "csv"], ["--price-per-hour", "free"], ["--price-per-hour", "-1"], ["--late-share", "2"]],
+)
+def test_report_refuses_what_a_sweep_has_not(wrong: list[str], tmp_path: Path) -> None:
+    folder = made_runs.write_sweep(tmp_path / "sweep")
+    assert CliRunner().invoke(app, ["report", str(folder), *wrong]).exit_code == 2
+
+
+def test_limits_are_not_asked_of_a_run(tmp_path: Path) -> None:
+    run = made_runs.write_run(tmp_path / "run")
+    result = CliRunner().invoke(app, ["report", str(run), "--p99-ms", "10"])
+    assert result.exit_code == 2
