@@ -1,6 +1,6 @@
 """Where kernels run in tests: on a GPU, or on a CPU by triton's interpreter, where triton is installed.
 
-With numpy 2.4 triton 3.9 is the first whose interpreter works. It must be asked for before a kernel is imported.
+With numpy 2.4 triton 3.9 is the first whose interpreter works. It is asked for before a kernel is imported.
 """
 
 from __future__ import annotations
