@@ -30,6 +30,8 @@ class TrueLift:
     treatment: float | None
 
 
+# Worlds that earn the same add it up in another order.
+_ROUNDING = 1e-12
 UNKNOWN = TrueLift(None, None, None, None)
 
 
@@ -125,5 +127,7 @@ def _lift(control: float, treatment: float, influence: F8) -> TrueLift:
     """Influences are on the log ratio; the lift's error follows by the delta method."""
     n = len(influence)
     ratio = treatment / control
+    if abs(ratio - 1) < _ROUNDING:
+        ratio = 1.0
     se = ratio * math.sqrt(float(influence @ influence) * n / (n - 1)) if n > 1 else None
     return TrueLift(ratio - 1, se, control, treatment)

@@ -28,6 +28,7 @@ from simulator.experiment.evidence import (
     served_requests,
     truth_by_user,
 )
+from simulator.experiment.money import money_note
 from simulator.experiment.outcomes import Market
 from simulator.experiment.precision import Precision
 from simulator.experiment.remarks import remarks
@@ -52,6 +53,7 @@ class Outcome:
         users: the users table.
         served, truth: by arm, what the analysis reads of its requests and of its world; see `Sample`.
         paths: by arm, the truth's totals on each path of clicks.
+        money: what the market is said to have been like, see `simulator.experiment.money`.
         truth_note: how many paths those are, and how exact the truth is beside the A/B.
         arms: by arm, what its scorecard entry says beside the statistics: its model, how busy its servers
             were in the experiment's period, and how many service times lay outside what was measured.
@@ -63,6 +65,7 @@ class Outcome:
     truth: Mapping[str, Mapping[str, Any]]
     paths: Mapping[str, Mapping[str, F8]]
     truth_note: dict[str, Any]
+    money: dict[str, Any]
     arms: dict[str, dict[str, Any]]
 
 
@@ -102,6 +105,7 @@ def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path 
         truth_by_user(market, worlds),
         paths,
         precision.note(paths),
+        money_note(market, ledgers, shown),
         {arm.name: _beside(cell, arm, result, market.experiment) for arm, result in arms},
     )
 
@@ -151,6 +155,7 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
             "budget_ms": None if budget_s is None else budget_s * 1000.0,
             "profile_machine": machine_in_words(cell.profile),
             "truth": outcome.truth_note,
+            "market": outcome.money,
             "notes": remarks(plan),
         },
         arm_extra=outcome.arms,

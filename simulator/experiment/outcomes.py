@@ -72,6 +72,7 @@ class _Pass:
     """One way through some requests: in which order, with what answers, by which rules and draws.
 
     What comes of it is put into `shown` and added to `expected`, of R requests, where they are given.
+    `beside` meets the same pages with other budgets.
     """
 
     order: I8
@@ -79,6 +80,7 @@ class _Pass:
     paths: Paths
     shown: KeptPages | None = None
     expected: Scratch | None = None
+    beside: Paths | None = None
 
 
 class KeptPages:
@@ -124,6 +126,12 @@ class Market:
             for, for what advertisers spent before the experiment and set their budgets by.
         jobs: threads; worlds are independent of each other.
         folder: for temporary files; the system's by default.
+
+    Attributes:
+        click_cost: (V,) what a click cost each advertiser in the pre-period [currency]; None where nobody has
+            a budget.
+        revenue_lost: the share of the A/B's revenue that budgets cost, on its own path of clicks; known
+            after `as_assigned`, None where nobody has a budget.
     """
 
     def __init__(
@@ -146,6 +154,8 @@ class Market:
         inside = prepared.in_experiment
         self.experiment, self.before = np.flatnonzero(inside), np.flatnonzero(~inside)
         self.days = np.unique(prepared.requests.day[inside])
+        self.click_cost: F8 | None = None
+        self.revenue_lost: float | None = None
         self.budgets = self._budgets(full_pctr)
 
     def as_assigned(self, pages: Answers, before: Answers) -> tuple[KeptPages, Ledger]:
@@ -162,7 +172,14 @@ class Market:
         free = Paths(self.book, unlimited(len(self.days), self.advertisers), self.rules, (self.seed,))
         paths = Paths(self.book, self.budgets, self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, before), before, free, shown)])
-        self._run([_Pass(self._order(self.experiment, pages), pages, paths, shown)])
+        limited = np.isfinite(self.budgets).any()
+        beside = (
+            Paths(self.book, unlimited(*self.budgets.shape), self.rules, (self.seed,)) if limited else None
+        )
+        self._run([_Pass(self._order(self.experiment, pages), pages, paths, shown, beside=beside)])
+        if beside is not None:
+            earned, without = (run.totals[0, OUTCOMES.index("revenue")] for run in (paths, beside))
+            self.revenue_lost = float(1.0 - earned / without) if without > 0 else None
         return shown, paths.ledger
 
     def truth(
@@ -209,8 +226,10 @@ class Market:
         per_day = np.bincount(
             np.searchsorted(self.days, requests.day[self.experiment]), minlength=len(self.days)
         )
+        before = self._free_demand(full_pctr)
+        self.click_cost = before.click_cost
         return daily_budgets(
-            self._free_demand(full_pctr),
+            before,
             len(self.before),
             per_day,
             tau=settings.budget_tau,
@@ -254,6 +273,8 @@ class Market:
         expected = one.paths.run(np.arange(len(rows)), pages, part)
         if one.shown is not None and part is not None:
             one.shown.put(rows, part)
+        if one.beside is not None:
+            one.beside.run(np.arange(len(rows)), pages)
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected

@@ -154,18 +154,23 @@ def assemble(
         return full
 
     bid = spread(book.tcpa[won])
+    return Impressions(
+        **vars(shown),
+        pcvr=spread(book.pcvr[won]),
+        bid=bid,
+        conversion_s=conversion_times(shown, request_id, time_s, rules, seed),
+        value=np.where(shown.conversion, bid, 0.0),
+    )
+
+
+def conversion_times(shown: Shown, request_id: NDArray[np.uint64], time_s: F8, rules: Rules, seed: int) -> F8:
+    """(R, S) when conversions happen, log time [s]; NaN where there is none. Arguments as in `assemble`."""
     # Only those that converted are dated: drawing for every page would cost more than its auction.
     when = np.full(shown.ad.shape, np.nan)
     where = np.nonzero(shown.conversion)
     drawn = uniform(seed, DELAY, request_id[where[0]], shown.ad[where].astype(np.int64))
     when[where] = time_s[where[0]] - rules.conversion_delay_s * np.log1p(-drawn)
-    return Impressions(
-        **vars(shown),
-        pcvr=spread(book.pcvr[won]),
-        bid=bid,
-        conversion_s=when,
-        value=np.where(shown.conversion, bid, 0.0),
-    )
+    return when
 
 
 def auctions_of(made: Impressions, expected: F8, ledger: Ledger) -> Auctions:

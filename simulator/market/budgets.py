@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.config.market import Charge
 from simulator.draws import normal
@@ -103,6 +104,18 @@ def daily_budgets(
     per_request: F8 = spend / pre_requests * factor
     wanted = np.asarray(requests, np.float64)[:, None] * per_request[None, :]
     return np.maximum(wanted, clicks * before.click_cost)
+
+
+def exhausted(spend: F8, budgets: F8, click_cost: F8) -> NDArray[np.bool_]:
+    """(B, V) whether what is left of a budget no longer pays a click at its mean cost; never if unlimited.
+
+    Args:
+        spend: (B, V) [currency].
+        budgets: (B, V) [currency].
+        click_cost: (V,) [currency], see `Demand`.
+    """
+    out: NDArray[np.bool_] = np.isfinite(budgets) & (budgets - spend < click_cost)
+    return out
 
 
 def unlimited(rows: int, advertisers: int) -> F8:

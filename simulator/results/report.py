@@ -18,6 +18,7 @@ from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
+from simulator.results.money import money_sentences
 from simulator.results.overview import overview, serving
 from simulator.results.scorecard import (
     Effect,
@@ -149,6 +150,7 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     if outside:
         counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
         lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
+    lines += money_sentences(scorecard)
     if servers:
         lines += [f"Servers of {sentences(arm, load)}" for arm, load in serving_of(scorecard).items()]
     missing = {effect.reason: None for effect in shown if effect.reason}

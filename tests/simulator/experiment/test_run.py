@@ -109,6 +109,36 @@ def test_rows_come_in_the_order_that_the_schemas_promise(demo: Run) -> None:
         assert len(set(rows)) == len(rows) > 0, name
 
 
+def test_what_is_said_of_the_market_is_what_its_tables_hold(demo: Run) -> None:
+    said = demo.scorecard["market"]
+    shown = demo.table("impressions").to_pandas()
+    shown = shown[shown.period == "experiment"]
+    assert said["conversions"] == shown.conversion.sum() > 0
+    end_s = (demo.table("ledger").to_pandas().day.max() + 1) * 86_400
+    assert said["conversions_after_end"] == (shown.conversion_s >= end_s).sum()
+    # So few requests that nobody's ten clicks are used up.
+    assert said["budget_clicks"]["least"] == pytest.approx(10.0)
+    assert set(said["exhausted_share"]) == {"ab", "all:control", "all:treatment"}
+    assert max(said["exhausted_share"].values()) <= 0.02
+    assert 0.0 <= said["revenue_lost"] < 0.02
+
+
+def test_where_every_budget_is_spent_the_true_lift_of_revenue_is_exactly_zero(tmp_path: Path) -> None:
+    """A run of its own, of a shipped example, because that is what the example is there to show."""
+    fewer = ("traffic.world.requests=1500", "traffic.world.advertisers=2", "market.budget_clicks=5")
+    days = ("experiment.days=2", "traffic.world.users=240", "traffic.world.log_requests=5")
+    run = read_run(run_experiment(small(*fewer, *days, example="exhausted.toml"), tmp_path / "run"))
+    said, revenue = run.scorecard["market"], run.scorecard["metrics"]["revenue_per_request"]
+    assert set(said["exhausted_share"].values()) == {1.0}
+    assert said["revenue_lost"] > 0.5
+    ledger = (
+        run.table("ledger").to_pandas().pivot(index=["day", "advertiser"], columns="world", values="spend")
+    )
+    assert ledger["all:control"].equals(ledger["all:treatment"])
+    assert revenue["true_lift"] == 0.0
+    assert abs(revenue["lift"]) > 0.01
+
+
 def test_another_seed_gives_other_tables(demo: Run, tmp_path: Path) -> None:
     other = table_bytes(run_experiment(small("seed=8"), tmp_path / "run"))
     ours = table_bytes(demo.path)
