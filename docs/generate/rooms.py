@@ -54,6 +54,7 @@ ORDER = (
     "simulator/arms/histories",
     "simulator/arms",
     "simulator/experiment",
+    "simulator/designs",
     "simulator/whatif",
     "simulator/commands",
     "simulator/commands/statistics",

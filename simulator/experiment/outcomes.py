@@ -68,6 +68,40 @@ class World:
 
 
 @dataclass(frozen=True)
+class Play:
+    """Some of the experiment's requests to be auctioned on one path of clicks, by themselves.
+
+    Attributes:
+        rows: of the trace, all in the experiment.
+        pages: their answers.
+        seed: of the clicks.
+        budgets: (B, V) that pay.
+    """
+
+    rows: I8
+    pages: Answers
+    seed: int
+    budgets: F8
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a play.
+
+    Attributes:
+        rows: which requests.
+        shown: their pages.
+        totals: (5,) expected outcomes in the order of `OUTCOMES`.
+        ledger: what advertisers paid and got.
+    """
+
+    rows: I8
+    shown: KeptPages
+    totals: F8
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
 class _Pass:
     """One way through some requests: in which order, with what answers, by which rules and draws.
 
@@ -201,7 +235,7 @@ class Market:
         worlds: dict[str, World] = {}
         done = 0
         for upto in TRUTH_PATHS if np.isfinite(self.budgets).any() else (1,):
-            seeds = [self._path_seed(path) for path in range(done, upto)]
+            seeds = [self.path_seed(path) for path in range(done, upto)]
             runs = {name: Paths(self.book, self.budgets, self.rules, seeds) for name in arms}
             self._run([_Pass(orders[n], arms[n], runs[n], expected=expected[n]) for n in arms])
             for name, run in runs.items():
@@ -215,7 +249,22 @@ class Market:
                 break
         return worlds
 
-    def _path_seed(self, path: int) -> int:
+    def play(self, plays: Sequence[Play]) -> list[Played]:
+        """Auction some requests, each play for itself and side by side."""
+        runs = [Paths(self.book, one.budgets, self.rules, (one.seed,)) for one in plays]
+        kept = [self._nothing_shown() for _ in plays]
+        self._run(
+            [
+                _Pass(self._order(one.rows, one.pages), one.pages, run, shown)
+                for one, run, shown in zip(plays, runs, kept, strict=True)
+            ]
+        )
+        return [
+            Played(one.rows, shown, run.totals[0], run.ledger)
+            for one, run, shown in zip(plays, runs, kept, strict=True)
+        ]
+
+    def path_seed(self, path: int) -> int:
         """The seed of a path's clicks; path 0 is the experiment's own."""
         return self.seed if path == 0 else int(bits(self.seed, "truth-path", path))
 

@@ -121,19 +121,3 @@ def exhausted(spend: F8, budgets: F8, click_cost: F8) -> NDArray[np.bool_]:
 def unlimited(rows: int, advertisers: int) -> F8:
     """(B, V) budgets that never stop anyone."""
     return np.full((rows, advertisers), np.inf)
-
-
-def split(budgets: F8, shares: tuple[float, ...]) -> F8:
-    """Budgets of a budget-split design: one block of B rows per arm, (len(shares)·B, V).
-
-    Arm k pays from rows k·B to (k+1)·B - 1, so an arm cannot spend what another would have earned.
-
-    Source: Liu, Mao and Kang, "Trustworthy online marketplace experimentation with budget-split
-    design", arXiv:2012.08724.
-
-    Raises:
-        MarketError: shares are negative or do not sum to 1.
-    """
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
-        raise MarketError(f"Budget shares are {shares}, expected numbers >= 0 that sum to 1.")
-    return np.concatenate([budgets * share for share in shares])

@@ -1,4 +1,4 @@
-"""The commands of the statistics alone: tables of one's own, planning, checks of the intervals.
+"""The commands of the statistics: tables of one's own, planning, designs, checks of the intervals.
 
 Start at `analyze.py`.
 """

@@ -8,7 +8,7 @@ from market_worlds import market
 
 from simulator.config.market import Charge
 from simulator.market.auction import run_auctions
-from simulator.market.budgets import Demand, daily_budgets, demand, split, unlimited
+from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.ledger import impression_columns, ledger_columns
 from simulator.market.pages import MarketError, Rules
 
@@ -75,14 +75,6 @@ def test_without_spread_every_budget_is_the_same_share_of_spend():
     np.testing.assert_allclose(budgets[0], before.spend)
     with pytest.raises(MarketError, match="budget_sigma"):
         daily_budgets(before, 10, np.array([10]), tau=0.0, sigma=-1.0, seed=1)
-
-
-def test_split_budgets_keep_the_total_and_part_the_arms():
-    budgets = np.array([[4.0, 8.0]])
-    parted = split(budgets, (0.25, 0.75))
-    np.testing.assert_allclose(parted, [[1.0, 2.0], [3.0, 6.0]])
-    with pytest.raises(MarketError, match="sum to 1"):
-        split(budgets, (0.5, 0.6))
 
 
 def test_tight_budgets_run_out_and_unlimited_ones_never():

@@ -1,0 +1,49 @@
+"""`laser-ab designs` from a file and from a run's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_runs import EXAMPLES
+from typer.testing import CliRunner
+
+from simulator.cli import app
+from simulator.commands.statistics.designs import show
+
+# The smallest that is trained, served and judged: the way from a file to a table is what is tested.
+TINY = {
+    "traffic.world": {"users": 120, "requests": 300, "history_max": 20},
+    "arms.control": {"model": "base", "history": 1, "light_model": "none"},
+    "arms.treatment": {"model": "base", "history": 2, "light_model": "none"},
+}
+
+
+def call(*words: object, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def test_designs_of_a_runs_folder_are_judged_and_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [f"{table}.{key}={value}" for table, pairs in TINY.items() for key, value in pairs.items()]
+    settings = [word for pair in sets for word in ("--set", pair)]
+    resolved = call("run", EXAMPLES / "demo.toml", *settings, "--dry-run")
+    (tmp_path / "experiment.toml").write_text(resolved)
+    asked = ("--assignments", 2, "--design", "user split", "--design", "budget split", "-q", "--json")
+    found = json.loads(call("designs", tmp_path, *asked))
+    assert list(found["designs"]) == ["user split", "budget split"]
+    assert all(own["sentence"] for own in found["designs"].values())
+    assert found["designs"]["user split"]["metrics"]["revenue_per_request"]["readings"] == 2
+    capsys.readouterr()
+    show(found)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Revenue per request: the true lift is" in printed
+    assert found["choice"]["text"] in printed
+
+
+def test_an_unknown_design_is_refused_before_any_work() -> None:
+    call("designs", EXAMPLES / "demo.toml", "--design", "coin", code=2)
