@@ -218,7 +218,7 @@ def _arms(second: Row | None) -> list[str]:
     words = (
         f"`examples/papers-arms.toml`: {size['requests']:,} requests of {size['users']:,} users in "
         f"{size['days']} days, a fifth of them in each arm, on {machine} in "
-        f"{size['minutes']:.1f} minutes. Commit {second['commit']}. {size['text']}"
+        f"{size['minutes']:.1f} minutes. Commit {second['commit']}. Service times: {size['profile_machine']}."
     )
     lines = []
     for arm in _rows(second, "arm"):
