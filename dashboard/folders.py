@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.launch import READ_ONLY_VARIABLE, RESULTS_VARIABLE
+from simulator.results import small
 from simulator.results.index import Listed, list_results
 from simulator.results.read import Folder, Run, Sweep, read_folder
 
@@ -33,6 +34,17 @@ def results_folder() -> Path:
     return Path(os.environ.get(RESULTS_VARIABLE, "runs"))
 
 
+def shown_folder() -> Path:
+    """Where what is shown lies: the results folder, or what came with the package while that one is empty."""
+    root = results_folder()
+    return small.SHIPPED if not _lines_of(root) and small.shipped_runs() else root
+
+
+def nothing_run_yet() -> bool:
+    """Whether what is shown came with the package."""
+    return shown_folder() == small.SHIPPED
+
+
 def itself() -> str | None:
     """What the results folder is itself: "run" or "sweep"; None for a folder of several."""
     lines = listed()
@@ -41,7 +53,11 @@ def itself() -> str | None:
 
 def listed() -> list[Listed]:
     """All runs and sweeps there are, newest first."""
-    return list_results(results_folder(), keep=os.environ.get(READ_ONLY_VARIABLE) != "1")
+    return _lines_of(shown_folder())
+
+
+def _lines_of(root: Path) -> list[Listed]:
+    return list_results(root, keep=root != small.SHIPPED and os.environ.get(READ_ONLY_VARIABLE) != "1")
 
 
 def pick(kind: str) -> None:
@@ -92,7 +108,7 @@ def chosen_sweep() -> Sweep | None:
 
 def label(folder: Folder) -> str:
     """A folder's name in pickers and addresses: its path below the results folder."""
-    root = results_folder()
+    root = shown_folder()
     return str(folder.path.relative_to(root)) if folder.path != root else folder.path.name
 
 
@@ -103,7 +119,7 @@ def name_of(line: Listed) -> str:
 
 def opened(name: str) -> Run | Sweep:
     """The folder of a name that is in the list."""
-    root = results_folder()
+    root = shown_folder()
     return read_folder(root if itself() is not None else root / name)
 
 

@@ -37,7 +37,7 @@ def line(folder: Folder) -> str:
     seed, commit = manifest.get("seed"), manifest.get("commit")
     parts = [
         f"**{plain(folder.name)}**",
-        f"folder {plain(label(folder))}",
+        "came with the package" if manifest.get("shipped") else f"folder {plain(label(folder))}",
         f"seed {numbers.MISSING if seed is None else seed}",
         folder.status,
         _machine(manifest.get("hardware")),

@@ -138,6 +138,12 @@ def ladder(summary: LatencySummary) -> None:
 
 
 def _source(run: Run) -> None:
+    small = run.manifest.get("small")
+    if small:
+        st.caption(
+            f"This run is kept small: one request in {numbers.count(small['served_one_in'])} is shown here; "
+            "the scorecard's figures are of all."
+        )
     machine = run.manifest.get("profile_machine")
     if run.manifest.get("service_times") == "profile":
         st.caption(f"Service times were drawn from measurements on: {machine or 'a machine not named'}.")

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import choose, listed, name_of, results_folder
+from dashboard.folders import choose, listed, name_of, nothing_run_yet, results_folder
 from dashboard.launch import DashboardError
 from dashboard.words import plain
 from dashboard.work.notes import Note, read_notes, write_note
@@ -26,6 +26,13 @@ def page() -> None:
     lines, notes = listed(), read_notes(results_folder())
     if not lines:
         states.nothing("run")
+        _trash()
+        return
+    if nothing_run_yet():
+        states.nothing("run")
+        st.markdown("Until then, what came with the package:")
+        table(lines, {})
+        _open(_choose(lines))
         _trash()
         return
     st.markdown(f"{_counted(lines)} in {plain(results_folder())}, newest first.")

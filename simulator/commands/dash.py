@@ -10,11 +10,11 @@ import typer
 
 from simulator.errors import SimulatorError
 
+RUNS = Path("runs")
+
 
 def dash(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs and sweeps.")] = Path(
-        "runs"
-    ),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs and sweeps.")] = RUNS,
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="A free one by default.")
     ] = None,
@@ -24,7 +24,7 @@ def dash(
     ] = False,
 ) -> None:
     """Open the dashboard in a browser, on this machine only; Ctrl-C ends it."""
-    if not directory.is_dir():
+    if not directory.is_dir() and not _shows_what_came(directory):
         found = "a file" if directory.exists() else "no such folder"
         raise SimulatorError(
             f"{directory}: found {found}, expected a folder with runs and sweeps. "
@@ -39,3 +39,10 @@ def dash(
         # In this process's place, so that signals reach the server and nothing is left behind.
         os.execv(sys.executable, command)
     raise typer.Exit(subprocess.call(command))
+
+
+def _shows_what_came(directory: Path) -> bool:
+    """Whether nothing was run here yet and there is a run that came with the package to look at."""
+    from simulator.results.small import shipped_runs
+
+    return directory == RUNS and not directory.exists() and bool(shipped_runs())

@@ -15,6 +15,7 @@ import dashboard.app_pages
 from dashboard import charts, limits, tiles
 from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
+from simulator.results import small
 from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
 
@@ -27,6 +28,7 @@ PAGES = (SCORECARD, LATENCY, WHAT_IF)  # each about one result
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(small, "SHIPPED", tmp_path / ".none")  # else an empty folder shows what came with us
     return tmp_path
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import made_runs
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_pages import COMPARE, RUNS, folder, opened, specs, texts
+from test_pages import COMPARE, LATENCY, RUNS, SCORECARD, folder, opened, specs, texts
 
 from dashboard.launch import READ_ONLY_VARIABLE, DashboardError
 from dashboard.work import notes, trash
 from dashboard.work.places import within
-from simulator.results import index
+from simulator.results import index, small
 from simulator.results.read import read_run
 
 __all__ = ["folder"]  # a fixture
@@ -204,3 +204,31 @@ def test_a_result_itself_is_listed_and_nothing_is_written_into_it(tmp_path):
     before = sorted(run.iterdir())
     assert [line.path for line in index.list_results(run)] == ["."]
     assert sorted(run.iterdir()) == before
+
+
+@pytest.fixture
+def came_with_it(folder, monkeypatch):
+    """An empty folder of results, and a run that came with the package."""
+    about = {"shipped": "run elsewhere", "small": {"served_one_in": 50, "rows": {"served": 300_000}}}
+    made_runs.write_run(folder / ".package" / "paper", requests=200, **about)
+    monkeypatch.setattr(small, "SHIPPED", folder / ".package")
+    return folder
+
+
+def test_before_anything_was_run_the_pages_show_what_came_with_the_package(came_with_it):
+    app = opened(RUNS)
+    assert "There are no runs in" in texts(app)
+    assert listed(app) == ["paper"]
+    assert not [one for one in app.button if one.label.startswith("Delete")]
+    assert "Trash" not in texts(app)
+    latency = texts(opened(LATENCY))
+    assert "came with the package" in latency
+    assert "one request in 50 is shown" in latency
+    assert "came with the package" in texts(opened(SCORECARD))
+    assert {path.name for path in came_with_it.iterdir()} == {".package"}  # nothing was kept beside it
+
+
+def test_the_first_own_run_takes_its_place(came_with_it):
+    made_runs.write_run(came_with_it / "demo", requests=200)
+    assert listed(opened(RUNS)) == ["demo"]
+    assert "came with the package" not in texts(opened(LATENCY))
