@@ -29,6 +29,7 @@ from simulator.arms.kept import KeptScores
 from simulator.arms.models import TrainedModel, snapshots
 from simulator.arms.plan import Plan
 from simulator.arms.summaries import Refreshes, refreshes_of, summary_inputs
+from simulator.execution.cache import scored
 from simulator.execution.checkpoints import ScoreFiles, inputs_of
 from simulator.inputs.prepare import Prepared
 from simulator.serving.arm import LadderStep
@@ -142,8 +143,8 @@ def score_needed(
     """
     others = KeptScores(plan, arm, trained)
     kept = others.find()
-    missing = needed & np.stack([np.isnan(of_step[:, 0]) for of_step in kept], axis=1)
-    fresh = missing.any(axis=0)
+    missing = needed & ~np.stack([scored(of_step) for of_step in kept], axis=1)
+    fresh = np.asarray(missing.any(axis=0))
     if not fresh.any():
         return kept, {}
     logits, notes, whole = _scored(plan, arm, missing, trained, store, scores, readers)

@@ -26,6 +26,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import struct
 import sys
@@ -248,6 +249,8 @@ def write_scores(path: Path, logits: F4) -> None:
 def read_scores(path: Path, rows: int, candidates: int) -> F4:
     """(R, C) logits of a file, memory-mapped; a removed file stays readable to those who have it.
 
+    Look at them by `rows_of` and `scored`.
+
     Raises:
         ValueError: it is damaged or of another size.
         OSError: it cannot be read, or is not there.
@@ -265,6 +268,27 @@ def read_scores(path: Path, rows: int, candidates: int) -> F4:
         if rows * candidates == 0:
             return np.zeros((rows, candidates), np.float32)
         return np.memmap(file, "<f4", "r", _HEAD.size, (rows, candidates))
+
+
+def rows_of(scores: F4, rows: NDArray[np.int64]) -> F4:
+    """(n, C) copies of some rows; what is memory-mapped stays on disk."""
+    taken: F4 = scores[rows]
+    _let_go(scores)
+    return taken
+
+
+def scored(scores: F4) -> NDArray[np.bool_]:
+    """(R,) which requests were scored; what is memory-mapped stays on disk."""
+    found: NDArray[np.bool_] = ~np.isnan(scores[:, 0])
+    _let_go(scores)
+    return found
+
+
+def _let_go(scores: F4) -> None:
+    """Give the memory back that a mapped file's pages take when they are looked at."""
+    mapped: Any = scores.base
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _described(path: Path) -> Path:

@@ -17,6 +17,7 @@ from simulator.arms.arm import Arm, ModelSpec
 from simulator.arms.kept import F4, received
 from simulator.arms.models import TrainedModel
 from simulator.arms.serve import ArmResult
+from simulator.execution.cache import rows_of
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served
 
@@ -72,7 +73,7 @@ class ArmAnswers:
 
     def of_step(self, step: int, rows: I8) -> F8:
         """(n, C) pCTR of some requests by one step, whoever answered them."""
-        pctr = self.platt[step].apply(self.logits[step][rows])
+        pctr = self.platt[step].apply(rows_of(self.logits[step], rows))
         if np.isnan(pctr).any():
             raise AssertionError("A request was answered by a step that was never scored.")
         return pctr

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.execution import interrupts
-from simulator.execution.scratch import Scratch
 from simulator.experiment.answers import Answers
 from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
+from simulator.scratch import Scratch
 from simulator.traffic.priors import slot_weights
 
 F8 = NDArray[np.float64]

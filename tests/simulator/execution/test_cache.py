@@ -10,7 +10,15 @@ import pytest
 
 from simulator.arms.kept import received, sent
 from simulator.execution import cache as module
-from simulator.execution.cache import Cache, CacheError, open_cache
+from simulator.execution.cache import (
+    Cache,
+    CacheError,
+    open_cache,
+    read_scores,
+    rows_of,
+    scored,
+    write_scores,
+)
 from simulator.results import files
 
 NAN = np.float32(np.nan)
@@ -139,3 +147,23 @@ def test_the_environment_says_where_and_how_much(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LASER_AB_CACHE_GB", "much")
     with pytest.raises(CacheError, match="LASER_AB_CACHE_GB is 'much'"):
         open_cache()
+
+
+def _mapped_mb() -> float:
+    """Of this process's memory, what is pages of mapped files."""
+    status = Path("/proc/self/status").read_text().split("RssFile:")[1]
+    return int(status.split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody counts mapped pages here")
+def test_mapped_scores_are_read_whole_and_never_held_whole(tmp_path: Path) -> None:
+    logits = np.arange(200_000 * 32, dtype=np.float32).reshape(200_000, 32)  # 25 MB
+    logits[::3] = np.nan
+    write_scores(tmp_path / "scores", logits)
+    kept, before_mb = read_scores(tmp_path / "scores", *logits.shape), _mapped_mb()
+    assert np.array_equal(scored(kept), ~np.isnan(logits[:, 0]))
+    for first in range(0, len(logits), 10_000):
+        rows = first + np.random.default_rng(first).permutation(10_000)
+        assert np.array_equal(rows_of(kept, rows), logits[rows], equal_nan=True)
+    assert _mapped_mb() - before_mb < 5
+    assert np.array_equal(rows_of(logits, rows), logits[rows], equal_nan=True)

@@ -2,13 +2,13 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from simulator.execution.scratch import Scratch
-from simulator.results.errors import ResultsError
+from simulator.scratch import Scratch
 
 RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
 
@@ -46,6 +46,6 @@ def test_a_full_disk_is_met_at_once_and_said(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(ResultsError, match="full disk"):
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
         Scratch(np.float64, 10, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from simulator.results.errors import from_os_error
-
 I8 = NDArray[np.int64]
 
 
@@ -31,7 +29,7 @@ class Scratch:
         folder: where the file is; the system's folder of temporary files by default.
 
     Raises:
-        ResultsError: the disk is full or the folder not writable.
+        OSError: the disk is full or the folder not writable.
     """
 
     def __init__(self, record: DTypeLike, rows: int, folder: Path | None = None) -> None:
@@ -47,7 +45,9 @@ class Scratch:
             else:
                 os.truncate(self._file, size)
         except OSError as error:
-            raise from_os_error(folder or Path(gettempdir()), error) from error
+            if error.filename is None:
+                error.filename = str(folder or gettempdir())
+            raise
 
     def __len__(self) -> int:
         return self._rows
