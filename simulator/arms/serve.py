@@ -28,7 +28,7 @@ from simulator.arms.scores import F4, score_inputs, score_needed
 from simulator.arms.summary_times import summary_notes
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
-from simulator.execution.parallel import run_tasks
+from simulator.execution.parallel import Share, run_tasks
 from simulator.execution.progress import Progress
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
@@ -68,7 +68,9 @@ class _Task:
     readers: int
 
 
-def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progress) -> list[list[ArmResult]]:
+def serve_cells(
+    cells: Sequence[Cell], folder: Path, jobs: int, progress: Progress, share: Share | None = None
+) -> list[list[ArmResult]]:
     """Serve the trace with every arm of every cell, and score what that needs.
 
     Args:
@@ -76,6 +78,7 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
         folder: for checkpoints, and for stores meanwhile.
         jobs: worker processes, in profile mode; live service times must not share the machine.
         progress: notified after each task.
+        share: how processes get their world; None: each makes its own.
 
     Returns:
         By cell, its arms' results in their order.
@@ -94,7 +97,7 @@ def serve_cells(cells: Sequence[Cell], folder: Path, jobs: int, progress: Progre
     interrupts.check()
     spare = max(jobs - len(tasks), 0) // max(len(tasks), 1)
     work = [_task(cells, members, folder, spare) for members in tasks.values()]
-    done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve")
+    done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve", share)
     found = {
         place: replace(result, logits=received(result.logits))
         for members, results in zip(tasks.values(), done, strict=True)

@@ -40,7 +40,7 @@ from simulator.execution.checkpoints import (
     read,
     write,
 )
-from simulator.execution.parallel import run_tasks
+from simulator.execution.parallel import Share, run_tasks
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
 from simulator.results.files import write_atomic
@@ -83,12 +83,14 @@ def train_all(
     jobs: int = 1,
     progress: Progress | None = None,
     work: Path | None = None,
+    share: Share | None = None,
 ) -> list[dict[ModelSpec, TrainedModel]]:
     """`train_models` for several experiments: what they have in common is trained once.
 
     Args:
         plans: the experiments.
         out: each one's folder for checkpoints; shared where they train alike.
+        share: how processes get their world; None: each makes its own.
     """
     tasks: dict[str, _Task] = {}
     inputs: list[dict[ModelSpec, str]] = []
@@ -104,7 +106,7 @@ def train_all(
             tasks[key] = _Task(bare, spec, every, out(plan), work, key)
     # The longest first: with two jobs, it is what the others wait for.
     ordered = sorted(tasks.values(), key=lambda task: -task.spec.history)
-    trained = run_tasks(_train_one, ordered, jobs, progress or Silent(), "train")
+    trained = run_tasks(_train_one, ordered, jobs, progress or Silent(), "train", share)
     found = {task.inputs: model for task, model in zip(ordered, trained, strict=True)}
     return [{spec: found[key] for spec, key in of_plan.items()} for of_plan in inputs]
 

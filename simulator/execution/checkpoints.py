@@ -6,6 +6,7 @@
     +-------+------------------+------------------------------------------+
 
     RUN/work/experiment.toml          the file as the run began, to show what was edited
+    RUN/work/inputs                   the world, for the run's own processes; never used by another run
     RUN/work/training/KEY-*.train     a training under way: weights, optimiser, schedule, generator
     RUN/work/training/KEY-*.trained   a trained model's calibration and metrics
     RUN/work/calibration              live runs: what they size themselves and predict by

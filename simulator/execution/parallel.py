@@ -20,6 +20,8 @@ from simulator.execution.progress import Progress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+#: Makes what is sent to other processes.
+Share = Callable[[], Callable[[], None]]
 
 _PARENT_CHECK_S = 1.0
 _LOOK_S = 0.2  # how often the parent looks whether it was asked to end
@@ -35,6 +37,7 @@ def run_tasks(
     jobs: int,
     progress: Progress,
     stage: str,
+    share: Share | None = None,
 ) -> list[Result]:
     """Call `function` on every task.
 
@@ -43,6 +46,7 @@ def run_tasks(
         jobs: most processes at a time, at least 1.
         progress: notified after each task.
         stage: the name it is notified with.
+        share: called here if there are other processes; what it gives, each of them calls first.
 
     Raises:
         SimulatorError: jobs is below 1.
@@ -61,17 +65,23 @@ def run_tasks(
             results.append(function(task))
             progress.stage(stage, len(results), len(tasks))
         return results
-    return _in_pool(function, tasks, min(jobs, len(tasks)), progress, stage)
+    setup = share() if share is not None else None
+    return _in_pool(function, tasks, min(jobs, len(tasks)), progress, stage, setup)
 
 
 def _in_pool(
-    function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, progress: Progress, stage: str
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    jobs: int,
+    progress: Progress,
+    stage: str,
+    setup: Callable[[], None] | None,
 ) -> list[Result]:
     # Spawned, not forked: torch and RocksDB own threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=prepare_worker, initargs=(os.getpid(), stop)
+        jobs, mp_context=context, initializer=prepare_worker, initargs=(os.getpid(), stop, setup)
     )
     try:
         with interrupts.signals_held():
@@ -109,16 +119,19 @@ def _in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def prepare_worker(parent: int, stop: interrupts.Flag) -> None:
+def prepare_worker(parent: int, stop: interrupts.Flag, setup: Callable[[], None] | None = None) -> None:
     """In a process that was started for some work: leave signals to the parent, and end when it is gone.
 
     Args:
         parent: its process id.
         stop: by which it asks for an end at the next checkpoint.
+        setup: called then.
     """
     # Ctrl-C reaches the whole process group; only the parent answers it, and stops the workers.
     interrupts.listen_to(stop)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    if setup is not None:
+        setup()
 
 
 def _leave_with(parent: int) -> None:

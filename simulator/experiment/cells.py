@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
 from simulator.experiment.carry import Job
 from simulator.experiment.judge import machine_in_words
+from simulator.inputs.prepare import prepare
+from simulator.inputs.shared import share
 from simulator.serving.profile import ServiceProfile, from_json, to_json
 
 
@@ -40,17 +43,21 @@ def served_cells(
     """
     progress = job.progress
     progress.stage("world", 0, 1)
-    _ = plans[0].prepared
+    world = plans[0].world
+    prepare(world, job.jobs)
     progress.stage("world", 1, 1)
     interrupts.check()
-    trained = train_all(plans, models, jobs=job.jobs, progress=progress, work=job.work / "training")
+    sharing = partial(share, world, job.work)
+    trained = train_all(
+        plans, models, jobs=job.jobs, progress=progress, work=job.work / "training", share=sharing
+    )
     sizes: Sizes = {}
     cells = []
     for plan, its_models in zip(plans, trained, strict=True):
         profile = plan.profile or _calibration(plan, its_models, job)
         cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes, settled)))
     _note(cells, job)
-    results = serve_cells(cells, job.work / "arms", job.jobs, progress)
+    results = serve_cells(cells, job.work / "arms", job.jobs, progress, sharing)
     return list(zip(cells, results, strict=True))
 
 

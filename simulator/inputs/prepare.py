@@ -1,14 +1,15 @@
 """What every arm, worker and sweep cell of an experiment starts from: the world and what its log teaches.
 
-`prepare(source)` is a function of the world's source alone, so a worker process builds its own copy instead
-of being sent one, and experiments in equal worlds share it.
+`prepare(source)` is a function of the world's source alone, so experiments in equal worlds share it, and a
+process that has none builds its own, unless another has shared its copy with it (`shared.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,10 @@ class Prepared:
         """How every candidate of the trace would be answered."""
         return Truth(self.world, self.requests)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The truth's blocks are kept for this process's threads.
+        return {name: value for name, value in vars(self).items() if name != "truth"}
+
     @property
     def in_experiment(self) -> NDArray[np.bool_]:
         """(R,) whether the request belongs to the experiment (else to the pre-period)."""
@@ -72,14 +77,39 @@ class Prepared:
         return inside
 
 
-@lru_cache(maxsize=2)
-def prepare(source: WorldSource) -> Prepared:
-    """Build the world and everything fitted on its log; cached per process.
+_MOST = 2  # worlds that a process keeps
+_kept: dict[WorldSource, Prepared] = {}
+
+
+def prepare(source: WorldSource, jobs: int = 1) -> Prepared:
+    """The world and everything fitted on its log: built once, and kept by this process.
+
+    Args:
+        jobs: processes that a large world is built by; it is the same for any number.
 
     Raises:
         ValueError: the world cannot be built.
     """
-    world = make_world(source)
+    if source not in _kept:
+        keep(source, _made(source, jobs))
+    return _kept[source]
+
+
+def keep(source: WorldSource, prepared: Prepared) -> None:
+    """Let `prepare` find it, in place of what was built of this source before."""
+    _kept.pop(source, None)
+    while len(_kept) >= _MOST:
+        del _kept[next(iter(_kept))]
+    _kept[source] = prepared
+
+
+def forget() -> None:
+    """Keep none."""
+    _kept.clear()
+
+
+def _made(source: WorldSource, jobs: int) -> Prepared:
+    world = make_world(source, jobs)
     delay_s = source.ingest_delay_s
     requests = world.requests
     ads = world.sizes.ads

@@ -19,6 +19,7 @@ _CALIBRATIONS = {
     "paper": "Interest strength was calibrated so that the AUC gap between short and long histories "
     "resembles the one LASER reports (arXiv:2602.11562). That gap is an input; money and latency are not."
 }
+_LARGE_USERS = 20_000  # of a generated world: some seconds' work, where starting processes takes one
 _UNCALIBRATED = "None: nothing about the arms was put in."
 _OF_A_LOG = (
     "source",
@@ -89,8 +90,11 @@ def world_source(config: ExperimentConfig) -> WorldSource:
     return WorldSource(made_of, config.seed, config.experiment.ingest_delay_s)
 
 
-def make_world(source: WorldSource) -> ExperimentWorld:
+def make_world(source: WorldSource, jobs: int = 1) -> ExperimentWorld:
     """Generate a world, or read that of a log.
+
+    Args:
+        jobs: processes that a large world is drawn by; it is the same for any number.
 
     Raises:
         ValueError: it cannot be built, or the log cannot be used.
@@ -102,7 +106,8 @@ def make_world(source: WorldSource) -> ExperimentWorld:
         return load_log_world(log.folder, source.seed, log.split, log.slots)
     from simulator.world.world import build_world
 
-    return build_world(source.made_of, source.seed)
+    large = source.made_of.users >= _LARGE_USERS
+    return build_world(source.made_of, source.seed, jobs=jobs if large else 1)
 
 
 def world_notes(config: ExperimentConfig, source: WorldSource) -> dict[str, Any]:

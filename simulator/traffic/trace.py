@@ -16,6 +16,7 @@ from simulator.errors import SimulatorError
 PRE, EXPERIMENT = 0, 1
 PERIODS = ("pre", "experiment")
 DAY_S = 86_400
+_SORTED_AT_ONCE = 1 << 16  # requests whose candidates are sorted, to look for repeats
 
 
 class TraceError(SimulatorError):
@@ -81,8 +82,17 @@ def validate_requests(r: Requests) -> None:
     _require(r.day == r.arrival_s // DAY_S, r.day, "day", "arrival_s // 86400")
     width = r.candidates.shape[1]
     _require((r.slots >= 1) & (r.slots <= width), r.slots, "slots", f"1 to {width}, the candidates")
-    order = np.sort(r.candidates, axis=1)
-    _require(~(order[:, 1:] == order[:, :-1]).any(axis=1), r.request_id, "candidates", "without repeats")
+    _require(~_repeating(r.candidates), r.request_id, "candidates", "without repeats")
+
+
+def _repeating(candidates: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """(R,) which requests hold an ad twice."""
+    found = np.zeros(len(candidates), np.bool_)
+    for first in range(0, len(candidates), _SORTED_AT_ONCE):
+        part = slice(first, first + _SORTED_AT_ONCE)
+        order = np.sort(candidates[part], axis=1)
+        found[part] = (order[:, 1:] == order[:, :-1]).any(axis=1)
+    return found
 
 
 def _ordered(arrival_s: NDArray[np.float64], request_id: NDArray[np.uint64]) -> NDArray[np.bool_]:

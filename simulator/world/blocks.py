@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_context
@@ -12,10 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from simulator.traffic.behaviours import COLUMNS
+from simulator.world.config import WorldConfig
 from simulator.world.generate import Block, Plan, generate_block
 from simulator.world.users import block_count
 
 _SHARED_MEMORY = Path("/dev/shm")  # where files are memory, on Linux
+_A_DAY = 25  # behaviours of a user a day, at most on average
 _held: list[tuple[Plan, Path]] = []  #: what a worker draws from and where it leaves behaviours, sent once
 
 
@@ -34,7 +37,7 @@ def drawn_blocks(plan: Plan, jobs: int) -> Iterator[Block]:
     if jobs == 1:
         yield from (generate_block(plan, number) for number in numbers)
         return
-    place = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+    place = _SHARED_MEMORY if _has_room(plan.config) else None
     # "spawn": a caller may hold threads or a GPU, which a fork would copy half of.
     with (
         TemporaryDirectory(dir=place) as folder,
@@ -45,6 +48,14 @@ def drawn_blocks(plan: Plan, jobs: int) -> Iterator[Block]:
             for name in COLUMNS:  # the mapping outlives the name
                 _file(Path(folder), number, name).unlink()
             yield replace(block, behaviours=replace(block.behaviours, **columns))
+
+
+def _has_room(config: WorldConfig) -> bool:
+    """Whether all behaviours fit into memory's folder, which many a container has cut to 64 MB."""
+    days = config.log_days + config.holdout_days + config.pre_days + config.days
+    a_user = min(config.history_median, config.history_max) + _A_DAY * days
+    room = config.users * a_user * sum(np.dtype(dtype).itemsize for dtype in COLUMNS.values())
+    return os.access(_SHARED_MEMORY, os.W_OK) and shutil.disk_usage(_SHARED_MEMORY).free > room
 
 
 def _hold(plan: Plan, folder: Path) -> None:

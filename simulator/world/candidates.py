@@ -5,6 +5,8 @@ Letters: n requests, k candidates of each.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from simulator.world.users import UserTable
 
 #: Attempts to find an ad not yet among the request's candidates from the source first drawn.
 _PATIENCE = 6
+#: Candidates drawn at once: what a draw keeps beside them then stays in some 100 MiB.
+_AT_ONCE = 1 << 20
 
 
 def draw_candidates(
@@ -26,13 +30,41 @@ def draw_candidates(
     user: NDArray[np.int64],
     request_id: NDArray[np.uint64],
     width: int,
-) -> NDArray[np.int64]:
+    jobs: int = 1,
+) -> NDArray[np.uint64]:
     """Distinct ads (n, width) for each request, each drawn on its own from (seed, cause, request, slot).
 
     A slot comes from one of the user's lifelong interests, dead ones included, with probability
     `interest_candidates`, else from all ads evenly. An ad already taken by an earlier slot is drawn
     again; a user whose interests cover too few ads ends up with any ads there.
+
+    Args:
+        jobs: threads; the ads are the same for any number.
     """
+    ads = np.empty((len(user), width), np.uint64)
+    size = max(_AT_ONCE // width, 1)
+
+    def draw(first: int) -> None:
+        part = slice(first, first + size)
+        ads[part] = _drawn(config, seed, cause, users, categories, user[part], request_id[part], width)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        for _ in threads.map(draw, range(0, len(user), size)):
+            pass
+    return ads
+
+
+def _drawn(
+    config: WorldConfig,
+    seed: int,
+    cause: str,
+    users: UserTable,
+    categories: Categories,
+    user: NDArray[np.int64],
+    request_id: NDArray[np.uint64],
+    width: int,
+) -> NDArray[np.int64]:
+    """As `draw_candidates`, all at once."""
     slot = np.arange(width)
     request = request_id[:, None]
     from_interest = uniform(seed, cause + "-source", request, slot) < config.interest_candidates

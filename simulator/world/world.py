@@ -153,7 +153,8 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True,
         seed: any integer; another seed is another world of the same kind.
         keep_behaviours: False holds no behaviours (the full-size presets need 9 GB for them);
             `World.behaviour_blocks` then makes them one block at a time.
-        jobs: processes that draw the blocks; the world is the same for any number.
+        jobs: processes that draw the blocks, then threads that draw candidates; the world is the same for
+            any number.
 
     Raises:
         ValueError: the seed is not an integer.
@@ -186,7 +187,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True,
         seed,
         Timeline.of(config),
         catalogue,
-        _requests(plan, trace_moments),
+        _requests(plan, trace_moments, jobs),
         _log(plan, catalogue, ad_truth, log_moments),
         plan,
         ad_truth,
@@ -209,18 +210,26 @@ def _in_time_order(parts: list[Moments]) -> Moments:
     return Moments(moments.user[order], moments.time_s[order], moments.event[order], moments.topic[order])
 
 
-def _requests(plan: Plan, moments: Moments) -> Requests:
+def _requests(plan: Plan, moments: Moments, jobs: int) -> Requests:
     config, n = plan.config, len(moments.user)
     ids = np.arange(n, dtype=np.uint64)
     candidates = draw_candidates(
-        config, plan.seed, "candidate", plan.users, plan.categories, moments.user, ids, config.candidates
+        config,
+        plan.seed,
+        "candidate",
+        plan.users,
+        plan.categories,
+        moments.user,
+        ids,
+        config.candidates,
+        jobs,
     )
     started = moments.time_s >= Timeline.of(config).experiment_start_s
     return Requests(
         request_id=ids,
         arrival_s=moments.time_s,
         user_id=moments.user.astype(np.uint64),
-        candidates=candidates.astype(np.uint64),
+        candidates=candidates,
         slots=np.full(n, config.slots, dtype=np.uint8),
         hour=hour_of_day(moments.time_s),
         propensity=plan.users.propensity[moments.user],
@@ -233,9 +242,10 @@ def _log(plan: Plan, catalogue: Catalogue, ad_truth: AdTruth, moments: Moments) 
     config, seed, n = plan.config, plan.seed, len(moments.user)
     ids = np.arange(n, dtype=np.uint64)
     # "Random candidates": the same sources as in the trace, shown in the order drawn.
-    ads = draw_candidates(
+    drawn = draw_candidates(
         config, seed, "log-candidate", plan.users, plan.categories, moments.user, ids, config.log_candidates
     )
+    ads = drawn.astype(np.int64)
     position = np.broadcast_to(np.arange(config.log_candidates), ads.shape)
     p_click, p_convert = response(config, plan.users, catalogue, ad_truth, moments, ads, position)
     click = uniform(seed, "log-click", ids[:, None], ads, position) < p_click

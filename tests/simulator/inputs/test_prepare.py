@@ -10,7 +10,7 @@ from simulator.arms import plan as plans
 from simulator.arms.plan import make_plan
 from simulator.config.load import changed, load_config
 from simulator.inputs import prepare as module
-from simulator.inputs.prepare import prepare
+from simulator.inputs.prepare import forget
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,10 @@ def test_experiments_share_a_world_unless_it_is_another(
 ) -> None:
     made = []
     make_world = module.make_world
-    monkeypatch.setattr(module, "make_world", lambda source: (made.append(source), make_world(source))[1])
-    prepare.cache_clear()
+    monkeypatch.setattr(
+        module, "make_world", lambda source, jobs: (made.append(source), make_world(source, jobs))[1]
+    )
+    forget()
     one, other = make_plan(small()), make_plan(small(change))
     assert (one.prepared is other.prepared) == shared
     assert len(made) == (1 if shared else 2)

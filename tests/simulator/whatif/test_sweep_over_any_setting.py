@@ -45,9 +45,9 @@ def test_a_cell_is_the_run_with_its_history(swept: Sweep, tmp_path: Path) -> Non
 def test_what_a_cell_does_not_change_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worlds, trained = [], []
     make_world, train = inputs.make_world, training.train
-    monkeypatch.setattr(inputs, "make_world", lambda source: (worlds.append(source), make_world(source))[1])
+    monkeypatch.setattr(inputs, "make_world", lambda *a: (worlds.append(a), make_world(*a))[1])
     monkeypatch.setattr(training, "train", lambda *a, **k: (trained.append(a[0].kind), train(*a, **k))[1])
-    inputs.prepare.cache_clear()
+    inputs.forget()
     run_sweep(small(*TOLD), [AXIS], tmp_path / "sweep")
     assert len(worlds) == 1
     # Each history has a LASER of its own; DIN, control's model and the light one of all, is trained once.

@@ -8,6 +8,7 @@ import pytest
 
 from simulator.traffic.behaviours import CLICK, COLUMNS, DEEP, SHORT, Behaviours
 from simulator.traffic.trace import EXPERIMENT
+from simulator.world import blocks, candidates
 from simulator.world.catalogue import ITEM_ID_BASE
 from simulator.world.clock import DAILY_CURVE, DAY_S, Timeline, Warp
 from simulator.world.config import preset, presets
@@ -25,9 +26,15 @@ def digest(world: World) -> str:
     return found.hexdigest()
 
 
-def test_a_world_drawn_by_several_processes_is_the_same() -> None:
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_world_drawn_by_several_processes_and_in_parts_is_the_same(
+    memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = preset("demo", **SMALL)
-    assert digest(build_world(config, 5, jobs=2)) == digest(build_world(config, 5))
+    whole = digest(build_world(config, 5))
+    monkeypatch.setattr(blocks, "_has_room", lambda config: memory)
+    monkeypatch.setattr(candidates, "_AT_ONCE", 1000)
+    assert digest(build_world(config, 5, jobs=2)) == whole
     with pytest.raises(ValueError, match="jobs is 0, expected 1 or more"):
         build_world(config, 5, jobs=0)
 
