@@ -20,6 +20,7 @@ from simulator.commands.statistics import validate
 from simulator.commands.statistics.analyze import analyze
 from simulator.commands.statistics.designs import designs
 from simulator.commands.statistics.power import power
+from simulator.commands.statistics.truth import truth
 from simulator.commands.train import train
 from simulator.commands.whatif.ask import what_if
 from simulator.commands.whatif.sweep import sweep
@@ -63,7 +64,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
         to.command(command.__name__)(guarded(command))
 
 
-_add(app, demo, run, sweep, report, compare, analyze, power, designs, dash, train, profile, doctor)
+_add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, dash, train, profile, doctor)
 app.command("what-if")(guarded(what_if))
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)

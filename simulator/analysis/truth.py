@@ -65,6 +65,35 @@ def true_lift(
     Raises:
         AnalysisError: the two do not hold as many requests of the same users.
     """
+    values, influences = _influences(control, treatment, metric)
+    if not values[0] or not values[1]:
+        return TrueLift(None, None, values[0], values[1])
+    found = _lift(values[0], values[1], influences[1] - influences[0])
+    if paths is None or found.se is None:
+        return found
+    return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * path_error(paths, metric)))
+
+
+def pairing_gain(control: Table, treatment: Table, metric: Ratio) -> float | None:
+    """How many times as many users would say as much if the worlds did not share users and draws.
+
+    The variance of two unpaired arms of the log lift, over that of the users' differences; None where it is
+    undefined, or where the worlds do not differ at all.
+
+    Args:
+        control, treatment: as of `true_lift`.
+        metric: which.
+
+    Raises:
+        AnalysisError: as of `true_lift`.
+    """
+    _, (own, other) = _influences(control, treatment, metric)
+    paired = float((other - own) @ (other - own))
+    return float(own @ own + other @ other) / paired if paired > 0 else None
+
+
+def _influences(control: Table, treatment: Table, metric: Ratio) -> tuple[list[float | None], tuple[F8, F8]]:
+    """Both worlds' values, and what each user adds to the logarithm of either; 0 where one has none."""
     sides = [columns(t, "user_id", "requests", *OUTCOME_COLUMNS) for t in (control, treatment)]
     if not all(np.array_equal(sides[0][name], sides[1][name]) for name in ("user_id", "requests")):
         counts = " and ".join(f"{int(s['requests'].sum())} of {len(s['user_id'])} users" for s in sides)
@@ -75,12 +104,8 @@ def true_lift(
     (yc, xc), (yt, xt) = (_totals(side, metric) for side in sides)
     values = [float(y.sum() / x.sum()) if x.sum() > 0 else None for y, x in ((yc, xc), (yt, xt))]
     if not values[0] or not values[1]:
-        return TrueLift(None, None, values[0], values[1])
-    influence = yt / yt.sum() - xt / xt.sum() - (yc / yc.sum() - xc / xc.sum())
-    found = _lift(values[0], values[1], influence)
-    if paths is None or found.se is None:
-        return found
-    return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * path_error(paths, metric)))
+        return values, (np.zeros_like(yc), np.zeros_like(yc))
+    return values, (yc / yc.sum() - xc / xc.sum(), yt / yt.sum() - xt / xt.sum())
 
 
 def path_error(paths: tuple[Mapping[str, Array], Mapping[str, Array]], metric: Ratio) -> float:

@@ -1,4 +1,4 @@
-"""Designs: how an A/B test is laid out, each judged on the same market by the same truth.
+"""Designs of an A/B test, judged on one market by its truth; and that truth over worlds and trainings.
 
 Start at `compare.py`.
 """
