@@ -26,6 +26,11 @@ class Market(Table):
         "the others lose by the winner (Vickrey, Clarke and Groves).",
     )
     charge: Charge = Field(default="click", description="What an advertiser pays for.")
+    pcvr: Literal["ad", "affinity"] = Field(
+        default="ad",
+        description="Predicted conversion rate: the ad's, or also the user's, by affinity to its category. "
+        "Both are learnt on the log, alike for all arms.",
+    )
     reserve_ecpm: float = Field(
         default=0.0,
         ge=0,

@@ -21,6 +21,7 @@ from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.execution import interrupts
 from simulator.experiment.answers import Answers
+from simulator.inputs.conversion import TraceConversion
 from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
@@ -184,6 +185,7 @@ class Market:
             conversion_delay_s=settings.conversion_delay_s,
             slot_weights=slot_weights(prepared.world.log, prepared.truth.slots),
         )
+        self.conversion = TraceConversion(prepared) if settings.pcvr == "affinity" else None
         self.advertisers = len(catalogue.advertiser_tcpa)
         inside = prepared.in_experiment
         self.experiment, self.before = np.flatnonzero(inside), np.flatnonzero(~inside)
@@ -342,6 +344,7 @@ class Market:
             budget_row=np.where(inside, day, 0),
             p_click=p_click,
             p_convert=p_convert,
+            pcvr=None if self.conversion is None else self.conversion.pcvr(rows),
         )
 
 

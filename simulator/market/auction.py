@@ -156,7 +156,6 @@ def assemble(
     bid = spread(book.tcpa[won])
     return Impressions(
         **vars(shown),
-        pcvr=spread(book.pcvr[won]),
         bid=bid,
         conversion_s=conversion_times(shown, request_id, time_s, rules, seed),
         value=np.where(shown.conversion, bid, 0.0),

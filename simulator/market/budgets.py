@@ -52,7 +52,7 @@ def demand(parts: Iterable[Shown], book: Book, advertisers: int, charge: Charge 
         chance = {
             "click": p_click,
             "impression": pages.pctr[won],
-            "conversion": p_click * pages.p_convert[won] / book.pcvr[ad],
+            "conversion": p_click * pages.p_convert[won] / pages.pcvr[won],
         }[charge]
         # One after the other, so that how pages are parted changes no bit.
         np.add.at(found.spend, book.advertiser[ad], chance * pages.price[won])

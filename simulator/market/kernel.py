@@ -18,7 +18,7 @@ from numba import float64
 
 from simulator.config.market import Charge, Pricing
 from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
-from simulator.market.pages import NEARLY, Book, Pages, Rules, Shown
+from simulator.market.pages import NEARLY, Book, Pages, Rules, Shown, pcvr_of
 
 # Prices by name, as in `simulator.market.plain`, with its arguments -> currency per click.
 PRICES: dict[Pricing, Callable[[float, float, float, float, float], float]] = {}
@@ -85,7 +85,7 @@ def auction_loop(
         out: (expected, totals, spend, clicks, conversions, value), see `simulator.market.auction.Paths`.
     """
     whole = (order, pages.candidates, pages.slots, pages.budget_row)
-    real = (pages.pctr, pages.p_click, pages.p_convert, book.pcvr, book.tcpa)
+    real = (pages.pctr, pcvr_of(pages, book), pages.p_click, pages.p_convert, book.tcpa)
     arguments: tuple[Any, ...] = (
         *(np.ascontiguousarray(a, np.int64) for a in whole),
         np.ascontiguousarray(pages.request_id, np.uint64),
@@ -185,7 +185,7 @@ def _bound(page, ctr, book, left, reserve, charge, ranking):  # type: ignore[no-
         a = page[c]
         ecpm[c] = 0.0
         if a >= 0:
-            e = 1000.0 * ctr[c] * _bid(pcvr[a] * tcpa[a], left[advertiser[a]], ctr[c], pcvr[a], charge)
+            e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a], left[advertiser[a]], ctr[c], pcvr[c], charge)
             ecpm[c] = e if e >= reserve else 0.0
 
 
@@ -264,7 +264,7 @@ def _enter(  # type: ignore[no-untyped-def]
         progress[2] += 1
         a = page[c]
         left = _left(advertiser[a], budgets, spend, who, due, sold)
-        e = 1000.0 * ctr[c] * _bid(pcvr[a] * tcpa[a], left, ctr[c], pcvr[a], charge)
+        e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
         if e > 0.0 and e >= reserve:
             _put(entered, bids, sold, end, page, c, e)
             end += 1
@@ -298,10 +298,10 @@ def _sell(  # type: ignore[no-untyped-def]
         c = entered[sold]
         a, v = page[c], advertiser[page[c]]
         left = _left(v, budgets, spend, who, due, sold)
-        own = _bid(pcvr[a] * tcpa[a], left, ctr[c], pcvr[a], charge)
+        own = _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
         lost = _displaced(below, weights, sold, slots)
         pays[sold] = min(own, price_of(own, below[0], lost, reserve, ctr[c]))
-        due[sold] = min(_charge(pays[sold], ctr[c], pcvr[a], charge), left)
+        due[sold] = min(_charge(pays[sold], ctr[c], pcvr[c], charge), left)
         who[sold] = v
         sold += 1
         if left < np.inf and sold < slots:
@@ -323,7 +323,7 @@ def _lower(  # type: ignore[no-untyped-def]
         c = entered[k]
         a = page[c]
         if advertiser[a] == v:
-            e = 1000.0 * ctr[c] * _bid(pcvr[a] * tcpa[a], left, ctr[c], pcvr[a], charge)
+            e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
             if e < bids[k]:
                 end -= 1
                 for j in range(k, end):
@@ -349,7 +349,7 @@ def _ample(  # type: ignore[no-untyped-def]
         c = ranking[1][k]
         a = page[c]
         left = _left(advertiser[a], budgets, spend, room[3], room[5], sold)
-        if not _bid(np.inf, left, ctr[c], pcvr[a], charge) > 1.000001 * pcvr[a] * tcpa[a]:
+        if not _bid(np.inf, left, ctr[c], pcvr[c], charge) > 1.000001 * pcvr[c] * tcpa[a]:
             return False
     return True
 
@@ -368,18 +368,18 @@ def _bill(budgets: Any, spend: Any, most_left: Any, p: int, day: int, v: int, du
 
 @numba.njit(cache=True, nogil=True)
 def _loop(  # type: ignore[no-untyped-def]
-    order, candidates, slots, budget_row, request_id, pctr, p_click, p_convert, pcvr, tcpa, advertiser,
+    order, candidates, slots, budget_row, request_id, pctr, pcvr, p_click, p_convert, tcpa, advertiser,
     budgets, reserve, price_of, charge, weights, click_keys, conversion_keys,
-    ad, pctr_won, price, p_click_won, p_convert_won, click, conversion, charged,
+    ad, pctr_won, pcvr_won, price, p_click_won, p_convert_won, click, conversion, charged,
     expected, totals, spend, clicks, conversions, value,
 ):  # fmt: skip
     wide, most, keep = candidates.shape[1], p_click.shape[2], len(ad) > 0
-    book, rules = (pcvr, tcpa, advertiser), (reserve, price_of, charge, weights)
+    rules = (reserve, price_of, charge, weights)
     ranking = (np.zeros(wide), np.zeros(wide, np.int64), np.zeros(3, np.int64))  # known, ended, looked at
     shared, own = _room(wide, most), _room(wide, most)
     nothing, sums, most_left = np.zeros(budgets.shape[1]), np.zeros(5), _most_left(spend, budgets)
     for r in order:
-        day, page, ctr = budget_row[r], candidates[r], pctr[r]
+        day, page, ctr, book = budget_row[r], candidates[r], pctr[r], (pcvr[r], tcpa, advertiser)
         _bound(page, ctr, book, most_left[day], reserve, charge, ranking)
         # Sold once with the most budget of any path: the same page on every path that has enough.
         shared_sold = _sell(page, ctr, slots[r], book, most_left[day], nothing, rules, ranking, shared)
@@ -422,7 +422,7 @@ def _loop(  # type: ignore[no-untyped-def]
                     conversions[day, v] += 1
                     value[day, v] += tcpa[a]
                 if keep:
-                    ad[r, s], pctr_won[r, s], price[r, s] = a, ctr[c], pays[s]
+                    ad[r, s], pctr_won[r, s], pcvr_won[r, s], price[r, s] = a, ctr[c], pcvr[r, c], pays[s]
                     p_click_won[r, s], p_convert_won[r, s] = p_click[r, c, s], p_convert[r, c]
                     click[r, s], conversion[r, s] = clicked, converted
                     charged[r, s] = due[s] if billed else 0.0

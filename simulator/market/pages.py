@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class MarketError(SimulatorError):
 class Book:
     """What the auction knows of ads: arrays by ad index, (A,) each.
 
-    pcvr: predicted P(conversion | click), the ad's, shared by the arms.
+    pcvr: predicted P(conversion | click), the ad's, shared by the arms; where pages have none of their own.
     tcpa: the advertiser's target cost per conversion [currency].
     advertiser: whose ad it is, in [0, V).
     """
@@ -53,6 +53,7 @@ class Pages:
         budgets gives each arm rows of its own.
     p_click: (R, C, S) f8, the truth P(click) of the candidate at each position.
     p_convert: (R, C) f8, the truth P(conversion | click).
+    pcvr: (R, C) f8, predicted P(conversion | click) of user and ad; None: the ad's, see `Book`.
     """
 
     request_id: NDArray[np.uint64]
@@ -63,6 +64,19 @@ class Pages:
     budget_row: I8
     p_click: F8
     p_convert: F8
+    pcvr: F8 | None = None
+
+    def take(self, rows: I8) -> Pages:
+        """Some rows."""
+        taken: dict[str, Any] = {
+            name: None if column is None else column[rows] for name, column in vars(self).items()
+        }
+        return Pages(**taken)
+
+
+def pcvr_of(pages: Pages, book: Book) -> F8:
+    """(R, C) predicted P(conversion | click) of every candidate; meaningless where there is none."""
+    return book.pcvr[np.maximum(pages.candidates, 0)] if pages.pcvr is None else pages.pcvr
 
 
 @dataclass(frozen=True)
@@ -124,13 +138,14 @@ class Ledger:
 class Shown:
     """What pages showed, and what came of it: (R, S) arrays; `ad` is -1 in an empty slot.
 
-    ad: ad index; pctr: its prediction; price: per click [currency].
+    ad: ad index; pctr, pcvr: predictions; price: per click [currency].
     p_click, p_convert: the truth at the won position; click, conversion: what happened.
     charged: what the advertiser paid, for a click, impression or conversion [currency].
     """
 
     ad: NDArray[np.int32]
     pctr: F8
+    pcvr: F8
     price: F8
     p_click: F8
     p_convert: F8
@@ -145,6 +160,7 @@ class Shown:
         return Shown(
             ad=np.full(shape, -1, np.int32),
             pctr=np.full(shape, np.nan),
+            pcvr=np.full(shape, np.nan),
             price=np.full(shape, np.nan),
             p_click=np.full(shape, np.nan),
             p_convert=np.full(shape, np.nan),
@@ -158,12 +174,11 @@ class Shown:
 class Impressions(Shown):
     """What pages showed, in full.
 
-    pcvr, bid: predictions, and the bid (tCPA) [currency per conversion].
+    bid: tCPA [currency per conversion].
     conversion_s: when a conversion happened, log time [s], NaN where none.
     value: tCPA if converted [currency].
     """
 
-    pcvr: F8
     bid: F8
     conversion_s: F8
     value: F8

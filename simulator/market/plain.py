@@ -125,7 +125,7 @@ def _sell(pages: Pages, book: Book, left: F8, rules: Rules, r: int) -> list[_Sal
             best.bid, below[0], _displaced(below, rules, s, slots), rules.reserve_ecpm, pctr
         )
         pays = min(best.bid, price)
-        due = min(_charge(pays, pctr, book.pcvr[best.ad], rules), best.left)
+        due = min(_charge(pays, pctr, _pcvr(pages, book, r, best.place), rules), best.left)
         aside[v] += due
         sales.append(_Sale(best, pays, due))
     return sales
@@ -139,12 +139,17 @@ def _ranked(pages: Pages, book: Book, left: F8, rules: Rules, r: int, sold: set[
         if a < 0 or a in seen:
             continue
         seen.add(a)
-        pctr, mine = pages.pctr[r, c], left[book.advertiser[a]]
-        bid = min(book.pcvr[a] * book.tcpa[a], _most(mine, pctr, book.pcvr[a], rules))
+        pctr, mine, pcvr = pages.pctr[r, c], left[book.advertiser[a]], _pcvr(pages, book, r, c)
+        bid = min(pcvr * book.tcpa[a], _most(mine, pctr, pcvr, rules))
         ecpm = 1000.0 * pctr * bid
         if ecpm > 0 and ecpm >= rules.reserve_ecpm:
             ranked.append(_Entry(ecpm, a, c, bid, mine))
     return sorted(ranked, key=lambda entry: (-entry.ecpm, entry.ad))
+
+
+def _pcvr(pages: Pages, book: Book, r: int, c: int) -> float:
+    """The page's own, or the ad's."""
+    return float(book.pcvr[pages.candidates[r, c]] if pages.pcvr is None else pages.pcvr[r, c])
 
 
 def _most(left: float, pctr: float, pcvr: float, rules: Rules) -> float:
@@ -194,6 +199,7 @@ def _answer(
         after = spend[day, v] + sale.due
         spend[day, v] = budgets[day, v] if after >= NEARLY * budgets[day, v] else after
     shown.ad[r, s], shown.pctr[r, s], shown.price[r, s] = a, pages.pctr[r, c], sale.pays
+    shown.pcvr[r, s] = _pcvr(pages, book, r, c)
     shown.p_click[r, s], shown.p_convert[r, s] = p_click, p_convert
     shown.click[r, s], shown.conversion[r, s] = clicked, converted
     ledger.clicks[day, v] += clicked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.market.pages import Book, Pages
@@ -36,4 +38,7 @@ def market(
         tcpa=np.round(rng.lognormal(3, 0.4, ads)),
         advertiser=rng.integers(0, advertisers, ads),
     )
+    if seed % 2:  # every other world has a pCVR of user and ad; equal ads on a page have equal ones
+        own = np.round(rng.uniform(0.05, 0.3, (rows, ads)), 2)
+        pages = replace(pages, pcvr=np.take_along_axis(own, np.maximum(candidates, 0), axis=1))
     return np.arange(rows, dtype=np.int64), pages, book
