@@ -1,4 +1,5 @@
-"""`python -m dashboard DIR [--port N] [--no-browser] [--read-only]`: what `laser-ab dash` runs."""
+"""`python -m dashboard DIR [--port N] [--no-browser] [--read-only]
+[--host ADDRESS]`: what `laser-ab dash` runs."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from dashboard.launch import DashboardError, launch
+from dashboard.launch import ADDRESS, launch
+from dashboard.work.places import DashboardError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--read-only", action="store_true")
+    parser.add_argument("--host", default=ADDRESS)
     options = parser.parse_args(arguments)
     try:
         launch(
@@ -23,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.port,
             open_browser=not options.no_browser,
             read_only=options.read_only,
+            host=options.host,
         )
     except DashboardError as error:
         print(f"error: {error}", file=sys.stderr)

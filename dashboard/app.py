@@ -8,11 +8,17 @@ import streamlit as st
 
 from dashboard import states
 from dashboard.folders import itself, pick
+from dashboard.work.places import admitted
 from simulator.results.errors import ResultsError
 
 # An emoji: a Material icon would be fetched from a font host.
 st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 
+# The address has the token once; other pages of the same session are then open.
+st.session_state["token"] = st.query_params.get("token") or st.session_state.get("token")
+if not admitted(st.session_state["token"]):
+    st.error("This dashboard needs its token: open the address that it printed where it was started.")
+    st.stop()
 # Whoever opens one run or one sweep wants to see that.
 alone = itself()
 RUNS = st.Page("app_pages/runs.py", title="Runs", default=alone is None)
@@ -20,9 +26,10 @@ SCORECARD = st.Page("app_pages/scorecard.py", title="Scorecard", default=alone =
 LATENCY = st.Page("app_pages/latency.py", title="Latency")
 WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", default=alone == "sweep")
 COMPARE = st.Page("app_pages/compare.py", title="Compare")
+START = st.Page("app_pages/start.py", title="Start")
 # Page -> whose results it shows, which the sidebar lets one choose.
 ABOUT = ((SCORECARD, "run"), (LATENCY, "run"), (WHAT_IF, "sweep"))
-page = st.navigation([RUNS, SCORECARD, LATENCY, WHAT_IF, COMPARE])
+page = st.navigation([RUNS, SCORECARD, LATENCY, WHAT_IF, COMPARE, START])
 
 try:
     if kind := next((kind for about, kind in ABOUT if about == page), None):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from dashboard.launch import READ_ONLY_VARIABLE, RESULTS_VARIABLE
+from dashboard.work.places import read_only, results_folder
 from simulator.results import small
 from simulator.results.index import Listed, list_results
 from simulator.results.read import Folder, Run, Sweep, read_folder
@@ -27,11 +26,6 @@ class Choice:
     kind: str
     name: str | None
     found: bool
-
-
-def results_folder() -> Path:
-    """Where runs are looked for: the environment's choice, else ./runs."""
-    return Path(os.environ.get(RESULTS_VARIABLE, "runs"))
 
 
 def shown_folder() -> Path:
@@ -57,7 +51,7 @@ def listed() -> list[Listed]:
 
 
 def _lines_of(root: Path) -> list[Listed]:
-    return list_results(root, keep=root != small.SHIPPED and os.environ.get(READ_ONLY_VARIABLE) != "1")
+    return list_results(root, keep=root != small.SHIPPED and not read_only())
 
 
 def pick(kind: str) -> None:

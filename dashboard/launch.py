@@ -1,25 +1,26 @@
-"""Starting the dashboard on this machine, for this machine's browser alone."""
+"""Starting the dashboard: for this machine's browser alone, or behind a token."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 from dashboard.palette import ACCENT_ON_DARK, ACCENT_ON_LIGHT, DARK
+from dashboard.work.places import READ_ONLY_VARIABLE, RESULTS_VARIABLE, TOKEN_VARIABLE, DashboardError
 
 ADDRESS = "127.0.0.1"
-RESULTS_VARIABLE = "LASER_AB_RESULTS"  # where the pages find the runs
-READ_ONLY_VARIABLE = "LASER_AB_READ_ONLY"  # "1": the pages change nothing and start nothing
 APP = Path(__file__).with_name("app.py")
 
 
-class DashboardError(ValueError):
-    """The dashboard cannot start; the message says why and what to do."""
-
-
 def launch(
-    directory: Path, port: int | None = None, open_browser: bool = True, read_only: bool = False
+    directory: Path,
+    port: int | None = None,
+    open_browser: bool = True,
+    read_only: bool = False,
+    host: str = ADDRESS,
 ) -> None:
     """Serve the dashboard until it is stopped.
 
@@ -29,6 +30,8 @@ def launch(
         port: None takes a free one.
         open_browser: whether to open it in the default browser.
         read_only: whether the pages change nothing and start nothing.
+        host: the address to listen on. Where others can reach it, the pages ask for a token, which is in the
+            address that is printed; LASER_AB_TOKEN sets one.
 
     Raises:
         DashboardError: the port is busy, or the directory is a file.
@@ -37,20 +40,35 @@ def launch(
         raise DashboardError(
             f"{directory}: found a file, expected the folder of your runs. Give the folder it is in."
         )
-    chosen = free_port() if port is None else checked_port(port)
+    chosen = free_port(host) if port is None else checked_port(port, host)
     # The environment, since Streamlit runs the app's script itself and passes no arguments.
     os.environ[RESULTS_VARIABLE] = str(directory.resolve())
     os.environ[READ_ONLY_VARIABLE] = "1" if read_only else "0"
+    if not is_loopback(host):
+        token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
+        print(
+            f"Others can reach this dashboard, by this address alone: http://{host}:{chosen}/?token={token}"
+        )
+    else:
+        os.environ.pop(TOKEN_VARIABLE, None)
 
     import streamlit as st  # 0.6 s; the command line's --help need not wait for it
 
-    st.App(APP).run(config=settings(chosen, open_browser))
+    st.App(APP).run(config=settings(chosen, open_browser, host))
 
 
-def settings(port: int, open_browser: bool) -> dict[str, object]:
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def settings(port: int, open_browser: bool, host: str = ADDRESS) -> dict[str, object]:
     """Streamlit's settings: local, silent towards the world, no developer's tools."""
     return {
-        "server.address": ADDRESS,
+        "server.address": host,
         "server.port": port,
         "server.headless": not open_browser,
         "server.fileWatcherType": "none",
@@ -66,23 +84,32 @@ def settings(port: int, open_browser: bool) -> dict[str, object]:
     }
 
 
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
+def free_port(host: str = ADDRESS) -> int:
+    """A port that is free now.
+
+    Raises:
+        DashboardError: there is no such address on this machine.
+    """
+    with _probe(host) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise DashboardError(
+                f"Address {host}: {error.strerror or error}; expected one of this machine. Correct --host."
+            ) from error
         return int(probe.getsockname()[1])
 
 
-def checked_port(port: int) -> int:
+def checked_port(port: int, host: str = ADDRESS) -> int:
     """`port`, if a server can listen on it.
 
     Raises:
         DashboardError: it is busy, not allowed or no port.
     """
     try:
-        with socket.socket() as probe:
+        with _probe(host) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((ADDRESS, port))
+            probe.bind((host, port))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DashboardError(
@@ -90,3 +117,7 @@ def checked_port(port: int) -> int:
             "Give another with --port, or leave --port out and a free one is taken."
         ) from error
     return port
+
+
+def _probe(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from shlex import quote
 from typing import Any
 
 import streamlit as st
 
-from dashboard.folders import results_folder
 from dashboard.words import plain
+from dashboard.work import jobs
+from dashboard.work.places import DashboardError, read_only, results_folder
 from simulator.results import numbers
 from simulator.results.errors import ResultsError
-from simulator.results.read import Folder, read_run, read_sweep
+from simulator.results.read import Folder, read_folder
 
 
 def nothing(kind: str) -> None:
@@ -69,19 +72,47 @@ def not_yet(what: str, folder: Folder) -> None:
     st.caption(f"{what}: nothing yet in this {folder.status} {_kind(folder)}.")
 
 
+def attempt(work: Callable[[], object]) -> bool:
+    """Do something that may not be possible, and say why where it is not; returns whether it was done."""
+    try:
+        work()
+    except (DashboardError, ResultsError, OSError) as error:
+        st.error(plain(error))
+        return False
+    return True
+
+
+def stages(folder: Folder) -> None:
+    """A bar for every stage begun, with how long the last will take at its pace."""
+    for stage in folder.stages:
+        done, total = stage.get("done") or 0, stage.get("total") or 0
+        part = min(1.0, done / total) if total else 0.0
+        label = f"{plain(stage.get('name'))}: {numbers.count(done)} of {numbers.count(total)}"
+        st.progress(part, text=label + _remaining(stage, part))
+    if not folder.stages:
+        st.caption("Starting…")
+
+
+def _remaining(stage: Mapping[str, Any], part: float) -> str:
+    """ ", about 3 min left": by what the stage took so far; nothing at its beginning and its end."""
+    spent_s = stage.get("seconds")
+    if not isinstance(spent_s, int | float) or spent_s < 1 or not 0 < part < 1:
+        return ""
+    left_s = spent_s * (1 - part) / part
+    return f", about {left_s:.0f} s left" if left_s < 90 else f", about {left_s / 60:.0f} min left"
+
+
 def _progress(folder: Folder) -> None:
     st.info(f"This {_kind(folder)} is under way; what is there already is shown below.")
 
     @st.fragment(run_every="2s")
     def follow() -> None:
-        now = (read_sweep if _kind(folder) == "sweep" else read_run)(folder.path)
-        for stage in now.stages:
-            done, total = stage.get("done") or 0, stage.get("total") or 0
-            part = min(1.0, done / total) if total else 0.0
-            label = f"{plain(stage.get('name'))}: {numbers.count(done)} of {numbers.count(total)}"
-            st.progress(part, text=label)
-        if not now.stages:
-            st.caption("Starting…")
+        now = read_folder(folder.path)
+        stages(now)
+        if _is_ours(folder) and st.button(
+            "Stop", help="At its next checkpoint; asked again, at once. What was computed is kept."
+        ):
+            attempt(lambda: jobs.stop(results_folder(), _name(folder)))
         if now.status != "running":
             st.rerun()
 
@@ -95,6 +126,33 @@ def _resume(folder: Folder) -> None:
         else "It would stop there again. With the cause mended, to start anew:"
     )
     st.code(folder.next_command, language="bash")
+    possible = folder.resumable and not read_only() and folder.path != results_folder()
+    asked = possible and st.button("Resume", help="The command above, as a process that outlives this page.")
+    if asked and attempt(lambda: jobs.resume(results_folder(), _name(folder))):
+        st.info("It is taken up again; the page follows in a moment.")
+        _wait_until_running(folder)
+        st.rerun()
+
+
+def _wait_until_running(folder: Folder) -> None:
+    """Until the process holds the folder's lock, or has had its time: Python starts in a second or two."""
+    for _ in range(100):
+        job = jobs.job_of(results_folder(), _name(folder))
+        if job is None or not jobs.alive(job) or read_folder(folder.path).status == "running":
+            return
+        time.sleep(0.1)
+
+
+def _is_ours(folder: Folder) -> bool:
+    """Whether the process at work was started from here, so that it can be stopped from here."""
+    if read_only() or folder.path == results_folder():
+        return False
+    job = jobs.job_of(results_folder(), _name(folder))
+    return job is not None and jobs.alive(job)
+
+
+def _name(folder: Folder) -> str:
+    return str(folder.path.relative_to(results_folder()))
 
 
 def _where(folder: Folder) -> str:

@@ -9,14 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import choose, listed, name_of, nothing_run_yet, results_folder
-from dashboard.launch import DashboardError
+from dashboard.folders import choose, listed, name_of, nothing_run_yet
 from dashboard.words import plain
 from dashboard.work.notes import Note, read_notes, write_note
-from dashboard.work.places import read_only
+from dashboard.work.places import read_only, results_folder
 from dashboard.work.trash import delete, empty, restore, trashed
 from simulator.results import numbers
-from simulator.results.errors import ResultsError
 from simulator.results.index import Listed
 
 
@@ -136,10 +134,15 @@ def _open(line: Listed) -> None:
         "Open scorecard": "scorecard",
         "Open latency": "latency",
     }  # fmt: skip
-    for column, (words, page) in zip(st.columns(4), pages.items(), strict=False):
+    columns = st.columns(4)
+    for column, (words, page) in zip(columns, pages.items(), strict=False):
         if column.button(words, width="stretch"):
             choose(line.kind, name_of(line))
             st.switch_page(f"app_pages/{page}.py", query_params={line.kind: name_of(line)})
+    if not read_only() and columns[-1].button(
+        "Clone", width="stretch", help="Start another one from its file."
+    ):
+        st.switch_page("app_pages/start.py", query_params={"clone": name_of(line)})
 
 
 def _describe(line: Listed, note: Note) -> None:
@@ -173,12 +176,8 @@ def _trash() -> None:
 
 def _try(work: Callable[[], object]) -> None:
     """Do it and draw the page anew; say so where it cannot be done."""
-    try:
-        work()
-    except (DashboardError, ResultsError, OSError) as error:
-        st.error(plain(error))
-        return
-    st.rerun()
+    if states.attempt(work):
+        st.rerun()
 
 
 page()

@@ -1,4 +1,5 @@
-"""What the dashboard does rather than shows: notes, deletion with undo.
+"""What the dashboard does rather than shows: notes, deletion with undo, `laser-ab` as a process.
 
-Start at `places.py`. Nothing here draws; everything is refused where the dashboard is read-only.
+Start at `jobs.py`. Nothing here draws; everything that changes anything is refused where the dashboard is
+read-only.
 """

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from pathlib import Path
 
-from dashboard.launch import READ_ONLY_VARIABLE, DashboardError
 from simulator.results.index import BESIDE
+
+RESULTS_VARIABLE = "LASER_AB_RESULTS"  # where the pages find the runs
+TOKEN_VARIABLE = "LASER_AB_TOKEN"  # what the pages ask for, where others can reach them
+READ_ONLY_VARIABLE = "LASER_AB_READ_ONLY"  # "1": the pages change nothing and start nothing
+
+
+class DashboardError(ValueError):
+    """The dashboard cannot start, or cannot do what it was asked; the message says why and what to do."""
+
+
+def results_folder() -> Path:
+    """Where runs are looked for: the environment's choice, else ./runs."""
+    return Path(os.environ.get(RESULTS_VARIABLE, "runs"))
 
 
 def read_only() -> bool:
     """Whether this dashboard only shows."""
     return os.environ.get(READ_ONLY_VARIABLE) == "1"
+
+
+def admitted(token: str | None) -> bool:
+    """Whether somebody with this token may see the pages; anybody on this machine may."""
+    wanted = os.environ.get(TOKEN_VARIABLE)
+    return not wanted or hmac.compare_digest((token or "").encode(), wanted.encode())
 
 
 def refuse_read_only() -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dashboard.launch import DashboardError
-from dashboard.work.places import beside, within
+from dashboard.work.places import DashboardError, beside, within
 from simulator.results.files import is_locked, json_text, write_text
 from simulator.results.index import BESIDE
 

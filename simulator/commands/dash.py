@@ -19,11 +19,15 @@ def dash(
         int | None, typer.Option("--port", min=1, max=65535, help="A free one by default.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="Listen there, for other machines: the pages then ask for a token."),
+    ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Only show: no notes, no deletion, no experiments.")
     ] = False,
 ) -> None:
-    """Open the dashboard in a browser, on this machine only; Ctrl-C ends it."""
+    """Open the dashboard in a browser, on this machine only unless --host says so; Ctrl-C ends it."""
     if not directory.is_dir() and not _shows_what_came(directory):
         found = "a file" if directory.exists() else "no such folder"
         raise SimulatorError(
@@ -34,6 +38,7 @@ def dash(
     command = [sys.executable, "-m", "dashboard", str(directory)]
     command += ["--port", str(port)] if port is not None else []
     command += ["--no-browser"] if no_browser else []
+    command += ["--host", host] if host is not None else []
     command += ["--read-only"] if read_only else []
     if os.name == "posix":
         # In this process's place, so that signals reach the server and nothing is left behind.

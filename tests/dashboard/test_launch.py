@@ -1,13 +1,22 @@
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from dashboard.__main__ import main
-from dashboard.launch import ADDRESS, DashboardError, checked_port, free_port, launch, settings
+from dashboard.launch import ADDRESS, checked_port, free_port, launch, settings
+from dashboard.work.places import (
+    READ_ONLY_VARIABLE,
+    RESULTS_VARIABLE,
+    TOKEN_VARIABLE,
+    DashboardError,
+    admitted,
+)
 
 
 @pytest.fixture
@@ -69,6 +78,32 @@ def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path):
         _, told = server.communicate(timeout=30)
     assert server.returncode in (0, 130), told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_what_others_can_reach_has_a_token(monkeypatch, tmp_path, capsys, host, local):
+    import streamlit
+
+    monkeypatch.setattr(streamlit, "App", lambda app: SimpleNamespace(run=lambda config: None))
+    for name in (RESULTS_VARIABLE, READ_ONLY_VARIABLE, TOKEN_VARIABLE):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("dashboard.launch.free_port", lambda host: 8501)
+    launch(tmp_path, None, open_browser=False, host=host)
+    token = os.environ.get(TOKEN_VARIABLE)
+    assert (token is None) == local
+    assert admitted(token)
+    assert admitted(None) == local
+    assert admitted("guess") == local
+    assert (f"?token={token}" in capsys.readouterr().out) != local
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(DashboardError, match="Correct --host"):
+        free_port("192.0.2.1")
 
 
 def test_launcher_needs_no_streamlit_until_it_serves():

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard.app_pages
 from dashboard import charts, limits, tiles
-from dashboard.launch import RESULTS_VARIABLE
 from dashboard.palette import BUDGET, TRUTH
+from dashboard.work.places import RESULTS_VARIABLE, TOKEN_VARIABLE
 from simulator.results import small
 from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
@@ -492,6 +492,18 @@ def test_several_treatments_stand_in_one_table(folder):
     first = opened(SCORECARD).table[0].value
     assert list(first["Arm"]) == ["control", "laser", "twin"]
     assert list(first["True lift"]) == ["—", "+3.8%", "+3.8%"]
+
+
+def test_without_its_token_a_page_shows_nothing(folder, monkeypatch):
+    make("finished", folder)
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    assert "needs its token" in app.error[0].value
+    assert not app.title
+    app.query_params["token"] = "secret"
+    assert app.run().title[0].value == "Runs"
+    del app.query_params["token"]
+    assert app.switch_page(SCORECARD).run().metric
 
 
 def test_names_from_files_are_words_never_markdown(folder):

@@ -9,9 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_pages import COMPARE, LATENCY, RUNS, SCORECARD, folder, opened, specs, texts
 
-from dashboard.launch import READ_ONLY_VARIABLE, DashboardError
 from dashboard.work import notes, trash
-from dashboard.work.places import within
+from dashboard.work.places import READ_ONLY_VARIABLE, DashboardError, within
 from simulator.results import index, small
 from simulator.results.read import read_run
 
