@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from simulator.config.settings import ExperimentConfig
 from simulator.execution.progress import Progress
@@ -45,10 +46,12 @@ def sweep(
     axes: Sequence[Axis] = (),
     out: Path | str | None = None,
     *,
+    cells: Sequence[Mapping[str, Any]] = (),
+    one_model: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Sweep:
-    """Run an experiment in every cell of a grid; what cells have in common is made once.
+    """Run an experiment in every cell of a grid, or of a list; what cells have in common is made once.
 
     Args:
         config: the experiment.
@@ -56,6 +59,10 @@ def sweep(
             None is the latency budget, from 0.3 to 3 times the slowest arm's unloaded P95, and the
             experiment's own.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
+        cells: in place of axes: the cells one by one, such as {"arms.treatment.history": 200,
+            "experiment.budget_ms": 20}, all of the same keys.
+        one_model: of an arm whose history varies, one model is trained for all its histories; else each
+            history has a model of its own.
         jobs, progress: as in `run`.
 
     Returns:
@@ -65,7 +72,10 @@ def sweep(
         SimulatorError: the axes or a cell's values cannot be used, service times are live, or as in `run`.
         ResultsError: the folder cannot be written.
     """
-    return read_sweep(run_sweep(config, axes, _path(out), jobs=jobs, progress=progress))
+    folder = run_sweep(
+        config, axes, _path(out), cells=cells, one_model=one_model, jobs=jobs, progress=progress
+    )
+    return read_sweep(folder)
 
 
 def resume(folder: Path | str, *, jobs: int = 1, progress: Progress | None = None) -> Run | Sweep:

@@ -68,6 +68,9 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
         st.info(differs)
     treatment = verdicts.pick_treatment(arms[1:] or arms)
     cell = table[_at(table, sweep.axes, chosen)]
+    if cell.empty:  # its cells were listed one by one
+        st.info("Not simulated: this sweep has no cell at these settings. Choose others.")
+        return
     card = sweep.cell(int(cell["cell"].iloc[0])) or {}
     if treatment in treatment_names(card):
         verdicts.verdict(card, treatment)

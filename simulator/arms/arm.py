@@ -30,7 +30,7 @@ class ModelSpec:
 
     Attributes:
         kind, width, options: see `laser.models.ModelConfig`.
-        history: behaviours of the full step.
+        history: behaviours it is trained on, at most: those of the full step, or more.
         training: the arm's training table as sorted (name, value) pairs.
         checkpoint: path of a trained model, or None.
     """
@@ -130,7 +130,7 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
     main = ModelSpec(
         settings.model,
         settings.width,
-        settings.history,
+        settings.training.history or settings.history,
         json.dumps(settings.model_options, sort_keys=True),
         _training(settings.training),
         settings.checkpoint,
@@ -143,7 +143,7 @@ def _arm(config: ExperimentConfig, name: str) -> Arm:
         )
     own = _key(main, settings.precision)
     steps = build_ladder(
-        own, main.history, _key(light, settings.precision) if light else None, settings.light_history
+        own, settings.history, _key(light, settings.precision) if light else None, settings.light_history
     )
     if settings.summary is not None:  # where no history is read, a shorter one saves nothing
         steps = (steps[0], *(step for step in steps[1:] if step.model != own))
@@ -167,4 +167,5 @@ def _key(spec: ModelSpec, precision: str) -> str:
 
 
 def _training(table: Training) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(table.model_dump().items()))
+    # The history is the spec's own.
+    return tuple(sorted(table.model_dump(exclude={"history"}).items()))

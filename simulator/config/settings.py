@@ -301,6 +301,13 @@ class Training(Table):
         strict=False,
         description="Shares of `history`, one drawn per batch.",
     )
+    history: int | None = Field(
+        default=None,
+        ge=1,
+        le=_MOST_BEHAVIOURS,
+        description="Behaviours it is trained on, at most; the arm's own by default. With more, one model "
+        "serves arms and sweep cells of several histories.",
+    )
     batch: int | None = Field(
         default=None, ge=1, le=_MOST_ROWS, description="Requests per batch; the model's own by default."
     )
@@ -408,6 +415,12 @@ class ExperimentConfig(Table):
                 f'no arm "{self.experiment.control}"; expected one of {names}', "experiment.control"
             )
         for name, arm in self.arms.items():
+            longest = arm.training.history
+            if longest is not None and longest < arm.history:
+                raise _problem(
+                    f"found {longest}, expected at least the {arm.history} behaviours that the arm reads",
+                    f"arms.{name}.training.history",
+                )
             if arm.summary is not None and self.experiment.service_times == "live":
                 raise _problem(
                     'kept summaries are charged from a profile; use service_times = "profile", or leave the '

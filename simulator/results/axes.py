@@ -108,6 +108,26 @@ def cells_of(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     return cells
 
 
+def axes_over(cells: Sequence[Mapping[str, Any]]) -> tuple[Axis, ...]:
+    """The axes of cells that are listed one by one: their keys, and each one's values as they come.
+
+    Raises:
+        SweepError: no cell, a cell twice, too many, or cells of unlike keys.
+    """
+    named = [json.dumps(cell, sort_keys=True, default=repr) for cell in cells]
+    keys = {frozenset(cell) for cell in cells}
+    if len(keys) != 1 or not all(cells) or len(set(named)) < len(named) or len(cells) > MOST_CELLS:
+        raise SweepError(
+            f"Found the cells {short([dict(cell) for cell in cells])}, expected 1 to {MOST_CELLS:,}, each "
+            "once, and each with a value of the same keys. Change the list."
+        )
+    columns = {key: [cell[key] for cell in cells] for key in cells[0]}
+    return tuple(
+        Axis(key, tuple({json.dumps(value, default=repr): value for value in column}.values()))
+        for key, column in columns.items()
+    )
+
+
 def in_words(axes: Sequence[Axis], values: Mapping[str, Any]) -> str:
     """A cell's values: "budget ms 20, history 200"."""
     named = zip(heads(axes), axes, strict=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulator.results.axes import Axis, axes_of
+from simulator.results.axes import Axis, axes_of, cells_of
 from simulator.results.errors import ResultsError
 from simulator.results.files import is_locked
 from simulator.results.schemas import SCHEMA_VERSION, SCHEMAS, SCORECARD_VERSION
@@ -158,6 +158,12 @@ class Sweep(Folder):
     def axes(self) -> tuple[Axis, ...]:
         """What it varies; none where it was interrupted before that was known."""
         return axes_of(self.manifest)
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        """Every cell's settings by key, in the cells' order: listed one by one, or the axes' grid."""
+        listed = self.manifest.get("listed")
+        return listed or (cells_of(self.axes) if self.axes else [])
 
     @property
     def cells(self) -> list[int]:

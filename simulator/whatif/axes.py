@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.config.overrides import toml_value
@@ -17,6 +17,33 @@ def parse_axes(texts: Sequence[str]) -> tuple[Axis, ...]:
         SweepError: another form, a value twice, or no value.
     """
     return tuple(_axis(text) for text in texts)
+
+
+def parse_cell(text: str) -> dict[str, Any]:
+    """A cell from "KEY=VALUE,KEY=VALUE".
+
+    Raises:
+        SweepError: another form, or a key twice.
+    """
+    try:
+        found = _flat(tomllib.loads(f"cell = {{{text}}}")["cell"])
+    except tomllib.TOMLDecodeError:  # words without quotes, as in --set
+        pairs = [part.partition("=") for part in text.split(",")]
+        found = {key.strip(): toml_value(value.strip()) for key, _, value in pairs}
+        if len(found) < len(pairs) or not all(key.strip() and value.strip() for key, _, value in pairs):
+            raise SweepError(
+                f"Found the cell {text!r}, expected KEY=VALUE,KEY=VALUE, such as "
+                "arms.treatment.history=200,experiment.budget_ms=20."
+            ) from None
+    return found
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
 
 
 def _axis(text: str) -> Axis:

@@ -22,7 +22,7 @@ from simulator.execution.progress import Progress
 from simulator.experiment.carry import RUNS, Job, begin, resume
 from simulator.experiment.cells import served_cells
 from simulator.experiment.judge import judge, scorecard
-from simulator.results.axes import BUDGET, Axis, SweepError, as_json, axes_of, cells_of
+from simulator.results.axes import BUDGET, Axis, SweepError, as_json, axes_of, axes_over, cells_of
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter
@@ -36,10 +36,12 @@ def run_sweep(
     axes: Sequence[Axis] = (),
     out: Path | None = None,
     *,
+    cells: Sequence[Mapping[str, Any]] = (),
+    one_model: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Path:
-    """Run an experiment in every cell of a grid and write a sweep folder.
+    """Run an experiment in every cell of a grid, or of a list, and write a sweep folder.
 
     Args:
         config: the experiment.
@@ -47,6 +49,10 @@ def run_sweep(
             None is the latency budget, from 0.3 to 3 times the slowest arm's unloaded P95, and the
             experiment's own.
         out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
+        cells: in place of axes: the cells one by one, such as {"arms.treatment.history": 200,
+            "experiment.budget_ms": 20}, all of the same keys.
+        one_model: of an arm whose history varies, one model is trained for all its histories; else each
+            history has a model of its own.
         jobs: worker processes; results do not depend on it.
         progress: notified of where the work stands.
 
@@ -54,19 +60,45 @@ def run_sweep(
         The sweep folder.
 
     Raises:
-        SweepError: the axes do not fit, or the experiment's service times are live.
+        SweepError: the axes do not fit, the experiment's service times are live, or one model is asked for
+            and no history varies.
         ConfigError: a cell's values cannot be used.
         ValueError, ResultsError: as `simulator.experiment.run.run_experiment`.
     """
-    axes = [replace(axis, own=value_of(config, axis.key)) for axis in axes]
-    changes = cells_of(axes) if axes else [{}]
+    if axes and cells:
+        raise SweepError("Found axes and cells, expected one of them. List the cells, or give the axes.")
+    listed = [dict(cell) for cell in cells]
+    asked = axes_over(listed) if listed else axes
+    axes = [replace(axis, own=value_of(config, axis.key)) for axis in asked]
+    config = _with_one_model(config, axes) if one_model else config
+    changes = listed or (cells_of(axes) if axes else [{}])
     # Before anything is written: what would end a cell an hour from now. A budget ends none.
     for change in {repr({**change, BUDGET: None}): change for change in changes}.values():
         _check_cell(changed(config, change, "axis"))
     plan = make_plan(config)
-    cells = _plans(plan, changes)
+    plans = _plans(plan, changes)
     out = out or RUNS / f"{config.experiment.name}-sweep"
-    return begin(SweepWriter, out, plan, _compute, jobs, progress, cells, axes=as_json(axes))
+    notes = {"axes": as_json(axes), "listed": listed or None}
+    return begin(SweepWriter, out, plan, _compute, jobs, progress, plans, **notes)
+
+
+def _with_one_model(config: ExperimentConfig, axes: Sequence[Axis]) -> ExperimentConfig:
+    """The experiment with models that learn, from the longest history of its axis, to read each of them."""
+    changes: dict[str, Any] = {}
+    for axis in axes:
+        table, _, key = axis.key.rpartition(".")
+        if table.startswith("arms.") and key == "history" and axis.numeric:
+            training = config.arms[table.partition(".")[2]].training
+            longest = max([*axis.values, axis.own, training.history or 1])
+            shares = {*training.lengths, *(value / longest for value in axis.values)}
+            changes[f"{table}.training.history"] = longest
+            changes[f"{table}.training.lengths"] = sorted(shares, reverse=True)
+    if not changes:
+        raise SweepError(
+            f"Found the axes {[axis.key for axis in axes]}, expected an arm's history among them, for which "
+            "one model is to be trained. Add --over arms.NAME.history=A,B, or leave --one-model out."
+        )
+    return changed(config, changes, "one model")
 
 
 def _check_cell(config: ExperimentConfig) -> None:
@@ -100,7 +132,7 @@ def _compute(job: Job[SweepWriter]) -> None:
     own = _own_clock(job)
     axes = [_with_own_budget(axis, own) for axis in axes_of(writer.manifest)] or [_budget_axis(own)]
     writer.update_manifest(axes=as_json(axes))
-    changes = cells_of(axes)
+    changes = writer.manifest.get("listed") or cells_of(axes)
     plans = _plans(job.plan, changes)
     models = _model_folders(plans, writer.path / "models")
     left = [index for index in range(len(plans)) if not writer.has_cell(index)]

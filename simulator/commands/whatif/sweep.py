@@ -37,6 +37,22 @@ def sweep(
             "latency budget by default.",
         ),
     ] = None,
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cell",
+            metavar="KEY=A,KEY=B",
+            help="In place of --over: one cell, as in arms.treatment.history=200,experiment.budget_ms=20. "
+            "Repeatable: a list.",
+        ),
+    ] = None,
+    one_model: Annotated[
+        bool,
+        typer.Option(
+            "--one-model",
+            help="Train one model for all histories of an arm that varies them, not one for each.",
+        ),
+    ] = False,
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/NAME-sweep (NAME: the experiment's)")] = None,
@@ -55,24 +71,27 @@ def sweep(
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
     if resume is not None:
-        if overrides or seed is not None or out is not None or over or dry_run:
+        if overrides or seed is not None or out is not None or over or cell or one_model or dry_run:
             raise typer.BadParameter(
-                "a sweep continues as it began: leave out --over, --set, --seed, --out and --dry-run",
+                "a sweep continues as it began: leave out all but --jobs",
                 param_hint="--resume",
             )
         _continue(resume, jobs, as_json, quiet)
         return
     assert config is not None
-    axes = checked_axes(over or [])
+    axes, cells = checked_axes(over or []), checked_cells(cell or [])
+    if axes and cells:
+        raise typer.BadParameter("expected --over or --cell, not both", param_hint="--cell")
     resolved = load_checked(config, overrides, seed, budgeted=False)
     if dry_run:
-        print_plan(resolved, as_json, prod(len(axis.values) for axis in axes) if axes else _BUDGETS)
+        grid = prod(len(axis.values) for axis in axes) if axes else _BUDGETS
+        print_plan(resolved, as_json, len(cells) or grid)
         return
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
     with stops_at_checkpoints(), progress(quiet) as shown:
-        folder = run_sweep(resolved, axes, out, jobs=jobs, progress=shown)
+        folder = run_sweep(resolved, axes, out, cells=cells, one_model=one_model, jobs=jobs, progress=shown)
     show(folder, as_json)
 
 
@@ -106,6 +125,24 @@ def checked_axes(texts: Sequence[str]) -> "tuple[Axis, ...]":
     except SweepError as error:
         raise typer.BadParameter(str(error), param_hint="--over") from None
     return axes
+
+
+def checked_cells(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """The cells that --cell lists.
+
+    Raises:
+        typer.BadParameter: they are malformed, of unlike keys, or too many.
+    """
+    from simulator.results.axes import SweepError, axes_over
+    from simulator.whatif.axes import parse_cell
+
+    try:
+        cells = [parse_cell(text) for text in texts]
+        if cells:
+            axes_over(cells)
+    except SweepError as error:
+        raise typer.BadParameter(str(error), param_hint="--cell") from None
+    return cells
 
 
 def show(folder: Path, as_json: bool) -> None:
@@ -151,17 +188,17 @@ def show(folder: Path, as_json: bool) -> None:
 
 def _limits(sweep: "Sweep") -> list[str]:
     """Service times, traffic, and each arm's bottleneck in the cell next to the experiment's own."""
-    from simulator.results.axes import cells_of, in_words
+    from simulator.results.axes import in_words
     from simulator.results.bottleneck import sentences, serving_of, traffic
     from simulator.results.report import service_times
 
     differs = traffic(sweep.cell(cell) or {} for cell in sweep.cells)
     lines = [service_times(sweep.manifest)] + ([differs] if differs else [])
-    own = {axis.key: axis.nearest for axis in sweep.axes}
-    index = cells_of(sweep.axes).index(own) if own else 0
+    own, places = {axis.key: axis.nearest for axis in sweep.axes}, sweep.places
+    index = places.index(own) if own in places else 0
     card = sweep.cell(index)
     if card is not None:
-        where = in_words(sweep.axes, own)
+        where = in_words(sweep.axes, places[index])
         lines += [f"At {where}, {sentences(arm, load)}" for arm, load in serving_of(card).items()]
     return lines
 

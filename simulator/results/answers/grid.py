@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.results.axes import Axis, cells_of, in_words
+from simulator.results.axes import Axis, in_words
 from simulator.results.read import Sweep
 from simulator.results.scorecard import arms_of, control_name, effects, treatment_names
 
@@ -87,7 +87,7 @@ class Point:
 
 def points_of(sweep: Sweep) -> list[Point]:
     """The cells that have a scorecard."""
-    places = cells_of(sweep.axes) if sweep.axes else []
+    places = sweep.places
     cards = {cell: sweep.cell(cell) for cell in sweep.cells if cell < len(places)}
     return [Point(cell, places[cell], card) for cell, card in cards.items() if card is not None]
 

@@ -8,10 +8,10 @@ import pytest
 
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
-from simulator.results.axes import BUDGET, Axis, SweepError, cells_of, heads, in_words
+from simulator.results.axes import BUDGET, Axis, SweepError, axes_over, cells_of, heads, in_words
 from simulator.results.read import Sweep, read_run, read_sweep
 from simulator.results.schemas import sweep_schema
-from simulator.whatif.axes import parse_axes
+from simulator.whatif.axes import parse_axes, parse_cell
 from simulator.whatif.sweep import cell_rows, run_sweep
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -113,6 +113,34 @@ def test_an_auto_sweep_contains_the_runs_own_setting(sweep: Sweep) -> None:
 )
 def test_axes_are_read_as_a_file_reads_values(text: str, key: str, values: tuple[object, ...]) -> None:
     assert parse_axes([text]) == (Axis(key, values),)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        (
+            "arms.t.history=200,experiment.budget_ms=20.5",
+            {"arms.t.history": 200, "experiment.budget_ms": 20.5},
+        ),
+        ("arms.t.store=lastn, arms.t.history=3", {"arms.t.store": "lastn", "arms.t.history": 3}),
+        ("a.b=[1.0, 0.5],a.c=true", {"a.b": [1.0, 0.5], "a.c": True}),
+    ],
+)
+def test_a_cell_is_read_as_a_file_reads_values(text: str, cell: dict[str, object]) -> None:
+    assert parse_cell(text) == cell
+
+
+@pytest.mark.parametrize("text", ["", "history", "=1", "a.b=", "a.b=x,a.b=y"])
+def test_a_malformed_cell_is_refused(text: str) -> None:
+    with pytest.raises(SweepError, match="xpected"):
+        axes_over([parse_cell(text)])
+
+
+def test_listed_cells_have_the_same_keys_and_each_is_there_once() -> None:
+    assert axes_over([{"a": 1, "b": 2}, {"a": 1, "b": 3}]) == (Axis("a", (1,)), Axis("b", (2, 3)))
+    for cells in ([], [{}], [{"a": 1}, {"b": 1}], [{"a": 1}, {"a": 1}]):
+        with pytest.raises(SweepError):
+            axes_over(cells)
 
 
 @pytest.mark.parametrize("text", ["", "history", "=1,2", "a.=1", "a.b=", "a.b=1,1"])

@@ -12,6 +12,7 @@ from simulator.arms.plan import make_plan
 from simulator.config.load import changed
 from simulator.execution.interrupts import Interrupted
 from simulator.inputs import prepare as inputs
+from simulator.results.axes import SweepError
 from simulator.results.read import Sweep
 from simulator.whatif.sweep import resume_sweep, run_sweep
 
@@ -103,3 +104,34 @@ def test_a_rate_takes_the_place_of_a_load_and_the_other_way_round() -> None:
     rate = changed(small(), {"traffic.requests_per_s": 100.0}, "axis")
     assert (rate.traffic.load, rate.traffic.requests_per_s) == (None, 100.0)
     assert changed(rate, {"traffic.load": 0.5}, "axis").traffic.requests_per_s is None
+
+
+def test_listed_cells_are_what_was_listed_and_one_model_serves_all_histories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    train = training.train
+    monkeypatch.setattr(training, "train", lambda *a, **k: (trained.append(a[0].kind), train(*a, **k))[1])
+    cells = [{AXIS.key: 40, "experiment.budget_ms": 11}, {AXIS.key: 160, "experiment.budget_ms": 2.5}]
+    found = sweep(small(*TOLD), out=tmp_path / "sweep", cells=cells, one_model=True)
+    assert sorted(trained) == ["din", "laser"]
+    table = found.table("sweep").to_pandas()
+    assert table[["cell", *cells[0]]].drop_duplicates().to_numpy().tolist() == [
+        [index, *cell.values()] for index, cell in enumerate(cells)
+    ]
+    assert found.places == cells
+    # Cell 0 as a run of its own, told what the sweep was told.
+    told = ["arms.treatment.training.history=160", "arms.treatment.training.lengths=[1.0,0.5,0.25]"]
+    alone = run(small(*TOLD, "arms.treatment.history=40", *told), tmp_path / "alone")
+    cell = found.cell(0)
+    assert cell is not None
+    mine, its = cell["arms"]["treatment"], (alone.scorecard or {})["arms"]["treatment"]
+    assert (mine["metrics"], mine["latency"]) == (its["metrics"], its["latency"])
+
+
+def test_one_model_needs_a_history_to_vary(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"--over arms\.NAME\.history"):
+        run_sweep(small(), [Axis("experiment.budget_ms", (2, 4))], tmp_path / "sweep", one_model=True)
+    with pytest.raises(ValueError, match="expected at least the 160"):
+        small("arms.treatment.training.history=80")
+    assert not list(tmp_path.iterdir())
