@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,6 +105,32 @@ def verdict_colour(ci: tuple[float | None, float | None], higher_is_better: bool
     if low is None or high is None or low <= 0 <= high:
         return "gray"
     return "green" if (low > 0) == higher_is_better else "red"
+
+
+def estimate_lines(
+    value: float | None,
+    ci: tuple[float | None, float | None],
+    truth: float | None,
+    form: Callable[[float | None], str],
+    level: str,
+) -> list[str]:
+    """What this A/B says, for the small print below a truth, and whether its interval leaves the truth out.
+
+    Args:
+        value, ci: its estimate and interval; None where it has none.
+        truth: beside it.
+        form: prints any of them.
+        level: the interval's name.
+    """
+    if value is None:
+        return [f"this A/B: {numbers.NOT_ENOUGH}"]
+    low, high = ci
+    if low is None or high is None:
+        return [f"this A/B: {form(value)}"]
+    lines = [f"this A/B: {form(value)} ({level} {numbers.interval(ci, form)})"]
+    if truth is not None and not low <= truth <= high:
+        lines.append("its interval leaves the truth out")
+    return lines
 
 
 def within_error(truth: float | None, error: float | None) -> tuple[float | None, float | None]:

@@ -117,7 +117,10 @@ def _form(file: Mapping[str, Any], digest: str) -> list[str]:
                     if now not in ("", was):
                         sets.append(f"{field.key}={now}")
     more = st.text_area(
-        "Further settings, KEY=VALUE, one a line", key=f"{digest}-more", placeholder="traffic.world.users=400"
+        "Further settings, KEY=VALUE, one a line",
+        "\n".join(st.query_params.get_all("set")),
+        key=f"{digest}-more",
+        placeholder="traffic.world.users=400",
     )
     return sets + [line.strip() for line in more.splitlines() if line.strip()]
 

@@ -137,39 +137,20 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     told = lift["true_value"] is not None or (not has_lift and value["true_value"] is not None)
     which = "true_value" if told else "value"
     truth = tiles.within_error(lift["true_value"], lift["true_se"])
+    row, shown = (lift, numbers.lift) if has_lift else (value, form.form)
+    ends = row["ci_low"], row["ci_high"]
+    said = tiles.estimate_lines(row["value"], ends, row["true_value"], shown, level)
     return tiles.Tile(
         label=form.label,
         value=form.form(value[which]),
         lift=lift[which],
         ci=truth if told else (lift["ci_low"], lift["ci_high"]),
-        lines=(
-            *_said(lift if has_lift else value, has_lift, form.form, level),
-            _control(base, which, form.form),
-        ),
+        lines=(*said, f"control {form.form(base[which])}"),
         higher_is_better=form.higher_is_better,
         help=form.meaning,
         enough=told or lift["value"] is not None or not has_lift,
         against="true, vs control" if told else "vs control",
     )
-
-
-def _said(
-    row: Mapping[str, float | None], is_lift: bool, form: Callable[[float | None], str], level: str
-) -> list[str]:
-    """What the A/B says beside the truth, and whether its interval leaves the truth out."""
-    shown = numbers.lift if is_lift else form
-    low, high, truth = row["ci_low"], row["ci_high"], row["true_value"]
-    if row["value"] is None:
-        return [f"this A/B: {numbers.NOT_ENOUGH}"] if is_lift else []
-    said = f"this A/B: {shown(row['value'])} ({level} {numbers.interval((low, high), shown)})"
-    lines = [said if low is not None else f"this A/B: {shown(row['value'])}"]
-    if None not in (low, high, truth) and not low <= truth <= high:  # type: ignore[operator]
-        lines.append("its interval leaves the truth out")
-    return lines
-
-
-def _control(base: Mapping[str, float | None], which: str, form: Callable[[float | None], str]) -> str:
-    return f"control {form(base[which])}"
 
 
 def _curve(
