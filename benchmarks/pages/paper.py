@@ -125,7 +125,7 @@ def _online(result: Row | None) -> list[str]:
     ]
     parts.append(table(head, lines))
     parts.append(prose(f"Verdict: **{size['verdict']}**. {size['text']}"))
-    parts.append(prose(_truth(size)))
+    parts.append(prose(f"{_foretold(size, result)} {_truth(size)}"))
     parts.append(_served(control, treatment))
     parts.append(_took(result))
     return parts
@@ -159,6 +159,15 @@ def _comes_out(effect: Row, reported: float | None) -> str:
         return told
     inside = "holds" if low <= reported <= high else "does not hold"
     return f"{told}; the interval {inside} the paper's figure"
+
+
+def _foretold(size: Row, result: Row) -> str:
+    """What the dry run said would be told, beside the run's own figure."""
+    (advv,) = of(result, "effect", metric="advv_per_request")
+    return (
+        f"Foretold by the dry run: a lift of {numbers.percent(size['foretold_mde'])} in ADVV can be told; by "
+        f"the run's own spread it is {numbers.percent(advv['mde'])}."
+    )
 
 
 def _truth(size: Row) -> str:

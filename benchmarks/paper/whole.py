@@ -22,13 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.result import Measured, bar
+from simulator.arms.forecast import forecast
 from simulator.config.load import load_config
 from simulator.execution.environment import hardware
 from simulator.execution.interrupts import Interrupted, stops_at_checkpoints
 from simulator.execution.progress import Progress
 from simulator.experiment.run import resume_experiment, run_experiment
 from simulator.results.days import days_of
-from simulator.results.read import Run, read_run
+from simulator.results.read import CONFIG, Run, read_run
 from simulator.results.scorecard import effects, verdict_of
 from simulator.results.small import make_small
 
@@ -187,6 +188,7 @@ def _size(run: Run, minutes: float, parts: int) -> dict[str, Any]:
         "budget_ms": card["budget_ms"],
         "profile_machine": card["profile_machine"],
         "truth": card.get("truth"),
+        "foretold_mde": forecast(load_config(run.path / CONFIG, [], environment={})).detectable_lift,
         "minutes": minutes,
         "in_parts": parts,
     }

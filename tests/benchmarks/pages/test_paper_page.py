@@ -43,7 +43,8 @@ def arm(name: str, **other: Any) -> dict[str, Any]:
 def run(*effects: dict[str, Any], arms: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
     size = {
         "part": "experiment", "requests": 5_000_000, "users": 199_000, "days": 7, "verdict": "ship",
-        "text": "It is better.", "minutes": 8.0, "in_parts": 1, "profile_machine": "an abacus", "truth": None,
+        "text": "It is better.", "minutes": 8.0, "in_parts": 1, "foretold_mde": 0.03,
+        "profile_machine": "an abacus", "truth": None,
     }  # fmt: skip
     rows = [size, *effects, *(arms or (arm("control", model="din", history=50), arm("treatment")))]
     machine = {"cpu": "abacus", "cores": 16, "gpu": None}
@@ -77,6 +78,7 @@ def test_whether_advv_comes_out_follows_from_its_interval(
     assert line.endswith(f"| {words} |")
     assert f"| {100 * lift:+.2f}%".replace("-", "−") in line
     assert "+2.36%" in line
+    assert "a lift of 3.0% in ADVV can be told" in " ".join(text.split())
 
 
 def test_a_claim_that_does_not_hold_says_no(saved: dict[str, Any], study: Study) -> None:
