@@ -9,6 +9,8 @@ from simulator.config.table import Table
 # What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
 Pricing = Literal["gsp", "first", "vcg"]
 Charge = Literal["click", "impression", "conversion"]
+# How advertisers make their budgets last the day, see market/pages.py.
+Pacing = Literal["none", "throttle", "shade"]
 #: A daily budget worth fewer clicks ends with whichever click is drawn first, not with what rankings earn.
 FEW_CLICKS = 5.0
 _MOST_SECONDS = 1e9  # 32 years
@@ -49,6 +51,11 @@ class Market(Table):
         ge=0,
         le=1e9,
         description="Least that a daily budget is worth, in clicks at what one cost the advertiser before.",
+    )
+    pacing: Pacing = Field(
+        default="none",
+        description="What an advertiser ahead of its daily budget does: nothing, enter fewer auctions, or "
+        "bid less.",
     )
     conversion_delay_s: float = Field(
         default=3600.0, ge=0, le=_MOST_SECONDS, description="Mean delay from click to conversion."

@@ -183,6 +183,7 @@ class Market:
             charge=settings.charge,
             reserve_ecpm=settings.reserve_ecpm,
             conversion_delay_s=settings.conversion_delay_s,
+            pacing=settings.pacing,
             slot_weights=slot_weights(prepared.world.log, prepared.truth.slots),
         )
         self.conversion = TraceConversion(prepared) if settings.pcvr == "affinity" else None

@@ -52,11 +52,11 @@ def auction_order(response_s: F8, request_id: NDArray[np.uint64]) -> I8:
 
 
 class Paths:
-    """A world on P paths of clicks, run part by part: what budgets have left is carried along.
+    """A world on P paths of clicks, run part by part: what budgets have left, and pacing, is carried along.
 
     Args:
         book: what the auction knows of ads.
-        budgets: (B, V) f8 [currency], inf = unlimited; a hard stop, no pacing.
+        budgets: (B, V) f8 [currency], inf = unlimited.
         rules: how the market works.
         seeds: a seed of the clicks for each path.
 
@@ -68,7 +68,9 @@ class Paths:
     def __init__(self, book: Book, budgets: F8, rules: Rules, seeds: Sequence[int]) -> None:
         self._book, self._budgets, self._rules, self._seeds = book, budgets, rules, tuple(seeds)
         self.totals = np.zeros((len(self._seeds), len(OUTCOMES)))
-        self._spend = np.zeros((len(self._seeds), *budgets.shape))
+        shape = (len(self._seeds), *budgets.shape)
+        self._spend = np.zeros(shape)
+        self._pressure, self._since_s = np.zeros(shape), np.zeros(shape)
         clicks, conversions = np.zeros(budgets.shape, np.int64), np.zeros(budgets.shape, np.int64)
         self._ledger = Ledger(self._spend[0], clicks, conversions, np.zeros(budgets.shape))
 
@@ -95,7 +97,8 @@ class Paths:
         expected = np.zeros((len(order), len(OUTCOMES)))
         kept = Shown.nothing(0, pages.p_click.shape[2]) if shown is None else shown
         ledger = self._ledger
-        out = (expected, self.totals, self._spend, ledger.clicks, ledger.conversions, ledger.value)
+        counted = (ledger.clicks, ledger.conversions, ledger.value)
+        out = (expected, self.totals, self._spend, *counted, self._pressure, self._since_s)
         arguments = (order, pages, self._book, self._budgets, self._rules, self._seeds)
         auction_loop(*arguments, kept, out)
         return expected
@@ -114,7 +117,7 @@ def run_auctions(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules,
 
     Args:
         order: (R,) i8 row order, see `auction_order`.
-        budgets: (B, V) f8 [currency], inf = unlimited; a hard stop, no pacing.
+        budgets: (B, V) f8 [currency], inf = unlimited.
         seed: the experiment's seed.
 
     Returns:

@@ -16,6 +16,7 @@ from simulator.draws import bits
 CLICK = "click"
 CONVERSION = "conversion"
 DELAY = "conversion-delay"
+THROTTLE = "throttle"
 
 # SplitMix64's constants, as in simulator.draws.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -16,13 +16,15 @@ import numba
 import numpy as np
 from numba import float64
 
-from simulator.config.market import Charge, Pricing
-from simulator.market.draws import CLICK, CONVERSION, as_uniform, fold, key
-from simulator.market.pages import NEARLY, Book, Pages, Rules, Shown, pcvr_of
+from simulator.config.market import Charge, Pacing, Pricing
+from simulator.market.draws import CLICK, CONVERSION, THROTTLE, as_uniform, fold, key
+from simulator.market.pages import DAY_S, NEARLY, PACE, Book, Pages, Rules, Shown, pcvr_of
 
 # Prices by name, as in `simulator.market.plain`, with its arguments -> currency per click.
 PRICES: dict[Pricing, Callable[[float, float, float, float, float], float]] = {}
 _CLICK, _IMPRESSION, _CONVERSION = range(3)
+_FREE, _THROTTLE, _SHADE = range(3)
+_PACINGS: dict[Pacing, int] = {"none": _FREE, "throttle": _THROTTLE, "shade": _SHADE}
 _CHARGES: dict[Charge, int] = {"click": _CLICK, "impression": _IMPRESSION, "conversion": _CONVERSION}
 
 
@@ -82,7 +84,8 @@ def auction_loop(
         order: (R,) row order.
         seeds: of the P paths' draws.
         shown: (R, S) arrays for the first path's pages; of no rows, they are not kept.
-        out: (expected, totals, spend, clicks, conversions, value), see `simulator.market.auction.Paths`.
+        out: (expected, totals, spend, clicks, conversions, value, pressure, since_s), see
+            `simulator.market.auction.Paths`.
     """
     whole = (order, pages.candidates, pages.slots, pages.budget_row)
     real = (pages.pctr, pcvr_of(pages, book), pages.p_click, pages.p_convert, book.tcpa)
@@ -98,6 +101,9 @@ def auction_loop(
         np.array([rules.slot_weight(s) for s in range(pages.p_click.shape[2])]),
         np.array([key(seed, CLICK) for seed in seeds], np.uint64),
         np.array([key(seed, CONVERSION) for seed in seeds], np.uint64),
+        np.ascontiguousarray(pages.time_s, np.float64),
+        _PACINGS[rules.pacing],
+        np.array([key(seed, THROTTLE) for seed in seeds], np.uint64),
         *(getattr(shown, field.name) for field in fields(shown)),
         *out,
     )
@@ -147,6 +153,24 @@ def _bid(own: float, left: float, pctr: float, pcvr: float, charge: int) -> floa
     if charge == _IMPRESSION:
         return min(own, left / pctr)
     return min(own, left * pcvr if charge == _CONVERSION else left)
+
+
+@numba.njit(cache=True)
+def _pressure(pressure: float, since_s: float, time_s: float) -> float:
+    """How far an advertiser is ahead of its day's budget, now."""
+    return max(0.0, pressure - PACE * max(0.0, time_s - since_s) / DAY_S)
+
+
+@numba.njit(cache=True)
+def _share(paced: Any, v: int) -> float:
+    """What pacing leaves of an advertiser's bids on this page."""
+    kind, pressure, since_s, time_s, state = paced
+    if kind == _FREE:
+        return 1.0
+    left = 1.0 / (1.0 + _pressure(pressure[v], since_s[v], time_s))
+    if kind == _SHADE:
+        return left
+    return 1.0 if as_uniform(fold(state, np.uint64(v))) < left else 0.0
 
 
 @numba.njit(cache=True)
@@ -228,7 +252,7 @@ def _settled(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _enter(  # type: ignore[no-untyped-def]
-    page, ctr, slots, book, budgets, spend, rules, ranking, room, sold, end
+    page, ctr, slots, book, budgets, spend, paced, rules, ranking, room, sold, end
 ):  # fmt: skip
     """Let candidates in until the next slot's winner and those below it are settled.
 
@@ -263,8 +287,9 @@ def _enter(  # type: ignore[no-untyped-def]
         c = ranked[progress[2]]
         progress[2] += 1
         a = page[c]
-        left = _left(advertiser[a], budgets, spend, who, due, sold)
-        e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
+        v = advertiser[a]
+        left = _left(v, budgets, spend, who, due, sold)
+        e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a] * _share(paced, v), left, ctr[c], pcvr[c], charge)
         if e > 0.0 and e >= reserve:
             _put(entered, bids, sold, end, page, c, e)
             end += 1
@@ -282,7 +307,7 @@ def _displaced(below: Any, weights: Any, slot: int, slots: int) -> float:
 
 @numba.njit(cache=True)
 def _sell(  # type: ignore[no-untyped-def]
-    page, ctr, slots, book, budgets, spend, rules, ranking, room
+    page, ctr, slots, book, budgets, spend, paced, rules, ranking, room
 ):  # fmt: skip
     """Sell a page's slots, the top one first, before anyone clicks; returns how many were sold."""
     pcvr, tcpa, advertiser = book
@@ -291,39 +316,39 @@ def _sell(  # type: ignore[no-untyped-def]
     ranking[2][2] = 0
     sold, end = 0, 0
     while sold < slots:
-        others, end = _enter(page, ctr, slots, book, budgets, spend, rules, ranking, room, sold, end)
+        others, end = _enter(page, ctr, slots, book, budgets, spend, paced, rules, ranking, room, sold, end)
         if others < 0:
             break  # nobody is left for the slot
         below[others : slots - sold] = reserve
         c = entered[sold]
         a, v = page[c], advertiser[page[c]]
         left = _left(v, budgets, spend, who, due, sold)
-        own = _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
+        own = _bid(pcvr[c] * tcpa[a] * _share(paced, v), left, ctr[c], pcvr[c], charge)
         lost = _displaced(below, weights, sold, slots)
         pays[sold] = min(own, price_of(own, below[0], lost, reserve, ctr[c]))
         due[sold] = min(_charge(pays[sold], ctr[c], pcvr[c], charge), left)
         who[sold] = v
         sold += 1
         if left < np.inf and sold < slots:
-            end = _lower(page, ctr, book, budgets, spend, rules, room, sold, end, v)
+            end = _lower(page, ctr, book, budgets, spend, paced, rules, room, sold, end, v)
     return sold
 
 
 @numba.njit(cache=True)
 def _lower(  # type: ignore[no-untyped-def]
-    page, ctr, book, budgets, spend, rules, room, sold, end, v
+    page, ctr, book, budgets, spend, paced, rules, room, sold, end, v
 ):  # fmt: skip
     """After a sale the advertiser's other ads have less budget; returns the new end of those entered."""
     pcvr, tcpa, advertiser = book
     reserve, _, charge, _ = rules
     entered, bids, _, who, _, due = room
-    left = _left(v, budgets, spend, who, due, sold)
+    left, share = _left(v, budgets, spend, who, due, sold), _share(paced, v)
     k = sold
     while k < end:
         c = entered[k]
         a = page[c]
         if advertiser[a] == v:
-            e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a], left, ctr[c], pcvr[c], charge)
+            e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a] * share, left, ctr[c], pcvr[c], charge)
             if e < bids[k]:
                 end -= 1
                 for j in range(k, end):
@@ -338,9 +363,9 @@ def _lower(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _ample(  # type: ignore[no-untyped-def]
-    page, ctr, book, budgets, spend, charge, ranking, looked, room, sold
+    page, ctr, book, budgets, spend, paced, charge, ranking, looked, room, sold
 ):  # fmt: skip
-    """Whether a path's budgets let everyone that a page looked at bid in full for any of its slots.
+    """Whether a path's budgets and pacing let everyone a page looked at bid in full for any of its slots.
 
     With a millionth to spare, so that a rounding step in a charge makes no difference either.
     """
@@ -350,6 +375,8 @@ def _ample(  # type: ignore[no-untyped-def]
         a = page[c]
         left = _left(advertiser[a], budgets, spend, room[3], room[5], sold)
         if not _bid(np.inf, left, ctr[c], pcvr[c], charge) > 1.000001 * pcvr[c] * tcpa[a]:
+            return False
+        if _share(paced, advertiser[a]) < 1.0:
             return False
     return True
 
@@ -369,9 +396,9 @@ def _bill(budgets: Any, spend: Any, most_left: Any, p: int, day: int, v: int, du
 @numba.njit(cache=True, nogil=True)
 def _loop(  # type: ignore[no-untyped-def]
     order, candidates, slots, budget_row, request_id, pctr, pcvr, p_click, p_convert, tcpa, advertiser,
-    budgets, reserve, price_of, charge, weights, click_keys, conversion_keys,
+    budgets, reserve, price_of, charge, weights, click_keys, conversion_keys, time_s, pacing, throttle_keys,
     ad, pctr_won, pcvr_won, price, p_click_won, p_convert_won, click, conversion, charged,
-    expected, totals, spend, clicks, conversions, value,
+    expected, totals, spend, clicks, conversions, value, pressure, since_s,
 ):  # fmt: skip
     wide, most, keep = candidates.shape[1], p_click.shape[2], len(ad) > 0
     rules = (reserve, price_of, charge, weights)
@@ -382,15 +409,18 @@ def _loop(  # type: ignore[no-untyped-def]
         day, page, ctr, book = budget_row[r], candidates[r], pctr[r], (pcvr[r], tcpa, advertiser)
         _bound(page, ctr, book, most_left[day], reserve, charge, ranking)
         # Sold once with the most budget of any path: the same page on every path that has enough.
-        shared_sold = _sell(page, ctr, slots[r], book, most_left[day], nothing, rules, ranking, shared)
+        free = (_FREE, nothing, nothing, 0.0, np.uint64(0))
+        shared_sold = _sell(page, ctr, slots[r], book, most_left[day], nothing, free, rules, ranking, shared)
         looked = ranking[2][2]
         for p in range(len(click_keys)):
-            room, sold = shared, shared_sold
-            if len(click_keys) > 1 and not _ample(
-                page, ctr, book, budgets[day], spend[p, day], charge, ranking, looked, shared, sold
+            room, sold, left = shared, shared_sold, (budgets[day], spend[p, day])
+            state = fold(throttle_keys[p], request_id[r])
+            paced = (pacing, pressure[p, day], since_s[p, day], time_s[r], state)
+            if (len(click_keys) > 1 or pacing != _FREE) and not _ample(
+                page, ctr, book, *left, paced, rules[2], ranking, looked, shared, sold
             ):
                 room = own
-                sold = _sell(page, ctr, slots[r], book, budgets[day], spend[p, day], rules, ranking, own)
+                sold = _sell(page, ctr, slots[r], book, *left, paced, rules, ranking, own)
             entered, _, _, who, pays, due = room
             click_state = fold(click_keys[p], request_id[r])
             sums[:] = 0.0
@@ -415,6 +445,10 @@ def _loop(  # type: ignore[no-untyped-def]
                 sums[4] += converts * tcpa[a]
                 if billed:
                     _bill(budgets, spend, most_left, p, day, v, due[s])
+                    if pacing != _FREE and due[s] > 0.0:
+                        now = _pressure(pressure[p, day, v], since_s[p, day, v], time_s[r])
+                        pressure[p, day, v] = now + PACE * due[s] / budgets[day, v]
+                        since_s[p, day, v] = time_s[r]
                 if p > 0:
                     continue
                 clicks[day, v] += clicked

@@ -13,13 +13,17 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.config.market import Charge, Pricing
+from simulator.config.market import Charge, Pacing, Pricing
 from simulator.errors import SimulatorError
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
+# These are compiled into the kernel, whose cache looks at kernel.py alone: clear it where they change.
 #: A budget is spent when what is left is a matter of rounding.
 NEARLY = 1.0 - 1e-9
+DAY_S = 86_400.0
+#: How hard pacing brakes: who spends a whole budget at once enters an eleventh of the auctions, or bids that.
+PACE = 10.0
 
 
 class MarketError(SimulatorError):
@@ -83,6 +87,9 @@ def pcvr_of(pages: Pages, book: Book) -> F8:
 class Rules:
     """How the market works.
 
+    Source of the pacings: Agarwal et al., KDD 2014 (throttling); Balseiro and Gur, Management Science 65(9),
+    2019 (multipliers that follow spend).
+
     pricing: "gsp" (generalised second price: the least that keeps the slot), "first" (the own bid) or "vcg"
         (what the others lose because the winner is there; Vickrey, Clarke and Groves).
     charge: what an advertiser pays for: a "click"; an "impression", the price times pCTR; a "conversion", the
@@ -90,6 +97,10 @@ class Rules:
         high (labelled switches, not the default).
     reserve_ecpm: eCPM below which an ad does not show [currency per 1,000 impressions].
     conversion_delay_s: mean of the exponential time from click to conversion [s].
+    pacing: what an advertiser does that is ahead of its budget, spread evenly over the day's hours: "none",
+        until the budget is spent; "throttle", it enters a share 1 / (1 + x) of the auctions, drawn by
+        (request, advertiser); "shade", it bids that share. x is its pressure: what it pays adds PACE times
+        the share of the budget, every second takes away PACE / 86,400, and it is never below 0.
     slot_weights: chance of a click by slot as "vcg" reckons with it, from the top, relative; beyond the last,
         the last; none: all slots alike.
     """
@@ -98,6 +109,7 @@ class Rules:
     charge: Charge = "click"
     reserve_ecpm: float = 0.0
     conversion_delay_s: float = 3600.0
+    pacing: Pacing = "none"
     slot_weights: tuple[float, ...] = ()
 
     def slot_weight(self, slot: int) -> float:
@@ -108,6 +120,7 @@ class Rules:
         for name, found, known in (
             ("pricing", self.pricing, get_args(Pricing)),
             ("charge", self.charge, get_args(Charge)),
+            ("pacing", self.pacing, get_args(Pacing)),
         ):
             if found not in known:
                 raise MarketError(f"market.{name} is {found!r}, expected one of {known}. Change the setting.")

@@ -11,8 +11,8 @@ from simulator.config.market import Pricing
 from simulator.draws import uniform
 from simulator.market.auction import assemble, auctions_of
 from simulator.market.checks import check_inputs
-from simulator.market.draws import CLICK, CONVERSION
-from simulator.market.pages import F8, I8, NEARLY, Auctions, Book, Ledger, Pages, Rules, Shown
+from simulator.market.draws import CLICK, CONVERSION, THROTTLE
+from simulator.market.pages import DAY_S, F8, I8, NEARLY, PACE, Auctions, Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 
 # What the winner of a slot pays per click [currency], before it is cut at its own bid.
@@ -76,6 +76,34 @@ class _Sale(NamedTuple):
     due: float  # when what is charged for happens [currency]
 
 
+class _Pacing:
+    """How far advertisers are ahead of their budgets, by budget row: x of `Rules.pacing`."""
+
+    def __init__(self, budgets: F8, rules: Rules, seed: int) -> None:
+        self._budgets, self._rules, self._seed = budgets, rules, seed
+        self._pressure, self._since_s = np.zeros(budgets.shape), np.zeros(budgets.shape)
+
+    def now(self, day: int, v: int, time_s: float) -> float:
+        """Its pressure at a moment; requests may be answered out of the order they came in."""
+        passed_s = max(0.0, time_s - float(self._since_s[day, v]))
+        return max(0.0, float(self._pressure[day, v]) - PACE * passed_s / DAY_S)
+
+    def shares(self, day: int, time_s: float, request: int) -> list[float]:
+        """(V,) what is left of every advertiser's bids."""
+        advertisers = range(self._budgets.shape[1])
+        if self._rules.pacing == "none":
+            return [1.0 for _ in advertisers]
+        left = [1.0 / (1.0 + self.now(day, v, time_s)) for v in advertisers]
+        if self._rules.pacing == "shade":
+            return left
+        return [float(uniform(self._seed, THROTTLE, request, v) < left[v]) for v in advertisers]
+
+    def paid(self, day: int, v: int, time_s: float, due: float) -> None:
+        """It paid so much."""
+        self._pressure[day, v] = self.now(day, v, time_s) + PACE * due / self._budgets[day, v]
+        self._since_s[day, v] = time_s
+
+
 def run_auctions_plain(order: I8, pages: Pages, book: Book, budgets: F8, rules: Rules, seed: int) -> Auctions:
     """The same as `simulator.market.auction.run_auctions`, thousands of times slower."""
     check_inputs(order, pages, book, budgets)
@@ -83,11 +111,15 @@ def run_auctions_plain(order: I8, pages: Pages, book: Book, budgets: F8, rules: 
     shown, expected = Shown.nothing(rows, slots), np.zeros((rows, len(OUTCOMES)))
     shape = budgets.shape
     ledger = Ledger(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
+    pacing = _Pacing(budgets, rules, seed)
     for r in order:
-        day = pages.budget_row[r]
-        sales = _sell(pages, book, budgets[day] - ledger.spend[day], rules, int(r))
+        day, request, time_s = pages.budget_row[r], pages.request_id[r], pages.time_s[r]
+        share = pacing.shares(day, time_s, request)
+        sales = _sell(pages, book, budgets[day] - ledger.spend[day], share, rules, int(r))
         for s, sale in enumerate(sales):
             _answer(pages, book, budgets, rules, seed, int(r), s, sale, shown, expected, ledger)
+            if shown.charged[r, s] > 0:
+                pacing.paid(day, book.advertiser[sale.entry.ad], time_s, sale.due)
     made = assemble(shown, pages.request_id, pages.time_s, book, rules, seed)
     return auctions_of(made, expected, ledger)
 
@@ -105,7 +137,7 @@ def run_paths_plain(
     return np.sum(made, axis=0), np.array([one.sum(0) for one in made])
 
 
-def _sell(pages: Pages, book: Book, left: F8, rules: Rules, r: int) -> list[_Sale]:
+def _sell(pages: Pages, book: Book, left: F8, share: list[float], rules: Rules, r: int) -> list[_Sale]:
     """The slots of a page, the top one first; the page is settled before anyone sees it.
 
     Whoever wins a slot has less budget for the next: what the slot may cost is set aside.
@@ -114,7 +146,7 @@ def _sell(pages: Pages, book: Book, left: F8, rules: Rules, r: int) -> list[_Sal
     aside = np.zeros(len(left))
     slots = int(pages.slots[r])
     for s in range(slots):
-        ranked = _ranked(pages, book, left - aside, rules, r, {sale.entry.ad for sale in sales})
+        ranked = _ranked(pages, book, left - aside, share, rules, r, {sale.entry.ad for sale in sales})
         if not ranked:
             break
         best = ranked[0]
@@ -131,7 +163,9 @@ def _sell(pages: Pages, book: Book, left: F8, rules: Rules, r: int) -> list[_Sal
     return sales
 
 
-def _ranked(pages: Pages, book: Book, left: F8, rules: Rules, r: int, sold: set[int]) -> list[_Entry]:
+def _ranked(
+    pages: Pages, book: Book, left: F8, share: list[float], rules: Rules, r: int, sold: set[int]
+) -> list[_Entry]:
     """Who may show in the next slot, best first."""
     seen = set(sold)
     ranked = []
@@ -140,7 +174,8 @@ def _ranked(pages: Pages, book: Book, left: F8, rules: Rules, r: int, sold: set[
             continue
         seen.add(a)
         pctr, mine, pcvr = pages.pctr[r, c], left[book.advertiser[a]], _pcvr(pages, book, r, c)
-        bid = min(pcvr * book.tcpa[a], _most(mine, pctr, pcvr, rules))
+        own = pcvr * book.tcpa[a] * share[book.advertiser[a]]
+        bid = min(own, _most(mine, pctr, pcvr, rules))
         ecpm = 1000.0 * pctr * bid
         if ecpm > 0 and ecpm >= rules.reserve_ecpm:
             ranked.append(_Entry(ecpm, a, c, bid, mine))

@@ -22,6 +22,8 @@ RULES = (
     Rules(reserve_ecpm=150.0),
     Rules(charge="impression", reserve_ecpm=50.0),
     Rules(pricing="first", charge="conversion"),
+    Rules(pacing="throttle"),
+    Rules(pacing="shade", pricing="first", charge="impression"),
     Rules(pricing="vcg", charge="conversion", reserve_ecpm=80.0, slot_weights=(1.0, 0.7, 0.4)),
 )
 
@@ -307,6 +309,29 @@ def test_true_predictions_earn_the_same_whatever_is_charged_for(name):
     ]
     for run in runs[1:]:
         np.testing.assert_allclose(run.expected_revenue, runs[0].expected_revenue, rtol=1e-12)
+
+
+@pytest.mark.parametrize("pacing", ["throttle", "shade"])
+def test_pacing_spreads_what_is_spent_over_the_day_and_still_spends_it(pacing):
+    order, pages, book = market(9, rows=4_000, slots=1, days=1)
+
+    def spent_by(hour, rules):
+        """Shares of the budgets that are spent by an hour."""
+        run = run_auctions(order, pages, book, np.full((1, 6), 100.0), rules, 1)
+        return run.charged[pages.time_s < 3600 * hour].sum() / 600.0
+
+    assert spent_by(6, Rules()) > 0.75
+    assert 0.2 < spent_by(6, Rules(pacing=pacing)) < 0.6
+    assert 0.4 < spent_by(12, Rules(pacing=pacing)) < 0.8
+    assert 0.9 < spent_by(24, Rules(pacing=pacing)) <= 1.0
+
+
+@pytest.mark.parametrize("pacing", ["throttle", "shade"])
+def test_without_budgets_there_is_nothing_to_pace(pacing):
+    order, pages, book = market(9, rows=300)
+    budgets = np.full((2, 6), np.inf)
+    runs = [run_auctions(order, pages, book, budgets, Rules(pacing=p), 1) for p in ("none", pacing)]
+    same(*runs)
 
 
 def test_an_order_changes_who_gets_the_last_of_a_budget():
