@@ -23,6 +23,7 @@ from simulator.commands.statistics.power import power
 from simulator.commands.statistics.truth import truth
 from simulator.commands.train import train
 from simulator.commands.whatif.ask import what_if
+from simulator.commands.whatif.channels import channels
 from simulator.commands.whatif.sweep import sweep
 
 # Our own messages instead of typer's boxed tracebacks: see commands/errors.py.
@@ -66,6 +67,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 
 _add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, dash, train, profile, doctor)
 app.command("what-if")(guarded(what_if))
+_add(app, channels)
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)
 import_app.command("complete-journey")(guarded(complete_journey))

@@ -53,9 +53,14 @@ class HeldArm:
         """
         served, outside = timed(cell, arm, self._drawn(cell, arm))
         needed = needed_scores(cell.plan.prepared, [(cell, arm)], [served])
-        self._score(needed & ~self._known)
+        logits = self.scores(needed)
         notes = {"outside_profile": outside, **summary_notes(cell.plan, arm, cell.profile)}
-        return ArmResult(arm.name, served, self._logits, notes)
+        return ArmResult(arm.name, served, logits, notes)
+
+    def scores(self, needed: NDArray[np.bool_]) -> list[F4]:
+        """(R, C) logits of each step with a model, at least what is needed, (R, K)."""
+        self._score(needed & ~self._known)
+        return self._logits
 
     def _drawn(self, cell: Cell, arm: Arm) -> ProfileServiceTimes:
         key = (id(cell.profile), arm.serving, cell.plan.config.experiment.extrapolate)

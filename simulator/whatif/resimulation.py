@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from simulator.arms.arm import Arm, ModelSpec, needed_models
@@ -22,7 +23,9 @@ from simulator.execution.progress import Progress, Silent
 from simulator.experiment.judge import judge, scorecard
 from simulator.results.read import CONFIG, Run, read_run
 from simulator.serving.profile import ServiceProfile
+from simulator.whatif.channels import CHANNELS, Channels, channels
 from simulator.whatif.held import HeldArm
+from simulator.whatif.hybrids import Hybrids
 
 
 class ResimulationError(SimulatorError):
@@ -105,6 +108,48 @@ class Resimulation:
         results = [self._held[arm.name].serve(cell, arm) for arm in plan.arms]
         card = scorecard(cell, judge(cell, results), self.run.path.name)
         return Answer(dict(changes), card, time.perf_counter() - began_s, self._scored - before)
+
+    @property
+    def treatments(self) -> list[str]:
+        """The names of the arms that are compared with control."""
+        return [arm.name for arm in self._plan.treatments]
+
+    def channels(
+        self,
+        arm: str | None = None,
+        *,
+        order: Sequence[str] | None = None,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> list[Channels]:
+        """Take the run's true effects apart: by model, history, serving, prices and budgets; see `Channels`.
+
+        Where the arms differ in both model and history, the two arms between them are trained and scored.
+
+        Args:
+            arm: the treatment; the first by default.
+            order: in which channels are switched on; None for the mean over every order (Shapley).
+            jobs: threads.
+            progress: notified of trainings.
+
+        Raises:
+            ResimulationError: there is no such treatment, or the order is not one of all channels.
+        """
+        names = self.treatments
+        treatment = names[0] if arm is None else arm
+        if treatment not in names:
+            raise ResimulationError(f"Found the arm {arm!r}, expected a treatment: {', '.join(names)}.")
+        if order is not None and sorted(order) != sorted(CHANNELS):
+            raise ResimulationError(
+                f"Found the order {', '.join(order)}, expected each of {', '.join(CHANNELS)} once."
+            )
+        profile = self._profile(self._plan)
+        cell = Cell(self._plan, self._trained, profile, self._clock)
+        served = {one.name: self._held[one.name].serve(cell, one).served for one in self._plan.arms}
+        paths = int((self.run.scorecard or {})["truth"]["paths"])
+        with TemporaryDirectory(prefix="channels-", ignore_cleanup_errors=True) as name:
+            hybrids = Hybrids(cell, treatment, served, self._held, Path(name), progress or Silent())
+            return channels(cell, hybrids, paths=paths, order=order, jobs=jobs)
 
     @property
     def _scored(self) -> int:

@@ -13,6 +13,7 @@ from simulator.arms import scores, training
 from simulator.cli import app
 from simulator.results.axes import Axis
 from simulator.results.read import Run
+from simulator.whatif.channels import CHANNELS, Channels
 from simulator.whatif.resimulation import ResimulationError
 
 # Of a grid, cells where every one of the settings is another than the run's.
@@ -185,3 +186,55 @@ def test_the_command_answers_one_question_as_a_report(finished: Run) -> None:
     document = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert document["scorecard"]["budget_ms"] == 2.0
     assert CliRunner().invoke(app, [*asked, "--stdin"]).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def parts(asked: Resimulation) -> list[Channels]:
+    return asked.channels()
+
+
+def test_channels_sum_to_the_runs_own_true_lift(finished: Run, parts: list[Channels]) -> None:
+    treated = (finished.scorecard or {})["arms"]["treatment"]["metrics"]
+    assert {one.metric for one in parts} >= {"advv_per_request", "revenue_per_request", "ctr"}
+    for one in parts:
+        assert one.lift == pytest.approx(treated[one.metric]["true_lift"], rel=1e-9)
+        assert sum(part.log_lift for part in one.parts.values()) == pytest.approx(one.whole.log_lift)
+        assert list(one.parts) == list(CHANNELS)
+        # The run's own also counts what differs between paths of clicks.
+        assert one.whole.se * (1 + one.lift) <= treated[one.metric]["true_se"] * (1 + 1e-9)
+
+
+def test_prices_move_no_clicks(parts: list[Channels]) -> None:
+    # Nobody runs out here, so what is paid decides nothing of what is shown.
+    by_name = {one.metric: one for one in parts}
+    assert by_name["ctr"].parts["prices"].log_lift == pytest.approx(0, abs=1e-12)
+    assert abs(by_name["revenue_per_request"].parts["prices"].log_lift) > 1e-6
+
+
+def test_channels_are_asked_of_a_treatment_and_in_a_whole_order(asked: Resimulation) -> None:
+    with pytest.raises(ResimulationError, match="each of model, history"):
+        asked.channels(order=("model", "history"))
+    with pytest.raises(ResimulationError, match="expected a treatment: treatment"):
+        asked.channels("control")
+
+
+def test_identical_arms_have_no_effect_through_any_channel(kept: Path, tmp_path: Path) -> None:
+    same = ["store=lastn", "model=din", "history=50"]
+    alike = small(*(f"arms.treatment.{setting}" for setting in same))
+    for one in Resimulation(run(alike, tmp_path / "run").path).channels():
+        assert {part.log_lift for part in (one.whole, *one.parts.values())} == {0.0}
+        assert {part.se for part in (one.whole, *one.parts.values())} == {0.0}
+
+
+def test_the_command_takes_an_effect_apart(finished: Run, parts: list[Channels]) -> None:
+    asked = ["channels", str(finished.path), "-q"]
+    order = "serving,history,model,budgets,prices"
+    document = json.loads(CliRunner().invoke(app, [*asked, "--order", order, "--json"]).stdout)
+    (treatment,) = document["treatments"]
+    assert treatment["order"] == order.split(",")
+    for one in parts:  # the whole is the same in any order
+        found = treatment["metrics"][one.metric]
+        assert sum(part["log_lift"] for part in found["parts"].values()) == pytest.approx(one.whole.log_lift)
+    printed = CliRunner().invoke(app, asked).stdout
+    assert "history" in printed
+    assert "every order" in printed

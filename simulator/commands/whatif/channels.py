@@ -1,0 +1,88 @@
+"""`laser-ab channels`: a run's true effect taken apart by what it comes through."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulator.commands.options import ALL_CORES, CacheGb, Jobs, Json, Quiet
+
+if TYPE_CHECKING:
+    from simulator.whatif.channels import Channels
+
+
+def channels(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    arm: Annotated[
+        str | None, typer.Option("--arm", metavar="NAME", help="One treatment; each of them by default.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order",
+            metavar="A,B,...",
+            help="Switch model, history, serving, prices and budgets on in this order; the mean over every "
+            "order (Shapley) by default.",
+        ),
+    ] = None,
+    jobs: Jobs = ALL_CORES,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    cache_gb: CacheGb = None,
+) -> None:
+    """Take a run's true effect apart: by model, history, serving, prices and budgets."""
+    from simulator.commands.output import print_json, progress
+    from simulator.whatif.resimulation import Resimulation
+
+    asked = None if order is None else [name.strip() for name in order.split(",")]
+    with progress(quiet) as shown:
+        held = Resimulation(run, progress=shown)
+        names = [arm] if arm is not None else held.treatments
+        found = {name: held.channels(name, order=asked, jobs=jobs, progress=shown) for name in names}
+    if as_json:
+        print_json(
+            {"run": str(run), "treatments": [_document(name, asked, of) for name, of in found.items()]}
+        )
+        return
+    for name, parts in found.items():
+        _print(name, asked, parts)
+
+
+def _document(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> dict[str, Any]:
+    metrics = {
+        one.metric: {
+            "true_lift": one.lift,
+            "log_lift": one.whole.log_lift,
+            "se": one.whole.se,
+            "parts": {name: {"log_lift": p.log_lift, "se": p.se} for name, p in one.parts.items()},
+        }
+        for one in found
+    }
+    return {"treatment": arm, "order": order and list(order), "metrics": metrics}
+
+
+def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from simulator.results.numbers import metric_form
+
+    if not found:
+        print(f"{arm}: an arm earns nothing in some world, and there is no effect to take apart.")
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column(arm)
+    for one in found:
+        table.add_column(metric_form(one.metric).label.replace(" per ", "\nper "), justify="right")
+    for channel in found[0].parts:
+        table.add_row(channel, *(_points(one.parts[channel]) for one in found))
+    table.add_row("together", *(_points(one.whole) for one in found), style="bold")
+    Console(highlight=False).print(table)
+    how = "the mean over every order" if order is None else f"switched on in the order {', '.join(order)}"
+    print(f"Percent of the logarithm of treatment over control, ± its error over users; {how}.")
+
+
+def _points(part: Any) -> str:
+    return f"{100 * part.log_lift:+.2f} ± {100 * part.se:.2f}".replace("-", "−")

@@ -1,0 +1,119 @@
+"""Arms that are a treatment in some ways and control in others, answering a whole trace. Start at `Hybrids`.
+
+A hybrid has the model of one arm, reads as much history as one, and its requests are answered when, and from
+as much of its history, as those of one. It needs no service times of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.arms.arm import Arm, ModelSpec, needed_models
+from simulator.arms.cell import Cell
+from simulator.arms.models import TrainedModel
+from simulator.arms.plan import Plan, make_plan
+from simulator.arms.serve import ArmResult, needed_scores
+from simulator.arms.training import train_all
+from simulator.config.load import changed
+from simulator.execution.progress import Progress
+from simulator.experiment.answers import ArmAnswers
+from simulator.serving.arm import LadderStep
+from simulator.serving.pipeline import Served
+from simulator.whatif.held import HeldArm
+
+# Of a ladder's steps by name, best first; who lacks one takes the next that it has.
+_STEPS = ("full", "1/2", "1/4", "light", "prior")
+
+
+class Hybrids:
+    """The hybrids of a control and a treatment.
+
+    Args:
+        cell: the experiment, sized.
+        treatment: the treatment's name.
+        served: by arm, its timing plane.
+        held: by arm, what it scored.
+        folder: for models that are trained; they are needed until all is answered.
+        progress: notified of trainings.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        treatment: str,
+        served: Mapping[str, Served],
+        held: Mapping[str, HeldArm],
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._cell, self._treatment = cell, treatment
+        self._served, self._held = served, held
+        self._folder, self._progress = folder, progress
+        self._arms: dict[tuple[bool, bool], tuple[Cell, Arm, HeldArm]] = {}
+
+    def answers(self, *, model: bool, history: bool, serving: bool) -> ArmAnswers:
+        """What an arm answers that is the treatment in these ways, and else control."""
+        cell, arm, held = self._arm(model, history)
+        plane = self._named(serving)
+        served = answered_by(arm.ladder, plane.ladder, self._served[plane.name])
+        needed = needed_scores(cell.plan.prepared, [(cell, arm)], [served])
+        result = ArmResult(arm.name, served, held.scores(needed))
+        return ArmAnswers.of(cell.plan.prepared, arm, result, cell.trained)
+
+    def _named(self, treated: bool) -> Arm:
+        plan = self._cell.plan
+        return next(arm for arm in plan.arms if arm.name == self._treatment) if treated else plan.control
+
+    def _arm(self, model: bool, history: bool) -> tuple[Cell, Arm, HeldArm]:
+        """An arm with one's model and one's history."""
+        if (model, history) not in self._arms:
+            own = self._named(model)
+            length = self._named(history).settings.history
+            if own.settings.history == length:
+                found = self._cell, own, self._held[own.name]
+            else:
+                found = self._mixed(own, length)
+            self._arms[model, history] = found
+        return self._arms[model, history]
+
+    def _mixed(self, own: Arm, length: int) -> tuple[Cell, Arm, HeldArm]:
+        """An arm with another history, its model trained for that as the file would have it trained."""
+        plan = self._cell.plan
+        changes = {f"arms.{own.name}.history": length}
+        learned = own.settings.training.history
+        if learned is not None and learned < length:
+            changes[f"arms.{own.name}.training.history"] = length
+        # Without a profile: the times are those of the experiment's own arms.
+        other = make_plan(changed(plan.config, changes, "channel"), profiled=False, like=plan)
+        arm = next(arm for arm in other.arms if arm.name == own.name)
+        trained = self._trained(replace(other, arms=(arm,)), arm)
+        cell = Cell(other, trained, self._cell.profile, self._cell.clock)
+        return cell, arm, HeldArm(other, arm, trained)
+
+    def _trained(self, plan: Plan, arm: Arm) -> Mapping[ModelSpec, TrainedModel]:
+        """The experiment's own models where they are calibrated for the arm's ladder, else trained ones."""
+        known = self._cell.trained
+        wanted = needed_models([arm])
+        if all(spec in known and set(lengths) <= set(known[spec].platt) for spec, lengths in wanted.items()):
+            return known
+        folder = self._folder / arm.name
+        (trained,) = train_all([plan], lambda _: folder, progress=self._progress, work=folder / "work")
+        return trained
+
+
+def answered_by(ladder: tuple[LadderStep, ...], other: tuple[LadderStep, ...], served: Served) -> Served:
+    """The timing plane of an arm with one ladder as one with another answers by it: by the step of the same
+    name, or the next one below that it has; the prior order is the last of both.
+    """
+    names = [step.name for step in ladder]
+    place = np.zeros(len(other), np.int8)
+    for index, step in enumerate(other):
+        below = _STEPS[_STEPS.index(step.name) :]
+        place[index] = names.index(next(name for name in below if name in names))
+    taken: NDArray[np.int8] = place[served.step]
+    return replace(served, step=taken)
