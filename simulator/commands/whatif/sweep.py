@@ -53,6 +53,15 @@ def sweep(
             help="Train one model for all histories of an arm that varies them, not one for each.",
         ),
     ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            min=1,
+            max=1000,
+            help="Replications: every cell in so many worlds, each with trainings of its own.",
+        ),
+    ] = 1,
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/NAME-sweep (NAME: the experiment's)")] = None,
@@ -71,7 +80,16 @@ def sweep(
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
     if resume is not None:
-        if overrides or seed is not None or out is not None or over or cell or one_model or dry_run:
+        if (
+            overrides
+            or seed is not None
+            or out is not None
+            or over
+            or cell
+            or one_model
+            or seeds > 1
+            or dry_run
+        ):
             raise typer.BadParameter(
                 "a sweep continues as it began: leave out all but --jobs",
                 param_hint="--resume",
@@ -83,6 +101,8 @@ def sweep(
     if axes and cells:
         raise typer.BadParameter("expected --over or --cell, not both", param_hint="--cell")
     resolved = load_checked(config, overrides, seed, budgeted=False)
+    if seeds > 1:
+        axes, cells = replicated(resolved.seed, seeds, axes, cells)
     if dry_run:
         grid = prod(len(axis.values) for axis in axes) if axes else _BUDGETS
         print_plan(resolved, as_json, len(cells) or grid)
@@ -125,6 +145,31 @@ def checked_axes(texts: Sequence[str]) -> "tuple[Axis, ...]":
     except SweepError as error:
         raise typer.BadParameter(str(error), param_hint="--over") from None
     return axes
+
+
+def replicated(
+    seed: int, seeds: int, axes: "Sequence[Axis]", cells: Sequence[dict[str, Any]]
+) -> "tuple[tuple[Axis, ...], list[dict[str, Any]]]":
+    """The same cells at the seeds from the experiment's own on.
+
+    Raises:
+        typer.BadParameter: the seed varies already, or there are too many cells.
+    """
+    from simulator.results.axes import Axis, SweepError, axes_over, cells_of
+
+    every = tuple(range(seed, seed + seeds))
+    if any("seed" in cell for cell in cells) or any(axis.key == "seed" for axis in axes):
+        raise typer.BadParameter("the seed varies already", param_hint="--seeds")
+    try:
+        if cells:
+            cells = [{**cell, "seed": one} for one in every for cell in cells]
+            axes_over(cells)
+            return (), list(cells)
+        axes = (Axis("seed", every), *axes)
+        cells_of(axes)
+    except SweepError as error:
+        raise typer.BadParameter(str(error), param_hint="--seeds") from None
+    return axes, []
 
 
 def checked_cells(texts: Sequence[str]) -> list[dict[str, Any]]:

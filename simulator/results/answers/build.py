@@ -12,6 +12,7 @@ from typing import Any
 from simulator.results.answers.cost import cheapest, options, pareto
 from simulator.results.answers.grid import Point, is_own, points_of
 from simulator.results.answers.limits import break_even, max_traffic, nothing
+from simulator.results.answers.replications import replications
 from simulator.results.answers.terms import Terms
 from simulator.results.answers.worth import versus, worth
 from simulator.results.axes import Axis
@@ -28,8 +29,9 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
 
     Returns:
         What JSON can hold: `worth`, each treatment in each cell; `versus`, treatment against treatment;
-        `break_even_ms`, `max_requests_per_s`, `cheapest` and `pareto`, each that of the experiment's own
-        settings, with those of every other setting under `all`; where there is none, null and the `reason`.
+        `replications`, the spread over seeds where there are several; `break_even_ms`, `max_requests_per_s`,
+        `cheapest` and `pareto`, each that of the experiment's own settings, with those of every other setting
+        under `all`; where there is none, null and the `reason`.
 
     Raises:
         ResultsError: a cell's scorecard is damaged.
@@ -38,7 +40,7 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
     if not points:
         reason = "the sweep has no cell yet"
         empty = dict.fromkeys(("break_even_ms", "max_requests_per_s", "cheapest", "pareto"), nothing(reason))
-        return {"terms": terms.note(), "worth": [], "versus": [], **empty}
+        return {"terms": terms.note(), "worth": [], "versus": [], "replications": [], **empty}
     own = _own(points, axes)
     groups = options(points, terms)
     fronts = [
@@ -50,6 +52,7 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
             "terms": terms.note(),
             "worth": worth(points, terms),
             "versus": versus(points),
+            "replications": replications(points),
             "break_even_ms": _headed(*break_even(points, axes), axes, own.treatments),
             "max_requests_per_s": _headed(
                 *max_traffic(points, axes, terms), axes, own.arms[1:] + own.arms[:1]

@@ -25,6 +25,7 @@ def answer_lines(answers: Mapping[str, Any], axes: Sequence[Axis]) -> list[str]:
     parts = (
         ("Is it worth it?", [_worth(one, axes) for one in answers["worth"]], None),
         ("Treatment against treatment", [_versus(one, axes) for one in answers["versus"]], None),
+        ("What would another world and another training say?", _seeds(answers, axes), None),
         _edges("Down to which latency budget does it win?", answers["break_even_ms"], axes),
         _edges("How much traffic does an arm take within its limits?", answers["max_requests_per_s"], axes),
         _cheapest(answers["cheapest"], axes),
@@ -73,6 +74,19 @@ def _worth(one: Record, axes: Sequence[Axis]) -> str:
 def _versus(one: Record, axes: Sequence[Axis]) -> str:
     names = f"{one['treatment']} over {one['against']}"
     return f"{_where(one, axes)}{names}: true {numbers.lift(one['true_value'])}; the A/B: {_told(one)}."
+
+
+def _seeds(answers: Record, axes: Sequence[Axis]) -> list[str]:
+    lines = []
+    for one in answers["replications"]:
+        least, most = numbers.lift(one["least"]), numbers.lift(one["most"])
+        text = f"{_where(one, axes)}{one['treatment']}: true lift {numbers.lift(one['true_value'])} ± "
+        text += f"{numbers.percent(one['se'])} over {one['seeds']} seeds, {least} to {most}; spread "
+        text += f"{numbers.percent(one['spread'])}, the error in one world {numbers.percent(one['within'])}"
+        lines.append(
+            f"{text}. A/B intervals that hold their truth: {numbers.percent(one['covered'], digits=0)}."
+        )
+    return lines
 
 
 def _edges(title: str, answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str | None]:

@@ -325,6 +325,10 @@ def test_dry_run_says_what_it_would_take() -> None:
 def test_a_sweeps_dry_run_counts_its_cells() -> None:
     output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--over", "seed=1,2,3", "--dry-run").stdout
     assert "cells      6;" in output
+    output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--seeds", "5", "--dry-run").stdout
+    assert "cells      10;" in output
+    again = call("sweep", DEMO, "--over", "seed=1,2", "--seeds", "5", "--dry-run", code=2).stderr
+    assert "varies already" in again
 
 
 def test_the_template_and_the_demo_have_the_same_load() -> None:

@@ -222,6 +222,26 @@ def test_where_the_world_is_too_small_an_answer_says_how_large_it_must_be(tmp_pa
     assert "about 140,000 requests" in "\n".join(answer_lines(found, sweep.axes))
 
 
+def test_the_spread_over_seeds_stands_beside_the_error_within_one_world(tmp_path: Path) -> None:
+    true = {7: 0.02, 8: 0.05, 9: -0.01}
+
+    def drawn(at: dict[str, Any], card: dict[str, Any]) -> None:
+        set_lift(card, true[at["seed"]] + at[BUDGET] / 1000, half=0.03, se=0.004)
+        card["arms"]["treatment"]["metrics"]["advv_per_request"]["true_lift"] = true[at["seed"]]
+
+    axes = [Axis("seed", (7, 8, 9), 7), Axis(BUDGET, (10.0, 40.0), 10.0)]
+    found = answers_of(sweep_of(tmp_path, axes, drawn), Terms())["replications"]
+    assert [one["at"] for one in found] == [{BUDGET: 10.0}, {BUDGET: 40.0}]
+    for one in found:
+        assert (one["seeds"], one["least"], one["most"]) == (3, -0.01, 0.05)
+        assert one["true_value"] == pytest.approx(0.02)
+        assert one["spread"] == pytest.approx(0.03)
+        assert one["se"] == pytest.approx(0.03 / math.sqrt(3))
+        assert one["within"] == pytest.approx(0.004)
+    # Estimates 10 points of a per mille off are within three percent, 40 are not.
+    assert [one["covered"] for one in found] == [1.0, 0.0]
+
+
 def test_a_sweep_of_something_else_says_what_to_add(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, [Axis("arms.treatment.history", (50, 200))], lambda _at, _card: None)
     found = answers_of(sweep, terms_of(sweep))
