@@ -1,4 +1,4 @@
-"""The simulation itself: auctions and worlds, one more cell of a sweep, and what it takes in memory.
+"""The simulation itself: auctions, worlds and designs, one more cell of a sweep, and its memory.
 
 Start at `market.py`.
 """

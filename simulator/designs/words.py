@@ -41,8 +41,11 @@ def points(value: float | None, *, signed: bool = True) -> str:
 
 def is_biased(judged: Found) -> bool:
     """Whether the arms are shown to move each other, by more than is small beside the design's own error."""
-    size = abs(judged["interference"])
-    return bool(size > SHOWN * judged["interference_se"] and size > SMALL * judged["sd"])
+    return _is_shown(judged) and bool(abs(judged["interference"]) > SMALL * judged["sd"])
+
+
+def _is_shown(judged: Found) -> bool:
+    return bool(abs(judged["interference"]) > SHOWN * judged["interference_se"])
 
 
 def worst(metrics: Mapping[str, Found]) -> str:
@@ -70,15 +73,17 @@ def sentence(design: Design, result: Found, found: Found) -> str:
     )
     if not any(own["interference"] for own in metrics.values()):
         return f"{design.name}: the arms do nothing to each other."
-    if not is_biased(judged):
-        return (
-            f"{design.name}: no bias that matters is shown; the largest is {size}, of {words}. Its own error "
-            f"there is {points(judged['sd'], signed=False)}."
-        )
+    if not _is_shown(judged):
+        return f"{design.name}: no bias is shown; the largest is {size}, of {words}."
+    small = (
+        ""
+        if is_biased(judged)
+        else f" Its own error is {points(judged['sd'], signed=False)}, which hides it."
+    )
     return (
         f"{design.name}: for {words} it shows {percent(judged['estimate'], signed=True)} where "
         f"{percent(truth[name]['lift'], signed=True)} is true. {size} of that the arms do to each other: "
-        f"{design.why}.{_budgets(worlds) if 'budget' in design.why else ''}"
+        f"{design.why}.{_budgets(worlds) if 'budget' in design.why else ''}{small}"
     )
 
 

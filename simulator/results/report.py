@@ -16,6 +16,7 @@ from rich.table import Table
 from simulator.errors import SimulatorError
 from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
+from simulator.results.certificate import certificate
 from simulator.results.compare import RunComparison, compare
 from simulator.results.files import json_text
 from simulator.results.money import money_sentences
@@ -130,6 +131,7 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     if methods:
         truth = "" if of_table(scorecard) else " True lifts come from the simulated world."
         lines.append(f"Intervals: {'; '.join(methods)}.{truth}")
+        lines += certificate(methods)
     if any(effect.adjusted for effect in shown):
         lines.append(
             "Adjusted: CUPED takes out of ratios how users differed before the experiment, so control's "
