@@ -43,7 +43,9 @@ def doctor(
     directory: Annotated[Path, typer.Option("--dir", help="Where runs will be written.")] = Path(),
     warm: Annotated[
         bool,
-        typer.Option("--warm", help="Compile the store's kernels now, for all users of this installation."),
+        typer.Option(
+            "--warm", help="Compile the kernels now, the store's for all users of this installation."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -148,9 +150,19 @@ def _seqvault() -> Check:
 
 
 def _kernels() -> Check:
-    from seqvault.vault.compiled.warm import warm
+    from seqvault.vault.compiled import warm
+    from simulator.config.settings import PROFILES
+    from simulator.market import auction
+    from simulator.serving import compiled
+    from simulator.serving.profile import load
 
-    return Check("kernels", "ok", f"compiled, and kept in {warm()}")
+    store, timing = warm.warm(), compiled.warm(load(PROFILES / "cpu.json"))
+    auction.warm()
+    return Check(
+        "kernels",
+        "ok",
+        f"compiled; the store's are kept in {store}, the timing plane's in {timing}",
+    )
 
 
 def _keeps_a_behaviour(kind: str) -> bool:

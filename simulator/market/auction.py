@@ -179,3 +179,19 @@ def auctions_of(made: Impressions, expected: F8, ledger: Ledger) -> Auctions:
     """Pages with their expected outcomes, (R, 5) in the order of `OUTCOMES`, and their ledger."""
     outcomes: dict[str, Any] = {f"expected_{name}": expected[:, k] for k, name in enumerate(OUTCOMES)}
     return Auctions(**vars(made), **outcomes, ledger=ledger)
+
+
+def warm() -> None:
+    """Compile now what the first trace would wait for: an auction of one candidate."""
+    one, none = np.ones(1), np.zeros(1, np.int64)
+    pages = Pages(
+        request_id=none.astype(np.uint64),
+        time_s=one,
+        candidates=none[:, None],
+        pctr=one[:, None],
+        slots=none + 1,
+        budget_row=none,
+        p_click=one[:, None, None],
+        p_convert=one[:, None],
+    )
+    run_auctions(none, pages, Book(one, one, none), one[:, None], Rules(), 0)

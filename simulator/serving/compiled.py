@@ -6,15 +6,16 @@ that are drawn. Lists grow with nothing: a burst costs as much a request as quie
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.serving.arm import ServingArm
+from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.predictions import LEVELS
-from simulator.serving.queues import between, draw, hold_s, insert, jit, pop, push, remove_oldest
+from simulator.serving.profile import ServiceProfile
+from simulator.serving.queues import between, draw, hold_s, insert, jit, jit_kept, pop, push, remove_oldest
 from simulator.serving.rules import (
     DONE,
     FIFO,
@@ -80,6 +81,22 @@ def serve_compiled(
     )
 
 
+def warm(profile: ServiceProfile) -> Path:
+    """Compile now what the first trace would wait for: a quarter of a minute of CPU.
+
+    Args:
+        profile: any.
+
+    Returns:
+        The folder where the code is kept.
+    """
+    store, model = next(iter(profile.store)), next(iter(profile.score))
+    arm = ServingArm("warm", store, build_ladder(model, 1), store_workers=1, scorers=1, max_batch=1)
+    times = ProfileServiceTimes(profile, arm, 1, 0, np.zeros(1, np.uint64), extrapolate=True)
+    serve_compiled(np.zeros(1), np.ones(1, np.int64), arm, times, 1.0)
+    return Path(_run.stats.cache_path)
+
+
 def _line(arm: ServingArm, requests: int, histories: int) -> Line:
     steps = len(arm.steps) - 1
     return Line(
@@ -98,7 +115,7 @@ def _line(arm: ServingArm, requests: int, histories: int) -> Line:
     )
 
 
-@numba.njit(cache=True)
+@jit_kept
 def _run(  # type: ignore[no-untyped-def]
     line, t, luck, arrival_s, gaps, budget_s, workers, max_batch, wait_s, policy, clamped
 ) -> None:
