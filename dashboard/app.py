@@ -24,13 +24,14 @@ alone = itself()
 RUNS = st.Page("app_pages/runs.py", title="Runs", default=alone is None)
 SCORECARD = st.Page("app_pages/scorecard.py", title="Scorecard", default=alone == "run")
 LATENCY = st.Page("app_pages/latency.py", title="Latency")
+HEALTH = st.Page("app_pages/health.py", title="Health")
 WHAT_IF = st.Page("app_pages/what_if.py", title="What-if", default=alone == "sweep")
 SIMULATE = st.Page("app_pages/simulate.py", title="Simulate")
 COMPARE = st.Page("app_pages/compare.py", title="Compare")
 START = st.Page("app_pages/start.py", title="Start")
 # Page -> whose results it shows, which the sidebar lets one choose.
-ABOUT = ((SCORECARD, "run"), (LATENCY, "run"), (WHAT_IF, "sweep"), (SIMULATE, "run"))
-page = st.navigation([RUNS, SCORECARD, LATENCY, WHAT_IF, SIMULATE, COMPARE, START])
+ABOUT = ((SCORECARD, "run"), (LATENCY, "run"), (HEALTH, "run"), (WHAT_IF, "sweep"), (SIMULATE, "run"))
+page = st.navigation([RUNS, SCORECARD, LATENCY, HEALTH, WHAT_IF, SIMULATE, COMPARE, START])
 
 try:
     if kind := next((kind for about, kind in ABOUT if about == page), None):

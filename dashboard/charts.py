@@ -13,6 +13,7 @@ from simulator.results import numbers
 from simulator.results.scorecard import Effect
 
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
+ESTIMATE_LINE = "Estimate of this A/B"
 NO_SIGN_AT_ZERO = "datum.value == 0 ? '0%' : datum.label"
 
 
@@ -142,6 +143,56 @@ def curve(
         zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
         marks = [zero, *marks]
     return layers(*budget_line(budget_ms, ink), *marks).properties(height=340)
+
+
+def by_day(rows: pd.DataFrame) -> alt.Chart:
+    """How estimate and truth of a lift grew day by day; the truth is drawn through.
+
+    Args:
+        rows: day, which (ESTIMATE_LINE or TRUE), lift.
+    """
+    scale = alt.Scale(domain=[ESTIMATE_LINE, TRUE], range=[CONTROL, TRUTH])
+    percent = alt.Axis(format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25)
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_line(point=True, strokeWidth=2.5)
+        .encode(
+            x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("lift:Q", title="Lift of all days so far", axis=percent),
+            color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
+            tooltip=["day:O", "which:N", alt.Tooltip("lift:Q", format="+.2%")],
+        )
+        .properties(height=260)
+    )
+    return chart
+
+
+def mde(rows: pd.DataFrame, true_lift: float | None, ink: str) -> alt.LayerChart:
+    """The smallest detectable lift over the requests of an experiment, with the true lift as a line.
+
+    Args:
+        rows: requests, mde, own (whether it is this run).
+        true_lift: its size is drawn; None where it is unknown.
+        ink: of the line.
+    """
+    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
+    share = alt.Axis(format=".1~%", gridColor=NEUTRAL, gridOpacity=0.25)
+    log = alt.Scale(type="log", nice=False)
+    base = alt.Chart(rows).encode(
+        x=alt.X("requests:Q", title="Requests of the experiment (log scale)", scale=log, axis=axis),
+        y=alt.Y("mde:Q", title="Detectable lift (log scale)", scale=log, axis=share),
+        tooltip=[alt.Tooltip("requests:Q", format=","), alt.Tooltip("mde:Q", format=".1%", title="MDE")],
+    )
+    ring = base.transform_filter(alt.datum.own).mark_point(size=200, strokeWidth=3, color=CONTROL, opacity=1)
+    marks = [base.mark_line(strokeWidth=2.5, color=CONTROL), ring]
+    if true_lift:
+        line = alt.Chart().mark_rule(color=TRUTH, strokeWidth=2, strokeDash=[6, 4])
+        words = alt.Chart().mark_text(
+            color=ink, align="left", dx=4, dy=-8, text=f"true {numbers.lift(true_lift)}"
+        )
+        at = alt.datum(abs(true_lift))
+        marks += [line.encode(y=at), words.encode(y=at, x=alt.value(0))]
+    return layers(*marks).properties(height=300)
 
 
 def budget_line(budget_ms: float | None, ink: str) -> list[alt.Chart]:

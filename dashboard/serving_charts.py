@@ -43,16 +43,29 @@ def distribution(
     marks: list[alt.Chart] = [
         base.mark_line(interpolate="step-before", strokeWidth=2.5).encode(tooltip=tooltip)
         if cumulative
+        # Of more than two arms the areas would hide each other.
         else base.mark_area(interpolate="step-after", opacity=0.45, line=True).encode(tooltip=tooltip)
+        if len(arms) < 3
+        else base.mark_line(interpolate="step-after", strokeWidth=2).encode(tooltip=tooltip)
     ]
     return layers(*marks, *budget_line(budget_ms, ink)).properties(height=340)
 
 
-def waterfall(stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str) -> alt.LayerChart:
-    """One arm's mean request, stage after stage; waiting is grey, work has the arm's colour, text is ink."""
+def waterfall(
+    stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str, what: str = "mean"
+) -> alt.LayerChart:
+    """A request's stages one after the other; waiting is grey, work has the arm's colour, text is ink.
+
+    Args:
+        stages: stage, waiting, start_ms, end_ms, mean_ms, p99_ms.
+        arm, colour: whose.
+        end_ms: of the axis, shared by several.
+        ink: of the text.
+        what: which request it is, in a word.
+    """
     rows = stages.assign(colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
     return _stage_bars(
-        rows, ("start_ms", "end_ms", "mean_ms"), f"{arm}: mean, from arrival (ms)", end_ms, ink
+        rows, ("start_ms", "end_ms", "mean_ms"), f"{arm}: {what}, from arrival (ms)", end_ms, ink
     )
 
 
@@ -86,6 +99,61 @@ def _stage_bars(
         x=alt.X(f"{end}:Q", title=title, scale=scale), text="printed:N"
     )
     return layers(bar, text).properties(height=alt.Step(30))
+
+
+def heat(rows: pd.DataFrame, budget_ms: float | None, ink: str) -> alt.LayerChart:
+    """One arm's latencies by hour of the day, with the budget line; `hour_load` stands below it."""
+    log = alt.Scale(type="log", nice=False)
+    cells = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=_hours(title=None),
+            y=alt.Y("low_ms:Q", scale=log, title="Latency (ms)", axis=_even(ms_axis())),
+            y2="high_ms:Q",
+            color=alt.Color(
+                "share:Q",
+                scale=alt.Scale(scheme="viridis"),
+                title="Share of the hour's requests",
+                legend=alt.Legend(format="~%", orient="top", gradientLength=200),
+            ),
+            tooltip=[
+                alt.Tooltip("hour:O", title="hour"),
+                alt.Tooltip("low_ms:Q", format=".3~g", title="from (ms)"),
+                alt.Tooltip("high_ms:Q", format=".3~g", title="to (ms)"),
+                alt.Tooltip("share:Q", format=".1%", title="of the hour's requests"),
+            ],
+        )
+    )
+    line = alt.Chart().mark_rule(color=ink, strokeWidth=1.5, strokeDash=[6, 4])
+    budget = [] if budget_ms is None else [line.encode(y=alt.datum(budget_ms))]
+    return layers(cells, *budget).properties(height=280)
+
+
+def hour_load(rows: pd.DataFrame) -> alt.Chart:
+    """How many requests came in each hour of the day."""
+    axis = _even(alt.Axis(format="~s", tickCount=2, gridColor=NEUTRAL, gridOpacity=0.25))
+    chart: alt.Chart = (
+        alt.Chart(rows.drop_duplicates("hour"))
+        .mark_bar(color=NEUTRAL)
+        .encode(
+            x=_hours(title="Hour of the day"),
+            y=alt.Y("requests:Q", title="Requests", axis=axis),
+            tooltip=[alt.Tooltip("hour:O"), alt.Tooltip("requests:Q", format=",")],
+        )
+        .properties(height=150)
+    )
+    return chart
+
+
+def _hours(title: str | None) -> alt.X:
+    return alt.X("hour:O", title=title, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+
+
+def _even(axis: alt.Axis) -> alt.Axis:
+    """An axis as wide as its neighbour's, so that the hours of both charts stand below each other."""
+    axis["minExtent"] = axis["maxExtent"] = 50
+    return axis
 
 
 def ladder(steps: pd.DataFrame) -> alt.Chart:

@@ -5,8 +5,9 @@ Percentiles count every request, late ones included. Their intervals are the sco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,19 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+STEP = 0.01  # between the percentiles that can be asked for
 BINS = 60
+HEAT_BINS = 36  # of latency, in the heat map
+SLOWEST = 10  # requests of an arm
+HOUR_S, DAY_S = 3600, 86_400
 
 COLUMNS = (
     "arm",
     "assigned",
     "period",
-    "sim_arrival_s",
+    "request_id",
+    "arrival_s",
+    "history_used",
     "step",
     "step_name",
     "missed",
@@ -55,6 +62,10 @@ class LatencySummary:
         bins: arm, low_ms, high_ms, share, cumulative; logarithmic, the same for all arms.
         stages: arm, stage, waiting, start_ms, end_ms (means laid end to end), mean_ms, p99_ms.
         ladder: arm, step, step_name, share, missed_share, requests.
+        quantiles: {arm: latency at every STEP from the 0th to the 100th percentile}.
+        heat: arm, hour (of the day, log time), low_ms, high_ms, share (of the hour's requests), requests (of
+            the hour).
+        slowest: the SLOWEST requests of each arm, the columns of `served` and its latency.
     """
 
     requests: dict[str, int]
@@ -62,6 +73,14 @@ class LatencySummary:
     bins: pd.DataFrame
     stages: pd.DataFrame
     ladder: pd.DataFrame
+    quantiles: dict[str, Floats]
+    heat: pd.DataFrame
+    slowest: pd.DataFrame
+
+    def percentile(self, arm: str, percentile: float) -> float | None:
+        """An arm's latency at a percentile, a multiple of STEP; None where it has no request."""
+        values = self.quantiles[arm]
+        return float(values[round(percentile / STEP)]) if len(values) else None
 
 
 def summarise(served: pa.Table, *, assigned: bool) -> LatencySummary:
@@ -79,6 +98,9 @@ def summarise(served: pa.Table, *, assigned: bool) -> LatencySummary:
         bins=_bins(latencies),
         stages=_stacked([_stages(arm, frame) for arm, frame in frames.items()]),
         ladder=_stacked([_ladder(arm, frame) for arm, frame in frames.items()]),
+        quantiles={arm: _quantiles(values) for arm, values in latencies.items()},
+        heat=_heat(frames),
+        slowest=_stacked([frame.nlargest(SLOWEST, "latency_ms") for frame in frames.values()]),
     )
 
 
@@ -93,7 +115,7 @@ def _by_arm(served: pa.Table, assigned: bool) -> Iterator[tuple[str, pd.DataFram
     if assigned:
         frame = frame[frame["assigned"]]
     for arm in arms:
-        yield str(arm), frame[frame["arm"] == arm].sort_values("sim_arrival_s", kind="stable")
+        yield str(arm), frame[frame["arm"] == arm]
 
 
 def _percentiles(arm: str, latency_ms: Floats) -> pd.DataFrame:
@@ -106,14 +128,47 @@ def _percentiles(arm: str, latency_ms: Floats) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "percentile", "ms"])
 
 
-def _bins(latencies: dict[str, Floats]) -> pd.DataFrame:
-    positive = [values[values > 0] for values in latencies.values()]
-    some = [values for values in positive if len(values)]
-    names = ["arm", "low_ms", "high_ms", "share", "cumulative"]
-    if not some:
+def _quantiles(latency_ms: Floats) -> Floats:
+    if len(latency_ms) == 0:
+        return latency_ms
+    found: Floats = np.percentile(latency_ms, np.linspace(0, 100, round(100 / STEP) + 1))
+    return found
+
+
+def _heat(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """By hour of the day, how its requests' latencies are spread; the same bins for all arms."""
+    names = ["arm", "hour", "low_ms", "high_ms", "share", "requests"]
+    edges = _edges({arm: frame["latency_ms"].to_numpy() for arm, frame in frames.items()}, HEAT_BINS)
+    if edges is None:
         return pd.DataFrame(columns=names)
+    parts = []
+    for arm, frame in frames.items():
+        hour = (frame["arrival_s"].to_numpy() % DAY_S) // HOUR_S
+        latency_ms = np.clip(frame["latency_ms"].to_numpy(), edges[0], edges[-1])
+        counts, _, _ = np.histogram2d(hour, latency_ms, [np.arange(25), edges])
+        of_hour = counts.sum(axis=1)
+        hours, bins = np.nonzero(counts)
+        share = counts[hours, bins] / of_hour[hours]
+        columns = (arm, hours, edges[bins], edges[bins + 1], share, of_hour[hours])
+        parts.append(pd.DataFrame(dict(zip(names, columns, strict=True))))
+    return pd.concat(parts)
+
+
+def _edges(latencies: dict[str, Floats], bins: int) -> Floats | None:
+    """Of logarithmic bins that hold every arm's latencies; None where no request took any time."""
+    some = [values[values > 0] for values in latencies.values() if (values > 0).any()]
+    if not some:
+        return None
     low, high = min(float(v.min()) for v in some), max(float(v.max()) for v in some)
-    edges = np.geomspace(low * 0.999, high * 1.001, BINS + 1)
+    edges: Floats = np.geomspace(low * 0.999, high * 1.001, bins + 1)
+    return edges
+
+
+def _bins(latencies: dict[str, Floats]) -> pd.DataFrame:
+    names = ["arm", "low_ms", "high_ms", "share", "cumulative"]
+    edges = _edges(latencies, BINS)
+    if edges is None:
+        return pd.DataFrame(columns=names)
     frames = []
     for arm, values in latencies.items():
         # Clipped, so that a latency of 0 ms counts in the first bin and shares add up to one.
@@ -164,3 +219,17 @@ def lost_shares(ladder: pd.DataFrame, arms: Sequence[str]) -> dict[str, tuple[fl
         degraded = float(steps.loc[steps["step"] > 0, "share"].sum())
         shares[arm] = (degraded, float((steps["share"] * steps["missed_share"]).sum()))
     return shares
+
+
+def stages_of(request: Mapping[Any, Any]) -> pd.DataFrame:
+    """One request's stages, as rows of `LatencySummary.stages`; those that did not happen are left out."""
+    rows = []
+    for stage, begins, ends, waiting in STAGES:
+        start, end = request[begins] if begins else 0.0, request[ends]
+        if not (pd.isna(start) or pd.isna(end)):
+            spent = end - start
+            rows.append(
+                {"arm": request["arm"], "stage": stage, "waiting": waiting, "start_ms": start, "end_ms": end}
+                | {"mean_ms": spent, "p99_ms": spent}
+            )
+    return pd.DataFrame(rows)

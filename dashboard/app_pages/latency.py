@@ -10,8 +10,8 @@ import streamlit as st
 
 from dashboard import head, serving_charts, states
 from dashboard.draw import chart, ink
-from dashboard.palette import arm_colours
-from dashboard.summaries import COLUMNS, LatencySummary, lost_shares, summarise
+from dashboard.palette import TREATMENT, arm_colours
+from dashboard.summaries import COLUMNS, STEP, LatencySummary, lost_shares, stages_of, summarise
 from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
@@ -49,6 +49,8 @@ def page() -> None:
     percentiles(summary, (run.scorecard or {}) if which == ASSIGNED else {})
     distribution(summary, budget_ms)
     stages(summary)
+    over_the_day(summary, budget_ms)
+    slowest(summary)
     ladder(summary)
     _source(run)
 
@@ -74,6 +76,11 @@ def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
             ends = known.get("ci")
             interval = f" ({numbers.interval(ends, numbers.ms)})" if ends else ""
             column[name] = numbers.ms(found["ms"]) + interval
+    asked = st.number_input(
+        "Another percentile", 0.0, 100.0, 99.99, STEP, format="%.2f", key="percentile", bind="query-params"
+    )
+    for column, arm in zip(table.values(), summary.requests, strict=True):
+        column[f"P{asked:g}"] = numbers.ms(summary.percentile(arm, asked))
     frame = pd.DataFrame(table).fillna(numbers.MISSING)
     st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
     words = "Late requests count in full."
@@ -114,6 +121,48 @@ def stages(summary: LatencySummary) -> None:
         "requests that reached the stage. Right: the P99 of each stage alone; these do not add up to the "
         "P99 of the whole."
     )
+
+
+def over_the_day(summary: LatencySummary, budget_ms: float | None) -> None:
+    """How latency follows the load, hour by hour."""
+    st.subheader("Over the day")
+    arm = _pick_arm("Arm over the day", summary, "day_arm")
+    rows = summary.heat[summary.heat["arm"] == arm]
+    chart(serving_charts.heat(rows, budget_ms, ink()), f"Latency of {arm} by hour of the day")
+    chart(serving_charts.hour_load(rows), f"Requests of {arm} by hour of the day")
+    st.caption(
+        "Each column is one hour of the day, over all days of the experiment; its colours add up to 100%. "
+        "The dashed line is the budget."
+    )
+
+
+def slowest(summary: LatencySummary) -> None:
+    """The slowest requests, and where one of them spent its time."""
+    st.subheader("The slowest requests")
+    arm = _pick_arm("Arm of the slowest requests", summary, "slow_arm")
+    found = summary.slowest[summary.slowest["arm"] == arm]
+    if found.empty:
+        st.caption(f"{plain(arm)} served no request.")
+        return
+    names = {f"{row['request_id']}: {numbers.ms(row['latency_ms'])}": row for row in found.to_dict("records")}
+    one = names[str(st.selectbox("Request", list(names), key="slow_request"))]
+    late = "after its deadline" if one["missed"] else "in time"
+    st.write(
+        f"Answered {late} by step “{plain(one['step_name'])}”, with {numbers.count(one['history_used'])} "
+        "behaviours."
+    )
+    rows = stages_of(one)
+    if rows.empty:
+        st.caption("It reached no server: the prior order was shown at once.")
+        return
+    shown = serving_charts.waterfall(rows, arm, TREATMENT, float(rows["end_ms"].max()), ink(), "this request")
+    chart(shown, f"Stages of request {one['request_id']} of {arm}")
+
+
+def _pick_arm(label: str, summary: LatencySummary, key: str) -> str:
+    arms = [arm for arm, requests in summary.requests.items() if requests]
+    chosen = st.segmented_control(label, arms, default=arms[-1], required=True, key=key, bind="query-params")
+    return str(chosen)
 
 
 def ladder(summary: LatencySummary) -> None:

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -90,30 +91,30 @@ def panel(run: Run, own: Mapping[str, Any]) -> None:
 def _settings(run: Run, file: Mapping[str, Any], arms: list[str]) -> Settings:
     """The controls; returns what differs from the run."""
     asked: Settings = {}
-    budget_ms = run.manifest.get("budget_ms")
     left, right = st.columns(2)
-    if isinstance(budget_ms, int | float):
-        low, high = 0.15 * budget_ms, 3 * budget_ms
-        was_ms = float(f"{budget_ms:.4g}")
-        chosen = left.slider(
-            f"Latency budget (ms); the run had {was_ms:g}", float(f"{low:.2g}"), float(f"{high:.2g}"), was_ms,
-            key=BUDGET, bind="query-params",
-        )  # fmt: skip
-        if chosen != was_ms:
-            asked[BUDGET] = chosen
+    budget_ms = run.manifest.get("budget_ms")
+    with left:
+        if isinstance(budget_ms, int | float):
+            asked |= _scaled("Latency budget (ms)", BUDGET, float(budget_ms), 0.15, 3)
     key = RATE if lookup(file, RATE) else LOAD
-    was = float(lookup(file, key) or 0.6)
     words = "Requests per second" if key == RATE else "Load, a share of what the slower arm serves"
-    traffic = right.slider(
-        f"{words}; the run had {was:g}", float(f"{was / 5:.2g}"), float(f"{was * 4:.2g}"), was, key=key,
-        bind="query-params",
-    )  # fmt: skip
-    if traffic != was:
-        asked[key] = traffic
+    with right:
+        asked |= _scaled(words, key, float(lookup(file, key) or 0.6), 0.2, 4)
     with st.expander("Servers and policy of each arm"):
         for arm in arms:
             asked |= _servers(file, arm)
     return asked
+
+
+def _scaled(label: str, key: str, was: float, low: float, high: float) -> Settings:
+    """A slider from `low` to `high` times what the run had, in even ratios; empty where it stands at that."""
+    down, up = (np.geomspace(1, end, 13)[1:] for end in (low, high))
+    values = {f"{was * factor:.3g}": float(f"{was * factor:.3g}") for factor in [*down[::-1], *up]}
+    own = f"{was:.3g}"
+    options = sorted({**values, own: was}.items(), key=lambda pair: pair[1])
+    shown = f"{label}; the run had {own}"
+    chosen = st.select_slider(shown, [text for text, _ in options], own, key=key, bind="query-params")
+    return {} if chosen == own else {key: values[str(chosen)]}
 
 
 def _servers(file: Mapping[str, Any], arm: str) -> Settings:

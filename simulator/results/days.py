@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from simulator.metrics import OUTCOMES
+from simulator.metrics import BY_NAME, OUTCOMES, Ratio
 from simulator.results.read import Run
 from simulator.results.schemas import SCHEMAS
 from simulator.results.tables import as_table
@@ -37,6 +37,55 @@ def days_of(run: Run) -> pa.Table:
     if run.has("days.parquet"):
         return run.table("days")
     return as_table("days", days_columns(run), run.path)
+
+
+def lifts_by_day(days: pa.Table, metric: str, control: str) -> list[dict[str, Any]]:
+    """How a metric's lift and its truth had grown by the end of each day of the experiment.
+
+    Args:
+        days: of `days_of`.
+        metric: a ratio of the registry.
+        control: the control's name.
+
+    Returns:
+        Records of arm (each treatment), day (1 is the experiment's first), lift and true_lift over all days
+        until then, without intervals; None where the control has none of the metric yet. None at all for a
+        metric that is no ratio.
+    """
+    ratio = BY_NAME.get(metric)
+    if not isinstance(ratio, Ratio):
+        return []
+    frame = days.to_pandas()
+    frame = frame[frame["period"] == "experiment"].sort_values("day")
+    sums = {
+        str(arm): own.set_index("day").cumsum(numeric_only=True)
+        for arm, own in frame.groupby("arm", observed=True)
+    }
+    base = sums.pop(control)
+    found = []
+    for arm, own in sums.items():
+        for number, day in enumerate(base.index.intersection(own.index), 1):
+            now, then = own.loc[day], base.loc[day]
+            top, below = f"expected_{ratio.top}", _expected(ratio.below)
+            found.append(
+                {
+                    "arm": arm,
+                    "day": number,
+                    "lift": _lift(now[ratio.top], now[ratio.below], then[ratio.top], then[ratio.below]),
+                    "true_lift": _lift(now[top], now[below], then[top], then[below]),
+                }
+            )
+    return found
+
+
+def _expected(below: str) -> str:
+    return "true_requests" if below == "requests" else f"expected_{below}"
+
+
+def _lift(top: float, below: float, control_top: float, control_below: float) -> float | None:
+    if not (below and control_top and control_below):
+        return None
+    return float(top / below / (control_top / control_below) - 1)
 
 
 def days_columns(run: Run) -> Columns:

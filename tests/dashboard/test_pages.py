@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_runs
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +16,7 @@ import dashboard.app_pages
 from dashboard import charts, limits, tiles
 from dashboard.palette import BUDGET, TRUTH
 from dashboard.work.places import RESULTS_VARIABLE, TOKEN_VARIABLE
-from simulator.results import small
+from simulator.results import numbers, small
 from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
 
@@ -307,8 +308,24 @@ def test_latency_page_shows_percentiles_stages_and_ladder(folder):
     assert "P99 latency" not in words
     assert "missed their deadline" in words
     charts = specs(app)
-    assert len(charts) == 6
+    assert len(charts) == 9
+    assert [layer["mark"]["type"] for layer in charts[5]["layer"]] == ["rect", "rule"]
+    assert charts[6]["encoding"]["y"]["field"] == "requests"
     assert [chart["layer"][0]["encoding"]["y"]["field"] for chart in charts[1:5]] == ["stage"] * 4
+
+
+def test_any_percentile_and_the_slowest_requests_are_shown(folder):
+    make("finished", folder)
+    app = opened(LATENCY, percentile="37.25")
+    table = app.dataframe[0].value.set_index("Percentile")
+    columns = made_runs.served(1500)
+    keep = (columns["arm"] == "treatment") & (columns["period"] == "experiment") & columns["assigned"]
+    latency_ms = columns["latency_ms"][keep]
+    assert numbers.ms(np.percentile(latency_ms, 37.25)) in set(table.loc["P37.25"])
+    first = app.selectbox(key="slow_request").options[0]
+    slowest = columns["request_id"][keep][np.argmax(latency_ms)]
+    assert first == f"{slowest}: {numbers.ms(latency_ms.max())}"
+    assert f"Stages of request {slowest} of treatment" in [c.proto.alt for c in app.get("vega_lite_chart")]
 
 
 def test_latency_without_budget_has_no_line(folder):

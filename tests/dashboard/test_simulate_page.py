@@ -51,14 +51,14 @@ def test_unmoved_it_is_the_run_itself(asked):
 
 
 def test_what_is_moved_is_asked_and_the_answer_is_shown(asked):
-    asked.slider(key="experiment.budget_ms").set_value(10.0).run()
+    asked.select_slider(key="experiment.budget_ms").set_value("11.3").run()
     asked.number_input(key="arms.treatment.scorers").set_value(3).run()
     asked.selectbox(key="arms.control.policy").set_value("fifo").run()
-    sets = "--set experiment.budget_ms=10.0 --set arms.control.policy=fifo --set arms.treatment.scorers=3"
+    sets = "--set experiment.budget_ms=11.3 --set arms.control.policy=fifo --set arms.treatment.scorers=3"
     assert asked.code[0].value.endswith(sets)
-    assert asked.metric[0].delta == "+10.0% true, vs control"
+    assert asked.metric[0].delta == "+11.3% true, vs control"
     beside = asked.table[0].value.set_index("Metric")
-    assert list(beside.loc["ADVV per request, true lift"]) == ["+3.8%", "+10.0%"]
+    assert list(beside.loc["ADVV per request, true lift"]) == ["+3.8%", "+11.3%"]
     assert not asked.exception
 
 
@@ -70,11 +70,11 @@ def test_a_setting_that_cannot_be_asked_says_why_and_the_next_one_is_answered(as
 
 
 def test_an_answer_becomes_a_run(asked):
-    asked.slider(key="experiment.budget_ms").set_value(10.0).run()
+    asked.select_slider(key="experiment.budget_ms").set_value("11.3").run()
     button(asked, "Make this a run").click().run()
     assert asked.title[0].value == "Start an experiment"
-    assert "experiment.budget_ms=10.0" in [area.value for area in asked.text_area]
-    assert "--set experiment.budget_ms=10.0" in asked.code[0].value
+    assert "experiment.budget_ms=11.3" in [area.value for area in asked.text_area]
+    assert "--set experiment.budget_ms=11.3" in asked.code[0].value
 
 
 def test_a_run_that_cannot_be_held_says_why(folder):

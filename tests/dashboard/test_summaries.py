@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.summaries import COLUMNS, lost_shares, summarise
+from dashboard.summaries import COLUMNS, lost_shares, stages_of, summarise
 from simulator.results.read import read_run
 
 
@@ -25,6 +25,39 @@ def test_percentiles_are_those_of_the_experiments_requests(table):
             for percentile in (50.0, 99.0):
                 wanted = np.percentile(columns["latency_ms"][keep], percentile)
                 assert rows.loc[percentile, "ms"] == pytest.approx(wanted)
+
+
+def test_every_percentile_is_numpys(table):
+    summary = summarise(table, assigned=True)
+    columns = made_runs.served(6000)
+    keep = (columns["arm"] == "treatment") & (columns["period"] == "experiment") & columns["assigned"]
+    for percentile in (0.0, 12.34, 99.99, 100.0):
+        wanted = np.percentile(columns["latency_ms"][keep], percentile)
+        assert summary.percentile("treatment", percentile) == pytest.approx(wanted)
+
+
+def test_the_heat_map_holds_every_request_once(table):
+    summary = summarise(table, assigned=True)
+    columns = made_runs.served(6000)
+    for arm in ("control", "treatment"):
+        rows = summary.heat[summary.heat["arm"] == arm]
+        assert rows.groupby("hour")["share"].sum().to_list() == pytest.approx([1] * rows["hour"].nunique())
+        keep = (columns["arm"] == arm) & (columns["period"] == "experiment") & columns["assigned"]
+        hours = np.bincount((columns["arrival_s"][keep] // 3600).astype(int), minlength=24)
+        assert rows.drop_duplicates("hour").set_index("hour")["requests"].to_dict() == {
+            hour: count for hour, count in enumerate(hours) if count
+        }
+
+
+def test_the_slowest_requests_stages_lie_end_to_end(table):
+    slowest = summarise(table, assigned=True).slowest
+    for arm in ("control", "treatment"):
+        rows = slowest[slowest["arm"] == arm].to_dict("records")
+        assert len(rows) == 10
+        assert rows == sorted(rows, key=lambda row: -row["latency_ms"])
+        stages = stages_of(rows[0])
+        assert stages["end_ms"].iloc[-1] == pytest.approx(rows[0]["latency_ms"])
+        np.testing.assert_allclose(stages["start_ms"].to_numpy()[1:], stages["end_ms"].to_numpy()[:-1])
 
 
 def test_shares_add_up_to_one(table):

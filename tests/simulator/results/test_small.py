@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.metrics import OUTCOMES
-from simulator.results.days import days_of
+from simulator.results.days import days_of, lifts_by_day
 from simulator.results.errors import ResultsError
 from simulator.results.read import Run, read_run
 from simulator.results.report import render
@@ -100,6 +100,24 @@ def test_days_are_what_sql_makes_of_the_tables(run: Run) -> None:
         wanted = np.nan_to_num(expected[name].to_numpy().astype(float))
         np.testing.assert_allclose(np.nan_to_num(found), wanted, rtol=1e-9, err_msg=name)
     assert days["period"].to_pylist() == expected["period"].to_pylist()
+
+
+def test_lifts_by_day_end_at_the_lifts_of_all_totals(run: Run) -> None:
+    found = lifts_by_day(days_of(run), "revenue_per_request", "control")
+    assert [(row["arm"], row["day"]) for row in found] == [("treatment", 1), ("treatment", 2)]
+    of_arm = (
+        "select sum(charged) / (select count(*) from served where assigned and period = 'experiment' and "
+    )
+    of_arm += "arm = '{0}') from impressions join (select distinct request_id, period p from served) using "
+    of_arm += "(request_id) where p = 'experiment' and arm = '{0}'"
+    control, treatment = (
+        run.query(of_arm.format(arm)).column(0)[0].as_py() for arm in ("control", "treatment")
+    )
+    assert found[-1]["lift"] == pytest.approx(treatment / control - 1)
+    truth = run.query("select arm, avg(expected_revenue) from truth group by arm").to_pydict()
+    means = dict(zip(truth["arm"], list(truth.values())[1], strict=True))
+    assert found[-1]["true_lift"] == pytest.approx(means["treatment"] / means["control"] - 1)
+    assert lifts_by_day(days_of(run), "p99_ms", "control") == []
 
 
 def test_a_small_run_reports_what_the_whole_one_does(run: Run, shrunk: Run) -> None:
