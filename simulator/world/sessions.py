@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.world.clock import DAY_S, Timeline
 from simulator.world.config import WorldConfig
-from simulator.world.users import UserTable
+from simulator.world.users import UserTable, pace_of
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ def draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generato
     The history holds exactly `history_length` events. In both the log's days and the trace's days every
     user starts at least one session: someone who never came would not be in the log or the trace.
     """
-    pace = config.activity_floor + 2.0 * (1.0 - config.activity_floor) * users.activity.astype(np.float64)
-    old_start, old_length = _history(config, users, pace, rng)
-    new_start, new_length = _window(config, pace, rng)
+    visits = pace_of(config, users)
+    old_start, old_length = _history(config, users, visits, rng)
+    new_start, new_length = _window(config, visits, rng)
     start = np.concatenate([old_start[:, ::-1], new_start], axis=1)
     length = np.concatenate([old_length[:, ::-1], new_length], axis=1)
     kept = length > 0
-    user = np.broadcast_to(np.arange(len(pace))[:, None], start.shape)
+    user = np.broadcast_to(np.arange(len(visits))[:, None], start.shape)
     return Sessions(user[kept].astype(np.int64), start[kept], length[kept])
 
 

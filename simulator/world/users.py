@@ -28,7 +28,7 @@ class UserTable:
     Evergreens and bursts have duty 1.
     """
 
-    activity: NDArray[np.float32]  #: arcsine draw in (0, 1): how often the user visits and is asked
+    activity: NDArray[np.float32]  #: mean 1/2, arcsine draw in (0, 1) or log-normal: how often a user is asked
     history_length: NDArray[np.int32]  #: events before the log, the oldest part forgotten
     click_bias: NDArray[np.float32]  #: b_u
     propensity: NDArray[np.float32]  #: b_u + noise, all that models may see
@@ -68,11 +68,23 @@ def block_count(config: WorldConfig) -> int:
     return -(-config.users // BLOCK_USERS)
 
 
+def pace_of(config: WorldConfig, users: UserTable) -> NDArray[np.float64]:
+    """(U,) visits a user pays, the mean being 1."""
+    activity = users.activity.astype(np.float64)
+    if config.activity_sd > 0:
+        return 2.0 * activity
+    return config.activity_floor + 2.0 * (1.0 - config.activity_floor) * activity
+
+
 def _user_block(config: WorldConfig, categories: Categories, seed: int, block: int, users: int) -> UserTable:
     # Whole blocks are drawn even where the last is cut: a larger world keeps the smaller one's users.
     n, k = BLOCK_USERS, config.interests
     rng = block_stream(seed, "users", block)
     activity = np.sin(np.pi / 2 * rng.random(n)) ** 2
+    if config.activity_sd > 0:
+        # A stream of its own: whatever else is drawn of these users stays as it is.
+        z = block_stream(seed, "activity", block).standard_normal(n)
+        activity = 0.5 * np.exp(config.activity_sd * (z - 0.5 * config.activity_sd))
     length = np.exp(np.log(config.history_median) + config.history_sd * rng.standard_normal(n))
     bias = config.user_sd * rng.standard_normal(n)
     noise = config.propensity_noise * rng.standard_normal(n)

@@ -5,14 +5,15 @@ import hashlib
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from simulator.traffic.behaviours import CLICK, COLUMNS, DEEP, SHORT, Behaviours
 from simulator.traffic.trace import EXPERIMENT
 from simulator.world import blocks, candidates
-from simulator.world.catalogue import ITEM_ID_BASE
+from simulator.world.catalogue import ITEM_ID_BASE, build_catalogue
 from simulator.world.clock import DAILY_CURVE, DAY_S, Timeline, Warp
 from simulator.world.config import preset, presets
-from simulator.world.users import BLOCK_USERS
+from simulator.world.users import BLOCK_USERS, build_users
 from simulator.world.world import World, build_world
 
 SMALL = {"users": 2 * BLOCK_USERS + 40, "history_max": 120, "requests": 900, "log_requests": 3}
@@ -322,3 +323,22 @@ def test_one_user_world_works() -> None:
 def test_fractional_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="expected an integer"):
         build_world(preset("demo"), 1.5)  # type: ignore[arg-type]
+
+
+def test_users_are_as_unequal_as_activity_sd_says() -> None:
+    sd = 1.2
+    sizes = {"users": 2000, "history_max": 20, "log_requests": 1, "requests": 100_000}
+    requests = build_world(preset("demo", activity_sd=sd, **sizes), 3).requests
+    counts = np.sort(np.bincount(requests.user_id.astype(np.int64), minlength=2000))[::-1]
+    # The first tenth's share of a log-normal total: Aitchison and Brown, "The Lognormal Distribution", 1957.
+    assert counts[:200].sum() / counts.sum() == pytest.approx(norm.cdf(sd - norm.ppf(0.9)), abs=0.03)
+
+
+def test_unequal_users_keep_their_interests() -> None:
+    config = preset("demo", users=300)
+    _, _, categories = build_catalogue(config, 3)
+    plain = build_users(config, categories, 3)
+    unequal = build_users(dataclasses.replace(config, activity_sd=1.2), categories, 3)
+    assert (plain.activity != unequal.activity).all()
+    for name in ("history_length", "category", "weight", "born", "phase", "propensity"):
+        assert (getattr(plain, name) == getattr(unequal, name)).all()
