@@ -12,7 +12,8 @@ from simulator.commands.config import check, init, schema
 from simulator.commands.dash import dash
 from simulator.commands.doctor import doctor
 from simulator.commands.errors import guarded
-from simulator.commands.import_log import complete_journey, kuairand, table
+from simulator.commands.logs.calibrate import calibrate
+from simulator.commands.logs.import_log import complete_journey, kuairand, table
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
@@ -65,7 +66,8 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
         to.command(command.__name__)(guarded(command))
 
 
-_add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, dash, train, profile, doctor)
+_add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, calibrate)
+_add(app, dash, train, profile, doctor)
 app.command("what-if")(guarded(what_if))
 _add(app, channels)
 _add(config_app, init, check, schema)

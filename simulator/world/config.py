@@ -81,8 +81,8 @@ class WorldConfig:
     session_gap_days: float = 0.485  #: median of the lognormal gap at activity 1; pooled: 0.51 day
     session_gap_sd: float = 0.98
     activity_floor: float = 0.4  #: a user's pace is floor + 2 (1 - floor) x arcsine draw, mean 1
-    #: Above 0: the pace is log-normal with mean 1 and this sd of its logarithm, without a floor. In the arcsine
-    #: draw the first 10 % of users make .24 of the requests, in MovieLens .48.
+    #: Above 0: the pace is log-normal with mean 1 and this sd of its logarithm, without a floor. By the
+    #: arcsine draw the first 10 % of users make .24 of the requests; in MovieLens they make .48.
     activity_sd: float = 0.0
     gap_median_s: float = 11.0  #: between two behaviours of a session
     gap_sd: float = 1.778  #: 83 % under a minute
@@ -163,8 +163,9 @@ _RULES: dict[str, _Rule] = {
     "session_mean": _between(1, 1e6), "topic_first": _between(0, 1), "topic_second": _between(0, 1),
     "dormant_topic": _between(0, 1), "session_gap_days": _between(0.001, 1000),
     "session_gap_sd": _between(0, 5), "activity_floor": _between(0.05, 1), "activity_sd": _between(0, 3),
-    "gap_median_s": _positive(), "gap_sd": _between(0, 5), "gap_max_s": _positive(), "b0": _between(-50, 50), "bA": _between(-10, 10),
-    "bR": _between(-10, 10), "dormant_click": _between(0, 1), "affinity_cap": _between(0, 1e6),
+    "gap_median_s": _positive(), "gap_sd": _between(0, 5), "gap_max_s": _positive(),
+    "b0": _between(-50, 50), "bA": _between(-10, 10), "bR": _between(-10, 10),
+    "dormant_click": _between(0, 1), "affinity_cap": _between(0, 1e6),
     "user_sd": _between(0, 10), "propensity_noise": _between(0, 10), "ad_sd": _between(0, 10),
     "category_sd": _between(0, 10), "position_slope": _between(0, 10), "hour_amplitude": _between(0, 10),
     "cvr0": _between(-50, 50), "cvr_sd": _between(0, 10), "cvr_affinity": _between(-10, 10),

@@ -28,7 +28,9 @@ class UserTable:
     Evergreens and bursts have duty 1.
     """
 
-    activity: NDArray[np.float32]  #: mean 1/2, arcsine draw in (0, 1) or log-normal: how often a user is asked
+    activity: NDArray[
+        np.float32
+    ]  #: mean 1/2, arcsine draw in (0, 1) or log-normal: how often a user is asked
     history_length: NDArray[np.int32]  #: events before the log, the oldest part forgotten
     click_bias: NDArray[np.float32]  #: b_u
     propensity: NDArray[np.float32]  #: b_u + noise, all that models may see

@@ -27,8 +27,8 @@ from simulator.logs.table.mapping import (
 from simulator.logs.table.sources import quoted
 from simulator.traffic.behaviours import CLICK, SHORT
 
-#: 2000 to 2100: another unit falls far outside.
-EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000
+#: 1990 to 2100: another unit falls far outside, and MovieLens begins in 1995.
+EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 MAX_DWELL_S = 65_535
 PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 _INTEGERS = (
@@ -247,7 +247,7 @@ def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[
             reasons.append(Reason(text, condition, f"{sql.raw(field)[0]}::varchar", name))
 
     outside = f"time_ms is null or time_ms < {EARLIEST_MS} or time_ms >= {LATEST_MS}"
-    add("time", table.time, "missing, no time, or outside 2000 to 2100", outside)
+    add("time", table.time, "missing, no time, or outside 1990 to 2100", outside)
     for name, field in (("user", table.user), ("item", table.item)):
         missing = f"({name}_n is null and {name}_t is null)" if shown or name == "user" else "false"
         add(name, field, "missing or negative", f"{missing} or {name}_n < 0")

@@ -20,7 +20,7 @@ def imported(name: str, folder: Path) -> RealLog:
 def test_movielens_stars_and_genres(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     stars = RNG.choice([0.5, 3.0, 4.0, 5.0], 600)
-    rows = [f"{i % 20 + 1},{i % 40 + 1},{stars[i]},{964_980_000 + t}" for i, t in enumerate(DAYS_S)]
+    rows = [f"{i % 20 + 1},{i % 40 + 1},{stars[i]},{822_873_600 + t}" for i, t in enumerate(DAYS_S)]
     (tmp_path / "in" / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]) + "\n")
     genres = ("Adventure|Comedy", "Drama", "(no genres listed)")
     movies = [f'{i + 1},"Film, The ({1990 + i % 9})",{genres[i % 3]}' for i in range(40)]

@@ -1,0 +1,126 @@
+"""What `laser-ab calibrate` finds of a log folder: `calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.config.toml_writer import write_toml
+from simulator.logs.calibration.resembling import BASE, resembling_world, trial
+from simulator.logs.calibration.spans import Days, fit_and_test
+from simulator.logs.calibration.statistics import (
+    CALIBRATED,
+    DISTRIBUTIONS,
+    FIGURES,
+    distributions,
+    figures,
+    kolmogorov,
+)
+from simulator.logs.folder import read_log
+from simulator.logs.manifest import read_manifest
+from simulator.logs.real_log import split_days
+from simulator.logs.world import load_log_world
+from simulator.world.protocol import ExperimentWorld
+
+OnProgress = Callable[[str, int, int], None]
+
+BAR = 0.15  #: Kolmogorov distance below which a world resembles its log
+SEED = 7  #: of the world that stands beside the log, and of the file
+COMPARED_USERS = 4096  #: of that world, at most
+_ARM_HISTORY = 1000
+
+
+def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnProgress) -> dict[str, Any]:
+    """Fit a log on some days and test it on others, and set a world beside it that was made to resemble it.
+
+    Args:
+        folder: a log folder.
+        fit, test: days such as "1-4"; by default the test is on the experiment's days of the default split,
+            and the fit on all before them.
+        on_progress: called with (stage, done, total).
+
+    Returns:
+        "fit_days", "test_days"; "fitted" as `fit_and_test`; "distributions" and "figures", each statistic
+        with its value in the log and in the world, and distributions with their Kolmogorov distance; "world",
+        the parameters over the preset "base"; "world_users", how many the compared world had.
+
+    Raises:
+        TraceError: no such log, or days that cannot serve.
+    """
+    manifest = read_manifest(folder)
+    log, _ = read_log(folder)
+    split = split_days(log.days)
+    before, after = Days(0, split.experiment - 1), Days(split.experiment, split.end - 1)
+    fit_days = before if fit is None else Days.parse(fit, log.days, "--fit")
+    test_days = after if test is None else Days.parse(test, log.days, "--test")
+    fitted = fit_and_test(log, fit_days, test_days, on_progress)
+    real = load_log_world(folder, SEED, split)
+    overrides = resembling_world(log, real, split, on_progress)
+    made = trial(overrides, COMPARED_USERS, SEED)
+    return {
+        "source": manifest.get("source", "KuaiRand"),
+        "licence": manifest.get("licence"),
+        "fit_days": str(fit_days),
+        "test_days": str(test_days),
+        "fitted": fitted,
+        **_beside(real, made),
+        "base": BASE,
+        "world": overrides,
+        "world_users": made.config.users,
+    }
+
+
+def _beside(real: ExperimentWorld, made: ExperimentWorld) -> dict[str, Any]:
+    drawn = [distributions(each) for each in (real, made)]
+    single = [figures(each, found) for each, found in zip((real, made), drawn, strict=True)]
+    compared = {}
+    for name, meaning in DISTRIBUTIONS.items():
+        compared[name] = {
+            "meaning": meaning,
+            "log": _quantiles(drawn[0][name]),
+            "world": _quantiles(drawn[1][name]),
+            "distance": kolmogorov(drawn[0][name], drawn[1][name]),
+            "bar": BAR if name in CALIBRATED else None,
+        }
+    values = {
+        name: {"meaning": meaning, "log": single[0][name], "world": single[1][name]}
+        for name, meaning in FIGURES.items()
+    }
+    return {"distributions": compared, "figures": values}
+
+
+def _quantiles(drawn: Any) -> dict[str, float] | None:
+    if len(drawn) == 0:
+        return None
+    return dict(
+        zip(("p10", "p50", "p90", "p99"), np.quantile(drawn, (0.1, 0.5, 0.9, 0.99)).tolist(), strict=True)
+    )
+
+
+def experiment_file(found: dict[str, Any]) -> str:
+    """An experiment file whose generated world resembles the log: `laser-ab run FILE`."""
+    history = int(min(_ARM_HISTORY, found["world"]["history_max"]))
+    short = min(50, history)
+    document = {
+        "seed": SEED,
+        "experiment": {"name": f"like {found['source']}"[:60]},
+        "traffic": {"preset": found["base"], "world": found["world"]},
+        "arms": {
+            "control": {"store": "lastn", "model": "din", "history": short},
+            "treatment": {"store": "seqvault", "model": "laser", "history": history},
+        },
+    }
+    distances = ", ".join(
+        f"{name} {entry['distance']:.2f}"
+        for name, entry in found["distributions"].items()
+        if entry["distance"] is not None
+    )
+    head = (
+        f"# A generated world that resembles the log {found['source']!r}; made by laser-ab calibrate.\n"
+        f"# Kolmogorov distances: {distances}.\n"
+        f"# Licence of the log: {found['licence']}\n"
+    )
+    return head + write_toml(document)

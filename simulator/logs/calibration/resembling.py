@@ -1,0 +1,190 @@
+"""A generated world that resembles a log: `resembling_world`.
+
+Sizes and days are the log's. The rest is searched: one parameter after another is moved as long as the
+Kolmogorov distances of what the two worlds' users do shrink; then the click level is brought to the log's.
+The search looks at worlds of few users and of one seed; `calibrate` judges its result on another seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.calibration.statistics import CALIBRATED, distributions, kolmogorov, user_click_sd
+from simulator.logs.real_log import RealLog, Split
+from simulator.world.config import WorldConfig, preset
+from simulator.world.fitted import LogWorld
+from simulator.world.world import World, build_world
+
+F8 = NDArray[np.float64]
+
+BASE = "demo"  #: the preset whose other parameters are kept
+TRIAL_USERS = 512
+TRIAL_SEED = 11
+_PASSES = 2
+#: Looked at first and together, since how unequal users are and how often they come look alike in histories.
+_PACES = tuple(itertools.product((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.8, 1.1, 1.4, 1.8), (0.98, 1.5)))
+_CLICK_STEPS, _CLICK_REQUESTS = 4, 60
+
+#: What is searched, in order, by factors or by values. Pace and sessions come first: lengths rest on them.
+_FACTORS: dict[str, tuple[float, ...]] = {
+    "session_gap_days": (0.25, 0.5, 0.75, 1.4, 2.0, 4.0),
+    "session_mean": (0.6, 0.8, 1.25, 1.6),
+    "history_median": (0.7, 0.85, 1.2, 1.4),
+    "gap_median_s": (0.5, 0.75, 1.4, 2.0),
+}
+_VALUES: dict[str, tuple[float, ...]] = {
+    "activity_sd": (0.1, 0.3, 0.5, 0.8, 1.1, 1.4, 1.8),
+    "session_gap_sd": (0.5, 0.98, 1.5, 2.0),
+    "history_sd": (0.3, 0.6, 0.9, 1.2, 1.5),
+    "gap_sd": (0.8, 1.2, 1.778, 2.3),
+    "interests": (4, 8, 16, 32, 64),
+    "category_zipf": (0.3, 0.7, 1.1, 1.5),
+    "topic_first": (0.0, 0.15, 0.35, 0.525, 0.75),
+    "share_evergreen": (0.15, 0.5, 0.85),
+}
+#: Of a session's topics the second has this share of the first's, as in the presets.
+_SECOND = 1.0 / 3.0
+
+
+def resembling_world(
+    log: RealLog, world: LogWorld, split: Split, on_progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Parameters for `[traffic.world]` over the preset BASE.
+
+    Args:
+        log: the whole log.
+        world: the world fitted on it.
+        split: its days.
+        on_progress: called with (stage, done, total).
+    """
+    target = distributions(world)
+    begin = chosen = _from_log(log, world, split, target)
+    steps = {name: len(found) for name, found in (_FACTORS | _VALUES).items()}
+    total, done = len(_PACES) + _PASSES * sum(steps.values()), 0
+    best = np.inf
+    for done, (factor, activity_sd, gap_sd) in enumerate(_PACES, 1):
+        on_progress("resembling world", done - 1, total)
+        gap = begin["session_gap_days"] * factor
+        changed = {**begin, "session_gap_days": gap, "activity_sd": activity_sd, "session_gap_sd": gap_sd}
+        distance = _distance(changed, target)
+        if distance < best:
+            best, chosen = distance, changed
+    for _ in range(_PASSES):
+        for name in (*_FACTORS, *_VALUES):
+            on_progress("resembling world", done, total)
+            for changed in _neighbours(chosen, name):
+                distance = _distance(changed, target)
+                # A step must be worth more than a trial's noise.
+                if distance < 0.98 * best:
+                    best, chosen = distance, changed
+            done += steps[name]
+    on_progress("resembling world", total, total)
+    return _click_level(chosen, world)
+
+
+def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]) -> dict[str, Any]:
+    """Sizes and days, and where the search begins."""
+    did, lengths = world.behaviours, target["history_length"]
+    before = did.count_before(np.arange(len(did.users)), np.zeros(len(did.users)))
+    known = np.maximum(before, 1)
+    ads = len(log.ads.item_id)
+    categories = min(max(log.categories, 2), ads)
+    shown = len(world.log) / len(did.users)
+    candidates = min(log.requests.candidates.shape[1], ads // 2)
+    in_session = target["gap_s"]
+    return {
+        "users": len(did.users),
+        "history_max": int(max(lengths.max(), 2)),
+        "history_median": float(np.median(known)),
+        "history_sd": float(np.log(known).std()),
+        "history_min": int(min(before.min(), 1)),
+        "categories": categories,
+        "ads": ads,
+        "advertisers": min(log.ads.advertisers, ads),
+        "items_per_category": max(1, len(np.unique(did.item_id)) // categories),
+        "candidates": candidates,
+        "history_days": max(1, int(np.ceil(-did.time_s.min() / 86_400.0))),
+        "log_days": split.holdout,
+        "holdout_days": split.pre - split.holdout,
+        "pre_days": split.experiment - split.pre,
+        "days": split.end - split.experiment,
+        "requests": len(world.requests),
+        "log_requests": max(1, round(shown)),
+        "log_candidates": 1,
+        "bursts": [],
+        "session_mean": float(max(1.0, target["session_length"].mean())),
+        "session_gap_days": float(np.median(target["session_gap_days"]))
+        if len(target["session_gap_days"])
+        else 1.0,
+        "session_gap_sd": 0.98,
+        "activity_sd": 0.8,
+        "gap_median_s": float(np.median(in_session)) if len(in_session) else 11.0,
+        "gap_sd": 1.778,
+        "interests": 16,
+        "category_zipf": 0.7,
+        "topic_first": 0.525,
+        "topic_second": 0.175,
+        "share_evergreen": 0.15,
+    }
+
+
+def _neighbours(chosen: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The same parameters with others for `name`; those that no world could have are left out."""
+    now = chosen[name]
+    values = [now * factor for factor in _FACTORS[name]] if name in _FACTORS else list(_VALUES[name])
+    found = []
+    for value in values:
+        changed = {**chosen, name: value}
+        if name == "session_mean" and value < 1.0:
+            continue
+        if name == "topic_first":
+            changed["topic_second"] = value * _SECOND
+        if name == "history_median" and not 1 <= value <= chosen["history_max"]:
+            continue
+        if value != now:
+            found.append(changed)
+    return found
+
+
+def trial(overrides: dict[str, Any], users: int, seed: int, **changed: Any) -> World:
+    """A world of these parameters and at most so many users, with their share of the requests.
+
+    Raises:
+        SimulatorError: parameters that no world can have.
+    """
+    most = min(users, int(overrides["users"]))
+    share = most / overrides["users"]
+    values = {**overrides, "users": most, "requests": max(1, round(overrides["requests"] * share)), **changed}
+    return build_world(preset(BASE, **values), seed)
+
+
+def _distance(overrides: dict[str, Any], target: dict[str, F8]) -> float:
+    """The sum of squared distances, so that the largest counts most; sessions by half."""
+    found = distributions(trial(overrides, TRIAL_USERS, TRIAL_SEED))
+    weights = {**dict.fromkeys(CALIBRATED, 1.0), "session_gap_days": 0.5, "session_length": 0.5}
+    distances = {name: kolmogorov(target[name], found[name]) for name in weights}
+    return sum(weights[name] * (0.0 if d is None else d) ** 2 for name, d in distances.items())
+
+
+def _click_level(overrides: dict[str, Any], world: LogWorld) -> dict[str, Any]:
+    """b0 and user_sd, moved until a trial's click rate and users' click levels are the log's."""
+    rate, sd = float(world.log.click.mean()), user_click_sd(world.log)
+    chosen = {**overrides, "b0": WorldConfig.b0, "user_sd": WorldConfig.user_sd}
+    for _ in range(_CLICK_STEPS):
+        # Enough impressions of each user to see a level, one a request: lower positions are clicked less.
+        made = trial(chosen, TRIAL_USERS, TRIAL_SEED, log_requests=_CLICK_REQUESTS, log_candidates=1)
+        found, found_sd = float(made.log.click.mean()), user_click_sd(made.log)
+        chosen["b0"] += float(_logit(rate) - _logit(max(found, 1e-6)))
+        if sd is not None and found_sd is not None:
+            # Interests add to the level's variance; what is left is the user's own.
+            chosen["user_sd"] = float(np.sqrt(max(0.0, chosen["user_sd"] ** 2 + sd**2 - found_sd**2)))
+    return {name: round(v, 4) if isinstance(v, float) else v for name, v in chosen.items()}
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1.0 - p)))
