@@ -74,6 +74,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/study.py
 	$(BIN)/python benchmarks/pages/timing.py
 	$(BIN)/python benchmarks/pages/certificate.py
+	$(BIN)/python benchmarks/pages/markets.py
 	$(BIN)/python benchmarks/pages/paper.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
