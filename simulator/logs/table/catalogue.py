@@ -137,6 +137,9 @@ def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
         f"left join owners o on {same('a', '', 'o')} "
         "where ad is not null order by ad",
     )
+    if shown.category is not None and kind_names[0] is None:
+        bare = int((ads["category"] == 0).sum())
+        remarks.append(f"{bare:,} of {len(ads['category']):,} items have no category; they share one.")
     author = ads["author"].astype(np.int64)
     named = {"categories": Names(np.arange(len(kind_names)), kind_names)} if shown.category else {}
     if shown.advertiser:

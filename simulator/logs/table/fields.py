@@ -65,6 +65,10 @@ class Reason:
     field: str
 
 
+#: What programs write for an id that is not there; else all who have none would be one user named NA.
+_MISSING = "('', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL', 'None', '\\N')"
+
+
 class Fields:
     """Raw columns of known types as SQL.
 
@@ -113,7 +117,7 @@ class Fields:
         else:
             text = value
             whole = f"case when regexp_full_match({text}, '{WHOLE}') then try_cast({text} as bigint) end"
-        return whole, f"case when {whole} is null then nullif({text}, '') end"
+        return whole, f"case when {whole} is null and {text} not in {_MISSING} then {text} end"
 
     def time_ms(self, field: Time) -> str:
         """Unix milliseconds, or null."""
@@ -268,10 +272,8 @@ def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[
             add(name, one, "missing or negative", f"{name} is null or {name} < 0")
     add("action", table.action, "missing or no action", "action is null")
     add("dwell", table.dwell, "missing, no number or negative", "coalesce(dwell_s, -1) < 0")
-    beyond = "scene_n < 0 or scene_n > 255"
-    if table.scene is not None and table.scene.values is not None:
-        beyond += " or scene_n is null"
-    add("scene", table.scene, "outside 0 to 255", beyond)
+    add("scene", table.scene, "outside 0 to 255", "scene_n < 0 or scene_n > 255")
+    add("scene", table.scene, "missing, or none of the values", "scene_n is null and scene_t is null")
     return reasons
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from laser.training.metrics import auc, log_loss, pcoc
 from simulator.draws import uniform
@@ -149,9 +150,15 @@ def _earlier(group: I8, second: I8, asked_group: I8, asked_second: I8) -> I8:
 
 
 def fit_logit(design: Design, label: NDArray[Any]) -> FittedLogit:
-    """The mode of the regression of a label (N,), 0 or 1."""
+    """The mode of the regression of a label (N,), 0 or 1; of no rows at all that of the priors.
+
+    The same bits whatever the number of threads.
+    """
     y = label.astype(np.float64)
     tables = tuple(design.ids)
+    if len(y) == 0:
+        effects = {name: np.zeros(design.sizes[name]) for name in tables}
+        return FittedLogit(0.0, np.zeros(len(FEATURES)), effects)
     # Features are centred and scaled for L-BFGS; the weights are turned back below.
     mean, scale = design.features.mean(axis=0), design.features.std(axis=0) + 1e-9
     x = ((design.features - mean) / scale).T.copy()
@@ -193,7 +200,10 @@ def fit_logit(design: Design, label: NDArray[Any]) -> FittedLogit:
 
     start = np.zeros(len(unit))
     start[0] = np.log(rate / (1.0 - rate)) / unit[0]
-    found = unit * minimize(in_units, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS}).x
+    # Of several threads BLAS adds long vectors in parts, so that the last bits depended on their number.
+    with threadpool_limits(1):
+        best = minimize(in_units, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS})
+    found = unit * best.x
     weights = found[1 : edges[0]] / scale
     return FittedLogit(
         bias=float(found[0] - (weights * mean).sum()),

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 from simulator.logs.folder import OPTIONAL_SCHEMA, check_free, write_log
-from simulator.logs.real_log import RealLog
+from simulator.logs.real_log import Impressions, RealLog
 from simulator.logs.table.catalogue import ADVERTISERS
 from simulator.logs.table.collect import Collected, collect
 from simulator.logs.table.convert import DRAWN_CONVERSIONS, FEATURE_DELAY_S, convert, local_date
@@ -187,7 +187,7 @@ def _manifest(
         "histories": history_lengths(np.diff(log.behaviours.offsets)),
         "feature_delay_s": FEATURE_DELAY_S,
         "shows": what_it_shows(log, response),
-        "remarks": found.remarks,
+        "remarks": [*found.remarks, *_silent_days(shown, dates)],
         "invented": invented(mapping),
         "response": {
             "form": "logistic regression, normal priors, L-BFGS",
@@ -196,6 +196,16 @@ def _manifest(
             "quality": quality,
         },
     }
+
+
+def _silent_days(shown: Impressions, dates: list[str]) -> list[str]:
+    """Days on which nothing was clicked, though by their rows ten clicks or more were to be expected."""
+    rows, clicks = (np.bincount(shown.day, w, len(dates)) for w in (None, shown.click))
+    silent = np.flatnonzero((clicks == 0) & (rows * shown.click.mean() >= 10))
+    return [
+        f"{dates[day]} has {int(rows[day]):,} rows and not one click; was clicking recorded?"
+        for day in silent
+    ]
 
 
 def invented(mapping: Mapping) -> list[str]:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from tables import DAY_S, MAP, MIDNIGHT_S, shown, write
+from threadpoolctl import threadpool_limits
 
 from simulator.logs.folder import read_log
+from simulator.logs.table.fit import Design, fit_logit
 from simulator.logs.table.importer import import_table
 from simulator.logs.table.load import load_mapping
 from simulator.logs.table.strays import fragments, stray_bounds
@@ -126,3 +128,50 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text(MAP)
     with pytest.raises(TraceError, match="the name is not UTF-8"):
         import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "log")
+
+
+def test_words_for_nothing_are_missing_ids_and_no_users(tmp_path: Path) -> None:
+    text = MAP + 'scene = "slot"\ncategory = "vertical"\n[limits]\ndamaged = 0.02\n'
+    words = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N", "")
+    rows = changed(3, vertical="NA")
+    rows = [{**row, "uid": words[i - 10]} if 10 <= i < 19 else row for i, row in enumerate(rows)]
+    rows = [{**row, "slot": "NA"} if i in (30, 31) else row for i, row in enumerate(rows)]
+    manifest = imported(tmp_path, rows, text=text)
+    assert manifest["rows"]["dropped"] == {
+        "user (uid) missing or negative": {"rows": 9, "first": [f"shown.csv:{i}" for i in range(12, 17)]},
+        "scene (slot) missing, or none of the values": {"rows": 2, "first": ["shown.csv:32", "shown.csv:33"]},
+    }
+    assert manifest["sizes"]["users"] == 30
+    assert np.unique(read_log(tmp_path / "log")[0].impressions.scene).tolist() == [1, 2, 3]
+
+
+def test_items_without_a_category_are_counted(tmp_path: Path) -> None:
+    rows = [{**row, "vertical": "" if row["creative"] < 103 else row["vertical"]} for row in ROWS]
+    manifest = imported(tmp_path, rows, text=MAP + 'category = "vertical"\n')
+    assert manifest["remarks"] == ["3 of 40 items have no category; they share one."]
+
+
+def test_a_day_on_which_nothing_was_clicked_is_named(tmp_path: Path) -> None:
+    rows = [{**row, "clicked": row["clicked"] * (row["ts"] < MIDNIGHT_S + 5 * DAY_S)} for row in ROWS]
+    (remark,) = imported(tmp_path, rows)["remarks"]
+    assert remark.startswith("2026-01-06 has ")
+    assert remark.endswith("rows and not one click; was clicking recorded?")
+
+
+def test_a_log_of_a_single_click_is_imported_without_a_warning(tmp_path: Path) -> None:
+    rows = [{**row, "clicked": int(i == 850), "bought": int(i == 850)} for i, row in enumerate(ROWS)]
+    manifest = imported(tmp_path, rows, text=MAP + 'conversion = "bought"\n')
+    assert manifest["rates"]["click"] == 1 / len(ROWS)
+
+
+def test_a_fitted_response_does_not_depend_on_the_number_of_threads() -> None:
+    rng = np.random.default_rng(1)
+    # Vectors of this length are added in parts by several threads.
+    sizes = {"video": 30_000, "author": 200, "category": 9, "scene": 3, "hour": 24}
+    ids = {name: rng.integers(0, size, 20_000) for name, size in sizes.items()}
+    design, label = Design(ids, sizes, rng.normal(size=(20_000, 4))), rng.random(20_000) < 0.3
+    effects = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            effects.append(fit_logit(design, label).tables["video"])
+    np.testing.assert_array_equal(*effects)
