@@ -48,6 +48,7 @@ ORDER = (
     "simulator/serving",
     "simulator/market",
     "simulator/analysis",
+    "simulator/analysis/health",
     "simulator/outside",
     "simulator/certificate",
     "simulator/inputs",

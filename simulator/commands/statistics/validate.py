@@ -69,6 +69,20 @@ def queueing(
     show(queueing_rows(Queue(servers, load, patience, cv2), customers, by, seed), as_json)
 
 
+def faults(
+    replications: Annotated[
+        int, typer.Option("--replications", min=5, max=100_000, help="Simulated tests of each fault.")
+    ] = 100,
+    users: Annotated[int, typer.Option("--users", min=500, max=1_000_000, help="Of an arm.")] = 10_000,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Check that faults an experimenter meets are found and told apart, and that sound tests are let be."""
+    from simulator.certificate.faults import fault_rows
+
+    show(fault_rows(replications, users, seed), as_json)
+
+
 def show(rows: "Iterable[Row]", as_json: bool) -> None:
     """Print the rows; exit 1 where one fails."""
     found = list(rows)
