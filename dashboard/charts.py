@@ -91,6 +91,7 @@ def curve(
     ink: str,
     *,
     budget_ms: float | None = None,
+    break_even_ms: float | None = None,
     zero_line: bool = False,
 ) -> alt.LayerChart:
     """A metric over a sweep's axis with its interval band; the chosen cell's points are ringed.
@@ -101,6 +102,7 @@ def curve(
         x_title, y_title, y_format: of the axes.
         ink: of the text.
         budget_ms: where to draw the latency budget; None for no such line.
+        break_even_ms: where the lift leaves zero, to be marked there.
         zero_line: whether to draw a line at zero, for lifts.
     """
     names = list(dict.fromkeys(rows["series"]))
@@ -142,6 +144,13 @@ def curve(
     if zero_line:
         zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
         marks = [zero, *marks]
+    if break_even_ms is not None:
+        at = {"x": alt.datum(break_even_ms), "y": alt.datum(0)}
+        cross = alt.Chart().mark_point(shape="cross", size=160, filled=True, color=ink, opacity=1)
+        words = alt.Chart().mark_text(
+            color=ink, align="left", dx=10, dy=12, text=f"break-even {numbers.ms(break_even_ms)}"
+        )
+        marks += [cross.encode(**at), words.encode(**at)]
     return layers(*budget_line(budget_ms, ink), *marks).properties(height=340)
 
 

@@ -12,6 +12,9 @@ import streamlit as st
 from dashboard import charts, head, limits, states, tiles, verdicts
 from dashboard.draw import chart, ink
 from simulator.results import numbers
+from simulator.results.answers.build import answers_of
+from simulator.results.answers.terms import terms_of
+from simulator.results.answers.text import answer_lines
 from simulator.results.axes import BUDGET, Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
@@ -80,7 +83,13 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     money = [metric.name for metric in leading if not metric.of_serving]
     for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
         tiles.rows([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
-    _curve(table, money, (arms[0], treatment), sweep.axes, chosen)
+    stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
+    answers, lines = _answers(str(sweep.path), stamp)
+    _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
+    with st.expander(
+        "Answers: is it worth it, break-even, most traffic, cheapest, what no other setting beats"
+    ):
+        st.text("\n".join(lines))
     limits.section(sweep, card, f", at {in_words(sweep.axes, chosen)}")
 
 
@@ -159,6 +168,7 @@ def _curve(
     arms: tuple[str, str],
     axes: Sequence[Axis],
     chosen: Mapping[str, Any],
+    answers: Mapping[str, Any],
 ) -> None:
     """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
     st.subheader("Settings against money")
@@ -194,12 +204,22 @@ def _curve(
     rows = _placed(rows, axes, axis, chosen, by_p99=across == BY_P99)
     x_title = "P99 latency of the arm (ms)" if across == BY_P99 else axis.label
     budget_ms = chosen[BUDGET] if axis.key == BUDGET and axis.numeric and across != BY_P99 else None
+    even_ms = None
+    if budget_ms is not None and show == LIFT and metric == money[0]:
+        even_ms = _break_even(answers, arms[1], chosen)
     at = f"chosen {axis.short} {axis.text(chosen[axis.key])}"
 
     def draw(shown: pd.DataFrame, words: str) -> None:
         named = f"{title}, {words}"
         made = charts.curve(
-            shown, x_title, named, y_format, ink(), budget_ms=budget_ms, zero_line=show == LIFT
+            shown,
+            x_title,
+            named,
+            y_format,
+            ink(),
+            budget_ms=budget_ms,
+            break_even_ms=even_ms,
+            zero_line=show == LIFT,
         )
         chart(made, f"{named}, over {x_title}, {at}")
 
@@ -219,6 +239,23 @@ def _curve(
             "All points rest on one split of the users: they are wrong together, and ten of them confirm no "
             "more than one. The band is the A/B's interval, diamonds are the truth."
         )
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _answers(folder: str, stamp: int) -> tuple[dict[str, Any], list[str]]:
+    """What the sweep says to who must decide, and the same in lines, as `laser-ab report SWEEP` has it."""
+    sweep = read_sweep(Path(folder))
+    answers = answers_of(sweep, terms_of(sweep))
+    return answers, answer_lines(answers, sweep.axes)
+
+
+def _break_even(answers: Mapping[str, Any], arm: str, chosen: Mapping[str, Any]) -> float | None:
+    """Where the primary metric's true lift leaves zero over the budget, at the other axes' chosen values."""
+    for one in answers["break_even_ms"]["all"]:
+        if one["arm"] == arm and all(chosen[key] == value for key, value in one["at"].items()):
+            found: float | None = one["true_value"]
+            return found
+    return None
 
 
 def _placed(

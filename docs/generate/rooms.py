@@ -73,6 +73,7 @@ ORDER = (
     "benchmarks/serving",
     "benchmarks/inference",
     "benchmarks/simulation",
+    "benchmarks/dashboard",
     "benchmarks/pages",
     "benchmarks/paper",
 )

@@ -17,7 +17,11 @@ from dashboard import charts, limits, tiles
 from dashboard.palette import BUDGET, TRUTH
 from dashboard.work.places import RESULTS_VARIABLE, TOKEN_VARIABLE
 from simulator.results import numbers, small
+from simulator.results.answers.build import answers_of
+from simulator.results.answers.terms import terms_of
+from simulator.results.answers.text import answer_lines
 from simulator.results.bottleneck import serving_of
+from simulator.results.read import read_sweep
 from simulator.results.scorecard import effects
 
 APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
@@ -440,6 +444,25 @@ def test_what_if_shows_the_truth_first_and_says_where_the_estimate_leaves_it_out
 @pytest.mark.parametrize(("true_se", "colour"), [(0.003, "green"), (0.03, "gray")])
 def test_a_true_lift_within_its_own_error_has_no_colour(true_se, colour):
     assert tiles.verdict_colour(tiles.within_error(0.017, true_se), True) == colour
+
+
+def test_the_break_even_is_marked_and_the_answers_are_those_of_the_report(folder):
+    cards = [made_runs.scorecard() for _ in range(3)]
+    for card, lift in zip(cards, (-0.02, -0.01, 0.03), strict=True):
+        card["arms"] = json.loads(json.dumps(card["arms"]))
+        card["arms"]["treatment"]["metrics"]["advv_per_request"]["true_lift"] = lift
+    sweep = read_sweep(made_runs.write_sweep(folder / "sweep", (5, 10, 20), cards=cards))
+    app = opened(WHAT_IF)
+    answers = answers_of(sweep, terms_of(sweep))
+    marks = {
+        layer["mark"]["type"]: layer for layer in specs(app)[0]["layer"] if layer["mark"]["type"] == "text"
+    }
+    assert marks["text"]["mark"]["text"] == f"break-even {numbers.ms(answers['break_even_ms']['true_value'])}"
+    assert 10 < marks["text"]["encoding"]["x"]["datum"] < 20
+    assert app.text[0].value == "\n".join(answer_lines(answers, sweep.axes))
+    # Another metric's lift leaves zero elsewhere.
+    other = opened(WHAT_IF, metric="CTR")
+    assert "break-even" not in json.dumps(specs(other)[0])
 
 
 def test_a_sweep_without_truth_shows_its_estimates(folder):

@@ -297,12 +297,13 @@ def write_sweep(
     out: Path,
     budgets: tuple[float, ...] = (5, 10, 15, 20, 25, 30, 40, 50),
     rows: dict[str, list[Any]] | None = None,
+    cards: list[dict[str, Any]] | None = None,
 ) -> Path:
     """A finished sweep."""
     axes = [Axis(BUDGET, budgets, BUDGET_MS)]
     with SweepWriter.create(out, manifest(name="budget sweep", axes=as_json(axes))) as writer:
         for cell in range(len(budgets)):
-            writer.write_cell(cell, scorecard())
+            writer.write_cell(cell, cards[cell] if cards else scorecard())
             writer.stage("cells", cell + 1, len(budgets))
         writer.write_table("sweep", rows or sweep_rows(budgets), sweep_schema(axes))
         writer.finish()

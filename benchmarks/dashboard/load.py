@@ -1,0 +1,185 @@
+"""How long the dashboard makes its reader wait: pages of a run of full size, a list of many runs.
+
+    python benchmarks/dashboard/load.py [--quick] [--run RUN] [--json] [--out FILE]
+
+The full form draws a run of five million requests, the quick one of 200,000; their numbers are drawn, their
+tables are a run's. Pages are timed in Chromium from the request to the settled page; without Chromium or
+playwright only the list is measured. RUN is a finished run of one's own: it is held and asked again, and the
+time is from the slider's key to the settled page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.dashboard.results import copies, write_run, write_sweep
+from benchmarks.result import Measured, bar, options, show
+from simulator.results.index import list_results
+
+SEED = 7
+ROOT = Path(__file__).resolve().parents[2]
+REQUESTS, QUICK_REQUESTS = 5_000_000, 200_000
+MANY = 1000  # runs of the list
+SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
+
+
+def measure(quick: bool, own: Path | None) -> Measured:
+    """Rows and bars."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        requests = QUICK_REQUESTS if quick else REQUESTS
+        run = write_run(folder / "results" / "drawn", requests)
+        write_sweep(folder / "results" / "sweep", requests)
+        rows = [_list(copies(run, folder / "many", MANY))]
+        if shutil.which("chromium") is None:
+            rows.append({"what": "no Chromium here: pages were not measured"})
+        else:
+            with _served(folder / "results") as (address, process):
+                rows += _pages(address, process.pid, requests)
+            if own is not None:
+                with _served(own.parent) as (address, _):
+                    rows.append(_asked(address, own))
+    found = {key: value for row in rows for key, value in row.items()}
+    return rows, [
+        bar("list of 1,000 runs, lines kept (s)", found["list_warm_s"], 1.0, better="lower"),
+        bar("first page, cold (s)", found.get("first_cold_s"), 4.0, better="lower"),
+        bar("first page, warm (s)", found.get("first_warm_s"), 2.0, better="lower"),
+        bar("page switch (s)", found.get("switch_s"), 1.0, better="lower"),
+        bar("slider of a sweep to settled page (s)", found.get("slider_s"), 0.3, better="lower"),
+        bar("slider to settled page, simulated again (s)", found.get("asked_s"), 1.5, better="lower"),
+        bar("memory of the server (MB)", found.get("server_mb"), 500.0, better="lower"),
+        bar("first load (MB)", found.get("first_load_mb"), 6.0, better="lower"),
+        bar("torch in the server", found.get("torch"), 0.0, better="lower"),
+    ]
+
+
+def _list(folder: Path) -> dict[str, Any]:
+    """Seconds to list many runs: the first time, and when their lines are kept."""
+    times = []
+    for _ in range(2):
+        began_s = time.perf_counter()
+        number = len(list_results(folder))
+        times.append(time.perf_counter() - began_s)
+    return {"runs": number, "list_cold_s": round(times[0], 3), "list_warm_s": round(times[1], 3)}
+
+
+def _pages(address: str, server: int, requests: int) -> list[dict[str, Any]]:
+    """Of a browser: the first page before and after the server has drawn one, a switch, a slider, memory."""
+    with _chromium() as browser:
+        loaded: list[int] = []
+        page = browser.new_page(viewport={"width": 1440, "height": 1400})
+        page.on("requestfinished", lambda request: loaded.append(request.sizes()["responseBodySize"]))
+        cold = _timed(page, lambda: page.goto(f"{address}/scorecard"))
+        first_load = sum(loaded)
+        latency_cold = _timed(page, lambda: _to(page, "Latency"))
+        switches = [
+            _timed(page, lambda to=to: _to(page, to)) for to in ("Health", "Scorecard", "Latency", "Runs")
+        ]
+        again = browser.new_page(viewport={"width": 1440, "height": 1400})
+        warm = _timed(again, lambda: again.goto(f"{address}/scorecard"))
+        _timed(again, lambda: again.goto(f"{address}/what_if"))
+        sliders = [_timed(again, lambda: _slide(again)) for _ in range(3)]
+    return [
+        {"requests": requests, "first_cold_s": cold, "first_warm_s": warm, "first_load_mb": first_load / 1e6},
+        {"latency_of_all_requests_cold_s": latency_cold, "switch_s": sorted(switches)[len(switches) // 2]},
+        {"slider_s": sorted(sliders)[1]},
+        {
+            "server_mb": _peak_mb(server),
+            "torch": float("libtorch" in Path(f"/proc/{server}/maps").read_text()),
+        },
+    ]
+
+
+def _asked(address: str, run: Path) -> dict[str, Any]:
+    """A run held and asked again: from the slider's key to the settled page."""
+    with _chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 1400})
+        _timed(page, lambda: page.goto(f"{address}/simulate?run={run.name}"))
+        page.get_by_role("button", name="Hold this run").click()
+        page.wait_for_selector("[data-testid='stMetricValue']", timeout=600_000)
+        page.wait_for_selector(SETTLED)
+        times = [_timed(page, lambda: _slide(page)) for _ in range(5)]
+        said = page.get_by_text(re.compile(r"Simulated in")).first.inner_text()
+    return {"asked": run.name, "asked_s": sorted(times)[2], "said": said.partition(":")[0]}
+
+
+def _to(page: Any, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("heading", name=name).first.wait_for()
+
+
+def _slide(page: Any) -> None:
+    """One key, until what it changes has been drawn."""
+    before = page.locator("[data-testid='stMetricValue']").all_inner_texts()
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    slider.press("ArrowLeft")
+    page.wait_for_timeout(20)
+    page.wait_for_selector(SETTLED)
+    assert len(page.locator("[data-testid='stMetricValue']").all_inner_texts()) == len(before)
+
+
+def _timed(page: Any, work: Any) -> float:
+    """Seconds until the page has settled after some work."""
+    began_s = time.perf_counter()
+    work()
+    page.wait_for_selector(SETTLED, timeout=120_000)
+    return round(time.perf_counter() - began_s, 3)
+
+
+def _peak_mb(pid: int) -> float:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return round(int(found[1]) / 1000, 1) if found else float("nan")
+
+
+@contextmanager
+def _chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The dashboard over a folder, as a process; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "dashboard", str(folder), "--port", str(port), "--no-browser"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=dict(os.environ)) as process:
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
+                    break
+                except (urllib.error.URLError, ConnectionError, TimeoutError):
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    parser = options(__doc__)
+    parser.add_argument("--run", type=Path, help="a finished run to hold and ask again")
+    args = parser.parse_args()
+    show("dashboard_load", SEED, args, measure(args.quick, args.run))
