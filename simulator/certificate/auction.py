@@ -65,6 +65,9 @@ def _promises(auctions: int, seed: int) -> Iterator[Row]:
     spend, paid = found.ledger.spend, float(found.charged.sum())
     yield Row("tight budgets: most spent of a budget", float(spend.max() / budget), 0.0, 1.0 + 1e-9, 1.0)
     yield Row("tight budgets: payments over revenue", paid / float(spend.sum()), 1 - 1e-9, 1 + 1e-9, 1.0)
+    priced = found.click & (found.price > 0)
+    least = float((found.charged[priced] / found.price[priced]).min())
+    yield Row("tight budgets: least paid of a click's price", least, 1 - 1e-9, 1 + 1e-9, 1.0)
 
 
 def _run(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.experiment.outcomes import KeptPages, Market, stretches
+from simulator.inputs.conversion import held_out
 from simulator.market.auction import conversion_times
 from simulator.market.budgets import exhausted
 from simulator.market.pages import Ledger
@@ -31,11 +32,13 @@ def money_note(market: Market, ledgers: Mapping[str, Ledger], shown: KeptPages) 
             world: float(exhausted(ledger.spend, market.budgets, cost).mean())
             for world, ledger in ledgers.items()
         }
+    promised, converted = held_out(market.prepared, market.conversion)
     conversions, late = _late_conversions(market, shown)
     return {
         "budget_clicks": clicks,
         "exhausted_share": shares,
         "revenue_lost": market.revenue_lost,
+        "pcvr": {"held_out_promised": promised, "held_out_converted": converted},
         "conversions": conversions,
         "conversions_after_end": late,
     }

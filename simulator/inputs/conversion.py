@@ -107,6 +107,24 @@ class TraceConversion:
         return self.model.pcvr(self._behaviours, self._start[rows], self._end[rows], ads, self._category)
 
 
+def held_out(prepared: Prepared, trace: TraceConversion | None) -> tuple[float, int]:
+    """How many conversions the pCVR promises of the held-out log's clicks, and how many there were.
+
+    Args:
+        prepared: the experiment's inputs.
+        trace: pCVR of user and ad; None for the ad's alone.
+    """
+    world = prepared.world
+    log = world.log.take(world.log.rows("holdout"))
+    clicked, ads = log.click > 0, log.ad.astype(np.int64)
+    pcvr = prepared.pcvr[ads]
+    if trace is not None:
+        delay_s = prepared.source.ingest_delay_s
+        read = history_slices(world.behaviours, log.user_id, log.time_s, delay_s)
+        pcvr = trace.model.pcvr(world.behaviours, *read, ads, world.catalogue.category)
+    return float(pcvr[clicked].sum()), int(log.conversion[clicked].sum())
+
+
 def _counted(behaviours: Behaviours, start: I8, end: I8, wanted: NDArray[Any]) -> list[NDArray[np.int32]]:
     """By window, (n, C) how many of the newest behaviours of a slice are of each wanted category."""
     most = int(max(behaviours.category.max(initial=0), wanted.max(initial=0))) + 1

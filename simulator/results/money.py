@@ -22,6 +22,13 @@ def money_sentences(scorecard: Mapping[str, Any]) -> list[str]:
             f"at least. Spent, but for less than a click (share of advertisers' days): {worlds}."
             + ("" if lost is None else f" Budgets took {numbers.percent(lost)} of the A/B's revenue.")
         )
+    pcvr: Mapping[str, Any] = found.get("pcvr") or {}
+    if pcvr.get("held_out_converted"):
+        promised, converted = pcvr["held_out_promised"], numbers.count(pcvr["held_out_converted"])
+        lines.append(
+            f"Predicted conversion rates promise {promised:,.0f} conversions of the held-out log's clicks, "
+            f"which had {converted}."
+        )
     conversions, late = found.get("conversions"), found.get("conversions_after_end")
     if conversions:
         lines.append(

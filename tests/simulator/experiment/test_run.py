@@ -116,6 +116,7 @@ def test_what_is_said_of_the_market_is_what_its_tables_hold(demo: Run) -> None:
     assert said["conversions"] == shown.conversion.sum() > 0
     end_s = (demo.table("ledger").to_pandas().day.max() + 1) * 86_400
     assert said["conversions_after_end"] == (shown.conversion_s >= end_s).sum()
+    assert said["pcvr"]["held_out_promised"] > 0
     # So few requests that nobody's ten clicks are used up.
     assert said["budget_clicks"]["least"] == pytest.approx(10.0)
     assert set(said["exhausted_share"]) == {"ab", "all:control", "all:treatment"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.inputs.conversion import WINDOWS, TraceConversion, fit_conversion
+from simulator.inputs.conversion import WINDOWS, TraceConversion, fit_conversion, held_out
 from simulator.inputs.prepare import Prepared, prepare
 from simulator.inputs.worlds import WorldSource
 from simulator.traffic.examples import history_slices
@@ -47,6 +47,14 @@ def test_on_the_log_it_learnt_from_predicted_and_seen_conversions_are_equal(prep
     p = model.pcvr(world.behaviours, start, end, log.ad.astype(np.int64), world.catalogue.category)
     clicked = log.click > 0
     assert p[clicked].sum() == pytest.approx(log.conversion[clicked].sum(), rel=1e-6)
+
+
+def test_it_promises_about_as_many_conversions_as_the_held_out_log_has(prepared: Prepared) -> None:
+    for trace in (None, TraceConversion(prepared)):
+        promised, converted = held_out(prepared, trace)
+        assert converted > 50
+        # Two sets of conversions of which each is counted with its own luck.
+        assert promised == pytest.approx(converted, abs=3 * converted**0.5 + 0.05 * converted)
 
 
 def test_what_a_user_does_after_a_request_changes_no_pcvr_of_it(prepared: Prepared) -> None:

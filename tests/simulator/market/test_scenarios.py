@@ -6,12 +6,13 @@ more than comes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from simulator.market.auction import run_auctions
+from simulator.market.budgets import demand, unlimited
 from simulator.market.pages import Book, Pages, Rules
 
 ROWS, WIDE, ADS, ADVERTISERS = 40_000, 16, 200, 40
@@ -70,6 +71,33 @@ def scene() -> Scene:
         averaged(conversion, 0.5), 20 * np.exp(0.4 * rng.standard_normal(ADS)), np.arange(ADS) % ADVERTISERS
     )
     return Scene(np.arange(ROWS), pages(1), pages(2), book, p_convert)
+
+
+def test_shared_budgets_of_some_clicks_fool_the_test_and_split_ones_do_not(scene: Scene) -> None:
+    """Budgets of exp(-1) of what is wanted; the treatment, on half of the pages, knows every chance."""
+    rows = np.arange(34_000)
+    control = scene.control.take(rows)
+    treatment = replace(control, pctr=control.p_click[:, :, 0])
+    free = run_auctions(rows, control, scene.book, unlimited(1, ADVERTISERS), Rules(), 1)
+    wanted = demand([free], scene.book, ADVERTISERS)
+    budgets = np.exp(-1.0) * wanted.spend[None, :]
+    assert 10 < np.median(budgets / wanted.click_cost) < 20
+
+    def revenue(pages: Pages, budgets: np.ndarray) -> np.ndarray:
+        return run_auctions(rows, pages, scene.book, budgets, Rules(), 1).expected_revenue
+
+    truth = np.log(revenue(treatment, budgets).sum() / revenue(control, budgets).sum())
+    found = []
+    for seed in range(8):
+        treated = np.random.default_rng(seed).random(len(rows)) < 0.5
+        mixed = replace(control, pctr=np.where(treated[:, None], treatment.pctr, control.pctr))
+        parted = replace(mixed, budget_row=treated.astype(np.int64))
+        earned = (revenue(mixed, budgets), revenue(parted, np.repeat(budgets / 2, 2, axis=0)))
+        found.append([np.log(one[treated].mean() / one[~treated].mean()) for one in earned])
+    naive, parts = np.array(found).T - truth
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    assert naive.mean() > 0.05 + 2 * error[0]
+    assert abs(parts.mean()) < min(2 * error[1], naive.mean() / 2)
 
 
 def test_gsp_gives_advertisers_more_of_the_gain_than_it_earns(scene: Scene) -> None:
