@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,39 @@ Jobs = Annotated[
     ),
 ]
 ALL_CORES: Any = None
+
+
+def _engine(value: str | None) -> str | None:
+    if value is not None:
+        # For this process; what it means is said where it is read.
+        os.environ["LASER_AB_ENGINE"] = value
+    return value
+
+
+def _address(value: str | None) -> str | None:
+    if value is not None:
+        os.environ["LASER_AB_RAY_ADDRESS"] = value
+    return value
+
+
+Engine = Annotated[
+    Literal["processes", "ray"] | None,
+    typer.Option(
+        "--engine",
+        callback=_engine,
+        help="What trains, serves and judges cells: processes here (--jobs), or a Ray cluster.",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        callback=_address,
+        help="Of the Ray cluster; one is begun here by default.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 FailOn = Annotated[

@@ -1,4 +1,4 @@
-"""Independent tasks on local processes, with the results in the tasks' order.
+"""Independent tasks on local processes, or on a cluster, with the results in the tasks' order.
 
 A task is a module-level function and one picklable argument. With one job everything runs in this
 process; the results are the same, because no task sees another.
@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from simulator.errors import SimulatorError
-from simulator.execution import interrupts
+from simulator.execution import cluster, interrupts
 from simulator.execution.progress import Progress
 
 Task = TypeVar("Task")
@@ -46,7 +46,8 @@ def run_tasks(
         jobs: most processes at a time, at least 1.
         progress: notified after each task.
         stage: the name it is notified with.
-        share: called here if there are other processes; what it gives, each of them calls first.
+        share: called here if there are other processes of this machine; what it gives, each of them calls
+            first. On a cluster (`cluster.py`) each worker makes its own.
 
     Raises:
         SimulatorError: jobs is below 1.
@@ -59,6 +60,12 @@ def run_tasks(
             f"Found {jobs} jobs, expected at least 1. Set --jobs to the processes you can spare."
         )
     progress.stage(stage, 0, len(tasks))
+    if cluster.chosen():
+        found: dict[int, Result] = {}
+        for place, result in cluster.as_done(function, tasks):
+            found[place] = result
+            progress.stage(stage, len(found), len(tasks))
+        return [found[place] for place in range(len(tasks))]
     if jobs == 1 or len(tasks) == 1:
         results = []
         for task in tasks:

@@ -6,17 +6,19 @@ computed once, whatever the number of cells. Start at `run_sweep`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from simulator.arms.cell import Cell
 from simulator.arms.clock import Clock, make_clock
 from simulator.arms.outlook import refuse
 from simulator.arms.plan import Plan, make_plan
+from simulator.arms.serve import ArmResult
 from simulator.config.load import ExperimentConfig, changed, value_of
-from simulator.execution import interrupts
+from simulator.execution import cluster, interrupts
 from simulator.execution.checkpoints import inputs_of
 from simulator.execution.progress import Progress
 from simulator.experiment.carry import RUNS, Job, begin, resume
@@ -143,12 +145,16 @@ def _compute(job: Job[SweepWriter]) -> None:
     for _, group in groupby(left, key=lambda index: plans[index].world):
         indices = list(group)
         served = served_cells([plans[index] for index in indices], job, models, own)
-        for index, (cell, results) in zip(indices, served, strict=True):
-            progress.stage("cells", done, len(plans))
-            interrupts.check()
-            name = f"{writer.path.name}/cells/{index:03d}"
-            writer.write_cell(index, scorecard(cell, judge(cell, results, job.jobs, job.work), name))
+        names = [f"{writer.path.name}/cells/{index:03d}" for index in indices]
+        judged = [
+            _Judged(cell, results, name, job.jobs, job.work)
+            for name, (cell, results) in zip(names, served, strict=True)
+        ]
+        progress.stage("cells", done, len(plans))
+        for number, card in _cards(judged):
+            writer.write_cell(indices[number], card)
             done += 1
+            progress.stage("cells", done, len(plans))
     progress.stage("cells", len(plans), len(plans))
     rows: list[dict[str, Any]] = []
     for index, change in enumerate(changes):
@@ -156,6 +162,31 @@ def _compute(job: Job[SweepWriter]) -> None:
         # From the file, so that a cell of an earlier process and one of this give the same rows.
         rows += [{**place, **row} for row in cell_rows(writer.cell(index))]
     writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]}, sweep_schema(axes))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A cell that was served and is to be judged, under a name, on so many threads."""
+
+    cell: Cell
+    results: Sequence[ArmResult]
+    name: str
+    jobs: int
+    work: Path
+
+    def card(self) -> dict[str, Any]:
+        """The cell's scorecard."""
+        return scorecard(self.cell, judge(self.cell, self.results, self.jobs, self.work), self.name)
+
+
+def _cards(cells: Sequence[_Judged]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each cell's place and scorecard, as they come: here one after the other, on a cluster side by side."""
+    if cluster.chosen():
+        yield from cluster.as_done(_Judged.card, cells)
+        return
+    for place, cell in enumerate(cells):
+        interrupts.check()
+        yield place, cell.card()
 
 
 def _plans(plan: Plan, changes: Sequence[Mapping[str, Any]]) -> list[Plan]:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.commands.options import ALL_CORES, CacheGb, Jobs, Json, Overrides, Quiet, Seed, out_option
+from simulator.commands.options import (
+    ALL_CORES,
+    Address,
+    CacheGb,
+    Engine,
+    Jobs,
+    Json,
+    Overrides,
+    Quiet,
+    Seed,
+    out_option,
+)
 from simulator.commands.run import print_plan
 
 if TYPE_CHECKING:
@@ -66,6 +77,8 @@ def sweep(
     seed: Seed = None,
     out: Annotated[Path | None, out_option("runs/NAME-sweep (NAME: the experiment's)")] = None,
     jobs: Jobs = ALL_CORES,
+    engine: Engine = None,
+    address: Address = None,
     as_json: Json = False,
     quiet: Quiet = False,
     cache_gb: CacheGb = None,
@@ -91,7 +104,7 @@ def sweep(
             or dry_run
         ):
             raise typer.BadParameter(
-                "a sweep continues as it began: leave out all but --jobs",
+                "a sweep continues as it began: leave out all but --jobs and --engine",
                 param_hint="--resume",
             )
         _continue(resume, jobs, as_json, quiet)
