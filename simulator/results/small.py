@@ -62,6 +62,7 @@ def make_small(source: Path, out: Path, notes: Mapping[str, Any] | None = None) 
     if "small" in run.manifest:
         raise ResultsError(source, "found a run that was made small, expected a whole one.", "Give that one.")
     kept = {key: value for key, value in run.manifest.items() if key not in _OWN}
+    kept["inputs"] = _without_folders(kept.get("inputs", {}))
     files = run.manifest["files"].items()
     rows = {name.removesuffix(".parquet"): entry["rows"] for name, entry in files if "rows" in entry}
     served = run.table("served")
@@ -76,6 +77,12 @@ def make_small(source: Path, out: Path, notes: Mapping[str, Any] | None = None) 
         writer.write_scorecard(run.scorecard)
         writer.finish()
     return out
+
+
+def _without_folders(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's inputs with files by their names alone: where they lay says nothing elsewhere."""
+    files = {Path(name).name: digest for name, digest in inputs.get("files", {}).items()}
+    return {**inputs, "files": files}
 
 
 def _every(served: pa.Table, one_in: int) -> pa.Table:

@@ -131,6 +131,19 @@ def test_a_small_run_reports_what_the_whole_one_does(run: Run, shrunk: Run) -> N
     assert not shrunk.has("impressions.parquet")
 
 
+def test_a_small_run_names_its_inputs_without_their_folders(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["inputs"] = {"files": {str(tmp_path / "somewhere" / "own.json"): "ab12"}, "device": "cpu"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    small = make_small(folder, tmp_path / "small")
+    assert json.loads((small / "manifest.json").read_text())["inputs"] == {
+        "files": {"own.json": "ab12"},
+        "device": "cpu",
+    }
+
+
 def test_its_sample_is_of_the_same_requests_in_every_arm(run: Run, shrunk: Run) -> None:
     assert shrunk.manifest["small"]["served_one_in"] == 3
     assert shrunk.manifest["small"]["rows"]["served"] == 2 * REQUESTS
@@ -182,6 +195,7 @@ def test_what_ships_is_finished_small_and_says_so() -> None:
         assert not found.has("run.lock")
         assert sum(file.stat().st_size for file in found.path.iterdir()) < 5e6
         assert isinstance(days_of(found), pa.Table)
+        assert not any(Path(name).is_absolute() for name in found.manifest["inputs"]["files"])
     assert [folder.name for folder in SHIPPED.glob("*/manifest.json")] == len(shipped_runs()) * [
         "manifest.json"
     ]
