@@ -15,7 +15,7 @@ import numpy as np
 from simulator.analysis.aggregate import EXPERIMENT, PRE
 from simulator.analysis.arm_values import ArmValue, clustered_ratio, clustered_share
 from simulator.analysis.columns import Array, Table, columns, labels
-from simulator.analysis.inference import estimate
+from simulator.analysis.inference import Estimate, estimate
 from simulator.analysis.latency import Quantile, clustered_quantiles, quantile_lift
 from simulator.analysis.power import times_the_size
 from simulator.analysis.question import Question
@@ -146,15 +146,24 @@ class Sample:
             pair = (question.control, treatment)
             both = None if self.paths is None else (self.paths[pair[0]], self.paths[pair[1]])
             true = true_lift(self.worlds[pair[0]], self.worlds[pair[1]], metric, both)
-        e = estimate(
+        entry = asdict(self._estimate(metric, treatment, question.level))
+        treatments = len(question.treatments)
+        if question.sequential is not None and treatments > 1:
+            # Always-valid intervals hold together by Bonferroni's rule.
+            entry["ci_together"] = self._estimate(metric, treatment, 1 - (1 - question.level) / treatments).ci
+        return {**entry, "unit": metric.unit, "role": question.role(metric), **_true_entry(true)}
+
+    def _estimate(self, metric: Ratio, treatment: str, level: float) -> Estimate:
+        question = self.question
+        return estimate(
             self.users,
             metric,
             question.control,
             treatment,
-            level=question.level,
+            level=level,
             winsorise=question.winsorise,
+            sequential=question.sequential,
         )
-        return {**asdict(e), "unit": metric.unit, "role": question.role(metric), **_true_entry(true)}
 
     def _quantile_entry(self, metric: LatencyQuantile, treatment: str) -> Entry:
         """The metric entry of a quantile: assigned requests estimate it, all requests know it."""

@@ -84,6 +84,7 @@ def estimate(
     level: float = 0.95,
     cuped: bool = True,
     winsorise: float | None = None,
+    sequential: float | None = None,
 ) -> Estimate:
     """The metric's lift of `treatment` over `control`, clustered by user.
 
@@ -95,6 +96,7 @@ def estimate(
         cuped: regress out the metric's own pre-period ratio.
         winsorise: the share of users, such as 0.999, whose totals of the numerator stay as they are; what
             is above their largest counts as that. None leaves all.
+        sequential: see `estimate_arms`.
 
     Returns:
         `Estimate`. An arm without users, denominators or events has None values and a reason.
@@ -113,7 +115,9 @@ def estimate(
     values = winsorised(values, arm >= 0, winsorise)
     arms = values[arm == 0], values[arm == 1]
     n = int(table["requests"][arm >= 0].sum())
-    return estimate_arms(arms, metric, (control, treatment), n, level=level, winsorise=winsorise)
+    return estimate_arms(
+        arms, metric, (control, treatment), n, level=level, sequential=sequential, winsorise=winsorise
+    )
 
 
 def winsorised(values: F8, rows: np.ndarray, share: float | None) -> F8:

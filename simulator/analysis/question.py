@@ -22,6 +22,7 @@ class Question:
         "own_model_share", where it is there, is the share of requests that its own model answered in time.
     guardrails: what must not get worse. days: the experiment's, None if unknown.
     winsorise: share of users whose totals of a numerator stay as they are, see `estimate`.
+    sequential: users at which always-valid intervals of ratios are tightest; None for intervals of one look.
     """
 
     run: str
@@ -37,6 +38,7 @@ class Question:
     guardrails: Guardrails = field(default_factory=Guardrails)
     days: float | None = None
     winsorise: float | None = None
+    sequential: float | None = None
 
     def __post_init__(self) -> None:
         if self.control not in self.split or len(self.split) < 2:

@@ -157,6 +157,12 @@ class Experiment(Table):
         default=PRIMARY, description="The metric the verdict is about; docs/metrics.md defines them."
     )
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.")
+    sequential: float | None = Field(
+        default=None,
+        gt=1,
+        le=1e12,
+        description="Ratios' intervals hold at every look, tightest at so many users; none by default.",
+    )
     winsorise: float | None = Field(
         default=None,
         gt=0.5,

@@ -165,6 +165,7 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
         ),
         days=float(len(np.unique(plan.prepared.requests.day[plan.prepared.in_experiment]))),
         winsorise=config.experiment.winsorise,
+        sequential=config.experiment.sequential,
     )
     return scorecard_of(Sample(question, outcome.users, outcome.served, outcome.truth, outcome.paths))
 

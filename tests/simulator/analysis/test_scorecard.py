@@ -311,3 +311,18 @@ def test_rules_name_metrics_as_tables_do_and_texts_name_the_arms_given() -> None
     found = verdicts({"new": case}, "ctr", OK)["new"]
     assert "CTR is not shown to be worse" in {rule["rule"] for rule in found["rules"]}
     assert found["text"].startswith("The A/B shows that new worsens the click-through rate.")
+
+
+def test_a_sequential_experiment_has_wider_intervals_and_no_p_values() -> None:
+    tables = ab_tables(lift=0.2)
+    one, always = (build_scorecard(question(sequential=n), *tables)["metrics"]["ctr"] for n in (None, 1_200))
+    assert always["p_value"] is None
+    assert always["method"].startswith("always valid")
+    width = (always["ci"][1] - always["ci"][0]) / (one["ci"][1] - one["ci"][0])
+    assert 1.4 < width < 1.7  # 1.55 at the planned number of units
+    split = dict.fromkeys("abc", 1 / 3)
+    many = build_scorecard(
+        question(split=split, control="b", sequential=1_200), *ab_tables(arms=tuple("abc"))
+    )
+    entry = many["arms"]["a"]["metrics"]["ctr"]
+    assert entry["ci_together"][0] < entry["ci"][0] < entry["ci"][1] < entry["ci_together"][1]

@@ -76,6 +76,7 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "pre_days",
         "days",
         "slots",
+        "sequential",
         "winsorise",
         "summary",
         "users",
