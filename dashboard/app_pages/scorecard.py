@@ -12,6 +12,7 @@ from dashboard.draw import chart
 from dashboard.words import plain
 from simulator.results import numbers, report
 from simulator.results.days import days_of, lifts_by_day
+from simulator.results.document import as_html, as_markdown
 from simulator.results.overview import serving
 from simulator.results.read import Run, read_run
 from simulator.results.scorecard import (
@@ -152,12 +153,17 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
     # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.
     st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
     name = str(card.get("run") or "run").replace(" ", "-")
-    left, right, _ = st.columns([1, 1, 4])
-    for column, form_name in ((left, "csv"), (right, "json")):
+    documents = {
+        "csv": report.render(card, "csv"),
+        "json": report.render(card, "json"),
+        "html": as_html(card),
+        "md": as_markdown(card),
+    }
+    for column, (ending, document) in zip(st.columns(4), documents.items(), strict=True):
         column.download_button(
-            f"Download {form_name.upper()}",
-            report.render(card, form_name),
-            file_name=f"{name}-scorecard.{form_name}",
+            f"Download {ending.upper()}",
+            document,
+            file_name=f"{name}-scorecard.{ending}",
             on_click="ignore",
             width="stretch",
         )

@@ -18,7 +18,8 @@ RunOrSweep = Annotated[Path, typer.Argument(metavar="RUN", help="A run or sweep 
 def report(
     run: RunOrSweep,
     form: Annotated[
-        Literal["table", "text", "json", "csv", "parquet"], typer.Option("--format", help="How to print it.")
+        Literal["table", "text", "json", "csv", "markdown", "html", "parquet"],
+        typer.Option("--format", help="How to print it; html is one page that loads nothing."),
     ] = "table",
     out: Annotated[
         Path | None,
@@ -83,11 +84,16 @@ def report(
                 "parquet is no text; say where to write it with --out FILE", param_hint="--format"
             )
         _write(out, lambda file: _put_parquet(scorecard, file))
-    elif out is not None:
-        text = render(scorecard, form, verbose=verbose)
-        _write(out, lambda file: file.write(text.encode()))
     else:
-        print(render(scorecard, form, verbose=verbose), end="")
+        from simulator.results.document import as_html, as_markdown
+
+        documents = {"html": as_html, "markdown": as_markdown}
+        document = documents.get(form)
+        text = document(scorecard) if document else render(scorecard, form, verbose=verbose)
+        if out is None:
+            print(text, end="")
+        else:
+            _write(out, lambda file: file.write(text.encode()))
     end_on(scorecard, checks)
 
 

@@ -489,6 +489,13 @@ def test_compare_puts_two_runs_side_by_side(tmp_path: Path) -> None:
     assert "No setting differs" in call("compare", a, a).stdout
 
 
+def test_a_report_is_handed_on_as_a_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    call("report", run, "--format", "html", "--out", tmp_path / "run.html")
+    assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
+    assert call("report", run, "--format", "markdown").stdout.startswith("# ")
+
+
 def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     from simulator.commands.whatif.sweep import show
 
