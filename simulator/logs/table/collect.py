@@ -177,21 +177,28 @@ def _distinct(
     given: dict[str, NDArray[Any]],
     dropped: dict[str, dict[str, Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Of rows that share (user, item, time) the first in the files' order, or all of them together."""
-    keys = (shown["user_id"], shown["ad"], shown["time_ms"])
-    again = np.zeros(len(keys[0]), np.bool_)
-    again[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
+    """Of rows that share (user, item, time) the first in the files' order, or all of them together.
+
+    Or of those that share (user, item, request), wherever clicks are rows of their own.
+    """
+    repeats = stage.loaded.mapping.impressions.repeats
+    if repeats == "request":
+        keys = [shown["user_id"], shown["ad"], shown["request"]]
+        first = _firsts(keys, np.lexsort(keys))  # stable: the earliest of a request comes first
+    else:
+        # Sorted by these already.
+        keys = [shown["user_id"], shown["ad"], shown["time_ms"]]
+        first = _firsts(keys, np.arange(len(shown["ad"])))
+    again = first != np.arange(len(first))
     file, row = shown.pop("file"), shown.pop("row")
+    labels = ("click", "conversion")
     if again.any():
-        first = np.flatnonzero(~again)
-        labels = ("click", "conversion")
-        if stage.loaded.mapping.impressions.repeats == "merge":
+        if repeats != "first":
             for name in (*labels, "action"):
-                shown[name][first] = np.maximum.reduceat(shown[name], first)
-            _drop(dropped, "repeats (user, item, time), merged", int(again.sum()), [])
+                np.maximum.at(shown[name], first[again], shown[name][again])
+            _drop(dropped, MERGED[repeats], int(again.sum()), [])
         else:
-            of = np.cumsum(~again) - 1
-            contrary = again & np.logical_or.reduce([shown[n] != shown[n][first][of] for n in labels])
+            contrary = again & np.logical_or.reduce([shown[n] != shown[n][first] for n in labels])
             at = np.flatnonzero(contrary)[:PLACES_SHOWN]
             places = [stage.place("shown", int(file[i]), int(row[i])) for i in at]
             _drop(dropped, "repeats (user, item, time)", int((again & ~contrary).sum()), [])
@@ -204,11 +211,21 @@ def _distinct(
     return shown, given
 
 
+def _firsts(keys: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) the first row that has the same keys as each row, in an order that puts them together."""
+    new = np.ones(len(order), np.bool_)
+    new[1:] = np.logical_or.reduce([key[order[1:]] != key[order[:-1]] for key in keys])
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+    return first
+
+
+MERGED = {"merge": "repeats (user, item, time), merged", "request": "rows of one request and item, merged"}
 CONTRADICTING = "repeats (user, item, time) that contradict the first: another click or conversion"
 #: Reasons that are no damage.
 _HARMLESS = (
     "repeats (user, item, time)",
-    "repeats (user, item, time), merged",
+    *MERGED.values(),
     "behaviours of users never shown an ad",
 )
 

@@ -165,11 +165,18 @@ class Impressions(_Model):
     logging_propensity: ColumnField | None = None
     bid: MoneyField | None = None
     price: MoneyField | None = None
-    repeats: Literal["first", "merge"] = Field(
+    repeats: Literal["first", "merge", "request"] = Field(
         default="first",
-        description="Rows of one user, item and time: the first counts, or together: clicked if any was.",
+        description="Rows of one user, item and time: the first counts, or together: clicked if any was; "
+        "or together those of one user, item and request.",
     )
     width: int = Field(default=32, ge=2, le=1024, description="Candidates of a request.")
+
+    @model_validator(mode="after")
+    def _requests_are_known(self) -> Impressions:
+        if self.repeats == "request" and self.request is None:
+            raise ValueError('repeats = "request" needs the field `request`')
+        return self
 
 
 class Items(Files):

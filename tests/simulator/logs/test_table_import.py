@@ -277,3 +277,23 @@ def test_a_wrong_mapping_is_refused_where_it_is_wrong(
 @pytest.mark.parametrize("name", shipped_names())
 def test_shipped_mappings_are_valid(name: str) -> None:
     assert load_mapping(shipped(name)).mapping.source.licence != "not stated"
+
+
+def test_rows_of_one_request_and_item_are_an_impression_and_what_came_of_it(tmp_path: Path) -> None:
+    rows = [{**row, "page": f"p{i}", "kind": "shown"} for i, row in enumerate(ROWS)]
+    clicks = [{**row, "ts": row["ts"] + 40, "kind": "click"} for row in rows[:600:7]]
+    bought = [{**row, "ts": row["ts"] + 90, "kind": "buy"} for row in rows[:600:14]]
+    write(tmp_path / "shown.csv", [*bought, *rows, *clicks])
+    text = MAP.replace('click = "clicked"', 'click = {column = "kind", equals = ["click", "buy"]}')
+    text += 'conversion = {column = "kind", equals = ["buy"]}\nrequest = "page"\nrepeats = "request"\n'
+    log, manifest = imported(tmp_path, text)
+    shown_ = log.impressions
+    assert shown_.time_s.tolist() == sorted(row["ts"] - MIDNIGHT_S for row in ROWS)
+    assert (shown_.click.sum(), shown_.conversion.sum()) == (len(clicks), len(bought))
+    merged = manifest["rows"]["dropped"]["rows of one request and item, merged"]["rows"]
+    assert merged == len(clicks) + len(bought)
+
+
+def test_rows_are_joined_by_request_only_where_there_is_one(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    assert 'repeats = "request" needs the field `request`' in refused(tmp_path, MAP + 'repeats = "request"\n')
