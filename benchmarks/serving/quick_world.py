@@ -1,6 +1,6 @@
 """A whole experiment in the value plane: the `quick` world scored on a device, and a sample on the CPU.
 
-    python benchmarks/serving/quick_world.py [--device auto|cpu|cuda] [--requests N] [--readers N] [--quick]
+    python benchmarks/serving/quick_world.py [--device auto|cpu|cuda] [--requests N] [--users N] [--quick]
 
 Both arms of the demo, LastN + DIN-50 and SeqVault + LASER-1000, score 100,000 requests each with full
 histories: read from a real store, up to the logits on the host; a process an arm, as a run serves them,
@@ -9,11 +9,16 @@ beginning that hides what a history says. A sample of the requests is scored on 
 of such an experiment on an H200 a scored request took 2.7 ms before scores came in batches of fixed shape.
 """
 
+import cProfile
 import os
+import pstats
+import resource
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -34,6 +39,8 @@ from simulator.arms.scores import score_needed
 from simulator.config.load import load_config
 from simulator.execution.cache import BOUND_VARIABLE
 from simulator.execution.checkpoints import file_digest
+from simulator.inputs.prepare import prepare
+from simulator.inputs.shared import share
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.toml"
 SEED = 7
@@ -44,10 +51,26 @@ SMALL = ["traffic.preset=demo", "traffic.world.users=300", "traffic.world.histor
 Trained = Mapping[ModelSpec, TrainedModel]
 
 
-def planned(requests: int, device: str, quick: bool) -> Plan:
+@dataclass(frozen=True)
+class Size:
+    """Attributes:
+    requests: of the trace. users: None for the preset's. quick: a small world.
+    readers: processes that read ahead for each arm.
+    profile: whether to print where each arm's process spends its time.
+    """
+
+    requests: int
+    users: int | None = None
+    quick: bool = False
+    readers: int = 0
+    profile: bool = False
+
+
+def planned(size: Size, device: str) -> Plan:
     """The experiment on a device."""
-    world = SMALL if quick else ["traffic.preset=quick"]
-    settings = [*world, f"traffic.world.requests={requests}", f"experiment.device={device}"]
+    world = SMALL if size.quick else ["traffic.preset=quick"]
+    users = [] if size.users is None else [f"traffic.world.users={size.users}"]
+    settings = [*world, *users, f"traffic.world.requests={size.requests}", f"experiment.device={device}"]
     return make_plan(load_config(DEMO, settings, environment={}), profiled=False)
 
 
@@ -79,10 +102,11 @@ def scored(
 
 
 def arm_on_device(
-    requests: int, device: str, quick: bool, name: str, folder: str, readers: int, ready: Any, found: Any
+    size: Size, device: str, share: Callable[[], None], name: str, folder: str, ready: Any, found: Any
 ) -> None:
-    """One process: build the world and compile, wait for the others, score all requests of an arm."""
-    plan = planned(requests, device, quick)
+    """One process: map the world and compile, wait for the others, score all requests of an arm."""
+    share()
+    plan = planned(size, device)
     arm = next(arm for arm in plan.arms if arm.name == name)
     own = Path(folder) / name
     models = weights(plan, own)
@@ -91,44 +115,56 @@ def arm_on_device(
     warm_s = time.perf_counter() - start_s
     ready.wait()
     began = time.time()
-    probabilities, _ = scored(plan, arm, models, own / "all", slice(None), readers)
+    profiler = cProfile.Profile(builtins=False)
+    with profiler if size.profile else nullcontext():
+        probabilities, _ = scored(plan, arm, models, own / "all", slice(None), size.readers)
+    ended = time.time()
+    if size.profile:
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(45)
     np.save(own / "probabilities.npy", probabilities)
-    found.put({"arm": name, "began": began, "ended": time.time(), "first_s": warm_s})
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    found.put({"arm": name, "began": began, "ended": ended, "first_s": warm_s, "peak_gb": peak_gb})
 
 
-def on_device(
-    requests: int, device: str, quick: bool, names: tuple[str, ...], folder: str, readers: int
-) -> list[dict[str, Any]]:
+def on_device(size: Size, device: str, names: tuple[str, ...], folder: str) -> list[dict[str, Any]]:
     """All arms at once, a process each, as a run of two jobs serves them."""
     context = get_context("spawn")
     ready, found = context.Barrier(len(names)), context.Queue()
+    sent = share(planned(size, "cpu").world, Path(folder))
     running = [
-        context.Process(
-            target=arm_on_device, args=(requests, device, quick, name, folder, readers, ready, found)
-        )
+        context.Process(target=arm_on_device, args=(size, device, sent, name, folder, ready, found))
         for name in names
     ]
     for process in running:
         process.start()
-    rows = [found.get(timeout=300) for _ in names]
+    rows = [found.get(timeout=500) for _ in names]
     for process in running:
         process.join()
     return rows
 
 
-def measure(requests: int, device: str, quick: bool, readers: int) -> Measured:
+def measure(size: Size, device: str) -> Measured:
     """All requests on the device, a sample on the CPU, by arm."""
-    plan = planned(requests, "cpu", quick)
+    requests, plan = size.requests, planned(size, "cpu")
+    start_s = time.perf_counter()
+    prepare(plan.world, len(os.sched_getaffinity(0)))
+    world_s = time.perf_counter() - start_s
     names = tuple(arm.name for arm in plan.arms)
     every, worst = slice(None, None, max(1, requests // SAMPLE)), 0.0
     rows: list[dict[str, Any]] = [
-        {"device": gpu_name(device) or "cpu", "requests": requests, "readers": readers}
+        {
+            "device": gpu_name(device) or "cpu",
+            "requests": requests,
+            "readers": size.readers,
+            "world_s": world_s,
+        }
     ]
     with tempfile.TemporaryDirectory(prefix="laser-ab-quick-") as folder:
-        timed = on_device(requests, device, quick, names, folder, readers)
+        timed = on_device(size, device, names, folder)
         wall_s = max(row["ended"] for row in timed) - min(row["began"] for row in timed)
         for row in timed:
-            rows.append({"arm": row["arm"], "first_s": row["first_s"], "all_s": row["ended"] - row["began"]})
+            kept = {key: row[key] for key in ("arm", "first_s", "peak_gb")}
+            rows.append({**kept, "all_s": row["ended"] - row["began"]})
             print(rows[-1], file=sys.stderr, flush=True)
         models = weights(plan, Path(folder))
         for arm in plan.arms:
@@ -151,13 +187,18 @@ def command() -> int:
     parser.add_argument("--device", default="auto", help="where all requests are scored")
     parser.add_argument("--requests", type=int, default=None, help="100,000 by default")
     parser.add_argument("--readers", type=int, default=None, help="processes that read ahead for each arm")
+    parser.add_argument("--users", type=int, default=None, help="20,000 by default")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where each arm's process spends its time"
+    )
     args = parser.parse_args()
     os.environ[BOUND_VARIABLE] = "0"  # scores of an earlier call are not this one's
     requests = args.requests or (2_000 if args.quick else 100_000)
     readers = args.readers
     if readers is None:  # what a run with a job for each core has
         readers = max(len(os.sched_getaffinity(0)) - ARMS, 0) // ARMS
-    show("quick_world", SEED, args, measure(requests, args.device, args.quick, readers))
+    size = Size(requests, args.users, args.quick, readers, args.profile)
+    show("quick_world", SEED, args, measure(size, args.device))
     return 0
 
 

@@ -7,7 +7,7 @@ and reused by the A/B, the counterfactual runs and every sweep cell.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -197,11 +197,16 @@ def _scored(
     kept = refreshes_of(plan, arm)
     # Nothing is timed here, so what no step reads need not be written; what a summary was made of is older.
     longest = max(step.history for step in steps) if kept is None else None
-    with arm.open_store(folder) as store:
-        load_whole(prepared, store, int(left[0]), longest)
+    with arm.open_store(folder) as store, ExitStack() as stack:
         trace = TraceStore(prepared, store, arm.settings.store)
         pieces = list(_pieces(prepared, arm, files.missing, trace, models, kept))
-        for piece, found in _answered(arm, folder, trace, pieces, readers):
+        ahead = None
+        if readers and arm.settings.store in SHARED:
+            place = Place(arm.settings.store, folder, arm.store_options)
+            most = max(len(piece.rows) * piece.ask.newest for piece in pieces)
+            ahead = stack.enter_context(Readers(place, min(readers, len(pieces)), most))
+        load_whole(prepared, store, int(left[0]), longest)
+        for piece, found in _answered(trace, pieces, ahead):
             step = steps[piece.step]
             seen = requests_of(prepared, piece.rows, found.batch, age_s=found.age_s)
             model = models[step.model or ""]
@@ -236,18 +241,16 @@ def _pieces(
 
 
 def _answered(
-    arm: Arm, folder: Path, trace: TraceStore, pieces: Sequence[_Piece], readers: int
+    trace: TraceStore, pieces: Sequence[_Piece], ahead: Readers | None
 ) -> Iterator[tuple[_Piece, Answer]]:
-    """Each piece with what its requests find, valid until the next; read ahead by so many processes."""
-    if readers == 0 or arm.settings.store not in SHARED:
+    """Each piece with what its requests find in the loaded store, valid until the next."""
+    if ahead is None:
         for piece in pieces:
             yield piece, trace.answer(piece.rows, piece.ask)
         return
-    place = Place(arm.settings.store, folder, arm.store_options)
-    most = max(len(piece.rows) * piece.ask.newest for piece in pieces)
-    with Readers(place, min(readers, len(pieces)), most) as ahead:
-        for piece, found in zip(pieces, ahead.answers(piece.ask for piece in pieces), strict=True):
-            yield piece, trace.checked(piece.rows, piece.ask, found)
+    ahead.open()
+    for piece, found in zip(pieces, ahead.answers(piece.ask for piece in pieces), strict=True):
+        yield piece, trace.checked(piece.rows, piece.ask, found)
 
 
 def precision_notes(

@@ -10,16 +10,15 @@ Which process reads what, and how many there are, changes no answer. Start at `R
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -44,8 +43,6 @@ _DTYPES = {name: BEHAVIOURS.dtype(name) for name in MODEL_COLUMNS} | {_AGE: np.d
 # The widest first, so that all are aligned whatever their length.
 _ORDER = sorted(_DTYPES, key=lambda name: -_DTYPES[name].itemsize)
 _ROW_BYTES = sum(dtype.itemsize for dtype in _DTYPES.values())
-_MEMORY = Path("/dev/shm")  # where files are memory, on Linux
-_END_S = 5.0  # that a process has to close its store
 
 
 @dataclass(frozen=True)
@@ -65,10 +62,10 @@ class Readers:
     """Use it in `with`: processes and memory are let go of at the end."""
 
     def __init__(self, place: Place, count: int, most: int) -> None:
-        """Start them.
+        """Start them; the store may still be written until `open`.
 
         Args:
-            place: the store, of a kind in SHARED; it must not change meanwhile.
+            place: the store, of a kind in SHARED.
             count: processes.
             most: behaviours of one answer.
 
@@ -78,12 +75,22 @@ class Readers:
         self._readers: list[_Reader] = []
         try:
             with interrupts.signals_held():
-                self._readers += [_Reader(place, most) for _ in range(count)]
-            for reader in self._readers:
-                reader.begun()
+                for _ in range(count):
+                    self._readers.append(_Reader(place, most))
         except BaseException:
-            self._end(now=True)
+            self._end()
             raise
+
+    def open(self) -> None:
+        """Have them open the store, which does not change any more.
+
+        Raises:
+            StoreError: it does not open.
+        """
+        for reader in self._readers:
+            reader.open()
+        for reader in self._readers:
+            reader.opened()
 
     def answers(self, asks: Iterable[Ask]) -> Iterator[Answer]:
         """What each finds, in their order; an answer is valid until the next is asked for.
@@ -111,58 +118,60 @@ class Readers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(now=error is not None)
+        self._end()
 
-    def _end(self, *, now: bool) -> None:
+    def _end(self) -> None:
         for reader in self._readers:
-            reader.end(now=now)
+            reader.end()
 
 
 class _Reader:
     """One process, seen from the one that scores."""
 
     def __init__(self, place: Place, most: int) -> None:
-        size = most * _ROW_BYTES
-        self._file, path = _shared_file(_SLOTS * size, place.folder)
-        self._path: Path | None = path
+        self._size = most * _ROW_BYTES
+        memory = _Memory.of(_SLOTS * self._size, place.folder.parent)
+        self._memory = memory.mapped()
         context = get_context("spawn")  # RocksDB owns threads that a fork would lose
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_read, args=(theirs, place, path, size, os.getpid()), daemon=True
+            target=_read, args=(theirs, place, memory, self._size, os.getpid()), daemon=True
         )
         self._process.start()
-        theirs.close()  # so that its end is noticed here
-        self._size = size
+        # So that its end is noticed here.
+        theirs.close()
+        os.close(memory.file)
 
-    def begun(self) -> None:
-        """Wait until it has opened the store and the memory, which then has no name that could be left."""
+    def open(self) -> None:
+        """Let it open the store."""
+        self._send(None)
+
+    def opened(self) -> None:
+        """Wait until it has."""
         self._received()
-        self._forget_name()
 
     def begin(self, slot: int, ask: Ask) -> None:
         """Let it read."""
-        try:
-            self._connection.send((slot, ask))
-        except OSError:
-            self._received()  # says what it ended with
+        self._send((slot, ask))
 
     def answer(self, slot: int, ask: Ask) -> Answer:
         """What it read, when it has."""
         offsets: NDArray[np.int64] = self._received()
-        columns = _columns(self._file, slot * self._size, int(offsets[-1]))
+        columns = _columns(self._memory, slot * self._size, int(offsets[-1]))
         age_s = columns.pop(_AGE)
         return Answer(HistoryBatch(ask.users, offsets, columns), age_s)
 
-    def end(self, *, now: bool) -> None:
-        """Let it close its store, or, where nobody waits for that, end it."""
-        if not now:
-            with contextlib.suppress(OSError):
-                self._connection.send(None)
-            self._process.join(_END_S)
+    def end(self) -> None:
+        """End it wherever it is: it only reads, and what its store keeps goes with the arm's folder."""
         self._process.kill()
         self._process.join()
         self._connection.close()
-        self._forget_name()
+
+    def _send(self, message: object) -> None:
+        try:
+            self._connection.send(message)
+        except OSError:
+            self._received()  # says what it ended with
 
     def _received(self) -> Any:
         try:
@@ -176,26 +185,21 @@ class _Reader:
             raise found
         return found
 
-    def _forget_name(self) -> None:
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
 
-
-def _read(connection: Connection, place: Place, path: Path, size: int, parent: int) -> None:
-    """The process: answer until it is told to end."""
+def _read(connection: Connection, place: Place, memory: _Memory, size: int, parent: int) -> None:
+    """The process: answer until it is ended."""
     prepare_worker(parent, threading.Event())
-    # What a store keeps for itself goes with the arm's folder, however this ends.
-    tempfile.tempdir = str(place.folder.parent)
+    tempfile.tempdir = str(place.folder.parent)  # for what a store keeps for itself
     try:
-        memory = _mapped(path)
+        mapped = memory.mapped()
+        connection.recv()
         with place.open() as store:
             connection.send(None)
-            while (asked := connection.recv()) is not None:
-                slot, ask = asked
+            while True:
+                slot, ask = connection.recv()
                 found = answer(store, ask)
                 offsets = found.batch.offsets
-                into = _columns(memory, slot * size, int(offsets[-1]))
+                into = _columns(mapped, slot * size, int(offsets[-1]))
                 for name, values in {**found.batch.columns, _AGE: found.age_s}.items():
                     into[name][:] = values
                 connection.send(offsets)
@@ -205,6 +209,54 @@ def _read(connection: Connection, place: Place, path: Path, size: int, parent: i
         connection.send(error)
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """Memory that a process shares with the one that it is started by: a file without a name.
+
+    Whatever happens to either, nothing of it is left.
+    """
+
+    file: int
+    size: int
+
+    @classmethod
+    def of(cls, size: int, folder: Path) -> _Memory:
+        """So many bytes of memory, or, where there are none left, of the disk in `folder`.
+
+        Raises:
+            OSError: there is no room there either.
+        """
+        try:
+            file = os.memfd_create("laser-ab-reads")
+            _claim(file, size)
+        except (AttributeError, OSError):  # another system, or no room
+            with tempfile.TemporaryFile(dir=folder) as named:
+                file = os.dup(named.fileno())
+            _claim(file, size)
+        return cls(file, size)
+
+    def __reduce__(self) -> tuple[Callable[..., _Memory], tuple[Any, int]]:
+        return _arrived, (reduction.DupFd(self.file), self.size)
+
+    def mapped(self) -> mmap.mmap:
+        """Its bytes."""
+        return mmap.mmap(self.file, self.size)
+
+
+def _arrived(file: Any, size: int) -> _Memory:
+    return _Memory(file.detach(), size)
+
+
+def _claim(file: int, size: int) -> None:
+    """Have the room now: a write to a mapping without any would end the process."""
+    try:
+        claim = getattr(os, "posix_fallocate", lambda file, _, length: os.ftruncate(file, length))
+        claim(file, 0, size)
+    except OSError:
+        os.close(file)
+        raise
+
+
 def _columns(memory: mmap.mmap, start: int, rows: int) -> dict[str, NDArray[Any]]:
     """The columns of an answer in its slot."""
     found = {}
@@ -212,31 +264,3 @@ def _columns(memory: mmap.mmap, start: int, rows: int) -> dict[str, NDArray[Any]
         found[name] = np.frombuffer(memory, _DTYPES[name], rows, start)
         start += rows * _DTYPES[name].itemsize
     return found
-
-
-def _shared_file(size: int, folder: Path) -> tuple[mmap.mmap, Path]:
-    """A file of memory, or where there is none that large, of the disk beside a folder."""
-    try:
-        return _file_in(_MEMORY, size)
-    except OSError:
-        return _file_in(folder.parent, size)
-
-
-def _file_in(folder: Path, size: int) -> tuple[mmap.mmap, Path]:
-    descriptor, name = tempfile.mkstemp(prefix="laser-ab-read-", dir=folder)
-    path = Path(name)
-    try:
-        # Room now: a write to a mapping without any would end the process.
-        claim = getattr(os, "posix_fallocate", lambda file, _, length: os.ftruncate(file, length))
-        claim(descriptor, 0, max(size, 1))
-        return _mapped(path), path
-    except BaseException:
-        path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _mapped(path: Path) -> mmap.mmap:
-    with path.open("r+b") as file:
-        return mmap.mmap(file.fileno(), 0)

@@ -15,7 +15,7 @@ from seqvault.errors import StoreError
 from seqvault.memory import MemoryStore
 from seqvault.store import open_store
 from simulator.arms.arm import Arm, ModelSpec, needed_models
-from simulator.arms.histories import loaded, readers
+from simulator.arms.histories import loaded
 from simulator.arms.histories.asked import Ask, answer
 from simulator.arms.histories.loaded import load_whole
 from simulator.arms.histories.readers import Place, Readers
@@ -59,6 +59,7 @@ def test_what_is_read_ahead_is_what_a_dict_answers_in_order(plan: Plan, place: P
     memory, every = MemoryStore(), asks(plan.prepared)
     load_whole(plan.prepared, memory)
     with Readers(place, 2, ROWS * 30) as ahead:
+        ahead.open()
         for ask, found in zip(every, ahead.answers(every), strict=True):
             expected = answer(memory, ask)
             assert np.array_equal(found.batch.offsets, expected.batch.offsets)
@@ -67,20 +68,14 @@ def test_what_is_read_ahead_is_what_a_dict_answers_in_order(plan: Plan, place: P
                 assert np.array_equal(found.batch.columns[name], values)
 
 
-def test_a_reader_that_is_killed_is_reported_and_no_file_is_left(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory = tmp_path / "memory"
-    memory.mkdir()
-    monkeypatch.setattr(readers, "_MEMORY", memory)
+def test_a_reader_that_is_killed_is_reported(plan: Plan, tmp_path: Path) -> None:
     with open_store("seqvault", tmp_path / "store") as store:
         load_whole(plan.prepared, store)
         with Readers(Place("seqvault", tmp_path / "store", {}), 1, ROWS * 30) as ahead:
-            # Not even while it reads: whoever started it may be killed, too.
-            assert list(memory.iterdir()) == []
-            (reader,) = ahead._readers
+            ahead.open()
             answers = ahead.answers(asks(plan.prepared))
             next(answers)
+            (reader,) = ahead._readers
             os.kill(reader._process.pid or 0, signal.SIGKILL)
             reader._process.join()
             with pytest.raises(WorkerError, match="reads an arm's store was killed"):
@@ -88,19 +83,28 @@ def test_a_reader_that_is_killed_is_reported_and_no_file_is_left(
 
 
 def test_where_memory_is_short_the_disk_serves(
-    plan: Plan, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "_MEMORY", tmp_path / "no such folder")
+    def full(name: str) -> int:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(os, "memfd_create", full)
     asked = asks(plan.prepared)[:1]
+    before = set(place.folder.parent.iterdir())
     with Readers(place, 1, ROWS * 30) as ahead, place.open() as store:
+        assert set(place.folder.parent.iterdir()) == before  # it has no name that could be left
+        ahead.open()
         (found,) = ahead.answers(asked)
         expected = answer(store, asked[0])
         assert np.array_equal(found.batch.columns["time_s"], expected.batch.columns["time_s"])
 
 
 def test_what_a_store_says_in_another_process_is_said_here(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no LastN store to read"):
-        Readers(Place("lastn", tmp_path / "nothing", {}), 1, 10)
+    with (
+        Readers(Place("lastn", tmp_path / "nothing", {}), 1, 10) as ahead,
+        pytest.raises(StoreError, match="no LastN store to read"),
+    ):
+        ahead.open()
 
 
 @pytest.mark.parametrize("newest", [None, 7])
