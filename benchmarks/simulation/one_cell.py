@@ -1,10 +1,11 @@
-"""One cell with kept scores, in a process of its own: its CPU seconds and the process's peak memory, as JSON.
+"""A run with kept scores and one more cell, in a process of its own: CPU seconds and peak memory, as JSON.
 
-    python -m benchmarks.simulation.one_cell REQUESTS FOLDER
+    python -m benchmarks.simulation.one_cell keep|run REQUESTS FOLDER
 
-Run by `scale.py`. The world is the demo's with another number of users and requests, the models are Base on
-two lengths, and their scores are drawn: kept scores are read, not computed, and what they are changes no
-cost. The cell is the second: the first, at another load, makes what cells have in common.
+Run by `scale.py`: "keep" trains the models and keeps scores, then "run" finds them. The world is the demo's
+with another number of users and requests, the models are Base on two lengths, and their scores are drawn:
+kept scores are read, not computed, and what they are changes no cost. A run makes its world and writes its
+tables; the cell is another load in the same world, and everything that a sweep does for it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.serve import serve_cells
 from simulator.arms.training import train_all
-from simulator.config.load import changed, load_config
+from simulator.config.load import ExperimentConfig, changed, load_config
 from simulator.draws import uniform
 from simulator.execution.progress import Silent
 from simulator.experiment.judge import judge, scorecard
+from simulator.experiment.run import run_experiment
 
 EXPERIMENT = """
 seed = 14
@@ -78,6 +80,38 @@ def keep_drawn_scores(plan: Plan, trained: Mapping[ModelSpec, TrainedModel]) -> 
             KeptScores(plan, arm, trained).keep(one, np.arange(len(one)) == k)
 
 
+def keep(config: ExperimentConfig, folder: Path) -> dict[str, Any]:
+    """Train, and keep scores."""
+    plan = make_plan(config)
+    (trained,) = train_all([plan], lambda _: folder / "models", work=folder / "training")
+    keep_drawn_scores(plan, trained)
+    return {}
+
+
+def run(config: ExperimentConfig, folder: Path) -> dict[str, Any]:
+    """What a run and one more cell cost."""
+    start_s = time.process_time()
+    run_experiment(config, folder / "run")
+    run_s = time.process_time() - start_s
+    run_gb = peak_gb()
+    plan = make_plan(changed(config, {"traffic.load": 0.4}, "axis"))
+    (trained,) = train_all([plan], lambda _: folder / "models", work=folder / "training")
+    serve_s, judge_s = cell_cpu_s(plan, trained, folder)
+    return {
+        "run_cpu_s": run_s,
+        "run_peak_gb": run_gb,
+        "serve_cpu_s": serve_s,
+        "market_cpu_s": judge_s,
+        "cell_cpu_s": serve_s + judge_s,
+        "peak_gb": peak_gb(),
+    }
+
+
+def peak_gb() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
 def cell_cpu_s(plan: Plan, trained: Mapping[ModelSpec, TrainedModel], folder: Path) -> tuple[float, float]:
     """CPU seconds of serving, and of the market's worlds and the scorecard."""
     assert plan.profile is not None
@@ -85,30 +119,16 @@ def cell_cpu_s(plan: Plan, trained: Mapping[ModelSpec, TrainedModel], folder: Pa
     cell = Cell(plan, trained, plan.profile, make_clock(plan, plan.profile))
     (served,) = serve_cells([cell], folder / "arms", 1, Silent())
     served_s = time.process_time()
-    scorecard(cell, judge(cell, served), "cell")
+    scorecard(cell, judge(cell, served, folder=folder), "cell")
     return served_s - start_s, time.process_time() - served_s
 
 
-def main(requests: int, folder: Path) -> dict[str, Any]:
-    """What one more cell costs."""
+def main(part: str, requests: int, folder: Path) -> dict[str, Any]:
+    """One part, for so many requests."""
     file = folder / "experiment.toml"
     file.write_text(EXPERIMENT.format(requests=requests, users=max(2000, requests // REQUESTS_A_USER)))
-    config = load_config(file, [], environment={})
-    plan = make_plan(config)
-    (trained,) = train_all([plan], lambda _: folder / "models", work=folder / "training")
-    keep_drawn_scores(plan, trained)
-    first_s = cell_cpu_s(plan, trained, folder)
-    another = make_plan(changed(config, {"traffic.load": 0.4}, "axis"), like=plan)
-    serve_s, judge_s = cell_cpu_s(another, trained, folder)
-    return {
-        "requests": requests,
-        "first_cell_cpu_s": sum(first_s),
-        "serve_cpu_s": serve_s,
-        "market_cpu_s": judge_s,
-        "cell_cpu_s": serve_s + judge_s,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }
+    return {"keep": keep, "run": run}[part](load_config(file, [], environment={}), folder)
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), Path(sys.argv[2]))))
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))

@@ -1,11 +1,15 @@
-"""One more cell with kept scores, beside an earlier commit, and how time and memory grow with requests.
+"""A run with kept scores and one more cell, beside an earlier commit; how time and memory grow with requests.
 
-    python benchmarks/simulation/scale.py [--before CHECKOUT] [--quick] [--json] [--out FILE]
+    python benchmarks/simulation/scale.py [--before CHECKOUT] [--most REQUESTS] [--quick] [--out FILE]
 
 CHECKOUT is a worktree of commit b8ab8cb: `git worktree add CHECKOUT b8ab8cb`. Every measurement is a process
 of its own (`one_cell.py`), with a cache of its own, one thread. In both programs scores are at hand and a
 cell is everything else: the timing plane of both arms, the worlds of the market, users, truth and scorecard.
-CPU seconds are of a machine that may be busy; the ratio of the same run is what counts.
+A run also makes the world and writes the tables. CPU seconds are of a machine that may be busy; the ratio of
+the same run is what counts.
+
+--most measures a still larger run. Where 10^7 requests were not measured, their memory is extrapolated by
+the line through the two largest runs that were, and the row says so.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from benchmarks.simulation.one_cell import EXPERIMENT, REQUESTS_A_USER
 
 SEED = 14
 ROOT = Path(__file__).resolve().parents[2]
+_WARM, _TEN_MILLION = 2_000, 10_000_000
 
 # The same cell in the words of commit b8ab8cb: its modules are not here.
 BEFORE = """
@@ -71,52 +76,67 @@ print(json.dumps({"serve_cpu_s": serve_s, "market_cpu_s": market_s, "cell_cpu_s"
 
 
 def measured(requests: int, before: Path | None = None) -> dict[str, Any]:
-    """One process: this program's cell, or that of a checkout; what went wrong where nothing was measured."""
+    """One size: this program's run and cell, or a checkout's cell; or what went wrong."""
+    row: dict[str, Any] = {"program": "b8ab8cb" if before else "this", "requests": requests}
     with TemporaryDirectory(prefix="scale-") as folder:
         own = {"OMP_NUM_THREADS": "1", "LASER_AB_CACHE": f"{folder}/cache", "LASER_AB_CACHE_GB": "100"}
-        command = [sys.executable, "-m", "benchmarks.simulation.one_cell", str(requests), folder]
+        here = [sys.executable, "-m", "benchmarks.simulation.one_cell"]
+        commands = [[*here, part, str(requests), folder] for part in ("keep", "run")]
         if before is not None:
             users = max(2000, requests // REQUESTS_A_USER)
             text = EXPERIMENT.format(requests=requests, users=users)
             (Path(folder) / "experiment.toml").write_text(text)
-            command = [sys.executable, "-c", BEFORE, folder]
+            commands = [[sys.executable, "-c", BEFORE, folder]]
         root = before or ROOT
         environment = {**os.environ, **own, "PYTHONPATH": str(root)}
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    row: dict[str, Any] = {"program": "b8ab8cb" if before else "this", "requests": requests}
-    if done.returncode != 0:
-        return {**row, "problem": done.stderr.strip()[-300:]}
-    row |= json.loads(done.stdout.splitlines()[-1])
+        for command in commands:
+            done = subprocess.run(
+                command, cwd=root, env=environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0:
+                return {**row, "problem": done.stderr.strip()[-300:]}
+            row |= json.loads(done.stdout.splitlines()[-1])
     return {**row, "requests_per_cpu_s": round(requests / row["cell_cpu_s"])}
 
 
-def measure(quick: bool, before: Path | None) -> Measured:
+def measure(quick: bool, before: Path | None, most: int | None = None) -> Measured:
     """Rows by program and size, and the bars they answer."""
     small, large = (10_000, 30_000) if quick else (100_000, 1_000_000)
-    rows = [measured(small), measured(large)]
-    if before is not None:
-        rows.append(measured(small, before))
-    few, many = (row if "cell_cpu_s" in row else None for row in rows[:2])
+    sizes = [small, large, *([most] if most is not None and most > large else [])]
+    measured(_WARM)  # compiles
+    rows = [measured(size) for size in sizes]
+    runs = [row for row in rows if "problem" not in row]
+    rows += [] if before is None else [measured(small, before)]
+    by_size = {row["requests"]: row for row in runs}
+    few, many = by_size.get(small), by_size.get(large)
+    if len(runs) > 1 and not quick and _TEN_MILLION not in by_size:
+        by_size[_TEN_MILLION] = _extrapolated(*runs[-2:])
+        rows.append(by_size[_TEN_MILLION])
     growth = None
     if few and many:
-        growth = (many["cell_cpu_s"] / many["requests"]) / (few["cell_cpu_s"] / few["requests"]) - 1
-    peak = many["peak_gb"] if many and not quick else None
+        growth = (many["run_cpu_s"] / large) / (few["run_cpu_s"] / small) - 1
     return rows, [
         bar("cell_rps", few["requests_per_cpu_s"] if few else None, 20_000, 60_000),
-        bar("memory_1m_gb", peak, 1.5, 1.0, "lower"),
-        bar("memory_10m_gb", None, 3.0, 2.0, "lower"),
+        bar("memory_1m_gb", by_size.get(1_000_000, {}).get("peak_gb"), 1.5, 1.0, "lower"),
+        bar("memory_10m_gb", by_size.get(_TEN_MILLION, {}).get("peak_gb"), 3.0, 2.0, "lower"),
         bar("linear_1m", None if quick else growth, 0.10, None, "lower"),
-        bar("million_cpu_ratio", None, 5.0, 10.0),
-        bar("demo_cpu_ratio", None, 0.6, 0.4, "lower"),
     ]
+
+
+def _extrapolated(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The memory of 10^7 requests, by the line through two sizes."""
+    slope = (other["peak_gb"] - one["peak_gb"]) / (other["requests"] - one["requests"])
+    peak = other["peak_gb"] + slope * (_TEN_MILLION - other["requests"])
+    return {"program": "this", "requests": _TEN_MILLION, "peak_gb": peak, "note": "extrapolated"}
 
 
 def main() -> None:
     """Parse the command line, measure, print."""
     parser: argparse.ArgumentParser = options(__doc__)
     parser.add_argument("--before", type=Path, help="a checkout of commit b8ab8cb")
+    parser.add_argument("--most", type=int, help="requests of a still larger run")
     args = parser.parse_args()
-    show("simulation_scale", SEED, args, measure(args.quick, args.before))
+    show("simulation_scale", SEED, args, measure(args.quick, args.before, args.most))
 
 
 if __name__ == "__main__":
