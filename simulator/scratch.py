@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Any
@@ -18,6 +19,39 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 I8 = NDArray[np.int64]
+_ALIGNMENT = 64
+
+
+def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> dict[str, NDArray[Any]]:
+    """The same columns in a temporary file: read-only, and in memory only from a look until `let_go`.
+
+    Raises:
+        OSError: the disk is full or the folder not writable.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    with TemporaryFile(dir=folder) as file:
+        starts = {}
+        for name, column in columns.items():
+            file.write(bytes(-file.tell() % _ALIGNMENT))
+            starts[name] = file.tell()
+            file.write(np.ascontiguousarray(column).data)
+        if file.tell() == 0:
+            return dict(columns)
+        file.flush()
+        held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        for name, column in columns.items():
+            flat = np.frombuffer(held, column.dtype, column.size, starts[name])
+            found[name] = flat.reshape(column.shape)
+    return found
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Give the memory back that a mapped file's pages take once they were looked at; other arrays stay."""
+    held: Any = array
+    while isinstance(held, np.ndarray | memoryview):
+        held = held.base if isinstance(held, np.ndarray) else held.obj
+    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
 
 
 class Scratch:

@@ -99,7 +99,7 @@ def serve_cells(
     work = [_task(cells, members, folder, spare) for members in tasks.values()]
     done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve", share)
     found = {
-        place: replace(result, logits=received(result.logits))
+        place: replace(result, served=result.served.mapped(), logits=received(result.logits))
         for members, results in zip(tasks.values(), done, strict=True)
         for place, result in zip(members, results, strict=True)
     }

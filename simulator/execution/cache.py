@@ -26,7 +26,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import mmap
 import os
 import struct
 import sys
@@ -41,6 +40,7 @@ from numpy.typing import NDArray
 from simulator.errors import SimulatorError
 from simulator.results.errors import ResultsError
 from simulator.results.files import write_atomic, write_text
+from simulator.scratch import let_go
 
 F4 = NDArray[np.float32]
 FOLDER_VARIABLE = "LASER_AB_CACHE"
@@ -273,22 +273,15 @@ def read_scores(path: Path, rows: int, candidates: int) -> F4:
 def rows_of(scores: F4, rows: NDArray[np.int64]) -> F4:
     """(n, C) copies of some rows; what is memory-mapped stays on disk."""
     taken: F4 = scores[rows]
-    _let_go(scores)
+    let_go(scores)
     return taken
 
 
 def scored(scores: F4) -> NDArray[np.bool_]:
     """(R,) which requests were scored; what is memory-mapped stays on disk."""
     found: NDArray[np.bool_] = ~np.isnan(scores[:, 0])
-    _let_go(scores)
+    let_go(scores)
     return found
-
-
-def _let_go(scores: F4) -> None:
-    """Give the memory back that a mapped file's pages take when they are looked at."""
-    mapped: Any = scores.base
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _described(path: Path) -> Path:

@@ -58,7 +58,9 @@ class ArmAnswers:
     @property
     def response_s(self) -> F8:
         """See `Answers`."""
-        return np.minimum(self.served.completion_s, self.served.deadline_s)
+        response: F8 = np.minimum(self.served.completion_s, self.served.deadline_s)
+        self.served.let_go()
+        return response
 
     def pctr(self, rows: I8) -> F8:
         """See `Answers`."""

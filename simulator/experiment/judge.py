@@ -116,13 +116,15 @@ def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) ->
     candidates = cell.plan.prepared.requests.candidates.shape[1]
     profile = served_profile(cell.plan, arm, cell.profile)
     predictions = ProfilePredictions(profile, arm.serving, candidates, extrapolate=True)
-    return {
+    found = {
         "model": {"model": model.spec.key, **model.metrics},
         "serving": asdict(server_load(result.served, arm.serving, predictions, rows)),
         "own_model_share": _own_share(arm, result, rows),
         # Lookups beyond what was measured got the edge of the grid: the reader should know.
         "outside_profile": sum(result.notes.get("outside_profile", {}).values()),
     }
+    result.served.let_go()
+    return found
 
 
 def _own_share(arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> float | None:

@@ -38,6 +38,7 @@ def served_parts(prepared: Prepared, arms: Sequence[tuple[Arm, Served]], arm_of:
     for index, (arm, served) in enumerate(arms):
         for rows in stretches(order):
             yield _served_columns(prepared, arm, served, rows, arm_of[rows] == index)
+            served.let_go()
 
 
 def _served_columns(prepared: Prepared, arm: Arm, served: Served, rows: Array, assigned: Array) -> Columns:

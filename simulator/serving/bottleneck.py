@@ -107,7 +107,10 @@ def latency_parts(served: Served) -> dict[str, F8]:
 
 
 def _rows(served: Served, rows: NDArray[np.int64]) -> Served:
-    return Served(**{name: column[rows] for name, column in vars(served).items()})
+    # A stretch of time is a slice: nothing is copied.
+    whole = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+    part = slice(rows[0], rows[-1] + 1) if whole else rows
+    return Served(**{name: column[part] for name, column in vars(served).items()})
 
 
 def _busy_s(served: Served, parts: dict[str, F8]) -> tuple[float, float, float]:

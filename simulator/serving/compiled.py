@@ -62,20 +62,20 @@ def serve_compiled(
     for stage, count in zip(times.clamped, clamped.tolist(), strict=True):
         times.clamped[stage] += count
     prior = line.step == GIVEN_UP
-    store_end = np.ascontiguousarray(line.times_s[:, STORE_END])
-    completion, deadline = np.ascontiguousarray(line.times_s[:, DONE]), arrivals + most_s
+    store_end = line.times_s[:, STORE_END]
+    completion, deadline = line.times_s[:, DONE], arrivals + most_s
     return Served(
         step=np.where(prior, len(arm.steps) - 1, line.step).astype(np.int8),
         history_used=np.where(prior, 0, tables.histories[line.place]).astype(np.int32),
         missed=completion > deadline,
         batch=line.batch,
-        arrival_s=arrivals.copy(),
-        store_start_s=np.ascontiguousarray(line.times_s[:, STORE_START]),
+        arrival_s=arrivals,
+        store_start_s=line.times_s[:, STORE_START],
         store_end_s=store_end,
         transport_start_s=store_end,
-        transport_end_s=np.ascontiguousarray(line.times_s[:, READY]),
-        score_start_s=np.ascontiguousarray(line.times_s[:, SCORE_START]),
-        score_end_s=np.ascontiguousarray(line.times_s[:, SCORE_END]),
+        transport_end_s=line.times_s[:, READY],
+        score_start_s=line.times_s[:, SCORE_START],
+        score_end_s=line.times_s[:, SCORE_END],
         completion_s=completion,
         deadline_s=deadline,
     )
@@ -106,7 +106,7 @@ def _line(arm: ServingArm, requests: int, histories: int) -> Line:
         place=np.zeros(requests, np.int32),
         step=np.zeros(requests, np.int8),
         batch=np.zeros(requests, np.int32),
-        times_s=np.full((requests, 6), np.nan),
+        times_s=np.full((6, requests), np.nan).T,  # columns that can be given away as they are
         window=np.zeros(2 * arm.max_batch, np.int64),
         levels_s=np.zeros(LEVELS),
         alone_s=np.zeros((histories, 2)),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.scratch import let_go, mapped
+
 F8 = NDArray[np.float64]
 
 
@@ -43,6 +45,14 @@ class Served:
         """Answered in time by the ladder's first step."""
         full: NDArray[np.bool_] = (self.step == 0) & ~self.missed
         return full
+
+    def mapped(self) -> Served:
+        """The same, in a temporary file: memory only while it is looked at; see `simulator.scratch`."""
+        return Served(**mapped(vars(self)))
+
+    def let_go(self) -> None:
+        """Of what is mapped, give the memory back."""
+        let_go(self.step)
 
     def __len__(self) -> int:
         return len(self.step)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.scratch import Scratch
+from simulator.scratch import Scratch, let_go, mapped
 
 RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
 
@@ -49,3 +49,17 @@ def test_a_full_disk_is_met_at_once_and_said(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match=re.escape(str(tmp_path))):
         Scratch(np.float64, 10, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_mapped_columns_are_the_same_and_come_back_after_they_were_let_go(tmp_path: Path) -> None:
+    columns = {"a": np.arange(9.0), "none": np.zeros(0), "b": np.ones((3, 2), np.int8), "c": np.array([True])}
+    found = mapped(columns, tmp_path)
+    assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        for name, column in columns.items():
+            assert np.array_equal(found[name], column)
+            assert found[name].dtype == column.dtype
+        let_go(found["b"][1:])
+    let_go(columns["a"])
+    assert columns["a"][3] == 3.0
+    assert list(mapped({"none": np.zeros(0)})["none"]) == []
