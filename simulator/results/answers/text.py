@@ -17,6 +17,11 @@ _BROKEN = {
     "degraded_share": "that of degraded answers",
     "revenue_per_request": "the floor of revenue",
 }
+_ENDS = {
+    "p99_ms": "P99 ends it",
+    "missed_share": "late answers end it",
+    "degraded_share": "degraded answers end it",
+}
 Record = Mapping[str, Any]
 
 
@@ -103,7 +108,7 @@ def _edge(one: Record, axes: Sequence[Axis]) -> str:
     low, high = one["between"]
     text = f"{head}{form(one['true_value'])}{error}, between the simulated {form(low)} and {form(high)}"
     if one.get("limit"):
-        text += f", where {_BROKEN[one['limit']]} ends it"
+        text += f", where {_ENDS[one['limit']]}"
     ends = " to ".join("any" if end is None else form(end) for end in one["ci"])
     text += f"; the A/B: {form(one['value'])}, {ends}." if one["told"] is None else f"; {one['told']}."
     needed = one.get("needed")
