@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.config.market import FEW_CLICKS
 from simulator.experiment.outcomes import KeptPages, Market, stretches
 from simulator.inputs.conversion import held_out
 from simulator.market.auction import conversion_times
@@ -27,7 +28,9 @@ def money_note(market: Market, ledgers: Mapping[str, Ledger], shown: KeptPages) 
     clicks, shares, cost = None, None, market.click_cost
     if cost is not None:
         worth = market.budgets / cost
-        clicks = {"least": float(worth.min()), "median": float(np.median(worth))}
+        # Rounding: a least of five is five.
+        few = bool(worth.min() < FEW_CLICKS * (1 - 1e-9))
+        clicks = {"least": float(worth.min()), "median": float(np.median(worth)), "few": few}
         shares = {
             world: float(exhausted(ledger.spend, market.budgets, cost).mean())
             for world, ledger in ledgers.items()
