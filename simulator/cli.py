@@ -14,6 +14,7 @@ from simulator.commands.doctor import doctor
 from simulator.commands.errors import guarded
 from simulator.commands.logs.calibrate import calibrate
 from simulator.commands.logs.import_log import complete_journey, kuairand, table
+from simulator.commands.logs.policy_value import policy_value
 from simulator.commands.profile import profile
 from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
@@ -69,6 +70,7 @@ def _add(to: typer.Typer, *commands: Callable[..., None]) -> None:
 _add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, calibrate)
 _add(app, dash, train, profile, doctor)
 app.command("what-if")(guarded(what_if))
+app.command("policy-value")(guarded(policy_value))
 _add(app, channels)
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)

@@ -1,4 +1,4 @@
-"""The commands about logs: imports, and a log set beside other days and beside a generated world.
+"""The commands about logs: imports, and a log beside other days, a generated world, another policy.
 
 Start at `import_log.py`.
 """

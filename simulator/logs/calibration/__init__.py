@@ -1,4 +1,4 @@
-"""A log put to the test: a fit on some days judged on others, and a generated world that resembles it.
+"""A log put to the test: a fit judged on other days, a world that resembles it, another policy's value.
 
 Start at `calibrate.py`.
 """
