@@ -20,7 +20,7 @@ def money_sentences(scorecard: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Daily budgets are worth {clicks['median']:,.0f} clicks at the median, {clicks['least']:,.0f} "
             f"at least. Spent, but for less than a click (share of advertisers' days): {worlds}."
-            + (" A budget of fewer than five ends by which click is drawn." if clicks["few"] else "")
+            + (" A budget of fewer than five ends by which click is drawn." if clicks.get("few") else "")
             + ("" if lost is None else f" Budgets took {numbers.percent(lost)} of the A/B's revenue.")
         )
     pcvr: Mapping[str, Any] = found.get("pcvr") or {}

@@ -29,6 +29,11 @@ def test_budgets_of_a_few_clicks_are_called_so() -> None:
     assert "fewer than five ends by which click is drawn" in money_sentences({"market": few})[0]
 
 
+def test_a_scorecard_that_does_not_say_whether_they_are_few_is_read_too() -> None:
+    older = SAID | {"budget_clicks": {"least": 10.0, "median": 12.4}}
+    assert money_sentences({"market": older}) == money_sentences({"market": SAID})
+
+
 def test_without_budgets_or_conversions_nothing_is_said_of_them() -> None:
     none = dict.fromkeys(SAID) | {"conversions": 0, "conversions_after_end": 0}
     assert money_sentences({"market": none}) == money_sentences({}) == []
