@@ -7,7 +7,7 @@ RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency live gpu_live profile_against_live quick_world two_gpus) \
-	benchmarks/inference/coverage.py benchmarks/paper/__main__.py \
+	benchmarks/inference/coverage.py benchmarks/inference/faults.py benchmarks/paper/__main__.py \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
@@ -74,6 +74,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/study.py
 	$(BIN)/python benchmarks/pages/timing.py
 	$(BIN)/python benchmarks/pages/certificate.py
+	$(BIN)/python benchmarks/pages/wrong.py
 	$(BIN)/python benchmarks/pages/markets.py
 	$(BIN)/python benchmarks/pages/paper.py
 

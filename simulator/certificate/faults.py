@@ -114,12 +114,13 @@ def _missing(rng: np.random.Generator, control: Logs, treatment: Logs) -> tuple[
 
 
 def _novelty(rng: np.random.Generator, control: Logs, treatment: Logs) -> tuple[Logs, Logs]:
-    """Beside the clicks that there are, more of what was not clicked is."""
+    """Beside the clicks that there are, more of what was not clicked is, and converts as they do."""
     more = 0.5 * (2 / 3) ** np.arange(DAYS)
     rate = treatment.predicted / np.maximum(treatment.impressions, 1)
     left = (treatment.impressions - treatment.clicks).astype(np.int64)
     extra = rng.binomial(left, np.clip(rate * more / np.maximum(1 - rate, 1e-9), 0, 1))
-    return control, replace(treatment, clicks=treatment.clicks + extra)
+    bought = treatment.conversions + rng.binomial(extra, _RATE)
+    return control, replace(treatment, clicks=treatment.clicks + extra, conversions=bought)
 
 
 def _drift(rng: np.random.Generator, control: Logs, treatment: Logs) -> tuple[Logs, Logs]:

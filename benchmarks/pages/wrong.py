@@ -1,0 +1,206 @@
+"""docs/wrong.md: "How wrong would your A/B test be?"
+
+    python benchmarks/pages/wrong.py
+
+Every figure is read from a saved result, and beside it stands the command that measures it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.pages.layout import RESULTS, ROOT, table
+from simulator.designs.words import points
+from simulator.metrics import BY_NAME
+from simulator.results.numbers import count, lift, percent
+
+PAGE = ROOT / "docs" / "wrong.md"
+Result = dict[str, Any]
+SHOWN = ("advv_per_request", "revenue_per_request", "ctr")
+
+
+def load(name: str) -> Result:
+    """A saved result."""
+    found: Result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def page(designs: Result, inference: Result, worlds: Result, faults: Result) -> str:
+    """The page."""
+    return f"""# How wrong would your A/B test be?
+
+A real test never learns. Here the world is simulated and the truth is known, so every way in which a test
+goes wrong has a size. All figures are read from saved results; the command above each table measures them
+again.
+
+## The intervals by themselves
+
+`python benchmarks/inference/coverage.py`, and for any size `laser-ab validate inference`. On experiments
+whose effect is known, or is none:
+
+{_intervals(inference)}
+Looking every day with the interval of one look errs in {_peeking(inference)} of tests without an effect:
+the other two rules are made to be looked at.
+
+## The layout of the test
+
+`laser-ab designs examples/tight-budgets.toml`. Ten advertisers whose daily budgets are about a third of
+what they would spend: {_worlds(designs)} A hundred re-assignments of each design, on the same market:
+
+{_designs(designs)}
+Bias is what the design shows minus the truth; "arms' doing" is the part that the arms do to each other,
+measured on the same clicks and units, with standard errors after ±. In points of the lift.
+
+{_sentences(designs)}
+
+## One world, one training
+
+`python benchmarks/simulation/worlds.py`. {_null(worlds)}
+
+{_null_table(worlds)}
+{_short(worlds)}
+
+A run's own `true_se` counts the users of its world alone (the column "of it users"): another world and
+another training move the "truth" more than that. The mean need not be 0 either: a model of longer histories
+can learn noise from so small a log and rank a little worse for it, which is then true. `laser-ab truth CONFIG
+--seeds N` says how much, for your experiment.
+
+## The test itself
+
+`python benchmarks/inference/faults.py`, or `laser-ab validate faults --replications 200`. Faults put into the
+logs of tests with 10,000 users an arm, how often each is found and called by its name, and how often a sound
+test is suspected:
+
+{_faults(faults)}"""
+
+
+def _intervals(inference: Result) -> str:
+    lines = [
+        [
+            row["part"],
+            _name(row["what"]),
+            percent(row["value"]),
+            f"± {percent(row['se'])}",
+            count(row["experiments"]),
+        ]
+        for row in inference["rows"]
+        if "value" in row
+    ]
+    return table(["what", "of", "measured", "", "experiments"], lines)
+
+
+def _name(what: str) -> str:
+    return BY_NAME[what].label if what in BY_NAME else what.replace("p99_ms", "P99")
+
+
+def _peeking(inference: Result) -> str:
+    (row,) = (row for row in inference["rows"] if row["what"] == "fixed")
+    return percent(row["value"])
+
+
+def _worlds(designs: Result) -> str:
+    parts = [
+        f"with {row['what']} alone {percent(row['exhausted_share'])} of the budgets run out"
+        for row in designs["rows"]
+        if row["part"] == "world"
+    ]
+    return " and ".join(parts) + "."
+
+
+def _designs(designs: Result) -> str:
+    true = {row["what"]: row["lift"] for row in designs["rows"] if row["part"] == "truth"}
+    lines = [
+        [
+            f"{_name(row['what'])}, truth {lift(true[row['what']])}",
+            row["design"],
+            lift(row["estimate"]),
+            _both(row, "bias"),
+            _both(row, "interference"),
+            _points(row["sd"]),
+            percent(row["coverage"], digits=0),
+            percent(row["power"], digits=0),
+        ]
+        for metric in SHOWN
+        for row in designs["rows"]
+        if row["part"] == "design" and row["what"] == metric
+    ]
+    return table(
+        ["metric", "design", "shows", "bias", "arms' doing", "own error", "coverage", "power"], lines
+    )
+
+
+def _both(row: dict[str, Any], key: str) -> str:
+    return f"{points(row[key])} ± {_points(row[f'{key}_se'])}".replace(" points", "")
+
+
+def _points(value: float) -> str:
+    return points(value, signed=False).replace(" points", "")
+
+
+def _sentences(designs: Result) -> str:
+    said = [f"- {row['text']}" for row in designs["rows"] if row["part"] == "sentence"]
+    said += [f"\n{row['text']}" for row in designs["rows"] if row["part"] == "choice"]
+    return "\n".join(said)
+
+
+def _null(worlds: Result) -> str:
+    known = next(row for row in worlds["rows"] if row["part"] == "pooled")
+    return (
+        f"{known['worlds']} worlds in which histories do not matter, each with models trained in it: no "
+        "model can gain by them. What comes out as true is what users, worlds and trainings make."
+    )
+
+
+def _short(worlds: Result) -> str:
+    wanted = {entry["name"].removesuffix("_near_0"): entry for entry in worlds["bars"]}
+    missed = [
+        f"{BY_NAME[name].label} has {percent(entry['value'])}"
+        for name, entry in wanted.items()
+        if entry["value"] < entry["bar"]
+    ]
+    least = percent(max(entry["bar"] for entry in wanted.values()))
+    return f"Wanted are {least} of the worlds in the last column" + (
+        f"; {' and '.join(missed)}, short of it." if missed else ", and met."
+    )
+
+
+def _null_table(worlds: Result) -> str:
+    lines = [
+        [
+            _name(row["what"]),
+            lift(row["lift"]),
+            " to ".join(lift(end) for end in row["ci"]),
+            percent(row["sd"], digits=2),
+            percent(row["sd_users"], digits=2),
+            percent(row["covers_zero"], digits=1),
+        ]
+        for row in worlds["rows"]
+        if row["part"] == "pooled"
+    ]
+    return table(
+        [
+            "metric",
+            "mean true lift",
+            "its 95 % interval",
+            "between worlds",
+            "of it users",
+            "worlds that cover 0",
+        ],
+        lines,
+    )
+
+
+def _faults(faults: Result) -> str:
+    lines = [[row["name"], percent(row["simulated"])] for row in faults["rows"]]
+    return table(["fault", "share of tests"], lines)
+
+
+def main() -> None:
+    """Write the page."""
+    made = page(*(load(name) for name in ("designs", "inference_coverage", "worlds", "faults")))
+    PAGE.write_text(made, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
