@@ -8,7 +8,7 @@ The results are those of models/study.py and serving/latency.py. Plots need the 
 import sys
 from importlib.util import find_spec
 
-from benchmarks.pages.layout import RESULTS, ROOT
+from benchmarks.pages.layout import README, RESULTS, ROOT, with_block
 from benchmarks.pages.study_claims import EXTRAPOLATED, SHOWN
 from benchmarks.pages.study_cost import against_cost, plots_of, varied
 from benchmarks.pages.study_order import (
@@ -25,9 +25,8 @@ from benchmarks.pages.study_parts import changes, extrapolated, kept_of, same_si
 from benchmarks.pages.study_rows import AS_PUBLISHED, Study, cell, gap, named, prose, verdict, worlds_of
 
 PAGE = ROOT / "docs" / "model-study.md"
-README = ROOT / "README.md"
 SCORE = "points (0.01) of AUC by the true click probabilities, with 95 % intervals over worlds"
-BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
+MARK = "models"  # of its lines in README.md
 
 SIGNS = {
     "yes": "have the paper's sign",
@@ -119,21 +118,6 @@ def _lengths(study: Study) -> list[str]:
     return [f"{begin}: {'; '.join(lines)}."] if lines else []
 
 
-def with_block(readme: str, block: str) -> str:
-    """README.md with the block between its marks.
-
-    Raises:
-        ValueError: the marks are not there, each once and in order.
-    """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(
-            f"README.md lacks {BEGIN} followed by {END}, each once. Put them where the block goes."
-        )
-    return f"{before}{BEGIN}\n{block}{END}{after}"
-
-
 def command() -> int:
     """Write all; nothing where no study is saved."""
     study = Study.saved(RESULTS)
@@ -147,7 +131,7 @@ def command() -> int:
 
     written = write_plots(study, PAGE.parent)
     PAGE.write_text(page(study))
-    README.write_text(with_block(README.read_text(), readme_block(study)))
+    README.write_text(with_block(README.read_text(), MARK, readme_block(study)))
     print(PAGE, README, *written, sep="\n")
     return 0
 

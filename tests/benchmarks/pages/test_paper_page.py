@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.pages import paper
-from benchmarks.pages.layout import RESULTS
+from benchmarks.pages.layout import README, RESULTS, with_block
 from benchmarks.pages.study_rows import Study
 
 
@@ -44,7 +44,7 @@ def run(*effects: dict[str, Any], arms: tuple[dict[str, Any], ...] = ()) -> dict
     size = {
         "part": "experiment", "requests": 5_000_000, "users": 199_000, "days": 7, "verdict": "ship",
         "text": "It is better.", "minutes": 8.0, "in_parts": 1, "foretold_mde": 0.03,
-        "profile_machine": "an abacus", "truth": None,
+        "profile_machine": "an abacus", "truth": None, "budget_ms": 5.0,
     }  # fmt: skip
     rows = [size, *effects, *(arms or (arm("control", model="din", history=50), arm("treatment")))]
     machine = {"cpu": "abacus", "cores": 16, "gpu": None}
@@ -53,6 +53,15 @@ def run(*effects: dict[str, Any], arms: tuple[dict[str, Any], ...] = ()) -> dict
 
 def test_the_committed_page_is_what_the_saved_results_say(saved: dict[str, Any], study: Study) -> None:
     assert paper.page(saved, study) == paper.PAGE.read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    assert with_block(readme, paper.MARK, paper.readme_block(saved)) == readme
+
+
+def test_the_readme_says_the_verdict_and_the_truth_or_nothing() -> None:
+    assert paper.readme_block({}) == ""
+    told = paper.readme_block({"paper_run": run(effect("advv_per_request", 0.02, 0.011, 0.03))})
+    assert "**ship**" in told
+    assert "in truth +2.10% (paper +2.36%)" in " ".join(told.split())
 
 
 def test_what_was_not_run_says_so(study: Study) -> None:

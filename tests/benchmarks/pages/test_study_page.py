@@ -26,12 +26,13 @@ def in_worlds(name: str, gaps: tuple[float, ...], **other: Any) -> list[dict[str
 
 def test_the_committed_pages_are_what_the_saved_results_say() -> None:
     from benchmarks.pages import models
-    from benchmarks.pages.study import PAGE, README, RESULTS, page, readme_block, with_block
+    from benchmarks.pages.layout import README, RESULTS, with_block
+    from benchmarks.pages.study import MARK, PAGE, page, readme_block
     from benchmarks.pages.study_rows import Study
 
     assert models.page(models.saved()) == models.PAGE.read_text(encoding="utf-8")
     study, readme = Study.saved(RESULTS), README.read_text(encoding="utf-8")
-    assert with_block(readme, readme_block(study)) == readme
+    assert with_block(readme, MARK, readme_block(study)) == readme
     if study.rows:
         assert page(study) == PAGE.read_text(encoding="utf-8")
         for shown in re.findall(r"\]\((model-study-.*?svg)\)", page(study)):
@@ -186,12 +187,13 @@ def test_the_chosen_trial_is_the_best_over_all_tuning_worlds() -> None:
 
 
 def test_the_block_goes_between_its_marks_and_nowhere_else() -> None:
-    from benchmarks.pages.study import BEGIN, END, with_block
+    from benchmarks.pages.layout import with_block
 
-    assert with_block(f"a\n{BEGIN}\nold\n{END}\nz", "new\n") == f"a\n{BEGIN}\nnew\n{END}\nz"
-    for broken in ("a", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}", f"{BEGIN}{END}{END}"):
+    begin, end = "<!-- here:begin -->", "<!-- here:end -->"
+    assert with_block(f"a\n{begin}\nold\n{end}\nz", "here", "new\n") == f"a\n{begin}\nnew\n{end}\nz"
+    for broken in ("a", f"{end}\n{begin}", f"{begin}{begin}{end}", f"{begin}{end}{end}"):
         with pytest.raises(ValueError, match="each once"):
-            with_block(broken, "new\n")
+            with_block(broken, "here", "new\n")
 
 
 def test_plots_show_every_model_and_labels_stay_inside() -> None:
