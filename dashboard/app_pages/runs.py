@@ -12,7 +12,7 @@ from dashboard import states
 from dashboard.folders import choose, listed, name_of, nothing_run_yet
 from dashboard.words import plain
 from dashboard.work.notes import Note, read_notes, write_note
-from dashboard.work.places import read_only, results_folder
+from dashboard.work.places import read_only, results_folder, shown
 from dashboard.work.trash import delete, empty, restore, trashed
 from simulator.results import numbers
 from simulator.results.index import Listed
@@ -33,7 +33,7 @@ def page() -> None:
         _open(_choose(lines))
         _trash()
         return
-    st.markdown(f"{_counted(lines)} in {plain(results_folder())}, newest first.")
+    st.markdown(f"{_counted(lines)} in {plain(shown(results_folder()))}, newest first.")
     left, right = st.columns([2, 1])
     search = left.text_input(
         "Search", key="search", bind="query-params", placeholder="name, arm, verdict, tag, note, seed"
@@ -42,16 +42,16 @@ def page() -> None:
         "Status", list(dict.fromkeys(one.status for one in lines)), key="status", bind="query-params",
         placeholder="All",
     )  # fmt: skip
-    shown = [
+    found = [
         one
         for one in lines
         if _matches(one, notes.get(one.path, Note()), search or "") and (not kept or one.status in kept)
     ]
-    if not shown:
+    if not found:
         st.info("None matches. Take a word out of the search, or a status out of the filter.")
         return
-    table(shown, notes)
-    chosen = _choose(shown)
+    table(found, notes)
+    chosen = _choose(found)
     _open(chosen)
     if not read_only():
         _describe(chosen, notes.get(chosen.path, Note()))

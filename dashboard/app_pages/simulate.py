@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard import head, states, tiles, verdicts
 from dashboard.words import plain
-from dashboard.work import asking
+from dashboard.work import asking, places
 from dashboard.work.commands import as_typed
 from dashboard.work.places import DashboardError, read_only
 from dashboard.work.schema import lookup, typed
@@ -64,7 +64,7 @@ def panel(run: Run, own: Mapping[str, Any]) -> None:
     changes = _settings(run, file, list(arms_of(own)))
     sets = [f"{key}={typed(value)}" for key, value in changes.items()]
     options = [part for one in sets for part in ("--set", one)]
-    st.code(as_typed(["what-if", str(run.path), *options]), language="bash", wrap_lines=True)
+    st.code(as_typed(["what-if", places.shown(run.path), *options]), language="bash", wrap_lines=True)
     try:
         answer = asking.hold(run.path).ask(changes)
     except DashboardError as error:

@@ -18,7 +18,7 @@ import streamlit as st
 from dashboard import states
 from dashboard.folders import itself, listed, name_of, opened
 from dashboard.words import plain
-from dashboard.work import jobs
+from dashboard.work import jobs, places
 from dashboard.work.commands import Answer, as_typed, laser_ab
 from dashboard.work.places import DashboardError, read_only, results_folder, within
 from dashboard.work.schema import Field, lookup, tables
@@ -153,7 +153,11 @@ def _act(text: str, file: Mapping[str, Any], sets: list[str]) -> None:
     ).strip()
     arguments = [kind, "FILE.toml", *(part for one in sets for part in ("--set", one))]
     arguments += [part for one in over for part in ("--over", one)]
-    st.code(as_typed([*arguments, "--out", str(results_folder() / name)]), language="bash", wrap_lines=True)
+    st.code(
+        as_typed([*arguments, "--out", places.shown(results_folder() / name)]),
+        language="bash",
+        wrap_lines=True,
+    )
     if st.button("Check and estimate", width="stretch"):
         _check(kind, text, sets, over)
     if st.button("Start", width="stretch"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from simulator.results.axes import BUDGET, Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
-from simulator.results.scorecard import arms_of, control_name, tile_metrics, treatment_names
+from simulator.results.scorecard import arms_of, control_name, effects, tile_metrics, treatment_names
 
 LIFT, ARMS = "Lift", "Each arm"
 BY_P99 = "P99 latency"
@@ -78,11 +78,12 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     if treatment in treatment_names(card):
         verdicts.verdict(card, treatment)
     level = numbers.level_name(first.get("level"))
+    few = {effect.metric for effect in effects(card) if effect.arm == treatment and not effect.enough}
     known = set(table["metric"])
     leading = [metric for metric in tile_metrics(first) if metric.name in known]
     money = [metric.name for metric in leading if not metric.of_serving]
     for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
-        tiles.rows([_tile(metric, cell, arms[0], treatment, level) for metric in metrics])
+        tiles.rows([_tile(metric, cell, arms[0], treatment, level, few) for metric in metrics])
     stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
     answers, lines = _answers(str(sweep.path), stamp)
     _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
@@ -136,8 +137,18 @@ def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
     return {key: None if pd.isna(first[key]) else float(first[key]) for key in keys}
 
 
-def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str) -> tiles.Tile:
-    """The truth in large where it is known, and what this A/B would have said in the small print."""
+def _tile(
+    metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str, few: Collection[str]
+) -> tiles.Tile:
+    """The truth in large where it is known, and what this A/B would have said in the small print.
+
+    Args:
+        metric: which.
+        cell: the rows of the sweep's cell.
+        control, treatment: the arms.
+        level: the intervals' name.
+        few: metrics of which there is not data enough to show the estimate.
+    """
     form = numbers.metric_form(metric)
     base, value = _row(cell, control, metric), _row(cell, treatment, metric)
     lift = _row(cell, treatment, f"{metric}_lift")
@@ -148,7 +159,8 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
     truth = tiles.within_error(lift["true_value"], lift["true_se"])
     row, shown = (lift, numbers.lift) if has_lift else (value, form.form)
     ends = row["ci_low"], row["ci_high"]
-    said = tiles.estimate_lines(row["value"], ends, row["true_value"], shown, level)
+    value_ = None if has_lift and metric in few else row["value"]
+    said = tiles.estimate_lines(value_, ends, row["true_value"], shown, level)
     return tiles.Tile(
         label=form.label,
         value=form.form(value[which]),
@@ -157,7 +169,7 @@ def _tile(metric: str, cell: pd.DataFrame, control: str, treatment: str, level: 
         lines=(*said, f"control {form.form(base[which])}"),
         higher_is_better=form.higher_is_better,
         help=form.meaning,
-        enough=told or lift["value"] is not None or not has_lift,
+        enough=told or not has_lift or (lift["value"] is not None and metric not in few),
         against="true, vs control" if told else "vs control",
     )
 

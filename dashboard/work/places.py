@@ -27,6 +27,14 @@ def read_only() -> bool:
     return os.environ.get(READ_ONLY_VARIABLE) == "1"
 
 
+def shown(path: Path) -> str:
+    """A path as somebody would type it where the dashboard was started: relative if it lies below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def admitted(token: str | None) -> bool:
     """Whether somebody with this token may see the pages; anybody on this machine may."""
     wanted = os.environ.get(TOKEN_VARIABLE)

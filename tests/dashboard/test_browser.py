@@ -8,11 +8,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 import made_runs
 import pytest
+
+from simulator.results.read import read_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip(
@@ -36,12 +39,9 @@ CHARTS = {"scorecard": 1, "latency": 4, "health": 1, "what_if": 1, "compare": 1}
 PLAIN = ("", "start", "simulate")  # pages that begin without a chart
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The dashboard over one finished run and one sweep; its address."""
-    folder = tmp_path_factory.mktemp("runs")
-    made_runs.write_run(folder / "demo")
-    made_runs.write_sweep(folder / "budgets")
+@contextmanager
+def serving(folder: Path):
+    """The dashboard over a folder; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,6 +57,16 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The dashboard over one finished run and one sweep; its address."""
+    folder = tmp_path_factory.mktemp("runs")
+    made_runs.write_run(folder / "demo")
+    made_runs.write_sweep(folder / "budgets")
+    with serving(folder) as address:
+        yield address
 
 
 def _wait_for(url: str, process: subprocess.Popen) -> None:
@@ -166,3 +176,46 @@ def test_scorecard_downloads_its_rows(opened):
         page.get_by_role("button", name="Download CSV").click()
     text = Path(download.value.path()).read_text()
     assert text.startswith("metric,arm,unit,role,control,treatment,lift,")
+
+
+def until(true, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_an_experiment_is_started_stopped_and_finished_from_the_browser_over_a_restart(chromium, tmp_path):
+    """The real command line: a small world, trained and served."""
+    run = tmp_path / "my-experiment"
+
+    def opened_at(address: str, path: str):
+        page = chromium.new_page(viewport={"width": 1280, "height": 2100})
+        page.set_default_timeout(120_000)
+        page.goto(f"{address}{path}")
+        settle(page, False)
+        return page
+
+    with serving(tmp_path) as address:
+        page = opened_at(address, "/start")
+        settings = page.get_by_label("Further settings, KEY=VALUE, one a line")
+        settings.fill("traffic.world.users=400\ntraffic.world.requests=1500")
+        settings.blur()
+        playwright.expect(page.get_by_text("--set traffic.world.requests=1500").first).to_be_visible()
+        page.get_by_role("button", name="Start", exact=True).click()
+        until(lambda: (run / "manifest.json").is_file())
+        page = opened_at(address, "/scorecard?run=my-experiment")
+        page.get_by_role("button", name="Stop").click()
+        until(lambda: read_run(run).status != "running")
+        assert read_run(run).status == "interrupted"
+    with serving(tmp_path) as address:
+        page = opened_at(address, "/scorecard?run=my-experiment")
+        page.get_by_role("button", name="Resume").click()
+        until(lambda: read_run(run).status == "running", 60)
+    # The server has gone; the work goes on.
+    until(lambda: read_run(run).status != "running")
+    assert read_run(run).status == "finished"
+    with serving(tmp_path) as address:
+        page = opened_at(address, "/scorecard?run=my-experiment")
+        playwright.expect(page.locator("[data-testid='stMetricValue']")).to_have_count(4)

@@ -421,6 +421,14 @@ def test_a_lift_that_a_sweep_keeps_back_is_not_enough_data(folder):
     assert not deltas["Missed deadline"]
 
 
+def test_what_if_shows_no_estimate_of_too_few_events(folder):
+    card = made_runs.scorecard(made_runs.two_arms(40, 45))
+    made_runs.write_sweep(folder / "sweep", (25,), cards=[card])
+    app = opened(WHAT_IF)
+    assert texts(app).count("this A/B: not enough data") == 4  # each lift; shares of requests keep theirs
+    assert app.metric[0].delta.endswith("true, vs control")
+
+
 def test_what_if_shows_the_truth_first_and_says_where_the_estimate_leaves_it_out(folder):
     rows = made_runs.sweep_rows((25,))
     at = next(i for i, metric in enumerate(rows["metric"]) if metric == "revenue_per_request_lift")

@@ -1,0 +1,60 @@
+"""The pictures of docs/tour.md: `python -m docs.generate.tour RUNS`, a folder with a run and a sweep of it.
+
+RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures there are were taken of:
+
+    laser-ab run examples/demo.toml --out runs/demo \\
+        --set traffic.world.users=600 --set traffic.world.requests=3000
+    laser-ab sweep runs/demo/experiment.toml --out runs/budgets
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from docs.generate.browser import CHART, Prepare, photographer
+
+PICTURES = Path(__file__).resolve().parents[1] / "tour"
+
+
+def _hold(page: Any) -> None:
+    page.get_by_role("button", name="Hold this run").click()
+    page.wait_for_selector("[data-testid='stMetricValue']", timeout=600_000)
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowLeft")
+
+
+def _estimate(page: Any) -> None:
+    page.get_by_role("button", name="Check and estimate").click()
+    page.get_by_text("can tell").first.wait_for(timeout=120_000)
+
+
+def _drawn(page: Any) -> None:
+    page.wait_for_selector(CHART)
+
+
+# Picture -> page, height, and what is done on the page first.
+PAGES: dict[str, tuple[str, int, Prepare | None]] = {
+    "runs": ("", 720, None),
+    "scorecard": ("scorecard?run=demo", 1250, _drawn),
+    "latency": ("latency?run=demo", 1150, _drawn),
+    "health": ("health?run=demo", 1000, None),
+    "what-if": ("what_if?sweep=budgets", 1750, _drawn),
+    "simulate": ("simulate?run=demo", 1200, _hold),
+    "compare": ("compare?runs=demo", 900, _drawn),
+    "start": ("start?clone=demo", 900, _estimate),
+}
+
+
+def main(runs: Path) -> None:
+    """Take every picture."""
+    PICTURES.mkdir(exist_ok=True)
+    with photographer(runs) as take:
+        for name, (path, height, prepare) in PAGES.items():
+            take(path, PICTURES / f"{name}.png", height, prepare)
+            print(f"docs/tour/{name}.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
