@@ -46,6 +46,13 @@ def what_if(
     from simulator.results.report import render
 
     answer = resimulation.ask(changes)
+    if answer.scored:
+        # Why it took long, and that it will not again.
+        print(
+            f"note: {answer.scored:,} (request, ladder step) pairs that no run had kept were scored for "
+            "this, and are kept now (laser-ab cache list).",
+            file=sys.stderr,
+        )
     if as_json:
         print_json({"run": str(run), **_document(answer)})
         return

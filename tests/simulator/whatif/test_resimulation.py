@@ -178,6 +178,13 @@ def test_the_command_answers_a_line_for_a_line(finished: Run) -> None:
     assert "seed" in wrong["error"]
 
 
+def test_the_command_says_what_it_had_to_score(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["what-if", str(finished.path), "-q", "--json"]
+    assert "that no run had kept were scored" not in CliRunner().invoke(app, asked).stderr
+    monkeypatch.setenv("LASER_AB_CACHE_GB", "0")
+    assert "that no run had kept were scored" in CliRunner().invoke(app, asked).stderr
+
+
 def test_the_command_answers_one_question_as_a_report(finished: Run) -> None:
     asked = ["what-if", str(finished.path), "--set", "experiment.budget_ms=2", "-q"]
     printed = CliRunner().invoke(app, asked).stdout

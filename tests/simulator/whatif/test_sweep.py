@@ -196,6 +196,8 @@ def test_axes_of_one_short_name_are_called_by_their_long_ones() -> None:
         (Axis("arms.treatment.history", (10, 0)), "axis arms.treatment.history=0"),
         (Axis("traffic.preset", ("demo", "dmeo")), "no preset 'dmeo'"),
         (Axis("experiment.service_times", ("profile", "live")), "laser-ab profile"),
+        (Axis("arms.treatment.max_batch", (8, 4096)), "measured"),
+        (Axis("arms.treatment.model", ("laser", "vql")), "has no times of"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused_before_anything_is_written(
