@@ -26,6 +26,8 @@ BASE = "demo"  #: the preset whose other parameters are kept
 TRIAL_USERS = 512
 TRIAL_SEED = 11
 _PASSES = 2
+#: Visits of the most active user of a trial, three sd up: a log of decades would else take hours.
+_MOST_VISITS = 20_000
 #: Looked at first and together, since how unequal users are and how often they come look alike in histories.
 _PACES = tuple(itertools.product((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.8, 1.1, 1.4, 1.8), (0.98, 1.5)))
 _CLICK_STEPS, _CLICK_REQUESTS = 4, 60
@@ -64,6 +66,7 @@ def resembling_world(
     """
     target = distributions(world)
     begin = chosen = _from_log(log, world, split, target)
+    begin["session_gap_days"] *= max(1.0, _visits(begin) / _MOST_VISITS)
     steps = {name: len(found) for name, found in (_FACTORS | _VALUES).items()}
     total, done = len(_PACES) + _PASSES * sum(steps.values()), 0
     best = np.inf
@@ -71,6 +74,8 @@ def resembling_world(
         on_progress("resembling world", done - 1, total)
         gap = begin["session_gap_days"] * factor
         changed = {**begin, "session_gap_days": gap, "activity_sd": activity_sd, "session_gap_sd": gap_sd}
+        if _visits(changed) > _MOST_VISITS:
+            continue
         distance = _distance(changed, target)
         if distance < best:
             best, chosen = distance, changed
@@ -146,9 +151,14 @@ def _neighbours(chosen: dict[str, Any], name: str) -> list[dict[str, Any]]:
             changed["topic_second"] = value * _SECOND
         if name == "history_median" and not 1 <= value <= chosen["history_max"]:
             continue
-        if value != now:
+        if value != now and _visits(changed) <= _MOST_VISITS:
             found.append(changed)
     return found
+
+
+def _visits(overrides: dict[str, Any]) -> float:
+    days = sum(overrides[name] for name in ("history_days", "log_days", "holdout_days", "pre_days", "days"))
+    return float(days / overrides["session_gap_days"] * np.exp(3.0 * overrides["activity_sd"]))
 
 
 def trial(overrides: dict[str, Any], users: int, seed: int, **changed: Any) -> World:

@@ -177,3 +177,23 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     again = CliRunner().invoke(app, ["calibrate", str(kuairand_log), "--out", str(out)])
     assert again.exit_code == 1
     assert "found something there" in again.output
+
+
+def test_a_search_tries_no_world_of_more_visits_than_it_can_draw(
+    kuairand_log: Path, log: RealLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    def nothing_is_near(overrides: dict[str, Any], target: dict[str, np.ndarray]) -> float:
+        tried.append(resembling._visits(overrides))
+        return 1.0 - 1e-6 * len(tried)
+
+    monkeypatch.setattr(resembling, "_MOST_VISITS", 30)
+    monkeypatch.setattr(resembling, "_distance", nothing_is_near)
+    monkeypatch.setattr(resembling, "_click_level", lambda overrides, world: overrides)
+    split = split_days(log.days)
+    world = load_log_world(kuairand_log, 7, split)
+    chosen = resembling.resembling_world(log, world, split, lambda stage, done, total: None)
+    assert len(tried) > 40
+    assert max(tried) <= 30 * (1 + 1e-9)
+    assert resembling._visits(chosen) <= 30 * (1 + 1e-9)
