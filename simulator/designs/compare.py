@@ -28,12 +28,10 @@ from simulator.execution import interrupts
 from simulator.execution.progress import Progress, Silent
 from simulator.experiment.answers import Answers
 from simulator.experiment.outcomes import Market, Play, Played
-from simulator.market.budgets import unlimited
+from simulator.market.budgets import exhausted, unlimited
 from simulator.metrics import OUTCOMES, RATIOS, Ratio
 
 F8 = NDArray[np.float64]
-#: Of a budget that counts as run out: the last of it goes for ever smaller prices, and never quite.
-SPENT = 0.99
 
 
 @dataclass(frozen=True)
@@ -255,10 +253,10 @@ def _worlds(bench: Bench) -> dict[str, dict[str, float | None]]:
     for k, name in enumerate(bench.names):
         tight, loose = played[2 * k], played[2 * k + 1]
         revenue, without = (float(one.ledger.spend.sum()) for one in (tight, loose))
-        limited = np.isfinite(market.budgets)
-        empty = tight.ledger.spend[limited] >= SPENT * market.budgets[limited]
+        cost = market.click_cost
+        empty = None if cost is None else exhausted(tight.ledger.spend, market.budgets, cost)
         found[name] = {
-            "exhausted_share": float(empty.mean()) if limited.any() else 0.0,
+            "exhausted_share": 0.0 if empty is None else float(empty.mean()),
             "revenue_missed": 1.0 - revenue / without if without > 0 else None,
         }
     return found
