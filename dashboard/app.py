@@ -7,7 +7,7 @@ import logging
 import streamlit as st
 
 from dashboard import states
-from dashboard.folders import itself, pick
+from dashboard.folders import itself, look, pick
 from dashboard.work.places import admitted
 from simulator.results.errors import ResultsError
 
@@ -19,6 +19,7 @@ st.session_state["token"] = st.query_params.get("token") or st.session_state.get
 if not admitted(st.session_state["token"]):
     st.error("This dashboard needs its token: open the address that it printed where it was started.")
     st.stop()
+look()
 # Whoever opens one run or one sweep wants to see that.
 alone = itself()
 RUNS = st.Page("app_pages/runs.py", title="Runs", default=alone is None)

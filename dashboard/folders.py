@@ -12,6 +12,8 @@ from simulator.results import small
 from simulator.results.index import Listed, list_results
 from simulator.results.read import Folder, Run, Sweep, read_folder
 
+_LOOKED = "looked"  # in the session: the folder that was listed, and its lines
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,10 +30,28 @@ class Choice:
     found: bool
 
 
-def shown_folder() -> Path:
-    """Where what is shown lies: the results folder, or what came with the package while that one is empty."""
+def look() -> None:
+    """List what there is, once for a page: it is asked for many times while one is drawn.
+
+    While the results folder is empty, what came with the package is listed in its place.
+    """
     root = results_folder()
-    return small.SHIPPED if not _lines_of(root) and small.shipped_runs() else root
+    lines = list_results(root, keep=not read_only())
+    if not lines and small.shipped_runs():
+        root, lines = small.SHIPPED, list_results(small.SHIPPED, keep=False)
+    st.session_state[_LOOKED] = root, lines
+
+
+def listed() -> list[Listed]:
+    """All runs and sweeps there are, newest first, as this page found them."""
+    found: list[Listed] = st.session_state[_LOOKED][1]
+    return found
+
+
+def shown_folder() -> Path:
+    """Where what is listed lies."""
+    root: Path = st.session_state[_LOOKED][0]
+    return root
 
 
 def nothing_run_yet() -> bool:
@@ -43,15 +63,6 @@ def itself() -> str | None:
     """What the results folder is itself: "run" or "sweep"; None for a folder of several."""
     lines = listed()
     return lines[0].kind if [one.path for one in lines] == ["."] else None
-
-
-def listed() -> list[Listed]:
-    """All runs and sweeps there are, newest first."""
-    return _lines_of(shown_folder())
-
-
-def _lines_of(root: Path) -> list[Listed]:
-    return list_results(root, keep=root != small.SHIPPED and not read_only())
 
 
 def pick(kind: str) -> None:

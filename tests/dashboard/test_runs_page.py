@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_pages import COMPARE, LATENCY, RUNS, SCORECARD, folder, opened, specs, texts
 
+from dashboard import folders
 from dashboard.work import notes, trash
 from dashboard.work.places import READ_ONLY_VARIABLE, DashboardError, within
 from simulator.results import index, small
@@ -181,6 +182,19 @@ def test_what_has_not_changed_is_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "read_folder", lambda path: (read.append(path), original(path))[1])
     assert index.list_results(tmp_path) == first
     assert read == [tmp_path / "b"]
+
+
+@pytest.mark.parametrize("page", [RUNS, SCORECARD, COMPARE])
+def test_a_page_lists_the_folder_once(three, monkeypatch, page):
+    asked: list[Path] = []
+    original = index.list_results
+    monkeypatch.setattr(
+        folders, "list_results", lambda root, **more: (asked.append(root), original(root, **more))[1]
+    )
+    app = opened(page)
+    asked.clear()
+    app.run()
+    assert asked == [three]
 
 
 @pytest.mark.parametrize("text", ["{", '{"version": 1, "lines": {"a": 3}}', '{"version": 0, "lines": {}}'])
