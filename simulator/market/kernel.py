@@ -17,6 +17,7 @@ import numpy as np
 from numba import float64
 
 from simulator.config.market import Charge, Pacing, Pricing
+from simulator.kept_code import jit_kept
 from simulator.market.draws import CLICK, CONVERSION, THROTTLE, as_uniform, fold, key
 from simulator.market.pages import DAY_S, NEARLY, PACE, Book, Pages, Rules, Shown, pcvr_of
 
@@ -393,7 +394,7 @@ def _bill(budgets: Any, spend: Any, most_left: Any, p: int, day: int, v: int, du
             most_left[day, v] = max(most_left[day, v], budget - spend[q, day, v])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit_kept
 def _loop(  # type: ignore[no-untyped-def]
     order, candidates, slots, budget_row, request_id, pctr, pcvr, p_click, p_convert, tcpa, advertiser,
     budgets, reserve, price_of, charge, weights, click_keys, conversion_keys, time_s, pacing, throttle_keys,

@@ -18,7 +18,6 @@ from simulator.errors import SimulatorError
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
-# These are compiled into the kernel, whose cache looks at kernel.py alone: clear it where they change.
 #: A budget is spent when what is left is a matter of rounding.
 NEARLY = 1.0 - 1e-9
 DAY_S = 86_400.0

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kept_code import jit_kept
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.predictions import LEVELS
 from simulator.serving.profile import ServiceProfile
-from simulator.serving.queues import between, draw, hold_s, insert, jit, jit_kept, pop, push, remove_oldest
+from simulator.serving.queues import between, draw, hold_s, insert, jit, pop, push, remove_oldest
 from simulator.serving.rules import (
     DONE,
     FIFO,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -17,19 +15,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def jit(function: F) -> F:
     """Compile; the caller that is called from Python keeps the compiled code of all on disk."""
     compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)  # type: ignore[call-overload]
-    return compiled
-
-
-def jit_kept(function: Callable[..., Any]) -> Any:
-    """Compile what is called from Python, and keep the code of all that it calls on disk.
-
-    Kept code is of the folder's sources as they are: numba by itself looks at the function's own file alone,
-    and would go on with what another file's function was before it was changed.
-    """
-    compiled: Any = numba.njit(cache=True)(function)
-    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
-    stamp = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    compiled._cache._cache_file._source_stamp = stamp
     return compiled
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.serving.queues import jit_kept
+from simulator.kept_code import jit_kept
 
 CALLER = """
 import numba
-from simulator.serving.queues import jit_kept
+from simulator.kept_code import jit_kept
 from callee_of_kept import value
 
 @{how}
