@@ -42,6 +42,7 @@ with RunWriter.create(Path("runs/mine"), {"name": "mine"}) as writer:
     writer.write_scorecard(card)
     writer.finish()
 page = AppTest.from_file("dashboard/app.py", default_timeout=30).run()
+page.switch_page("app_pages/scorecard.py").run()
 users = tables[0]
 made = {arm: float(users["clicks"][users["arm"] == arm].sum() / users["requests"][users["arm"] == arm].sum())
         for arm in split}

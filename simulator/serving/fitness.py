@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from simulator.serving.grid import quantile
-from simulator.serving.profile import Point, Samples, ServiceProfile
+from simulator.serving.profile import Point, Samples, ServiceProfile, ranks_of
 
 # How much cheaper than its smaller neighbour a cell may seem, by quantile: P50s of 400 samples repeat within
 # 3 % on a quiet machine, P95s within some 15 %.
@@ -61,7 +61,7 @@ def smoothed(profile: ServiceProfile) -> ServiceProfile:
                     cells[point] = _larger(cells[point], cells[smaller])
                     notes.append(f"smoothed: {wrong.message}")
                     break
-    return replace(
+    made = replace(
         profile,
         store={key: {h: places[f"store/{key}"][h,] for h in grid} for key, grid in profile.store.items()},
         transport={h: places["transport"][h,] for h in profile.transport},
@@ -71,6 +71,12 @@ def smoothed(profile: ServiceProfile) -> ServiceProfile:
         },
         notes=tuple(notes),
     )
+    # Samples that have become equal stand in the order measured, as after a file is read.
+    order = {
+        place: {point: ranks_of(made.measured(place, point)) for point in cells}
+        for place, cells in made.order.items()
+    }
+    return replace(made, order=order)
 
 
 def _smaller(cells: Mapping[Point, Samples], point: Point) -> Iterator[Point]:

@@ -196,9 +196,9 @@ def load(path: Path) -> ServiceProfile:
     """
     try:
         text = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path may hold what no file's name can
         raise ProfileError(
-            f"{path}: found no readable profile ({error.strerror}), expected a JSON file. "
+            f"{path}: found no readable profile ({getattr(error, 'strerror', error)}), expected a JSON file. "
             "Make one with `laser-ab profile` or correct the path."
         ) from error
     return _parsed(text, str(path))
@@ -235,7 +235,7 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
         cells = {where: {point: _numbers(s) for point, s in grid.items()} for where, grid in _flat(raw)}
         order = {}
         if version == SCHEMA_VERSION:
-            order = {where: {p: _order(s) for p, s in grid.items()} for where, grid in cells.items()}
+            order = {where: {p: ranks_of(s) for p, s in grid.items()} for where, grid in cells.items()}
             cells = {where: {p: tuple(sorted(s)) for p, s in grid.items()} for where, grid in cells.items()}
         stores, scores = (
             {where.partition("/")[2]: grid for where, grid in cells.items() if where.startswith(stage)}
@@ -302,7 +302,7 @@ def _numbers(values: Any) -> Samples:
     return tuple(float(v) for v in values)
 
 
-def _order(measured: Samples) -> tuple[int, ...]:
+def ranks_of(measured: Samples) -> tuple[int, ...]:
     """Where each sample stands among the sorted ones; equal ones in the order measured."""
     ranks = [0] * len(measured)
     for rank, i in enumerate(sorted(range(len(measured)), key=lambda i: measured[i])):

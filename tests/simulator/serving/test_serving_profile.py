@@ -318,6 +318,15 @@ def test_cells_that_disagree_with_their_neighbours_are_found_and_smoothed() -> N
     assert smoothed(mended) == mended
 
 
+def test_a_smoothed_profile_is_the_same_once_it_was_read_from_its_file() -> None:
+    score = {(10, 4, 1): [1.0] * 100, (10, 4, 2): [s - 0.5 for s in FAST[::-1]]}  # raised, all become equal
+    mended = smoothed(in_order({10: FAST}, score))
+    assert mended.score["m"][10, 4, 2] == (1.0,) * 100
+    again = from_json(to_json(mended), "p.json")
+    assert again == mended
+    assert to_json(again) == to_json(mended)
+
+
 def test_noise_within_a_few_hundredths_disagrees_with_nothing() -> None:
     near = [s * 0.97 for s in FAST]
     assert not disagreements(in_order({10: FAST, 20: near}, {(10, 4, 1): FAST, (10, 4, 2): near}))
