@@ -167,7 +167,7 @@ def bursts(quick: bool) -> tuple[list[dict[str, Any]], float]:
 def policies(quick: bool) -> tuple[list[dict[str, Any]], float, float]:
     """What each policy answers, goodput's least lead over fifo, and its greatest regret."""
     rows, leads, regrets = [], [], []
-    for name in ("cpu", "h100"):
+    for name in ("cpu", "h200", "h100"):
         profile = load(PROFILES / f"{name}.json")
         for title, model, history, store, scorers in ARMS:
             for share in LOADS:
