@@ -46,11 +46,13 @@ def launch(
     os.environ[READ_ONLY_VARIABLE] = "1" if read_only else "0"
     if not is_loopback(host):
         token = os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(24))
-        print(
+        told = (
             f"Others can reach this dashboard, by this address alone: http://{host}:{chosen}/?token={token}"
         )
     else:
         os.environ.pop(TOKEN_VARIABLE, None)
+        told = f"The dashboard: http://{host}:{chosen} (Ctrl-C ends it)"
+    print(told, flush=True)
 
     import streamlit as st  # 0.6 s; the command line's --help need not wait for it
 
@@ -75,6 +77,8 @@ def settings(port: int, open_browser: bool, host: str = ADDRESS) -> dict[str, ob
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
+        # With Streamlit's welcome goes its offer, on the page, to install aids for writing Streamlit apps.
+        "logger.hideWelcomeMessage": True,
         # Each on its own: one colour for both would switch off following the system's light or dark.
         "theme.light.primaryColor": ACCENT_ON_LIGHT,
         "theme.dark.primaryColor": ACCENT_ON_DARK,

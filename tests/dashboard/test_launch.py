@@ -60,6 +60,7 @@ def test_server_is_local_and_silent():
     assert config["server.address"] == "127.0.0.1"
     assert config["browser.gatherUsageStats"] is False
     assert config["client.toolbarMode"] == "minimal"
+    assert config["logger.hideWelcomeMessage"] is True
     assert config["server.headless"] is True
 
 
@@ -75,8 +76,9 @@ def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path):
                     break
             time.sleep(0.1)
         server.send_signal(signal.SIGINT)
-        _, told = server.communicate(timeout=30)
+        shown, told = server.communicate(timeout=30)
     assert server.returncode in (0, 130), told
+    assert shown == f"The dashboard: http://{ADDRESS}:{port} (Ctrl-C ends it)\n"
     assert "Traceback" not in told
 
 
