@@ -173,6 +173,8 @@ def _served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
                     break
                 except (urllib.error.URLError, ConnectionError, TimeoutError):
                     time.sleep(0.1)
+            else:
+                raise RuntimeError(f"Port {port}: no answer, expected the dashboard. Run it by hand.")
             yield f"http://127.0.0.1:{port}", process
         finally:
             process.terminate()
