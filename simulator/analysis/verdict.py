@@ -289,7 +289,7 @@ def _truth(metric: Metric, entry: Entry) -> str:
         return " The truth is not known: no all-control and all-treatment worlds were run."
     text = f" The truth for {metric.words}, which only a simulation knows, is {_lift(lift)}"
     if entry.get("true_se") is not None:
-        text += f" (standard error {percent(entry['true_se'])})"
+        text += f" (standard error {percent(entry['true_se'], digits=2)})"
     if ci is not None and not ci[0] <= lift <= ci[1]:
         text += "; the interval leaves it out"
     return text + "."
