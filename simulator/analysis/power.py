@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from scipy import stats
 
 from simulator.analysis.columns import AnalysisError
+from simulator.results.answers.size import POWER, reach
 
 ALPHA = 0.05
-POWER = 0.80
 
 
 def mde(se_log: float, level: float = 1 - ALPHA, wanted: float = POWER) -> float:
     """Smallest true lift a two-sided test finds with the wanted power, from its standard error."""
-    return math.expm1(_reach(level, wanted) * se_log)
+    return math.expm1(reach(level, wanted) * se_log)
 
 
 def power(lift: float, se_log: float) -> float:
@@ -36,11 +36,7 @@ def times_the_size(
     """How many times as many users find a lift with the wanted power; None for a lift of 0 or no error."""
     if lift == 0 or lift <= -1 or se_log <= 0:
         return None
-    return (_reach(level, wanted) * se_log / math.log1p(lift)) ** 2
-
-
-def _reach(level: float, wanted: float) -> float:
-    return float(stats.norm.isf((1 - level) / 2) + stats.norm.ppf(wanted))
+    return (reach(level, wanted) * se_log / math.log1p(lift)) ** 2
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def users_needed(
             "0.02, and a standard deviation over the mean above 0."
         )
     variance = _per_user(cv_control, cv_treatment, share)
-    users = variance * (_reach(level, wanted) / math.log1p(lift)) ** 2
+    users = variance * (reach(level, wanted) / math.log1p(lift)) ** 2
     return Size(max(2, math.ceil(users * (1 - share))), max(2, math.ceil(users * share)), lift)
 
 

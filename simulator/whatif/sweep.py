@@ -29,7 +29,7 @@ from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
 from simulator.results.run_folder import SweepWriter
 from simulator.results.schemas import sweep_schema
-from simulator.results.scorecard import has_enough_users
+from simulator.results.scorecard import effects
 from simulator.serving.capacity import budget_grid
 
 
@@ -236,17 +236,17 @@ def _context(plan: Plan) -> str:
 def cell_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell's scorecard as rows of the sweep table, by arm and metric; a treatment's lifts among them.
 
-    Where either arm has too few users, a lift is null and only its truth is known.
+    Where either arm has too few users, or too few of them an event, a lift is null and only its truth known.
     """
     rows = []
+    shown = {(effect.arm, effect.metric): effect.enough for effect in effects(card)}
     for arm, own in card["arms"].items():
         found: dict[str, dict[str, Any]] = dict(own["values"])
         for name, share in metrics(own["serving"]).items():
             # Of the arm's whole timing plane: nothing is estimated, and the value is the truth.
             found[name] = {"value": share, "ci": None, "true_value": share, "unit": "fraction"}
-        enough = has_enough_users(card, arm)
         for name, entry in own["metrics"].items():
-            value, ci = (entry["lift"], entry["ci"]) if enough else (None, None)
+            value, ci = (entry["lift"], entry["ci"]) if shown[arm, name] else (None, None)
             lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
             found[f"{name}_lift"] = {**lift, "unit": "fraction"}
         for name, entry in sorted(found.items()):

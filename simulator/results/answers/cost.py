@@ -43,13 +43,15 @@ def _option(point: Point, arm: str, terms: Terms) -> dict[str, Any]:
         "late_share": known(point.of_arm(arm, "missed_share")),
         "breaks": terms.breaks(point, arm),
         "doubts": terms.doubts(point, arm),
+        "needed": terms.needed(point, arm),
     }
 
 
 def cheapest(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Of each group the cheapest that holds everything in truth, and the cheapest that the A/B shows to.
 
-    At equal cost the higher true lift wins.
+    At equal cost the higher true lift wins. `needed` is the size of experiment that shows the first to hold,
+    where this one does not.
     """
     found = []
     for group in groups:
@@ -60,6 +62,7 @@ def cheapest(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
             "at": asked_of(group[0]["at"]),
             "true_value": min(true, key=_cost, default=None),
             "value": min(shown, key=_cost, default=None),
+            "needed": min(true, key=_cost)["needed"] if true else None,
             "reason": None,
         }
         if not true:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.results.answers.edge import Edge, Place, place
-from simulator.results.answers.grid import Point, Settings, lines_along
+from simulator.results.answers.grid import Known, Point, Settings, lines_along
+from simulator.results.answers.size import largest, size_to_tell
 from simulator.results.answers.terms import Terms, margin
 from simulator.results.axes import BUDGET, Axis
 
@@ -66,7 +67,8 @@ def _traffic(line: Sequence[Point], arm: str, rest: Settings, terms: Terms) -> d
         margins = [margin(point.of_arm(arm, name), terms.limits(point)[name]) for point in line]
         place_ = place(rates, margins, lambda left: left >= 0)
         records.append(
-            _record(place_, rates, rest, arm, "requests/s", "holds its limits", "traffic") | {"limit": name}
+            _record(place_, rates, rest, arm, "requests/s", "holds its limits", "traffic")
+            | {"limit": name, "needed": _needed_margin(line, place_, margins)}
         )
     return min(records, key=lambda record: _reached(record, rates))
 
@@ -115,6 +117,14 @@ def _needed_lift(line: Sequence[Point], found: Place, arm: str) -> dict[str, Any
     sides = [point.needed(arm) for point in line[found.true.index : found.true.index + 2]]
     known = [side for side in sides if side is not None]
     return dict(max(known, key=lambda side: side["requests"])) if known else None
+
+
+def _needed_margin(line: Sequence[Point], found: Place, margins: Sequence[Known]) -> dict[str, Any] | None:
+    """What it takes to tell the margins on both sides of the edge; None where the interval bounds it."""
+    if found.true.at is None or None not in found.ci:
+        return None
+    sides = slice(found.true.index, found.true.index + 2)
+    return largest([size_to_tell(p, m, 0.0) for p, m in zip(line[sides], margins[sides], strict=True)])
 
 
 def nothing(reason: str) -> dict[str, Any]:

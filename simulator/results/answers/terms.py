@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from simulator.results.answers.grid import Known, Point
+from simulator.results.answers.size import largest, size_to_tell
 from simulator.results.read import CONFIG, Sweep
 
 # Where the experiment's file sets no limit: one late answer in a hundred.
@@ -53,29 +54,48 @@ class Terms:
 
     def breaks(self, point: Point, arm: str) -> list[str]:
         """By the truth, what an arm breaks in a cell; names of values and "revenue_per_request"."""
-        return self._broken(point, arm, lambda known: known.true, lambda known: known.true)
+        return [one.name for one in self._demands(point, arm) if one.broken]
 
     def doubts(self, point: Point, arm: str) -> list[str]:
         """What the A/B does not show to hold: an end of the interval lies beyond, or there is none."""
-        return self._broken(point, arm, lambda known: known.ends[1], lambda known: known.ends[0])
+        return [one.name for one in self._demands(point, arm) if one.in_doubt]
 
-    def _broken(self, point: Point, arm: str, high: Any, low: Any) -> list[str]:
-        found = []
+    def needed(self, point: Point, arm: str) -> dict[str, Any] | None:
+        """How large the experiment must be to show what holds in truth and is in doubt; None if unknown."""
+        doubts = [one for one in self._demands(point, arm) if one.in_doubt and not one.broken]
+        return largest([size_to_tell(point, one.known, one.limit) for one in doubts])
+
+    def _demands(self, point: Point, arm: str) -> Iterator[_Demand]:
         for name, limit in self.limits(point).items():
-            value = high(point.of_arm(arm, name))
-            if value is None or value > limit:
-                found.append(name)
-        # The control is what the floor is measured from.
-        revenue = (
-            low(point.lift(arm, "revenue_per_request")) if arm in point.treatments else self.revenue_floor
-        )
-        if revenue is None or revenue < self.revenue_floor:
-            found.append("revenue_per_request")
-        return found
+            yield _Demand(name, point.of_arm(arm, name), limit, most=True)
+        if arm in point.treatments:  # the control is what the floor is measured from
+            name = "revenue_per_request"
+            yield _Demand(name, point.lift(arm, name), self.revenue_floor, most=False)
 
     def note(self) -> dict[str, Any]:
         """For the answers: what they rest on."""
         return {**asdict(self), "p99_ms": "the guardrail's" if self.p99_ms is None else self.p99_ms}
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """A number that must not lie above a limit (`most`), or not below it."""
+
+    name: str
+    known: Known
+    limit: float
+    most: bool
+
+    @property
+    def broken(self) -> bool:
+        return self._beyond(self.known.true)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._beyond(self.known.ends[1 if self.most else 0])
+
+    def _beyond(self, value: float | None) -> bool:
+        return value is None or (value > self.limit if self.most else value < self.limit)
 
 
 def terms_of(sweep: Sweep, **asked: Any) -> Terms:

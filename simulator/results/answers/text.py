@@ -70,10 +70,11 @@ def _worth(one: Record, axes: Sequence[Axis]) -> str:
     broken = ", ".join(_BROKEN[name] for name in one["breaks"])
     text = f"{_where(one, axes)}{one['treatment']}: {worth}{f' (breaks {broken})' if broken else ''}. "
     text += f"True lift {_true(one)}; the A/B: {_told(one)}."
-    needed = one["needed"]
-    if one["told"] is None and needed is not None:
-        text += f" To tell it takes about {numbers.count(needed['requests'])} requests."
-    return text
+    return text + (_size(one["needed"]) if one["told"] is None else "")
+
+
+def _size(needed: Record | None) -> str:
+    return f" To tell it takes about {numbers.count(needed['requests'])} requests." if needed else ""
 
 
 def _versus(one: Record, axes: Sequence[Axis]) -> str:
@@ -111,8 +112,7 @@ def _edge(one: Record, axes: Sequence[Axis]) -> str:
         text += f", where {_ENDS[one['limit']]}"
     ends = " to ".join("any" if end is None else form(end) for end in one["ci"])
     text += f"; the A/B: {form(one['value'])}, {ends}." if one["told"] is None else f"; {one['told']}."
-    needed = one.get("needed")
-    return text + (f" To tell it takes about {numbers.count(needed['requests'])} requests." if needed else "")
+    return text + _size(one["needed"])
 
 
 def _cheapest(answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str | None]:
@@ -127,7 +127,7 @@ def _cheapest(answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str
             text += " The A/B shows of no setting that it holds."
         elif (shown["arm"], shown["cell"]) != (true["arm"], true["cell"]):
             text += f" By what the A/B shows: {_option(shown, axes)}."
-        lines.append(text)
+        lines.append(text + _size(one["needed"]))
     return "What is the cheapest that holds it?", lines, None if lines else answer.get("reason")
 
 

@@ -175,7 +175,10 @@ def test_a_front_is_what_nothing_beats(numbers: list[tuple[int, int, int]]) -> N
         (o["lift"]["true_value"], o["p99_ms"]["true_value"], o["per_hour"]) for o in front
     ) == sorted(left)
     assert (
-        cheapest([[{**o, "breaks": [], "doubts": ["p99_ms"], "at": {}} for o in group]])[0]["value"] is None
+        cheapest([[{**o, "breaks": [], "doubts": ["p99_ms"], "needed": None, "at": {}} for o in group]])[0][
+            "value"
+        ]
+        is None
     )
 
 
@@ -220,6 +223,60 @@ def test_where_the_world_is_too_small_an_answer_says_how_large_it_must_be(tmp_pa
     assert found["break_even_ms"]["needed"]["requests"] == 140_000  # the larger of both sides'
     assert [one["needed"]["requests"] for one in found["worth"]] == [35_000, 70_000, 140_000]
     assert "about 140,000 requests" in "\n".join(answer_lines(found, sweep.axes))
+
+
+@pytest.mark.parametrize("half", [0.3, 0.6])
+def test_an_edge_of_traffic_that_is_not_bounded_says_how_large_the_world_must_be(
+    half: float, tmp_path: Path
+) -> None:
+    limit_ms, slope, edge = 25.0, 0.2, 300.0
+
+    def busier(at: dict[str, Any], card: dict[str, Any]) -> None:
+        for arm in card["arms"].values():
+            arm |= {"requests": 4000, "units": 500}
+            arm["serving"]["requests_per_s"] = at[RATE]
+        p99_ms = limit_ms * (1 + slope * math.log(at[RATE] / edge))
+        set_p99(card, p99_ms)
+        ci = [p99_ms - half * limit_ms, p99_ms + half * limit_ms]
+        card["arms"]["treatment"]["values"]["p99_ms"]["ci"] = ci
+
+    sweep = sweep_of(tmp_path, [Axis(RATE, (200.0, 400.0), 200.0)], busier)
+    found = answers_of(sweep, Terms())["max_requests_per_s"]
+    assert found["ci"] == [None, None]
+    # The nearer side, 400, is a share of .2 ln(400/300) from the limit: 80 % power is 2.8 standard errors.
+    times = (2.8016 * half / 1.95996 / (slope * math.log(400 / edge))) ** 2
+    assert found["needed"]["requests"] == pytest.approx(8000 * times, rel=1e-3)
+    assert found["needed"]["users"] == pytest.approx(1000 * times, rel=1e-3)
+
+
+def test_the_cheapest_says_what_it_takes_to_be_shown(tmp_path: Path) -> None:
+    def unsure(at: dict[str, Any], card: dict[str, Any]) -> None:
+        for arm in card["arms"].values():
+            arm |= {"requests": 4000, "units": 500}
+            # True 20 ms of 25, the interval to 45: its half would have to be 5 / 1.43.
+            arm["values"]["p99_ms"] |= {"value": 22.0, "true_value": 20.0, "ci": [10.0, 45.0]}
+
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (25.0,), 25.0)], unsure)
+    answers = answers_of(sweep, Terms(revenue_floor=-0.5))
+    found = answers["cheapest"]
+    assert (found["value"], found["true_value"]["doubts"]) == (None, ["p99_ms"])
+    assert found["needed"]["requests"] == pytest.approx(8000 * (2.8016 / 1.95996 * 23 / 5) ** 2, rel=1e-3)
+    said = "\n".join(answer_lines(answers, sweep.axes))
+    assert f"To tell it takes about {found['needed']['requests']:,} requests" in said
+    shown = answers_of(sweep, Terms(p99_ms=50.0, revenue_floor=-0.5))["cheapest"]
+    assert (shown["value"]["doubts"], shown["needed"]) == ([], None)
+
+
+def test_no_size_tells_what_lies_on_the_limit_or_has_no_interval(tmp_path: Path) -> None:
+    def on_it(at: dict[str, Any], card: dict[str, Any]) -> None:
+        for arm in card["arms"].values():
+            arm["values"]["p99_ms"] |= {"value": 25.0, "true_value": 25.0, "ci": [20.0, 30.0]}
+        card["arms"]["control"]["values"]["p99_ms"]["ci"] = None
+
+    sweep = sweep_of(tmp_path, [Axis(BUDGET, (25.0,), 25.0)], on_it)
+    found = answers_of(sweep, Terms())
+    assert found["cheapest"]["true_value"] is not None
+    assert found["cheapest"]["needed"] is None
 
 
 def test_the_spread_over_seeds_stands_beside_the_error_within_one_world(tmp_path: Path) -> None:

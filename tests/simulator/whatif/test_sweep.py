@@ -209,19 +209,21 @@ def test_a_cell_that_cannot_be_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_lifts_of_too_few_users_are_null_and_keep_their_truth() -> None:
-    entry = {"lift": 0.1, "ci": [0.0, 0.2], "true_lift": 0.05}
+def test_lifts_of_too_few_users_or_events_are_null_and_keep_their_truth() -> None:
     value = {"value": 2.0, "ci": None, "true_value": 2.0, "unit": "currency"}
 
-    def lift(users: int) -> tuple[float | None, ...]:
+    def lift(users: int, events: int) -> tuple[float | None, ...]:
+        entry = {"lift": 0.1, "ci": [0.0, 0.2], "true_lift": 0.05}
+        entry["events"] = {"control": 300, "treatment": events}
         arm = {"role": "control", "units": 500, "metrics": {}, "values": {"ctr": value}, "serving": {}}
         treated = {**arm, "role": "treatment", "units": users, "metrics": {"ctr": entry}}
         card = {"arms": {"control": arm, "treatment": treated}}
         (row,) = (row for row in cell_rows(card) if row["metric"] == "ctr_lift")
         return row["value"], row["ci_low"], row["ci_high"], row["true_value"]
 
-    assert lift(100) == (0.1, 0.0, 0.2, 0.05)
-    assert lift(99) == (None, None, None, 0.05)
+    assert lift(100, 20) == (0.1, 0.0, 0.2, 0.05)
+    assert lift(99, 20) == (None, None, None, 0.05)
+    assert lift(100, 19) == (None, None, None, 0.05)
 
 
 def test_a_live_sweep_is_refused_before_anything_is_written(tmp_path: Path) -> None:
