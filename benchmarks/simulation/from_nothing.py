@@ -4,17 +4,24 @@
 
 CHECKOUT is a worktree of commit b8ab8cb: `git worktree add CHECKOUT b8ab8cb`. Both programs run by this
 Python; each run is a process of its own, without kept scores or models, on two workers, after a small run of
-the same program that compiles its kernels. The million is extrapolated in both: by the line through two
-smaller runs of the same world, whose CPU seconds differ by what their requests cost. --quick takes the demo's
-world for the quick one, and a fifth of its requests for the demo.
+the same program that compiles its kernels.
+
+The million is what does not grow with requests (world, training, stores: a run of `quick` from nothing, with
+few requests) and a request's cost times the rest. That cost is the difference of two runs in a smaller `quick`
+world with a smaller log: histories, candidates, models and ladders are those of `quick`, so a request costs
+the same there, while world and training, whose CPU seconds vary by more than some requests cost, are a tenth.
+Rows hold the paths of clicks that the truth took: a million may need others. --quick takes the demo's world
+for the quick one, and a fifth of its requests for the demo.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +32,8 @@ SEED = 7
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-c", "from simulator.cli import main; main()"]
 MILLION = 1_000_000
+# A world and a log in which a request costs what it does in `quick`, and all else little.
+SMALLER = "users = 4000\nlog_requests = 2"
 EXPERIMENT = """
 seed = 7
 [traffic]
@@ -32,6 +41,7 @@ preset = "{preset}"
 load = 0.6
 [traffic.world]
 requests = {requests}
+{world}
 [arms.control]
 store = "lastn"
 model = "din"
@@ -43,8 +53,17 @@ history = 1000
 """
 
 
-def spent(root: Path, *arguments: str) -> tuple[float, float]:
-    """CPU and wall seconds of `laser-ab` of a checkout, its worker processes included.
+@dataclass(frozen=True)
+class Spent:
+    """What a run took: CPU and wall seconds, worker processes included, and the paths of its truth."""
+
+    cpu_s: float
+    wall_s: float
+    paths: int | None
+
+
+def spent(root: Path, *arguments: str) -> Spent:
+    """A run by `laser-ab` of a checkout.
 
     Raises:
         RuntimeError: it fails.
@@ -61,10 +80,11 @@ def spent(root: Path, *arguments: str) -> tuple[float, float]:
             check=False,
         )
         wall_s, after = time.monotonic() - start_s, os.times()
-    if done.returncode != 0:
-        raise RuntimeError(f"{root}: {done.stderr.strip()[-300:]}")
+        if done.returncode != 0:
+            raise RuntimeError(f"{root}: {done.stderr.strip()[-300:]}")
+        paths = json.loads(Path(folder, "run", "scorecard.json").read_text()).get("truth", {}).get("paths")
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return used, wall_s
+    return Spent(used, wall_s, paths)
 
 
 def measured(root: Path, quick: bool) -> dict[str, Any]:
@@ -72,26 +92,25 @@ def measured(root: Path, quick: bool) -> dict[str, Any]:
     with TemporaryDirectory(prefix="from-nothing-") as folder:
         file = Path(folder) / "experiment.toml"
 
-        def run(requests: int) -> float:
-            preset = "demo" if quick else "quick"
-            file.write_text(EXPERIMENT.format(preset=preset, requests=requests))
-            return spent(root, "run", str(file))[0]
+        def run(requests: int, preset: str = "demo" if quick else "quick", world: str = "") -> Spent:
+            file.write_text(EXPERIMENT.format(preset=preset, requests=requests, world=world))
+            return spent(root, "run", str(file))
 
-        small = ("traffic.world.users=200", "traffic.world.requests=600", "traffic.world.history_max=200")
-        file.write_text(EXPERIMENT.format(preset="demo", requests=600))
-        spent(root, "run", str(file), *(part for each in small for part in ("--set", each)))
+        run(600, "demo", "users = 200\nhistory_max = 200")
         demo = ("--set", "traffic.world.requests=2600") if quick else ()
-        cpu_s, wall_s = spent(root, "run", str(root / "examples" / "demo.toml"), *demo)
-        few, many = (1_000, 4_000) if quick else (10_000, 40_000)
-        few_s, many_s = run(few), run(many)
-    slope_s = (many_s - few_s) / (many - few)
+        shown = spent(root, "run", str(root / "examples" / "demo.toml"), *demo)
+        few, many = (500, 2_500) if quick else (2_000, 12_000)
+        whole, cheap, dear = run(few), run(few, world=SMALLER), run(many, world=SMALLER)
+    slope_s = (dear.cpu_s - cheap.cpu_s) / (many - few)
     return {
         "program": "this" if root == ROOT else "b8ab8cb",
-        "demo_cpu_s": cpu_s,
-        "demo_wall_s": wall_s,
-        "requests": [few, many],
-        "run_cpu_s": [few_s, many_s],
-        "million_cpu_s": many_s + slope_s * (MILLION - many),
+        "demo_cpu_s": shown.cpu_s,
+        "demo_wall_s": shown.wall_s,
+        "requests": [few, few, many],
+        "run_cpu_s": [whole.cpu_s, cheap.cpu_s, dear.cpu_s],
+        "truth_paths": [whole.paths, cheap.paths, dear.paths],
+        "request_cpu_ms": 1000 * slope_s,
+        "million_cpu_s": whole.cpu_s + slope_s * (MILLION - few),
     }
 
 
