@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from simulator.config.settings import Engine, Policy
 from simulator.errors import SimulatorError
 from simulator.serving.arm import LadderStep, ServingArm
-from simulator.serving.pipeline import serve
+from simulator.serving.pipeline import Served, serve
 from simulator.serving.predictions import LEVELS, ScoreTable
 from simulator.serving.profile import Machine, ServiceProfile
 from simulator.serving.service_times import ProfileServiceTimes
@@ -86,15 +86,26 @@ def simulate_queue(queue: Queue, customers: int, seed: int, engine: Engine) -> d
     rng = np.random.default_rng([seed, 11])
     arrivals = np.cumsum(rng.exponential(1.0 / queue.load, customers))
     work = rng.gamma(1.0 / queue.cv2, queue.cv2, customers) if queue.cv2 > 0.0 else np.ones(customers)
-    steps = (LadderStep("full", "service", 1), LadderStep("prior", None, 0))
-    policy: Policy = "fifo" if queue.patience is None else "goodput"
-    arm = ServingArm("queue", "none", steps, 1, queue.servers, 1, policy=policy)
-    served = serve(arrivals, np.ones(customers, np.int64), arm, GivenTimes(arm, work), queue.patience, engine)
+    served = serve_queue(queue, arrivals, work, engine)
     late = slice(int(WARM_UP * customers), None)
     if queue.patience is not None:
         return {"P(lost)": float((served.step[late] == 1).mean())}
     wait = (served.score_start_s - served.arrival_s)[late]
     return {"P(wait)": float((wait > 1e-9).mean()), "mean wait": float(wait.mean())}
+
+
+def serve_queue(queue: Queue, arrivals: F8, work: F8, engine: Engine) -> Served:
+    """Serve given customers.
+
+    Args:
+        arrivals: (R,) ascending.
+        work: (R,) service times.
+    """
+    steps = (LadderStep("full", "service", 1), LadderStep("prior", None, 0))
+    policy: Policy = "fifo" if queue.patience is None else "goodput"
+    arm = ServingArm("queue", "none", steps, 1, queue.servers, 1, policy=policy)
+    ones = np.ones(len(arrivals), np.int64)
+    return serve(arrivals, ones, arm, GivenTimes(arm, work), queue.patience, engine)
 
 
 def theory(queue: Queue) -> dict[str, float]:
