@@ -6,10 +6,10 @@ CHECKOUT is a worktree of commit b8ab8cb: `git worktree add CHECKOUT b8ab8cb`. B
 Python; each run is a process of its own, without kept scores or models, on two workers, after a small run of
 the same program that compiles its kernels.
 
-The million is what does not grow with requests (world, training, stores: a run of `quick` from nothing, with
-few requests) and a request's cost times the rest. That cost is the difference of two runs in a smaller `quick`
-world with a smaller log: histories, candidates, models and ladders are those of `quick`, so a request costs
-the same there, while world and training, whose CPU seconds vary by more than some requests cost, are a tenth.
+The million is what does not grow with requests (world, training, stores: a run of `quick` from nothing with
+few requests) and a request's cost times the rest. That cost is the difference of two runs in a smaller world
+with a smaller log: histories, candidates, models and ladders are those of `quick`, so a request costs the
+same there, while world and training, whose CPU seconds vary by more than some requests cost, are a tenth.
 Rows hold the paths of clicks that the truth took: a million may need others. --quick takes the demo's world
 for the quick one, and a fifth of its requests for the demo.
 """
