@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import Impressions, LogAds, RealLog, Split, periods, request_scenes
@@ -19,6 +20,9 @@ from simulator.traffic.trace import EXPERIMENT, PRE, Requests, TraceError
 from simulator.world.catalogue import Catalogue
 from simulator.world.fitted import LogWorld, draw_tcpa
 from simulator.world.protocol import Sizes
+
+#: Ads of a logged request that models learn from together: all requests take as many places as the widest.
+WIDEST = 64
 
 
 def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> LogWorld:
@@ -93,20 +97,35 @@ def _catalogue(ads: LogAds, advertiser_tcpa: Any) -> Catalogue:
 
 
 def log_impressions(log: RealLog, split: Split) -> LogImpressions:
-    """What rankers learn from: the days before the pre-period, one request per row, with the one ad shown."""
+    """What rankers learn from: the days before the pre-period, the ads of a request side by side.
+
+    A history is read once for all of them. A request of more than WIDEST rows becomes several.
+    """
     shown: Impressions = log.impressions.take(np.flatnonzero(log.impressions.day < split.pre))
+    # Rows of a request lie together: `convert` has them so.
+    first = np.r_[True, shown.request_id[1:] != shown.request_id[:-1]][: len(shown)]
+    start = np.flatnonzero(first)
+    rank = np.arange(len(shown)) - np.repeat(start, np.diff(np.append(start, len(shown))))
+    begins = np.flatnonzero(rank % WIDEST == 0)
+    row, place = np.cumsum(rank % WIDEST == 0) - 1, rank % WIDEST
+    shape = len(begins), int(place.max(initial=0)) + 1
+
+    def wide(values: NDArray[Any], dtype: Any, gap: int = 0) -> NDArray[Any]:
+        out = np.full(shape, gap, dtype)
+        out[row, place] = values
+        return out
+
+    position = np.zeros(len(shown)) if shown.position is None else shown.position
     return LogImpressions(
-        request_id=np.arange(len(shown), dtype=np.uint64),
-        time_s=shown.time_s,
-        user_id=shown.user_id,
-        hour=shown.hour,
-        propensity=shown.propensity,
-        split=np.where(shown.day >= split.holdout, HOLDOUT, TRAIN).astype(np.uint8),
-        ad=shown.ad[:, None],
-        ad_category=log.ads.category[shown.ad].astype(np.int16)[:, None],
-        position=(np.zeros(len(shown)) if shown.position is None else shown.position).astype(np.int8)[
-            :, None
-        ],
-        click=shown.click[:, None],
-        conversion=shown.conversion[:, None],
+        request_id=np.arange(len(begins), dtype=np.uint64),
+        time_s=shown.time_s[begins],
+        user_id=shown.user_id[begins],
+        hour=shown.hour[begins],
+        propensity=shown.propensity[begins],
+        split=np.where(shown.day[begins] >= split.holdout, HOLDOUT, TRAIN).astype(np.uint8),
+        ad=wide(shown.ad, np.int32, -1),
+        ad_category=wide(log.ads.category[shown.ad], np.int16),
+        position=wide(position, np.int8),
+        click=wide(shown.click, np.uint8),
+        conversion=wide(shown.conversion, np.uint8),
     )

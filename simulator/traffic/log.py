@@ -20,7 +20,8 @@ class LogImpressions:
     """Logged requests sorted by time; every holdout request is later than every training request.
 
     `position` counts from 0; `conversion` is 1 only where `click` is 1. `p_true` is the world's click
-    probability (None for a real log); metrics may weigh by it, models never see it.
+    probability (None for a real log); metrics may weigh by it, models never see it. A request that showed
+    fewer than C ads ends in gaps: ad -1, and 0 in the other columns.
     """
 
     request_id: NDArray[np.uint64]  #: (R,) unique within the log
@@ -38,6 +39,11 @@ class LogImpressions:
 
     def __len__(self) -> int:
         return len(self.request_id)
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """(R, C) which places hold an ad."""
+        return self.ad >= 0
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of "train" or "holdout".

@@ -8,6 +8,8 @@ Source: Kleinman, "Proportions with extraneous variance", JASA 68 (1973).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,7 +23,8 @@ def item_ctr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     Raises:
         SimulatorError: the training split is empty, or names an ad >= ads.
     """
-    shown, click, _ = _training(log, ads)
+    ad, click = _training(log, "ad", "click")
+    shown = _known(ad, ads)
     return smoothed_rates(np.bincount(shown, weights=click, minlength=ads), np.bincount(shown, minlength=ads))
 
 
@@ -33,12 +36,8 @@ def top_slot_factor(log: LogImpressions) -> float:
     Raises:
         SimulatorError: the training split is empty.
     """
-    rows = log.rows("train")
-    if len(rows) == 0:
-        raise SimulatorError(
-            "The log has no training requests, expected some. Raise log_days or log_requests."
-        )
-    click, top = log.click[rows], log.position[rows] == 0
+    position, click = _training(log, "position", "click")
+    top = position == 0
     # Half a click more keeps both rates above 0 in a small log.
     return float((click[top].sum() + 0.5) / (top.sum() + 1.0) / ((click.sum() + 0.5) / (click.size + 1.0)))
 
@@ -55,12 +54,7 @@ def slot_weights(log: LogImpressions, slots: int) -> tuple[float, ...]:
     Raises:
         SimulatorError: the training split is empty.
     """
-    rows = log.rows("train")
-    if len(rows) == 0:
-        raise SimulatorError(
-            "The log has no training requests, expected some. Raise log_days or log_requests."
-        )
-    position, click = log.position[rows].ravel().astype(np.int64), log.click[rows].ravel()
+    position, click = _training(log, "position", "click")
     shown = np.bincount(position)
     # Half a click more keeps every rate above 0 in a small log.
     rate = (np.bincount(position, click) + 0.5) / (shown + 1.0)
@@ -74,25 +68,29 @@ def item_cvr(log: LogImpressions, ads: int) -> NDArray[np.float64]:
     Raises:
         SimulatorError: as `item_ctr`.
     """
-    shown, click, conversion = _training(log, ads)
+    ad, click, conversion = _training(log, "ad", "click", "conversion")
+    shown = _known(ad, ads)
     return smoothed_rates(
         np.bincount(shown, weights=conversion, minlength=ads),
         np.bincount(shown, weights=click, minlength=ads),
     )
 
 
-def _training(
-    log: LogImpressions, ads: int
-) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]:
+def _training(log: LogImpressions, *columns: str) -> list[NDArray[Any]]:
+    """Columns of the training split, a row an ad that was shown."""
     rows = log.rows("train")
     if len(rows) == 0:
         raise SimulatorError(
             "The log has no training requests, expected some. Raise log_days or log_requests."
         )
-    shown = log.ad[rows].ravel()
-    if int(shown.max()) >= ads:
-        raise ValueError(f"The log shows ad {int(shown.max())}, but only {ads} ads are known. Raise ads.")
-    return shown, log.click[rows].ravel(), log.conversion[rows].ravel()
+    shown = log.shown[rows]
+    return [getattr(log, name)[rows][shown] for name in columns]
+
+
+def _known(ad: NDArray[Any], ads: int) -> NDArray[Any]:
+    if int(ad.max()) >= ads:
+        raise ValueError(f"The log shows ad {int(ad.max())}, but only {ads} ads are known. Raise ads.")
+    return ad
 
 
 def smoothed_rates(successes: ArrayLike, trials: ArrayLike) -> NDArray[np.float64]:

@@ -99,7 +99,7 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
     known = np.maximum(before, 1)
     ads = len(log.ads.item_id)
     categories = min(max(log.categories, 2), ads)
-    shown = len(world.log) / len(did.users)
+    shown = int(world.log.shown.sum()) / len(did.users)
     candidates = min(log.requests.candidates.shape[1], ads // 2)
     in_session = target["gap_s"]
     return {
@@ -183,7 +183,7 @@ def _distance(overrides: dict[str, Any], target: dict[str, F8]) -> float:
 
 def _click_level(overrides: dict[str, Any], world: LogWorld) -> dict[str, Any]:
     """b0 and user_sd, moved until a trial's click rate and users' click levels are the log's."""
-    rate, sd = float(world.log.click.mean()), user_click_sd(world.log)
+    rate, sd = float(world.log.click[world.log.shown].mean()), user_click_sd(world.log)
     chosen = {**overrides, "b0": WorldConfig.b0, "user_sd": WorldConfig.user_sd}
     for _ in range(_CLICK_STEPS):
         # Enough impressions of each user to see a level, one a request: lower positions are clicked less.

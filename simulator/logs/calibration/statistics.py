@@ -103,7 +103,7 @@ def figures(world: ExperimentWorld, drawn: dict[str, F8]) -> dict[str, float | N
         "effective_users": asked.sum() ** 2 / (asked**2).sum() / len(asked),
         "fano_10": fano(world.requests.arrival_s, 10),
         "fano_100": fano(world.requests.arrival_s, 100),
-        "click_rate": world.log.click.mean(),
+        "click_rate": world.log.click[world.log.shown].mean(),
         "user_click_sd": user_click_sd(world.log),
     }
     return {name: None if value is None else float(value) for name, value in found.items()}
@@ -136,7 +136,7 @@ def user_click_sd(log: LogImpressions) -> float | None:
     The likelihood of each user's clicks is integrated over the level by Gauss-Hermite quadrature.
     """
     users, of = np.unique(log.user_id, return_inverse=True)
-    shown = np.bincount(of, minlength=len(users)) * log.click.shape[1]
+    shown = np.bincount(of, log.shown.sum(axis=1), len(users))
     clicks = np.bincount(of, log.click.sum(axis=1), len(users))
     rate = clicks.sum() / shown.sum()
     if not 0 < rate < 1:

@@ -60,7 +60,12 @@ def test_user_click_sd_finds_the_sd_that_was_drawn() -> None:
     level = np.repeat(-0.5 + sd * rng.standard_normal(users), each)
     click = (rng.random(users * each) < 1 / (1 + np.exp(-level))).astype(np.uint8)[:, None]
     empty: dict[str, Any] = dict.fromkeys(LogImpressions.__dataclass_fields__)
-    shown = LogImpressions(**{**empty, "user_id": np.repeat(np.arange(users), each), "click": click})
+    columns = {
+        "user_id": np.repeat(np.arange(users), each),
+        "click": click,
+        "ad": np.zeros_like(click, np.int32),
+    }
+    shown = LogImpressions(**{**empty, **columns})
     assert user_click_sd(shown) == pytest.approx(sd, abs=0.05)
 
 

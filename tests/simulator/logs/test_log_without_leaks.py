@@ -14,7 +14,7 @@ from simulator.logs.table.candidates import nearest_candidates
 from simulator.logs.table.convert import FEATURE_DELAY_S, PRIOR_IMPRESSIONS, earlier_click_logit
 from simulator.logs.table.fit import design_of, fit_response
 from simulator.logs.table.shipped import import_kuairand
-from simulator.logs.world import load_log_world
+from simulator.logs.world import load_log_world, log_impressions
 from simulator.traffic.examples import history_slices
 from simulator.traffic.trace import TraceError
 from simulator.world.fitted import FEATURES, LogWorld, request_features
@@ -198,3 +198,22 @@ def test_tcpa_is_the_runs_draw_and_advertisers_are_the_logs(kuairand_log: Path, 
 def test_more_slots_than_candidates_are_refused(kuairand_log: Path) -> None:
     with pytest.raises(TraceError, match=r"market\.slots is 33"):
         load_log_world(kuairand_log, 7, SPLIT, slots=33)
+
+
+def test_what_rankers_learn_from_is_the_log_row_by_row_its_requests_side_by_side(
+    log: RealLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = log.impressions.take(np.flatnonzero(log.impressions.day < SPLIT.pre))
+    for widest in (64, 1):  # as it is, and with every request cut into its rows
+        monkeypatch.setattr("simulator.logs.world.WIDEST", widest)
+        learned = log_impressions(log, SPLIT)
+        there = learned.shown
+        assert there.sum() == len(shown)
+        assert len(learned) == (len(shown) if widest == 1 else len(np.unique(shown.request_id)))
+        for name in ("ad", "click", "conversion"):
+            np.testing.assert_array_equal(getattr(learned, name)[there], getattr(shown, name))
+            assert (getattr(learned, name)[~there] == (-1 if name == "ad" else 0)).all()
+        for name in ("user_id", "time_s", "hour", "propensity"):
+            each = np.broadcast_to(getattr(learned, name)[:, None], there.shape)[there]
+            np.testing.assert_array_equal(each, getattr(shown, name))
+    assert there.shape[1] == 1

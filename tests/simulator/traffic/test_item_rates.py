@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.traffic.log import HOLDOUT
-from simulator.traffic.priors import item_ctr, item_cvr, slot_weights, smoothed_rates
+from simulator.traffic.priors import item_ctr, item_cvr, slot_weights, smoothed_rates, top_slot_factor
 from simulator.world.world import World
 
 
@@ -74,3 +74,17 @@ def test_slot_weights_are_the_logs_click_rates_from_the_top_and_never_rise(world
     assert (np.diff(found) <= 0).all()
     np.testing.assert_allclose(found, np.minimum.accumulate(rates)[:5] / rates[0], rtol=0.01)
     assert len(slot_weights(world.log, 20)) == 8
+
+
+def test_a_gap_of_a_request_counts_as_nothing_shown(world: World) -> None:
+    log = world.log
+    gap = np.zeros((len(log), 1))
+    wider = {
+        name: np.concatenate([getattr(log, name), gap.astype(getattr(log, name).dtype)], axis=1)
+        for name in ("ad_category", "position", "click", "conversion")
+    }
+    gapped = replace(log, ad=np.concatenate([log.ad, gap.astype(log.ad.dtype) - 1], axis=1), **wider)
+    for rates in (item_ctr, item_cvr):
+        np.testing.assert_array_equal(rates(log, 2000), rates(gapped, 2000))
+    assert slot_weights(log, 3) == slot_weights(gapped, 3)
+    assert top_slot_factor(log) == top_slot_factor(gapped)
