@@ -50,8 +50,8 @@ class Laser(RankingModel):
         gate_kinds: what a behaviour was and how old it is opens or closes a gate by itself too, whatever the
             candidate: n . [kind + age], learned for each head from 0. Without it a gate sees both only
             through the candidate, whose map of them has mean 0 over candidates.
-        gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias.
-            0 and a noise of D^-0.5 is a usual random start.
+        gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias;
+            each a number, or a list of one for each head. 0 and a noise of D^-0.5 is a usual random start.
         global_init: GSTA's query maps start at it times I; 0 is a usual random start.
         sink: GSTA may read nothing (see `target_attention`).
         branches: groups of scenes, each read on its own, such as [[0], [1, 2]], a scene in no group by none;

@@ -106,6 +106,20 @@ def _gather(width: int, segments: Segments, chosen: dict[str, Any]) -> nn.Module
     return NarrowGather(width, segments, chosen)
 
 
+def of_heads(chosen: dict[str, Any], name: str) -> list[float]:
+    """For each head, an option that is a number for all heads, or a list of one for each.
+
+    Raises:
+        ModelError: the list has another number of entries.
+    """
+    value, heads = chosen[name], chosen["heads"]
+    if not isinstance(value, list):
+        return [float(value)] * heads
+    if len(value) != heads:
+        raise ModelError(f"{name} has {len(value)} entries, expected one for each of {heads} heads.")
+    return [float(each) for each in value]
+
+
 def _kinds(chosen: dict[str, Any]) -> nn.Parameter | None:
     """(A, KIND_WIDTH), what kind and age add to each head's score; None without `gate_kinds`."""
     return nn.Parameter(torch.zeros(chosen["heads"], KIND_WIDTH)) if chosen["gate_kinds"] else None
@@ -119,9 +133,12 @@ class AbsorbedGather(nn.Module):
         self.segments, self.gates, heads = segments, chosen["gates"], chosen["heads"]
         seen = width + KIND_WIDTH
         # A candidate recognises its own category from the start; what kinds of behaviour it heeds is learned.
-        noise = chosen["gate_noise"] * torch.randn(heads, width, seen)
-        self.query = nn.Parameter(chosen["gate_init"] * torch.eye(width, seen) + noise)
-        self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        init, noise = (
+            torch.tensor(of_heads(chosen, name)).view(-1, 1, 1) for name in ("gate_init", "gate_noise")
+        )
+        start = init * torch.eye(width, seen) + noise * torch.randn(heads, width, seen)
+        self.query = nn.Parameter(start)
+        self.bias = nn.Parameter(torch.tensor(of_heads(chosen, "gate_bias")))
         self.kinds = _kinds(chosen)
         self.value = nn.Linear(heads * seen, width)
 
@@ -152,17 +169,18 @@ class NarrowGather(nn.Module):
         outer = chosen["value_width"]
         self.query = nn.Parameter(torch.empty(heads, width, inner))
         self.key = nn.Parameter(torch.empty(heads, seen, inner))
-        self.bias = nn.Parameter(torch.full((heads,), float(chosen["gate_bias"])))
+        self.bias = nn.Parameter(torch.tensor(of_heads(chosen, "gate_bias")))
         self.kinds = _kinds(chosen)
         self.value = None if outer is None else nn.Parameter(torch.randn(heads, seen, outer) * seen**-0.5)
         self.out = nn.Linear(heads * (outer or seen), width)
         # As at full rank: q . k / sqrt(K) begins near gate_init t . c on the category's dimensions.
-        scale = (chosen["gate_init"] * inner**0.5) ** 0.5
+        scale = [(init * inner**0.5) ** 0.5 for init in of_heads(chosen, "gate_init")]
+        noise = of_heads(chosen, "gate_noise")
         with torch.no_grad():
             for a in range(heads):
-                map = scale * turned(width, inner)
-                self.query[a] = map + chosen["gate_noise"] * torch.randn(width, inner)
-                self.key[a] = chosen["gate_noise"] * torch.randn(seen, inner)
+                map = scale[a] * turned(width, inner)
+                self.query[a] = map + noise[a] * torch.randn(width, inner)
+                self.key[a] = noise[a] * torch.randn(seen, inner)
                 self.key[a, :width] += map
             if self.value is not None:
                 self.value[:, width, 0] = (

@@ -63,6 +63,21 @@ def test_the_low_dimensional_form_at_full_rank_is_the_absorbed_one(
     torch.testing.assert_close(attended(narrow), attended(wide), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("query_width", [None, 16])
+def test_heads_may_begin_apart_each_as_if_all_began_so(query_width: int | None) -> None:
+    closed, open_ = {"gate_init": 10.0, "gate_bias": -6.0}, {"gate_init": 0.0, "gate_bias": 0.5}
+    both = {name: [closed[name], open_[name]] for name in closed}
+    made = [laser(query_width=query_width, gate_noise=0.0, **chosen) for chosen in (closed, open_, both)]
+    each = [branch(model).gather for model in made]
+    for head, alone in enumerate(each[:2]):
+        assert each[2].bias[head] == alone.bias[head]
+        if query_width is None:  # maps of low rank are turned at random
+            torch.testing.assert_close(each[2].query[head], alone.query[head])
+        else:
+            size = alone.query[head].norm()
+            torch.testing.assert_close(each[2].query[head].norm(), size, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("query_width", [None, 3])
 def test_with_gate_kinds_a_gate_opens_by_kind_and_age_whatever_the_candidate(query_width: int | None) -> None:
     model = laser(gate_kinds=True, query_width=query_width, gate_bias=-1.0)
@@ -173,6 +188,7 @@ def test_merged_branches_are_the_mean_or_the_candidates_shares_of_the_branches_s
         ({"branches": [[0], []]}, "expected groups of scenes"),
         ({"branches": []}, "expected groups of scenes"),
         ({"branches": [0, 1]}, "expected groups of scenes"),
+        ({"gate_bias": [0.0]}, "gate_bias has 1 entries, expected one for each of 2 heads"),
     ],
 )
 def test_switches_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
