@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models.world_files import SPLITS, Made, examples_of, world_config
 from laser.attention.kernels import fused
+from laser.examples import ExampleSet
 from laser.models import ModelConfig, RankingModel, build_model
 from laser.operations import CANDIDATES, Operations, operations
 from laser.scoring.buckets import BucketScorer
@@ -26,7 +27,7 @@ from simulator.traffic.behaviours import ACTIONS, SCENES
 
 WIDTH = 16
 CHUNK = 256  # requests scored together
-TUNED_ON = 81_000  # requests of the logs that the recommended batches and rates were found on
+TUNED_ON = 648_000  # impressions of the logs that the recommended batches and rates were found on
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,34 @@ class World:
     held_out: Source
     categories: int
     ads: int
+    scenes: int
 
 
-def open_world(name: str, seed: int, sizes: Sizes, device: str, made: Made | None = None) -> World:
-    """A world's log on the device; generated here if it is not given."""
-    config = world_config(name, sizes.users)
+def open_world(
+    name: str,
+    seed: int,
+    sizes: Sizes,
+    device: str,
+    made: Made | None = None,
+    facts: dict[str, Any] | None = None,
+) -> World:
+    """A world's log on the device; generated here if it is not given.
+
+    Args:
+        facts: of a real log, "categories", "ads" and "scenes" among them; None for a generated world.
+    """
+    if facts is None:
+        config = world_config(name, sizes.users)
+        ids = config.categories, config.ads, SCENES
+    else:
+        ids = facts["categories"], facts["ads"], facts["scenes"]
     made = made or examples_of(name, seed, sizes.users)
     where = resolve_device(device)
     if where.type != "cuda":
         learned, judged = (HostSource(made[split], where) for split in SPLITS)
-        return World(learned, judged, config.categories, config.ads)
+        return World(learned, judged, *ids)
     log = DeviceSource(made["train"], where)
-    return World(log, DeviceSource(made["holdout"], where, over=log), config.categories, config.ads)
+    return World(log, DeviceSource(made["holdout"], where, over=log), *ids)
 
 
 def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str, Any]:
@@ -113,7 +130,7 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
     plain = cell.protocol == "plain"
     how = generic(history) if plain else recommended(kind, history)
     options = GENERIC_START[kind] if plain else {}
-    config = ModelConfig(kind, world.categories, world.ads, SCENES, ACTIONS, WIDTH, options)
+    config = ModelConfig(kind, world.categories, world.ads, world.scenes, ACTIONS, WIDTH, options)
     return config, sized(how, world, device)
 
 
@@ -123,7 +140,7 @@ def sized(how: TrainConfig, world: World, device: str, rate: float = 1.0, **chan
     Args:
         rate: times the learning rate. changes: of other settings.
     """
-    larger = growth(len(world.log.examples))
+    larger = growth(int(world.log.examples.shown.sum()))
     # With five times the log half the rate was better, by .008 (DIN) to .015 pt (Base, LASER) on loud:9.
     of_size = 0.5 if larger > 1 else 1.0
     fast = resolve_device(device).type == "cuda"
@@ -138,10 +155,10 @@ def chosen_device_name(device: str) -> str:
     return torch.cuda.get_device_name() if resolve_device(device).type == "cuda" else "cpu"
 
 
-def growth(requests: int) -> int:
+def growth(impressions: int) -> int:
     """How many times larger batches are than on a log of the size that settings were tuned on: a power of two
     that leaves about as many steps."""
-    return 1 << max(round(math.log2(requests / TUNED_ON)), 0)
+    return 1 << max(round(math.log2(impressions / TUNED_ON)), 0)
 
 
 def counted(config: str, history: int) -> dict[str, float]:
@@ -163,15 +180,22 @@ def counts(config: str, history: int) -> Operations:
     return operations(build_model(ModelConfig.from_json(config), seed=0), history)
 
 
-def scores(model: RankingModel, world: World, history: int, device: str) -> dict[str, float]:
-    """How the model ranks the held-out days; probabilities as they are, not calibrated."""
-    holdout = world.held_out.examples
-    logits = logits_of(model, world.held_out, history, device).ravel()
-    labels, users = holdout.label.ravel(), np.broadcast_to(holdout.user[:, None], holdout.ad.shape).ravel()
+def scores(model: RankingModel, world: World, history: int, device: str) -> dict[str, float | None]:
+    """How the model ranks the held-out days; see `scores_of`."""
+    return scores_of(logits_of(model, world.held_out, history, device), world.held_out.examples)
+
+
+def scores_of(wide: NDArray[np.float32], holdout: ExampleSet) -> dict[str, float | None]:
+    """How (R, C) logits rank the held-out days; probabilities as they are, not calibrated.
+
+    "sauc" is None where the truth is not known.
+    """
+    shown, truth = holdout.shown, holdout.p_true
+    logits, labels = wide[shown], holdout.label[shown]
+    users = np.broadcast_to(holdout.user[:, None], shown.shape)[shown]
     probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-    assert holdout.p_true is not None
     return {
-        "sauc": truth_weighted_auc(logits, holdout.p_true.ravel()),
+        "sauc": None if truth is None else truth_weighted_auc(logits, truth[shown]),
         "auc": auc(logits, labels),
         "gauc": gauc(logits, labels, users),
         "logloss": log_loss(probabilities, labels),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.models.cells import WIDTH, counts, logits_of
 from benchmarks.models.real_gaps import gap_row, user_draws
@@ -59,8 +60,8 @@ def protocol_rows(
         for seed in seeds:
             row, scores[model, seed] = trained(exposures, protocol, model, seed)
             rows.append(row)
-    test = exposures.test
-    draws = user_draws(scores, test.label[:, 0], test.user, SEED)
+    labels, users = judged(exposures)
+    draws = user_draws(scores, labels, users, SEED)
     aucs = {(row["model"], row["train_seed"]): row["auc"] for row in rows}
     gaps = [gap_row(model, "din", aucs, draws) for model in models if model != "din"]
     return [*rows, *({"protocol": protocol, **gap} for gap in gaps)]
@@ -73,11 +74,12 @@ def trained(exposures: Exposures, protocol: str, model: str, seed: int) -> tuple
     learned = train(config, how, exposures.train, seed)
     train_s = time.perf_counter() - start_s
     logits, at_midnight = (
-        logits_of(learned, HostSource(examples, torch.device("cpu")), how.history, "cpu")[:, 0]
+        logits_of(learned, HostSource(examples, torch.device("cpu")), how.history, "cpu")[examples.shown]
         for examples in (exposures.test, exposures.midnight)
     )
     probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     counted = counts(config.to_json(), how.history)
+    labels, users = judged(exposures)
     row = {
         "model": model,
         "protocol": protocol,
@@ -85,8 +87,8 @@ def trained(exposures: Exposures, protocol: str, model: str, seed: int) -> tuple
         "history": how.history,
         "sauc": None,  # the true probabilities of a real log are not known
         **scored(exposures, logits, probabilities),
-        "auc_midnight": auc(at_midnight, exposures.test.label[:, 0]),
-        "gauc_midnight": gauc(at_midnight, exposures.test.label[:, 0], exposures.test.user),
+        "auc_midnight": auc(at_midnight, labels),
+        "gauc_midnight": gauc(at_midnight, labels, users),
         "train_s": train_s,
         "params": counted.parameters,
         "macs": counted.by_candidates[CANDIDATES[0]],
@@ -109,12 +111,12 @@ def chosen(exposures: Exposures, protocol: str, model: str) -> tuple[ModelConfig
 def references(exposures: Exposures) -> list[Row]:
     """What needs no model: one rate for all, a rate for each item, and the import's regression."""
     train, test = exposures.train, exposures.test
-    shape = test.label.shape
-    rate = np.full(shape, train.label.mean())
-    clicks = np.bincount(train.ad[:, 0], weights=train.label[:, 0], minlength=exposures.ads)
-    items = smoothed_rates(clicks, np.bincount(train.ad[:, 0], minlength=exposures.ads))[test.ad]
+    ad, label = train.ad[train.shown], train.label[train.shown]
+    rate = np.full(int(test.shown.sum()), label.mean())
+    clicks = np.bincount(ad, weights=label, minlength=exposures.ads)
+    items = smoothed_rates(clicks, np.bincount(ad, minlength=exposures.ads))[test.ad[test.shown]]
     rows = [
-        {"reference": name, "sauc": None, **scored(exposures, p[:, 0], p[:, 0])}
+        {"reference": name, "sauc": None, **scored(exposures, p, p)}
         for name, p in (("constant rate", rate), ("item click rate", items))
     ]
     shown = exposures.facts["regression"]
@@ -124,13 +126,19 @@ def references(exposures: Exposures) -> list[Row]:
 
 def scored(exposures: Exposures, scores: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Metrics of the last day."""
-    label, user = exposures.test.label[:, 0], exposures.test.user
+    label, user = judged(exposures)
     return {
         "auc": auc(scores, label),
         "gauc": gauc(scores, label, user),
         "logloss": log_loss(probabilities, label),
         "pcoc": pcoc(probabilities, label),
     }
+
+
+def judged(exposures: Exposures) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(N,) click and user of each exposure of the last day."""
+    shown = exposures.test.shown
+    return exposures.test.label[shown], np.broadcast_to(exposures.test.user[:, None], shown.shape)[shown]
 
 
 if __name__ == "__main__":

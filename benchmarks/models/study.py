@@ -5,9 +5,11 @@
 
 Stages: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned), ablation (LASER
 with one thing changed), length (trained short, served long), why (explanations put to the test), small (those
-that a CPU can do), write. study_plan.py says what each trains; "plain:0" is the part of training seed 0, and
-stages joined by + go through the worlds together. `write` counts operations and writes
-model_study_tuning.json and model_study.json, with machine, versions and commit, into --out.
+that a CPU can do), real and starts (on logs that benchmarks/models/real_log.py put into --drawn, without
+trials), write. study_plan.py and study_real.py say what each trains; "plain:0" is the part of training seed
+0, and stages joined by + go through the worlds together. `write` counts operations and writes
+model_study_tuning.json, model_study.json and model_study_real.json, as far as there are rows, with machine,
+versions and commit, into --out.
 
 --work is where rows are kept, one per line: trainings that it has are not done again, so several calls, each
 of at most --seconds, make one study; exit status 130 says that trainings are missing, any other but
@@ -41,6 +43,7 @@ from benchmarks.models.study_plan import (
     why,
 )
 from benchmarks.models.study_queue import Queue, WorkError, keys_of, save
+from benchmarks.models.study_real import real, starts
 from benchmarks.models.world_files import forget_failure
 
 TUNING = ("tune1", "tune2")
@@ -53,6 +56,8 @@ JUDGED = {
     "why": why,
     "small": small,
 }
+#: Stages that need no trials.
+REAL = {"real": real, "starts": starts}
 QUICK_USERS = 300
 PYTHON = (sys.executable, "-m")  # a module of the project in a process of its own
 MORE = 130  # exit status: trainings are missing
@@ -79,13 +84,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.stages = args.stages or (["tune1", "tune2", "+".join(JUDGED), WRITE] if args.quick else [])
+    known = [*TUNING, *JUDGED, *REAL, WRITE]
     names = [stage.partition(":")[0] for text in args.stages for stage in text.split("+")]
     seeds = [stage.partition(":")[2] or "0" for text in args.stages for stage in text.split("+")]
     alone = all(text == WRITE for text in args.stages if WRITE in text)
-    if {*names} - {*TUNING, *JUDGED, WRITE} or not args.stages or not alone:
-        parser.error(
-            f"found stages {args.stages}, expected some of {[*TUNING, *JUDGED, WRITE]}, {WRITE} on its own"
-        )
+    if {*names} - {*known} or not args.stages or not alone:
+        parser.error(f"found stages {args.stages}, expected some of {known}, {WRITE} on its own")
     if not all(seed.isdecimal() for seed in seeds):
         parser.error(f"found stages {args.stages}, expected a training seed behind each colon")
     if min(args.gpus, args.each, args.jobs) < 1 or args.drawers < 0:
@@ -107,6 +111,8 @@ def plan(stage: str, args: argparse.Namespace, rows: list[dict[str, Any]]) -> li
         if missing := {t.key for t in asked(list(first_stage()), args)} - keys_of(rows):
             raise WorkError(f"{len(missing)} trials of tune1 are missing in {args.work}. Run tune1 first.")
         found = list(second_stage(rows))
+    elif name in REAL:
+        found = list(REAL[name]())
     else:
         found = list(JUDGED[name](chosen(rows, args.quick)))
     return asked([training for training in found if seed in ("", str(training.train_seed))], args)
@@ -149,10 +155,9 @@ def work(args: argparse.Namespace) -> bool:
         for training in queue.taken(trainings):
             rows = trainer.rows(training)
             queue.add(rows)
-            scored = rows[0]["sauc"]
+            scored = "failed" if "failed" in rows[0] else f"{rows[0]['sauc'] or rows[0]['auc']:.5f}"
             print(
-                f"{training}: {'failed' if scored is None else f'{scored:.5f}'} "
-                f"after {queue.elapsed_s():.0f} s",
+                f"{training}: {scored} after {queue.elapsed_s():.0f} s",
                 file=sys.stderr,
                 flush=True,
             )
@@ -187,6 +192,8 @@ def worlds_of(stage: str) -> list[Training]:
     if stage == "tune2":
         some = [{"part": "tuning", "stage": 1, "model": model, "trial": 0, "sauc": 0.5} for model in MODELS]
         return list(second_stage(some))
+    if stage in REAL:
+        return list(REAL[stage]())
     return list(JUDGED[stage]({model: trial_settings(model, 0) for model in MODELS}))
 
 
@@ -199,7 +206,7 @@ def command() -> int:
             return 0 if work(args) else MORE
         code = trained(args) if args.groups else 0
         if args.write:
-            save(args.work, args.out, args.quick, args.users)
+            save(args.work, args.out, args.quick, args.users, args.drawn)
     except KeyboardInterrupt:
         return MORE
     except (WorkError, FileNotFoundError) as error:

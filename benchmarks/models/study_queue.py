@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.models.study_plan import KEY, Row, Training
+from benchmarks.models.study_real import REAL, facts_rows, real_gap_rows
 from benchmarks.result import result_of
 
 SEED = 0  # of the trials; worlds and trainings name theirs
@@ -114,8 +115,11 @@ def _row(line: str, place: str) -> Row:
     return row
 
 
-def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
-    """Write the two results from all rows, with what each model costs in arithmetic.
+def save(folder: Path, out: Path, quick: bool, users: int | None, drawn: Path) -> None:
+    """Write the results from all rows, with what each model costs in arithmetic.
+
+    Args:
+        drawn: where the logs of the real stages lie, which say what they are.
 
     Raises:
         WorkError: there is no row.
@@ -130,10 +134,13 @@ def save(folder: Path, out: Path, quick: bool, users: int | None) -> None:
         if "config" in row:
             row |= counted(row.pop("config"), row["history"])
     out.mkdir(parents=True, exist_ok=True)
-    for name, own in (
-        ("model_study_tuning", [row for row in rows if row["part"] == "tuning"]),
-        ("model_study", [row for row in rows if row["part"] != "tuning"]),
-    ):
+    apart = {"tuning": "model_study_tuning", REAL: "model_study_real"}
+    by_file: dict[str, list[Row]] = {}
+    for row in rows:
+        by_file.setdefault(apart.get(row["part"], "model_study"), []).append(row)
+    for name, own in by_file.items():
+        if name == apart[REAL]:
+            own = [*facts_rows(own, drawn), *real_gap_rows(own)]
         if own:
             result = result_of(name, SEED, quick, own, [])
             (out / f"{name}.json").write_text(json.dumps({**result, "users": users}, indent=1) + "\n")

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from benchmarks.models.cells import Sizes, World, chosen_device_name, open_world, scores, sized
+from benchmarks.models.cells import Sizes, World, chosen_device_name, logits_of, open_world, scores_of, sized
+from benchmarks.models.real_gaps import user_shares
 from benchmarks.models.study_plan import Training
-from benchmarks.models.world_files import read
+from benchmarks.models.world_files import facts_of, read
 from laser.errors import TrainingError
 from laser.examples import ExampleSet
 from laser.models import ModelConfig
@@ -23,7 +25,7 @@ from laser.training.config import TrainConfig
 from laser.training.loop import train
 from laser.training.order import batches
 from laser.training.presets import GENERIC_START, generic, recommended
-from simulator.traffic.behaviours import ACTIONS, SCENES
+from simulator.traffic.behaviours import ACTIONS
 
 PLAIN_WIDTH = 16
 _ROUND = 128  # histories of all behaviours are this much rounded up: shapes stay alike
@@ -53,13 +55,25 @@ def rows_of(training: Training, world: World, device: str) -> Iterator[dict[str,
     named |= {"train_s": train_s, "behaviours_trained": read, "device": chosen_device_name(device)}
     for served in (training.history, *training.served):
         length = min(served, longest)
+        logits = logits_of(model, world.held_out, length, device)
         yield {
             **named,
             "name": named["name"] if served == training.history else f"{named['name']} served at {served}",
             "history": length,
-            **scores(model, world, length, device),
+            **scores_of(logits, world.held_out.examples),
+            **_by_user(logits, world.held_out.examples),
             "config": config.to_json(),
         }
+
+
+def _by_user(logits: NDArray[np.float32], judged: ExampleSet) -> dict[str, Any]:
+    """What each user's exposures add to the AUC's error, where clicks, not the truth, are judged by."""
+    if judged.p_true is not None:
+        return {}
+    shown = judged.shown
+    users = np.broadcast_to(judged.user[:, None], shown.shape)[shown]
+    shares = user_shares(logits[shown], judged.label[shown], users)
+    return {"by_user": [float(f"{share:.4g}") for share in shares]}
 
 
 def configured(training: Training, world: World, device: str) -> tuple[ModelConfig, TrainConfig]:
@@ -69,8 +83,9 @@ def configured(training: Training, world: World, device: str) -> tuple[ModelConf
     history = min(asked.get("length", training.history), _longest(world.log.examples))
     options = GENERIC_START[training.kind] if plain else json.loads(training.options)
     width = PLAIN_WIDTH if plain else training.width
-    how = generic(history) if plain else recommended(training.kind, history)
-    config = ModelConfig(training.kind, world.categories, world.ads, SCENES, ACTIONS, width, options)
+    shown = float(world.log.examples.shown.sum(axis=1).mean())
+    how = generic(history) if plain else recommended(training.kind, history, shown=shown)
+    config = ModelConfig(training.kind, world.categories, world.ads, world.scenes, ACTIONS, width, options)
     changes = {name: asked[name] for name in ("table_rate", "epochs") if name in asked}
     if "length_beta" in asked:
         changes["length_beta"] = tuple(asked["length_beta"])
@@ -108,6 +123,7 @@ class Trainer:
     def _opened(self, name: str, seed: int) -> World:
         if self._open != (name, seed) or self._world is None:
             self._world = None  # a full world takes 7 GB of the device
-            self._world = open_world(name, seed, self._sizes, self._device, read(self._drawn, name, seed))
+            made, facts = read(self._drawn, name, seed), facts_of(self._drawn, name, seed)
+            self._world = open_world(name, seed, self._sizes, self._device, made, facts)
             self._open = name, seed
         return self._world

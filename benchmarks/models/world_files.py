@@ -1,13 +1,15 @@
-"""Generated worlds as files, so that one process draws the next while others train on the last.
+"""Worlds as files, so that one process draws the next while others train on the last.
 
 python benchmarks/models/world_files.py FOLDER WORLD:SEED,SEED ... [--jobs N] [--users N]
 
-A world is a preset or one of CHANGED: a preset with one thing changed.
+A world is a preset or one of CHANGED: a preset with one thing changed. A real log becomes such a file by
+benchmarks/models/real_log.py, and is then read as a world.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import time
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from laser.examples import ExampleSet
 
 SPLITS = ("train", "holdout")
+FACTS = "facts.json"  # of a real log
 FAILED = "failed"  # a file that whoever draws leaves behind when it gives up
 BEHAVIOURS = ("category", "action", "scene", "dwell_s", "time_s")
 Made = dict[str, "ExampleSet"]
@@ -59,8 +62,19 @@ def examples_of(name: str, seed: int, users: int | None = None, jobs: int = 1) -
 
 
 def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> None:
-    """Draw a world and save it; the folder appears whole."""
-    made = drawn(name, seed, users, jobs)
+    """Draw a world and save it."""
+    save(folder, name, seed, drawn(name, seed, users, jobs))
+
+
+def save(
+    folder: Path, name: str, seed: int, made: dict[str, Any], facts: dict[str, Any] | None = None
+) -> None:
+    """Save both splits, over the same behaviours; the folder appears whole.
+
+    Args:
+        made: arrays or examples by split.
+        facts: of a real log, "categories", "ads" and "scenes" among them.
+    """
     partial = folder / f".{name}-{seed}"
     shutil.rmtree(partial, ignore_errors=True)  # of a call that was stopped
     partial.mkdir(parents=True)
@@ -68,8 +82,10 @@ def write(folder: Path, name: str, seed: int, users: int | None, jobs: int) -> N
         values = getattr(made["train"], column)
         np.save(partial / f"{column}.npy", values.astype(np.int32) if column == "time_s" else values)
     for split in SPLITS:
-        own: dict[str, Any] = {k: v for k, v in vars(made[split]).items() if k not in BEHAVIOURS}
-        np.savez(partial / f"{split}.npz", **own)
+        columns = {k: v for k, v in vars(made[split]).items() if k not in BEHAVIOURS and v is not None}
+        np.savez(partial / f"{split}.npz", **columns)
+    if facts is not None:
+        (partial / FACTS).write_text(json.dumps(facts) + "\n")
     partial.rename(folder / f"{name}-{seed}")
 
 
@@ -88,6 +104,12 @@ def read(folder: Path, name: str, seed: int) -> Made:
         time.sleep(0.2)
     shared = {column: np.load(path / f"{column}.npy", mmap_mode="c") for column in BEHAVIOURS}
     return {split: ExampleSet(**shared, **np.load(path / f"{split}.npz")) for split in SPLITS}
+
+
+def facts_of(folder: Path, name: str, seed: int) -> dict[str, Any] | None:
+    """What a saved log is; None where the file is a generated world."""
+    path = folder / f"{name}-{seed}" / FACTS
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def drop(folder: Path, name: str, seed: int) -> None:

@@ -99,11 +99,11 @@ def test_what_is_written_has_costs_and_each_training_once(tmp_path: Path) -> Non
         return {**vars(training), "options": options, "config": config, "sauc": 0.8}
 
     with pytest.raises(WorkError, match="holds no rows"):
-        save(tmp_path, tmp_path, False, None)
+        save(tmp_path, tmp_path, False, None, tmp_path)
     rows = [trained("order", "laser", layers=3), trained("ablation", "M = 3", layers=3)]
     rows.append(trained("ablation", "M = 1", layers=1))
     (tmp_path / "rows-1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    save(tmp_path, tmp_path, False, None)
+    save(tmp_path, tmp_path, False, None, tmp_path)
     written = json.loads((tmp_path / "model_study.json").read_text())["rows"]
     macs = {row["name"]: row["macs"] for row in written}
     assert len(written) == len(macs) == 3

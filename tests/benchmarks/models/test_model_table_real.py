@@ -26,9 +26,9 @@ def exposures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_last_day_is_judged_and_no_history_reaches_its_exposure(exposures: Any) -> None:
     train, test, midnight = exposures.train, exposures.test, exposures.midnight
     assert train.request_time_s.max() < 5 * DAY_S <= test.request_time_s.min()
-    assert (
-        len(train) + len(test) == exposures.facts["train_impressions"] + exposures.facts["test_impressions"]
-    )
+    # Every exposure of the log's 900, those of one user and moment in one request.
+    assert train.shown.sum() + test.shown.sum() == 900 + 20
+    assert len(train) + len(test) == 900
     for examples, bound_s in ((train, train.request_time_s - 60), (midnight, np.full(len(test), 5 * DAY_S))):
         known = examples.history_end > examples.history_start
         newest_s = examples.time_s[examples.history_end[known] - 1]
@@ -70,6 +70,27 @@ def test_the_auc_of_a_draw_of_users_is_that_of_their_exposures_repeated() -> Non
     aucs = user_draws({"a": scores, "b": -scores}, labels, users, seed=1)
     np.testing.assert_allclose(aucs["a"] + aucs["b"], 1.0)  # the same users for both
     assert np.mean(aucs["a"]) == pytest.approx(auc(scores, labels), abs=0.01)
+
+
+def test_the_error_by_users_shares_is_that_of_redrawn_users() -> None:
+    from benchmarks.models.real_gaps import share_error, user_draws, user_shares
+
+    draws = np.random.default_rng(9)
+    users = np.repeat(np.arange(300), draws.integers(1, 25, 300))
+    level = draws.normal(0, 1, 300)[users]
+    labels = draws.random(len(users)) < 1 / (1 + np.exp(1 - level))
+    # Two models of the same exposures, with ties, that share what they know.
+    scores = {
+        name: np.round(level + draws.normal(0, noise, len(users)), 1)
+        for name, noise in (("sharp", 0.5), ("blunt", 2.0))
+    }
+    redrawn = user_draws(scores, labels, users, seed=2)
+    shares = {name: user_shares(own, labels, users) for name, own in scores.items()}
+    for name, own in shares.items():
+        assert own.sum() == pytest.approx(0.0, abs=1e-12)
+        assert share_error(own) == pytest.approx(np.std(redrawn[name]), rel=0.1)
+    apart = share_error(shares["sharp"] - shares["blunt"])
+    assert apart == pytest.approx(np.std(redrawn["sharp"] - redrawn["blunt"]), rel=0.1)
 
 
 def test_an_interval_over_seeds_is_students() -> None:
