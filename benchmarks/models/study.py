@@ -5,9 +5,9 @@
 
 Stages: tune1, tune2 (the trials), order (all models, tuned), plain (all models, untuned), ablation (LASER
 with one thing changed), length (trained short, served long), why (explanations put to the test), small (those
-that a CPU can do), real and starts (on logs that benchmarks/models/real_log.py put into --drawn, without
-trials), write. study_plan.py and study_real.py say what each trains; "plain:0" is the part of training seed
-0, and stages joined by + go through the worlds together. `write` counts operations and writes
+that a CPU can do), real, starts and reach (on logs that benchmarks/models/real_log.py put into --drawn,
+without trials), write. study_plan.py and study_real.py say what each trains; "plain:0" is the part of
+training seed 0, and stages joined by + go through the worlds together. `write` counts operations and writes
 model_study_tuning.json, model_study.json and model_study_real.json, as far as there are rows, with machine,
 versions and commit, into --out.
 
@@ -43,7 +43,7 @@ from benchmarks.models.study_plan import (
     why,
 )
 from benchmarks.models.study_queue import Queue, WorkError, keys_of, save
-from benchmarks.models.study_real import real, starts
+from benchmarks.models.study_real import reach, real, starts
 from benchmarks.models.world_files import forget_failure
 
 TUNING = ("tune1", "tune2")
@@ -57,7 +57,7 @@ JUDGED = {
     "small": small,
 }
 #: Stages that need no trials.
-REAL = {"real": real, "starts": starts}
+REAL = {"real": real, "starts": starts, "reach": reach}
 QUICK_USERS = 300
 PYTHON = (sys.executable, "-m")  # a module of the project in a process of its own
 MORE = 130  # exit status: trainings are missing

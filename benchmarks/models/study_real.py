@@ -1,8 +1,8 @@
 """What the model study trains on real logs, and the gaps between models there, with their two intervals.
 
 Models train as `laser.training.presets` recommends, nothing tuned on the log: five seeds each. `real` has the
-models, lengths of history and LASER's ablations on Complete Journey; `starts` has ways for LASER to begin, on
-both logs and on a generated world.
+models and LASER's ablations on Complete Journey, `reach` lengths of history there; `starts` has ways for
+LASER to begin, on both logs and on a generated world.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _SETTINGS = {model: trial_settings(model, 0) for model in MODELS}
 
 
 def real() -> Iterator[Training]:
-    """Complete Journey: models, then ablations, then lengths."""
+    """Complete Journey: models, then ablations."""
     for seed in SEEDS:
         for name, (model, history) in REAL_MODELS.items():
             if model == "no history":
@@ -89,6 +89,10 @@ def real() -> Iterator[Training]:
     for seed in SEEDS:
         for name, options in changed.items():
             yield _real(JOURNEY, seed, name, "laser", options, 1000)
+
+
+def reach() -> Iterator[Training]:
+    """Complete Journey: other lengths of history."""
     for seed in SEEDS:
         for name, (model, history) in REAL_LENGTHS.items():
             yield _real(JOURNEY, seed, name, model, {}, history)

@@ -2,9 +2,9 @@
 
     python benchmarks/pages/journey.py
 
-Figures come from benchmarks/results/model_study_real.json (models/study.py, stages real and starts) and, for
-the A/B, from benchmarks/results/complete_journey_scorecard.json: `laser-ab report RUN --json` of a run of
-examples/complete-journey.toml. What was not run yet is left out.
+Figures come from benchmarks/results/model_study_real.json (models/study.py, stages real, starts and reach)
+and, for the A/B, from benchmarks/results/complete_journey_scorecard.json: `laser-ab report RUN --json` of a
+run of examples/complete-journey.toml. What was not run yet is left out.
 """
 
 import json
