@@ -16,8 +16,8 @@ from simulator.traffic.behaviours import Behaviours
 from simulator.world.catalogue import ITEM_ID_BASE, Categories
 from simulator.world.clock import Timeline, Warp
 from simulator.world.config import WorldConfig
-from simulator.world.sessions import Sessions, draw_sessions
-from simulator.world.streams import block_stream
+from simulator.world.demand import Demand
+from simulator.world.sessions import Sessions, draw_block
 from simulator.world.users import ACTIVE, BLOCK_USERS, DORMANT, UserTable
 
 #: P(short), P(click), P(deep) of a genuine event and of a noise event.
@@ -64,7 +64,7 @@ class Plan:
     users: UserTable
     categories: Categories
     warp: Warp
-    trace_counts: NDArray[np.int64]  #: (users,) requests of the pre-period and experiment
+    demand: Demand
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,17 @@ def generate_block(plan: Plan, block: int) -> Block:
             f"Block {block} is outside this world of {config.users} users, {BLOCK_USERS} a block."
         )
     users = plan.users.rows(slice(first, first + BLOCK_USERS))
-    rng = block_stream(plan.seed, "behaviours", block)
-    sessions = draw_sessions(config, users, rng)
+    sessions, rng = draw_block(config, users, plan.seed, block)
     events, topics = _events(plan, users, sessions, rng)
     columns = _contents(plan, events, topics, rng)
     offsets = np.searchsorted(events.user, np.arange(len(users.activity) + 1))
     ids = np.arange(first, first + len(users.activity), dtype=np.uint64)
     behaviours = Behaviours(ids, offsets.astype(np.int64), events.time_s, *columns)
     timeline = Timeline.of(config)
-    log_counts = np.full(len(ids), config.log_requests, dtype=np.int64)
+    own = slice(first, first + len(ids))
     spans = {
-        "log": (timeline.log_start_s, timeline.pre_start_s, log_counts),
-        "trace": (timeline.pre_start_s, timeline.end_s, plan.trace_counts[first : first + len(ids)]),
+        "log": (timeline.log_start_s, timeline.pre_start_s, plan.demand.log[own]),
+        "trace": (timeline.pre_start_s, timeline.end_s, plan.demand.trace[own]),
     }
     moments = {
         cause: _moments(plan.seed, cause, behaviours, events, topics[:, 0], span)

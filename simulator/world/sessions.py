@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.world.clock import DAY_S, Timeline
 from simulator.world.config import WorldConfig
+from simulator.world.streams import block_stream
 from simulator.world.users import UserTable, pace_of
 
 
@@ -24,11 +25,27 @@ class Sessions:
     length: NDArray[np.int64]  #: events, at least 1
 
 
-def draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generator) -> Sessions:
+def draw_block(
+    config: WorldConfig, users: UserTable, seed: int, block: int
+) -> tuple[Sessions, np.random.Generator]:
+    """A block's sessions, and the generator that draws what happens in them.
+
+    Args:
+        config: of the world.
+        users: the block's.
+        seed: the world's.
+        block: its number.
+    """
+    rng = block_stream(seed, "behaviours", block)
+    return _draw_sessions(config, users, rng), rng
+
+
+def _draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generator) -> Sessions:
     """Sessions of whole histories and of the log, pre-period and experiment.
 
-    The history holds exactly `history_length` events. In both the log's days and the trace's days every
-    user starts at least one session: someone who never came would not be in the log or the trace.
+    The history holds exactly `history_length` events. Every user starts at least one session in the log's days
+    and one in the trace's, or, where `promised_visits` is 1, one in either: whoever never came would be in
+    neither.
     """
     visits = pace_of(config, users)
     old_start, old_length = _history(config, users, visits, rng)
@@ -91,10 +108,14 @@ def _window(
     starts = begin + np.cumsum(gaps, axis=1)
     u_log, u_trace = rng.random(len(pace)), rng.random(len(pace))
     # No visit in a period: its first later visit moves into it, so the order stays.
-    starts[:, 0] = np.where(starts[:, 0] < middle, starts[:, 0], begin + u_log * (middle - begin))
-    first = (starts < middle).sum(axis=1)
-    room = np.concatenate([starts, np.full((len(pace), 1), np.inf)], axis=1)
-    absent = room[users, first] >= end
-    room[users[absent], first[absent]] = middle + u_trace[absent] * (end - middle)
+    if config.promised_visits == 1:
+        starts[:, 0] = np.where(starts[:, 0] < end, starts[:, 0], begin + u_log * (end - begin))
+        room = starts
+    else:
+        starts[:, 0] = np.where(starts[:, 0] < middle, starts[:, 0], begin + u_log * (middle - begin))
+        first = (starts < middle).sum(axis=1)
+        room = np.concatenate([starts, np.full((len(pace), 1), np.inf)], axis=1)
+        absent = room[users, first] >= end
+        room[users[absent], first[absent]] = middle + u_trace[absent] * (end - middle)
     lengths = rng.geometric(1.0 / config.session_mean, room.shape)
     return room, np.where(room < end, lengths, 0)

@@ -20,10 +20,10 @@ from simulator.world.candidates import draw_candidates
 from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
+from simulator.world.demand import draw_demand
 from simulator.world.generate import Moments, Plan, generate_block
 from simulator.world.protocol import Sizes
 from simulator.world.response import response
-from simulator.world.streams import block_stream
 from simulator.world.users import block_count, build_users
 
 
@@ -164,8 +164,7 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True,
     seed = int(seed)
     catalogue, ad_truth, categories = build_catalogue(config, seed)
     users = build_users(config, categories, seed)
-    counts = _trace_counts(config, users.activity, seed)
-    plan = Plan(config, seed, users, categories, Warp.of(config), counts)
+    plan = Plan(config, seed, users, categories, Warp.of(config), draw_demand(config, users, seed))
     log_parts: list[Moments] = []
     trace_parts: list[Moments] = []
 
@@ -195,13 +194,6 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True,
         log_moments,
         kept,
     )
-
-
-def _trace_counts(config: WorldConfig, activity: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
-    """Requests of each user: the configured total, shared out by activity (arcsine, so very unequal)."""
-    # The small constant lets every user appear at least in principle.
-    weight = activity.astype(np.float64) + 0.01
-    return block_stream(seed, "trace-counts").multinomial(config.requests, weight / weight.sum())
 
 
 def _in_time_order(parts: list[Moments]) -> Moments:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from simulator.logs.calibration.statistics import CALIBRATED, distributions, kolmogorov, user_click_sd
 from simulator.logs.real_log import RealLog, Split
+from simulator.traffic.behaviours import Behaviours
 from simulator.world.config import WorldConfig, preset
 from simulator.world.fitted import LogWorld
 from simulator.world.world import World, build_world
@@ -31,6 +32,7 @@ _MOST_VISITS = 20_000
 #: Looked at first and together, since how unequal users are and how often they come look alike in histories.
 _PACES = tuple(itertools.product((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.8, 1.1, 1.4, 1.8), (0.98, 1.5)))
 _CLICK_STEPS, _CLICK_REQUESTS = 4, 60
+_ABSENT = 0.05  #: users of the log who came only before the trace or only in it, above which no visit is promised
 
 #: What is searched, in order, by factors or by values. Pace and sessions come first: lengths rest on them.
 _FACTORS: dict[str, tuple[float, ...]] = {
@@ -122,6 +124,7 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
         "log_requests": max(1, round(shown)),
         "log_candidates": 1,
         "bursts": [],
+        "promised_visits": _promised(did, world),
         "session_mean": float(max(1.0, target["session_length"].mean())),
         "session_gap_days": float(np.median(target["session_gap_days"]))
         if len(target["session_gap_days"])
@@ -136,6 +139,14 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
         "topic_second": 0.175,
         "share_evergreen": 0.15,
     }
+
+
+def _promised(did: Behaviours, world: LogWorld) -> int:
+    """2 where nearly everyone comes both before the replayed requests and after their begin, else 1."""
+    begin = np.floor(world.requests.arrival_s[0])
+    earlier = did.count_before(np.arange(len(did.users)), np.full(len(did.users), begin))
+    both = (earlier > 0) & (earlier < np.diff(did.offsets))
+    return 2 if both.mean() > 1.0 - _ABSENT else 1
 
 
 def _neighbours(chosen: dict[str, Any], name: str) -> list[dict[str, Any]]:
