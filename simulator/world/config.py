@@ -55,9 +55,9 @@ class WorldConfig:
     days: int = 5  #: of the experiment
     requests: int = 13_000  #: pre-period and experiment together, exact
     log_requests: int = 20  #: per user, training and holdout together
-    #: Visits that each user is sure to pay. 2: one in the log's days, one in the trace's. 1: one in either, and
-    #: requests of log and trace are then shared by the behaviours there, so that who did not come is not asked:
-    #: a quarter of KuaiRand-Pure's users came once in all, and most of MovieLens' within one day.
+    #: Visits that each user is sure to pay. 2: one in the log's days, one in the trace's. 1: one in either;
+    #: requests of log and trace are then shared by the behaviours there, and who did not come is not asked.
+    #: A quarter of KuaiRand-Pure's users came once in all, and most of MovieLens' on one day.
     promised_visits: int = 2
     log_candidates: int = 8  #: random ads shown per log request
 

@@ -35,9 +35,7 @@ def draw_demand(config: WorldConfig, users: UserTable, seed: int) -> Demand:
     if config.promised_visits == 1:
         log, trace = _events(config, users, seed)
         total = config.users * config.log_requests
-        return Demand(
-            _shared(total, log, seed, "log"), _shared(config.requests, trace, seed, "trace")
-        )
+        return Demand(_shared(total, log, seed, "log"), _shared(config.requests, trace, seed, "trace"))
     # The small constant lets every user appear at least in principle.
     weight = users.activity.astype(np.float64) + 0.01
     each = np.full(config.users, config.log_requests, dtype=np.int64)

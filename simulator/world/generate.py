@@ -7,28 +7,21 @@ on any worker, and one at a time. Letters: S sessions, E events.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.draws import uniform
 from simulator.traffic.behaviours import Behaviours
-from simulator.world.catalogue import ITEM_ID_BASE, Categories
+from simulator.world.catalogue import Categories
 from simulator.world.clock import Timeline, Warp
 from simulator.world.config import WorldConfig
+from simulator.world.contents import NO_TOPIC, Events, draw_contents
 from simulator.world.demand import Demand
 from simulator.world.sessions import Sessions, draw_block
+from simulator.world.streams import block_stream
 from simulator.world.users import ACTIVE, BLOCK_USERS, DORMANT, UserTable
-
-#: P(short), P(click), P(deep) of a genuine event and of a noise event.
-ACTION_MIX = np.array([[0.25, 0.50, 0.25], [0.70, 0.27, 0.03]])
-#: P(feed), P(video), P(search): people search for what they care about, noise comes by feed.
-SCENE_MIX = np.array([[0.50, 0.35, 0.15], [0.62, 0.33, 0.05]])
-#: Median dwell of a short, click and deep behaviour, seconds; lognormal with sd DWELL_SD.
-DWELL_MEDIAN_S = np.array([2.5, 15.0, 70.0], dtype=np.float32)
-DWELL_SD = 0.7
-NO_TOPIC = np.uint16(65_535)  #: topic of a session whose user has no living interest
-_SIXTEEN = 65_536
 
 
 @dataclass(frozen=True)
@@ -67,16 +60,6 @@ class Plan:
     demand: Demand
 
 
-@dataclass(frozen=True)
-class _Events:
-    """Per event (E,): user row in the block, session, index on the event axis, time (s, whole)."""
-
-    user: NDArray[np.int64]
-    session: NDArray[np.int64]
-    index: NDArray[np.int64]
-    time_s: NDArray[np.int64]
-
-
 def generate_block(plan: Plan, block: int) -> Block:
     """Draw one block of users.
 
@@ -92,7 +75,8 @@ def generate_block(plan: Plan, block: int) -> Block:
     users = plan.users.rows(slice(first, first + BLOCK_USERS))
     sessions, rng = draw_block(config, users, plan.seed, block)
     events, topics = _events(plan, users, sessions, rng)
-    columns = _contents(plan, events, topics, rng)
+    stream = partial(block_stream, plan.seed, block=block)
+    columns = draw_contents(config, plan.categories, users, events, topics, rng, stream)
     offsets = np.searchsorted(events.user, np.arange(len(users.activity) + 1))
     ids = np.arange(first, first + len(users.activity), dtype=np.uint64)
     behaviours = Behaviours(ids, offsets.astype(np.int64), events.time_s, *columns)
@@ -111,7 +95,7 @@ def generate_block(plan: Plan, block: int) -> Block:
 
 def _events(
     plan: Plan, users: UserTable, sessions: Sessions, rng: np.random.Generator
-) -> tuple[_Events, NDArray[np.uint16]]:
+) -> tuple[Events, NDArray[np.uint16]]:
     """Place every event in its session and in time; topics (S, 2) of each session."""
     timeline = Timeline.of(plan.config)
     count = len(sessions.user)
@@ -138,7 +122,7 @@ def _events(
     start = _without_overlap(sessions.user, plan.warp(sessions.start_s), offset[first + sessions.length - 1])
     time_s = np.floor(start[session] + offset).astype(np.int64)
     kept = time_s < timeline.end_s
-    return _Events(user[kept], session[kept], index[kept], time_s[kept]), topics
+    return Events(user[kept], session[kept], index[kept], time_s[kept]), topics
 
 
 def _without_overlap(
@@ -174,49 +158,11 @@ def _topics(
     return np.where(running[:, -1:] > 0, topics, NO_TOPIC)
 
 
-def _contents(
-    plan: Plan, events: _Events, topics: NDArray[np.uint16], rng: np.random.Generator
-) -> tuple[NDArray[np.uint64], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
-    """item_id, category, action, scene, dwell_s of each event (E,)."""
-    config, n = plan.config, len(events.user)
-    # Four 16-bit uniforms per event: probabilities are rounded to 1/65,536.
-    kind, which, act, where = rng.integers(0, _SIXTEEN, (4, n), dtype=np.uint16)
-    first_cut = np.uint32(round(config.topic_first * _SIXTEEN))
-    second_cut = np.uint32(round((config.topic_first + config.topic_second) * _SIXTEEN))
-    topic = np.where(kind < first_cut, topics[events.session, 0], topics[events.session, 1])
-    noise = (kind >= second_cut) | (topic == NO_TOPIC)
-    category = np.where(noise, _quantiles(plan.categories.popularity)[which], topic)
-    action = _mixed(ACTION_MIX, noise, act)
-    scene = _mixed(SCENE_MIX, noise, where)
-
-    n_items = config.items_per_category
-    rank = rng.random(n, dtype=np.float32) ** np.float32(1.0 / (1.0 - config.item_zipf)) * n_items
-    item = np.minimum(rank.astype(np.int64), n_items - 1) + category.astype(np.int64) * n_items + ITEM_ID_BASE
-    spread = np.exp(np.float32(DWELL_SD) * rng.standard_normal(n, dtype=np.float32))
-    dwell = np.minimum(DWELL_MEDIAN_S[action] * spread, np.float32(3600.0))
-    return item.astype(np.uint64), category, action, scene, np.rint(dwell).astype(np.uint16)
-
-
-def _quantiles(popularity: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Category at each of 65,536 quantiles."""
-    at = (np.arange(_SIXTEEN) + 0.5) / _SIXTEEN
-    found = np.searchsorted(np.cumsum(popularity), at, side="right")
-    return np.minimum(found, len(popularity) - 1).astype(np.uint16)
-
-
-def _mixed(mix: NDArray[np.float64], noise: NDArray[np.bool_], u: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """A code per event from the genuine row or the noise row of a mix (2, 3)."""
-    cuts = np.rint(np.cumsum(mix, axis=1) * _SIXTEEN).astype(np.uint32)
-    row = noise.astype(np.int8)
-    code: NDArray[np.uint8] = (u >= cuts[row, 0]).astype(np.uint8) + (u >= cuts[row, 1]).astype(np.uint8)
-    return code
-
-
 def _moments(
     seed: int,
     cause: str,
     behaviours: Behaviours,
-    events: _Events,
+    events: Events,
     topic: NDArray[np.uint16],
     span: tuple[float, float, NDArray[np.int64]],
 ) -> Moments:

@@ -43,9 +43,9 @@ def draw_block(
 def _draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generator) -> Sessions:
     """Sessions of whole histories and of the log, pre-period and experiment.
 
-    The history holds exactly `history_length` events. Every user starts at least one session in the log's days
-    and one in the trace's, or, where `promised_visits` is 1, one in either: whoever never came would be in
-    neither.
+    The history holds exactly `history_length` events. Every user starts at least one session in the log's
+    days and one in the trace's, or, where `promised_visits` is 1, one in either: whoever never came would
+    be in neither.
     """
     visits = pace_of(config, users)
     old_start, old_length = _history(config, users, visits, rng)

@@ -1,0 +1,49 @@
+"""Parameters by which a world comes nearer to a real log; each is off by default."""
+
+import numpy as np
+import pytest
+
+from simulator.world.config import preset
+from simulator.world.world import World, build_world
+
+RARE = {"users": 600, "history_max": 20, "requests": 4000, "log_requests": 3, "session_gap_days": 30.0}
+
+
+def came(world: World, start_s: float, end_s: float) -> np.ndarray:
+    """(U,) behaviours of each user in [start_s, end_s)."""
+    did, rows = world.behaviours, np.arange(len(world.behaviours.users))
+    low, high = (did.count_before(rows, np.full(len(rows), at)) for at in (start_s, end_s))
+    return high - low
+
+
+def asked(user_id: np.ndarray, users: int) -> np.ndarray:
+    return np.bincount(user_id.astype(np.int64), minlength=users)
+
+
+def test_who_is_promised_one_visit_is_asked_only_where_they_came() -> None:
+    world = build_world(preset("demo", **RARE, promised_visits=1), 3)
+    time = world.timeline
+    in_log, in_trace = (
+        came(world, *span) for span in ((time.log_start_s, time.pre_start_s), (time.pre_start_s, time.end_s))
+    )
+    assert (in_log + in_trace > 0).all()
+    for events, user_id, total in (
+        (in_log, world.log.user_id, 3 * 600),
+        (in_trace, world.requests.user_id, 4000),
+    ):
+        counts = asked(user_id, 600)
+        assert (events == 0).mean() > 0.1
+        assert counts.sum() == total
+        # A session that runs past the period's end is counted where it began.
+        assert counts[events == 0].sum() < 0.01 * total
+        expected = events / events.sum() * total
+        # Multinomial counts: z of each user, some percent of whom straddle a midnight.
+        z = (counts - expected)[events > 0] / np.sqrt(expected[events > 0])
+        assert z.std() == pytest.approx(1.0, abs=0.1)
+
+
+def test_who_is_promised_both_visits_comes_in_log_and_trace() -> None:
+    world = build_world(preset("demo", **RARE), 3)
+    time = world.timeline
+    assert came(world, time.log_start_s, time.pre_start_s).min() > 0
+    assert came(world, time.pre_start_s, time.end_s).min() > 0
