@@ -67,7 +67,10 @@ def draw_contents(
     second_cut = np.uint32(round((config.topic_first + config.topic_second) * _SIXTEEN))
     topic = np.where(kind < first_cut, topics[events.session, 0], topics[events.session, 1])
     noise = (kind >= second_cut) | (topic == NO_TOPIC)
-    category = np.where(noise, _quantiles(categories.popularity)[which], topic)
+    other = _quantiles(categories.popularity)[which]
+    if config.noise_own > 0:
+        other = _own_noise(config, users, events, other, stream("noise-own"))
+    category = np.where(noise, other, topic)
     action = _mixed(ACTION_MIX, noise, act)
     scene = _mixed(SCENE_MIX, noise, where)
 
@@ -84,6 +87,15 @@ def _quantiles(popularity: NDArray[np.float64]) -> U2:
     at = (np.arange(_SIXTEEN) + 0.5) / _SIXTEEN
     found = np.searchsorted(np.cumsum(popularity), at, side="right")
     return np.minimum(found, len(popularity) - 1).astype(np.uint16)
+
+
+def _own_noise(
+    config: WorldConfig, users: UserTable, events: Events, other: U2, rng: np.random.Generator
+) -> U2:
+    """What noise is about (E,): for a share of it one of the user's interests, each alike, else `other`."""
+    own, which = rng.random((2, len(other)), dtype=np.float32)
+    interest = np.minimum((which * config.interests).astype(np.int64), config.interests - 1)
+    return np.where(own < config.noise_own, users.category[events.user, interest], other)
 
 
 def _mixed(mix: NDArray[np.float64], noise: Bools, u: U2) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from simulator.logs.calibration.statistics import distributions, figures
 from simulator.world.config import preset
 from simulator.world.world import World, build_world
 
@@ -47,3 +48,17 @@ def test_who_is_promised_both_visits_comes_in_log_and_trace() -> None:
     time = world.timeline
     assert came(world, time.log_start_s, time.pre_start_s).min() > 0
     assert came(world, time.pre_start_s, time.end_s).min() > 0
+
+
+def test_noise_of_ones_own_lets_fewer_categories_return_after_long() -> None:
+    sizes = {"users": 256, "requests": 500, "log_requests": 2}
+    plain, own = (build_world(preset("demo", **sizes, noise_own=share), 3) for share in (0.0, 1.0))
+    # Every category met is an interest of the user's, and times and actions are as they were.
+    did, interests = own.behaviours, own._plan.users.category
+    mine = np.zeros((256, 200), bool)
+    mine[np.arange(256)[:, None], interests] = True
+    assert mine[did.user_id.astype(np.int64), did.category].all()
+    np.testing.assert_array_equal(did.time_s, plain.behaviours.time_s)
+    np.testing.assert_array_equal(did.action, plain.behaviours.action)
+    shares = [figures(world, distributions(world))["long_return_share"] or 0.0 for world in (plain, own)]
+    assert shares[1] < 0.7 * shares[0]
