@@ -76,6 +76,15 @@ def build_catalogue(config: WorldConfig, seed: int) -> tuple[Catalogue, AdTruth,
     return catalogue, truth, Categories(popularity, np.cumsum(taste, axis=1), ads, offsets.astype(np.int64))
 
 
+def next_steps(
+    config: WorldConfig, category: NDArray[np.uint16], steps: NDArray[np.int64]
+) -> NDArray[np.uint16]:
+    """The category so many steps on in its department, which begins anew at its end."""
+    first = category.astype(np.int64) // config.department * config.department
+    size = np.minimum(config.department, config.categories - first)  # the last may be smaller
+    return (first + (category - first + steps) % size).astype(np.uint16)
+
+
 def _zipf(n: int, exponent: float) -> NDArray[np.float64]:
     weights = np.arange(1, n + 1, dtype=np.float64) ** -exponent
     share: NDArray[np.float64] = weights / weights.sum()

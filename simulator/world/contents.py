@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.world.catalogue import ITEM_ID_BASE, Categories
+from simulator.world.catalogue import ITEM_ID_BASE, Categories, next_steps
 from simulator.world.config import WorldConfig
 from simulator.world.users import UserTable
 
@@ -71,6 +71,8 @@ def draw_contents(
     if config.noise_own > 0:
         other = _own_noise(config, users, events, other, stream("noise-own"))
     category = np.where(noise, other, topic)
+    if config.follow_share > 0:
+        category, noise = _followed(config, events, category, noise, stream("follow"))
     action = _mixed(ACTION_MIX, noise, act)
     scene = _mixed(SCENE_MIX, noise, where)
 
@@ -96,6 +98,17 @@ def _own_noise(
     own, which = rng.random((2, len(other)), dtype=np.float32)
     interest = np.minimum((which * config.interests).astype(np.int64), config.interests - 1)
     return np.where(own < config.noise_own, users.category[events.user, interest], other)
+
+
+def _followed(
+    config: WorldConfig, events: Events, category: U2, noise: Bools, rng: np.random.Generator
+) -> tuple[U2, Bools]:
+    """Category and noise (E,) where some events follow from the one before, which they are then like."""
+    place = np.arange(len(category))
+    first = np.diff(events.session, prepend=-1) != 0
+    follows = (rng.random(len(category), dtype=np.float32) < config.follow_share) & ~first
+    origin = np.maximum.accumulate(np.where(follows, 0, place))
+    return next_steps(config, category[origin], place - origin), noise[origin]
 
 
 def _mixed(mix: NDArray[np.float64], noise: Bools, u: U2) -> NDArray[np.uint8]:

@@ -62,3 +62,27 @@ def test_noise_of_ones_own_lets_fewer_categories_return_after_long() -> None:
     np.testing.assert_array_equal(did.action, plain.behaviours.action)
     shares = [figures(world, distributions(world))["long_return_share"] or 0.0 for world in (plain, own)]
     assert shares[1] < 0.7 * shares[0]
+
+
+def within_sessions(world: World) -> np.ndarray:
+    """(N - 1,) whether a behaviour and the next are of one user and, by their pause, of one session."""
+    did = world.behaviours
+    pause = np.diff(did.time_s)
+    return (np.diff(did.user_id.astype(np.int64)) == 0) & (pause < 1800)
+
+
+@pytest.mark.parametrize("department", [1, 8])
+def test_events_follow_from_the_one_before_as_often_as_asked(department: int) -> None:
+    sizes = {"users": 256, "history_max": 300, "requests": 500, "log_requests": 2, "department": department}
+    plain, chained = (build_world(preset("demo", **sizes, follow_share=share), 3) for share in (0.0, 0.4))
+    found = []
+    for world in (plain, chained):
+        category = world.behaviours.category.astype(np.int64)
+        expected = category // department * department + (category + 1) % department
+        found.append((category[1:] == expected[:-1])[within_sessions(world)].mean())
+    # An event follows, or else it is by chance what would have followed.
+    assert found[1] == pytest.approx(0.4 + 0.6 * found[0], abs=0.03)
+    # The mixture of departments is as it was: who follows stays in one.
+    shares = [np.bincount(w.behaviours.category // department, minlength=200) / len(w.behaviours)
+              for w in (plain, chained)]  # fmt: skip
+    assert np.abs(shares[1] - shares[0]).sum() < 0.1
