@@ -108,6 +108,10 @@ class WorldConfig:
     bR: float = 0.35
     dormant_click: float = 0.7
     affinity_cap: float = 2.5
+    #: What an interest adds to the affinity to other categories of its department, as a share of what it adds
+    #: to its own. Above 0 a candidate is known by more than its category, so that an attention can find what
+    #: counting matches cannot: Complete Journey's products have 303 categories in a few departments.
+    related: float = 0.0
     user_sd: float = 1.10
     propensity_noise: float = 0.35
     ad_sd: float = 0.4
@@ -181,7 +185,7 @@ _RULES: dict[str, _Rule] = {
     "session_gap_sd": _between(0, 5), "activity_floor": _between(0.05, 1), "activity_sd": _between(0, 3),
     "gap_median_s": _positive(), "gap_sd": _between(0, 5), "gap_max_s": _positive(),
     "b0": _between(-50, 50), "bA": _between(-10, 10), "bR": _between(-10, 10),
-    "dormant_click": _between(0, 1), "affinity_cap": _between(0, 1e6),
+    "dormant_click": _between(0, 1), "related": _between(0, 1), "affinity_cap": _between(0, 1e6),
     "user_sd": _between(0, 10), "propensity_noise": _between(0, 10), "ad_sd": _between(0, 10),
     "category_sd": _between(0, 10), "position_slope": _between(0, 10), "hour_amplitude": _between(0, 10),
     "cvr0": _between(-50, 50), "cvr_sd": _between(0, 10), "cvr_affinity": _between(-10, 10),
@@ -255,6 +259,11 @@ def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
             f"period_min {c.period_min:g} > period_max {c.period_max:g} (events)",
             c.period_min <= c.period_max,
             "Swap them",
+        ),
+        (
+            f"related is {c.related:g} where a department has one category, expected departments of more",
+            c.related == 0 or c.department > 1,
+            "Raise department, or set related to 0",
         ),
         (f"duty_min {c.duty_min:g} > duty_max {c.duty_max:g}", c.duty_min <= c.duty_max, "Swap them"),
         (

@@ -2,7 +2,8 @@
 
 click logit = b0 + b_u + q_ad + q_cat - slope position + amplitude sqrt2 sin(2 pi hour / 24)
               + bA a + bR 1[ad's category = first topic of the session under way]
-a = min(cap, sum over interests k of 1[c_k = category] w_k s_k), s = 1 active, 0.7 dormant, 0 dead
+a = min(cap, sum over interests k of r_k w_k s_k), s = 1 active, 0.7 dormant, 0 dead
+r_k = 1 where c_k is the ad's category, `related` where it is another of its department, else 0
 conversion logit = cvr0 + offset of the ad + cvr_affinity a
 
 Letters: n requests, k ads of each, K interests.
@@ -36,8 +37,12 @@ def affinity(
         felt = owners.weight * strength[owners.states(moments.event[part].astype(np.int64))]
         # One interest after another: no (n, k, K) array is ever held.
         for j in range(felt.shape[1]):
-            match = category[part] == owners.category[:, j : j + 1]
+            own = owners.category[:, j : j + 1]
+            match = category[part] == own
             total[part] += np.where(match, felt[:, j : j + 1], np.float32(0.0))
+            if config.related > 0:
+                near = (category[part] // config.department == own // config.department) & ~match
+                total[part] += np.where(near, config.related * felt[:, j : j + 1], 0.0)
     return np.minimum(total, config.affinity_cap)
 
 

@@ -1,6 +1,7 @@
 """The vectorised truth beside a scalar twin written straight from the formula."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +16,17 @@ def plain_response(world: World, row: int, ad: int, position: int) -> tuple[floa
     category = int(world.catalogue.category[ad])
     a = 0.0
     for k in range(c.interests):
-        if int(users.category[u, k]) != category:
+        own = int(users.category[u, k])
+        if own // c.department != category // c.department or (own != category and c.related == 0):
             continue
         if not users.born[u, k] <= event < users.death[u, k]:
             strength = 0.0
         else:
             cycle = event / float(users.period[u, k]) + float(users.phase[u, k])
             strength = 1.0 if cycle % 1.0 < users.duty[u, k] else c.dormant_click
-        a += float(users.weight[u, k]) * strength
+        a += float(users.weight[u, k]) * strength * (1.0 if own == category else c.related)
     a = min(c.affinity_cap, a)
-    hour = float(at.time_s[row]) % 86_400 / 3600
+    hour = min(float(at.time_s[row]) % 86_400 / 3600, 23.999)
     logit = (
         c.b0
         + float(users.click_bias[u])
@@ -38,15 +40,21 @@ def plain_response(world: World, row: int, ad: int, position: int) -> tuple[floa
     return 1 / (1 + math.exp(-logit)), 1 / (1 + math.exp(-convert))
 
 
-def test_response_agrees_with_the_scalar_formula(demo: World) -> None:
+OTHERS: list[dict[str, Any]] = [{}, {"department": 7, "related": 0.4}]
+
+
+@pytest.mark.parametrize("changed", OTHERS, ids=lambda changed: ", ".join(changed) or "demo")
+def test_response_agrees_with_the_scalar_formula(demo: World, changed: dict[str, Any]) -> None:
+    sizes = {"users": 400, "history_max": 400, "requests": 1000, "log_requests": 2}
+    world = build_world(preset("demo", **sizes, **changed), 7) if changed else demo
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(demo.requests), 300)
-    ads = demo.requests.candidates[rows].astype(np.int64)
+    rows = rng.integers(0, len(world.requests), 300)
+    ads = world.requests.candidates[rows].astype(np.int64)
     position = rng.integers(0, 4, ads.shape)
-    click, convert = demo.response(rows, ads, position)
+    click, convert = world.response(rows, ads, position)
     for i, row in enumerate(rows):
         for j in (0, 7, 31):
-            expected = plain_response(demo, int(row), int(ads[i, j]), int(position[i, j]))
+            expected = plain_response(world, int(row), int(ads[i, j]), int(position[i, j]))
             assert (click[i, j], convert[i, j]) == pytest.approx(expected, rel=1e-5)
 
 
