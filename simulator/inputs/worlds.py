@@ -12,6 +12,7 @@ from typing import Any
 from simulator.config.load import ExperimentConfig, log_split, world_config
 from simulator.logs.manifest import MANIFEST, file_entry, read_manifest
 from simulator.logs.real_log import Split
+from simulator.world.calibrated import calibrated
 from simulator.world.config import WorldConfig
 from simulator.world.protocol import ExperimentWorld
 
@@ -115,6 +116,11 @@ def world_notes(config: ExperimentConfig, source: WorldSource) -> dict[str, Any]
     if not isinstance(source.made_of, LogSource):
         preset = config.traffic.preset
         calibration = _CALIBRATIONS.get(preset or "", _UNCALIBRATED)
+        if preset in calibrated():
+            found = calibrated()[preset]
+            calibration = (
+                f"On the log {found.log} ({found.licence}): what users do, and how often they click."
+            )
         return {"preset": preset, "overrides": dict(config.traffic.world), "calibration": calibration}
     log = source.made_of
     return {

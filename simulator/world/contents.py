@@ -79,6 +79,8 @@ def draw_contents(
     n_items = config.items_per_category
     rank = rng.random(n, dtype=np.float32) ** np.float32(1.0 / (1.0 - config.item_zipf)) * n_items
     item = np.minimum(rank.astype(np.int64), n_items - 1) + category.astype(np.int64) * n_items + ITEM_ID_BASE
+    if config.item_repeat > 0:
+        item = _repeated(config, events.user, category, item, stream("item-repeat"))
     spread = np.exp(np.float32(DWELL_SD) * rng.standard_normal(n, dtype=np.float32))
     dwell = np.minimum(DWELL_MEDIAN_S[action] * spread, np.float32(3600.0))
     return item.astype(np.uint64), category, action, scene, np.rint(dwell).astype(np.uint16)
@@ -109,6 +111,25 @@ def _followed(
     follows = (rng.random(len(category), dtype=np.float32) < config.follow_share) & ~first
     origin = np.maximum.accumulate(np.where(follows, 0, place))
     return next_steps(config, category[origin], place - origin), noise[origin]
+
+
+def _repeated(
+    config: WorldConfig,
+    user: NDArray[np.int64],
+    category: U2,
+    item: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Items (E,) where some are the user's last in their category."""
+    order = np.lexsort((category, user))
+    first = (np.diff(user[order], prepend=-1) != 0) | (
+        np.diff(category[order].astype(np.int64), prepend=-1) != 0
+    )
+    repeats = (rng.random(len(item), dtype=np.float32) < config.item_repeat) & ~first
+    origin = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(item))))
+    found = np.empty_like(item)
+    found[order] = item[order[origin]]
+    return found
 
 
 def _mixed(mix: NDArray[np.float64], noise: Bools, u: U2) -> NDArray[np.uint8]:

@@ -35,20 +35,28 @@ def draw_demand(config: WorldConfig, users: UserTable, seed: int) -> Demand:
     if config.promised_visits == 1:
         log, trace = _events(config, users, seed)
         total = config.users * config.log_requests
-        return Demand(_shared(total, log, seed, "log"), _shared(config.requests, trace, seed, "trace"))
+        return Demand(_spread(total, log, seed, "log"), _spread(config.requests, trace, seed, "trace"))
     # The small constant lets every user appear at least in principle.
     weight = users.activity.astype(np.float64) + 0.01
     each = np.full(config.users, config.log_requests, dtype=np.int64)
-    return Demand(each, _shared(config.requests, weight, seed, "trace"))
+    stream = block_stream(seed, "trace-counts")
+    return Demand(each, stream.multinomial(config.requests, weight / weight.sum()))
 
 
-def _shared(total: int, weight: NDArray[np.float64], seed: int, cause: str) -> NDArray[np.int64]:
-    if not weight.any():
+def _spread(total: int, events: NDArray[np.float64], seed: int, cause: str) -> NDArray[np.int64]:
+    """(U,) the total in proportion to events, each user's share rounded up or down."""
+    if not events.any():
         raise SimulatorError(
-            f"None of {len(weight)} users comes in the days of {cause}, expected some who can be asked. "
+            f"None of {len(events)} users comes in the days of the {cause}, expected some who can be asked. "
             "Raise users or days, or set promised_visits to 2."
         )
-    return block_stream(seed, f"{cause}-counts").multinomial(total, weight / weight.sum())
+    # One random beginning for all (systematic sampling): as many requests as events are one for each event.
+    edges = np.concatenate([[0.0], np.cumsum(events)]) * (total / events.sum())
+    edges[-1] = total
+    counts: NDArray[np.int64] = np.diff(
+        np.floor(edges + block_stream(seed, f"{cause}-counts").random()).astype(np.int64)
+    )
+    return counts
 
 
 def _events(

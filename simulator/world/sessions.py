@@ -68,6 +68,26 @@ def _gaps(
     return gaps
 
 
+def _spanning(config: WorldConfig) -> float:
+    """How much longer than others the gap is that spans the log's first midnight.
+
+    Where visits are promised anyway, as long as others. Else it is drawn by length, as any moment falls into
+    long gaps more often: then visits are as frequent at the log's begin as at the trace's end.
+    """
+    return 1.0 if config.promised_visits == 2 else float(np.exp(config.session_gap_sd**2))
+
+
+def _lengths(config: WorldConfig, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Events of sessions, at least 1."""
+    if config.session_sd == 0:
+        return rng.geometric(1.0 / config.session_mean, shape).astype(np.int64)
+    # The mean before rounding; what is below one event counts as one.
+    centre = np.log(config.session_mean) - 0.5 * config.session_sd**2
+    drawn = np.exp(centre + config.session_sd * rng.standard_normal(shape))
+    lengths: NDArray[np.int64] = np.maximum(np.rint(drawn), 1.0).astype(np.int64)
+    return lengths
+
+
 def _history(
     config: WorldConfig, users: UserTable, pace: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -76,19 +96,17 @@ def _history(
     lengths = np.empty((len(need), 0), dtype=np.int64)
     width = int(need.max() / config.session_mean * 1.25) + 20
     while (lengths.sum(axis=1) < need).any():
-        lengths = np.concatenate(
-            [lengths, rng.geometric(1.0 / config.session_mean, (len(need), width))], axis=1
-        )
+        lengths = np.concatenate([lengths, _lengths(config, (len(need), width), rng)], axis=1)
     before = np.cumsum(lengths, axis=1) - lengths
     # The oldest session loses the events beyond the history's length.
     lengths = np.clip(need[:, None] - before, 0, lengths)
     gaps = _gaps(config, pace, lengths.shape[1], rng)
     # The log's first midnight falls somewhere inside the gap that spans it.
-    gaps[:, 0] *= rng.random(len(need))
+    gaps[:, :1] *= _spanning(config) * rng.random(len(need))[:, None]
     back = np.cumsum(gaps, axis=1)
     log_start = Timeline.of(config).log_start_s
     # A history longer than the days before the log is squeezed into them, all gaps alike.
-    oldest = np.where(lengths > 0, back, 0.0).max(axis=1)
+    oldest = np.where(lengths > 0, back, 0.0).max(axis=1, initial=0.0)
     squeeze = np.minimum(1.0, (log_start - 1.0) / np.maximum(oldest, 1.0))
     return log_start - back * squeeze[:, None], lengths
 
@@ -104,7 +122,7 @@ def _window(
     width = int((end - begin) / DAY_S / config.session_gap_days) + 10
     while (gaps.sum(axis=1) < end - begin).any():
         gaps = np.concatenate([gaps, _gaps(config, pace, width, rng)], axis=1)
-    gaps[:, 0] *= rng.random(len(pace))
+    gaps[:, 0] *= _spanning(config) * rng.random(len(pace))
     starts = begin + np.cumsum(gaps, axis=1)
     u_log, u_trace = rng.random(len(pace)), rng.random(len(pace))
     # No visit in a period: its first later visit moves into it, so the order stays.
@@ -117,5 +135,5 @@ def _window(
         room = np.concatenate([starts, np.full((len(pace), 1), np.inf)], axis=1)
         absent = room[users, first] >= end
         room[users[absent], first[absent]] = middle + u_trace[absent] * (end - middle)
-    lengths = rng.geometric(1.0 / config.session_mean, room.shape)
+    lengths = _lengths(config, room.shape, rng)
     return room, np.where(room < end, lengths, 0)

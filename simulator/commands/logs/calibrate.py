@@ -27,6 +27,10 @@ def calibrate(
             "--out", metavar="FILE", help="Write the world as an experiment file (TOML).", callback=named
         ),
     ] = None,
+    preset: Annotated[
+        Path | None,
+        typer.Option("--preset", metavar="FILE", help="Write the world as a preset (TOML).", callback=named),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,22 +39,31 @@ def calibrate(
     from simulator.errors import SimulatorError
     from simulator.execution.interrupts import sigterm_as_ctrl_c
     from simulator.logs.calibration.calibrate import calibrate as found_of
-    from simulator.logs.calibration.calibrate import experiment_file
-    from simulator.results.files import write_new
+    from simulator.logs.calibration.calibrate import experiment_file, preset_file
 
-    if out is not None and out.exists():
-        raise SimulatorError(f"{out}: found something there, expected nothing. Choose another --out.")
+    asked = {"--out": (out, experiment_file), "--preset": (preset, preset_file)}
+    for option, (path, _) in asked.items():
+        if path is not None and path.exists():
+            raise SimulatorError(f"{path}: found something there, expected nothing. Choose another {option}.")
     with sigterm_as_ctrl_c(), progress(quiet) as shown:
         found = found_of(log, fit, test, shown.stage)
-    if out is not None:
-        text = experiment_file(found)
-        write_new(out, lambda stream: stream.write(text.encode()))
+    for path, text_of in asked.values():
+        if path is not None:
+            _write(path, text_of(found))
     if as_json:
         print_json({"log": str(log), "out": None if out is None else str(out), **found})
         return
     print("\n".join(lines(found)))
+    if preset is not None:
+        print(f"\nThe preset: {preset}")
     if out is not None:
         print(f"\nThe world: {out}\nNext:\n  laser-ab run {quote(str(out))}")
+
+
+def _write(path: Path, text: str) -> None:
+    from simulator.results.files import write_new
+
+    write_new(path, lambda stream: stream.write(text.encode()))
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator.config.toml_writer import write_toml
-from simulator.logs.calibration.resembling import BASE, resembling_world, trial
+from simulator.logs.calibration.resembling import resembling_world
 from simulator.logs.calibration.spans import Days, fit_and_test
 from simulator.logs.calibration.statistics import (
     CALIBRATED,
@@ -19,6 +19,7 @@ from simulator.logs.calibration.statistics import (
     figures,
     kolmogorov,
 )
+from simulator.logs.calibration.trials import BASE, trial
 from simulator.logs.folder import read_log
 from simulator.logs.manifest import read_manifest
 from simulator.logs.real_log import split_days
@@ -58,7 +59,8 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
     test_days = after if test is None else Days.parse(test, log.days, "--test")
     fitted = fit_and_test(log, fit_days, test_days, on_progress)
     real = load_log_world(folder, SEED, split)
-    overrides = resembling_world(log, real, split, on_progress)
+    can_move = manifest.get("shows", {}).get("history_can_move_ctr")
+    overrides = resembling_world(log, real, split, can_move, on_progress)
     made = trial(overrides, COMPARED_USERS, SEED)
     return {
         "source": manifest.get("source", "KuaiRand"),
@@ -100,6 +102,24 @@ def _quantiles(drawn: Any) -> dict[str, float] | None:
     )
 
 
+def preset_file(found: dict[str, Any]) -> str:
+    """A preset of `simulator.world.presets`, whose world resembles the log."""
+    return write_toml(
+        {
+            "log": found["source"],
+            "licence": str(found["licence"]),
+            "distances": {name: round(distance, 3) for name, distance in _distances(found).items()},
+            "world": found["world"],
+        }
+    )
+
+
+def _distances(found: dict[str, Any]) -> dict[str, float]:
+    """Kolmogorov distances of what both the log and the world have."""
+    measured = {name: entry["distance"] for name, entry in found["distributions"].items()}
+    return {name: distance for name, distance in measured.items() if distance is not None}
+
+
 def experiment_file(found: dict[str, Any]) -> str:
     """An experiment file whose generated world resembles the log: `laser-ab run FILE`."""
     history = int(min(_ARM_HISTORY, found["world"]["history_max"]))
@@ -113,11 +133,7 @@ def experiment_file(found: dict[str, Any]) -> str:
             "treatment": {"store": "seqvault", "model": "laser", "history": history},
         },
     }
-    distances = ", ".join(
-        f"{name} {entry['distance']:.2f}"
-        for name, entry in found["distributions"].items()
-        if entry["distance"] is not None
-    )
+    distances = ", ".join(f"{name} {distance:.2f}" for name, distance in _distances(found).items())
     head = (
         f"# A generated world that resembles the log {found['source']!r}; made by laser-ab calibrate.\n"
         f"# Kolmogorov distances: {distances}.\n"

@@ -1,7 +1,8 @@
 """A generated world that resembles a log: `resembling_world`.
 
 Sizes and days are the log's. The rest is searched: one parameter after another is moved as long as the
-Kolmogorov distances of what the two worlds' users do shrink; then the click level is brought to the log's.
+Kolmogorov distances of what the two worlds' users do shrink. Then items' repeats, the click level and, last,
+the strength of interests are brought to the log's: as much as histories can move the log's best ad.
 The search looks at worlds of few users and of one seed; `calibrate` judges its result on another seed.
 """
 
@@ -13,26 +14,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
-from simulator.logs.calibration.statistics import CALIBRATED, distributions, kolmogorov, user_click_sd
+from simulator.logs.calibration.levels import click_level, with_repeats
+from simulator.logs.calibration.statistics import CALIBRATED, distributions, kolmogorov
+from simulator.logs.calibration.trials import TRIAL_SEED, trial
 from simulator.logs.real_log import RealLog, Split
 from simulator.traffic.behaviours import Behaviours
-from simulator.world.config import WorldConfig, preset
+from simulator.world.config import WorldConfig
 from simulator.world.fitted import LogWorld
-from simulator.world.world import World, build_world
 
 F8 = NDArray[np.float64]
 
-BASE = "demo"  #: the preset whose other parameters are kept
-TRIAL_USERS = 512
-TRIAL_SEED = 11
 _PASSES = 2
+_TRIAL_EVENTS, _TRIAL_USERS = 100_000, (128, 2048)
 #: Visits of the most active user of a trial, three sd up: a log of decades would else take hours.
 _MOST_VISITS = 20_000
 #: Looked at first and together, since how unequal users are and how often they come look alike in histories.
 _PACES = tuple(itertools.product((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.8, 1.1, 1.4, 1.8), (0.98, 1.5)))
-_CLICK_STEPS, _CLICK_REQUESTS = 4, 60
-_ABSENT = 0.05  #: users of the log who came only before the trace or only in it, above which no visit is promised
+_ABSENT = 0.05  #: where more users than these came only before the trace or only in it, one visit is promised
+_LEAST_GAP_S = 0.01  # baskets have one time for all that is in them
+_NO_HISTORY = 0.001  # of who brings none to the log's begin
+_MOST_SHOWN = 127
 
 #: What is searched, in order, by factors or by values. Pace and sessions come first: lengths rest on them.
 _FACTORS: dict[str, tuple[float, ...]] = {
@@ -42,21 +45,28 @@ _FACTORS: dict[str, tuple[float, ...]] = {
     "gap_median_s": (0.5, 0.75, 1.4, 2.0),
 }
 _VALUES: dict[str, tuple[float, ...]] = {
-    "activity_sd": (0.1, 0.3, 0.5, 0.8, 1.1, 1.4, 1.8),
+    "activity_sd": (0.3, 0.5, 0.8, 1.1, 1.4, 1.8),
     "session_gap_sd": (0.5, 0.98, 1.5, 2.0),
+    "session_sd": (0.0, 0.7, 1.2, 1.8),
     "history_sd": (0.3, 0.6, 0.9, 1.2, 1.5),
     "gap_sd": (0.8, 1.2, 1.778, 2.3),
-    "interests": (4, 8, 16, 32, 64),
+    "interests": (4, 8, 16, 32, 64, 128, 256),
     "category_zipf": (0.3, 0.7, 1.1, 1.5),
     "topic_first": (0.0, 0.15, 0.35, 0.525, 0.75),
     "share_evergreen": (0.15, 0.5, 0.85),
+    "noise_own": (0.0, 0.3, 0.6, 1.0),
+    "follow_share": (0.0, 0.15, 0.3, 0.5),
 }
 #: Of a session's topics the second has this share of the first's, as in the presets.
 _SECOND = 1.0 / 3.0
 
 
 def resembling_world(
-    log: RealLog, world: LogWorld, split: Split, on_progress: Callable[[str, int, int], None]
+    log: RealLog,
+    world: LogWorld,
+    split: Split,
+    history_can_move: float | None,
+    on_progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
     """Parameters for `[traffic.world]` over the preset BASE.
 
@@ -64,12 +74,14 @@ def resembling_world(
         log: the whole log.
         world: the world fitted on it.
         split: its days.
+        history_can_move: the most that histories can add to the log's true CTR of the best ad, as a share;
+            None keeps the preset's strength of interests.
         on_progress: called with (stage, done, total).
     """
     target = distributions(world)
     begin = chosen = _from_log(log, world, split, target)
     begin["session_gap_days"] *= max(1.0, _visits(begin) / _MOST_VISITS)
-    steps = {name: len(found) for name, found in (_FACTORS | _VALUES).items()}
+    steps = {name: len(found) for name, found in (_FACTORS | _VALUES).items() if _matters(name, chosen)}
     total, done = len(_PACES) + _PASSES * sum(steps.values()), 0
     best = np.inf
     for done, (factor, activity_sd, gap_sd) in enumerate(_PACES, 1):
@@ -82,7 +94,7 @@ def resembling_world(
         if distance < best:
             best, chosen = distance, changed
     for _ in range(_PASSES):
-        for name in (*_FACTORS, *_VALUES):
+        for name in steps:
             on_progress("resembling world", done, total)
             for changed in _neighbours(chosen, name):
                 distance = _distance(changed, target)
@@ -91,24 +103,24 @@ def resembling_world(
                     best, chosen = distance, changed
             done += steps[name]
     on_progress("resembling world", total, total)
-    return _click_level(chosen, world)
+    return click_level(with_repeats(chosen, world), world, history_can_move)
 
 
 def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]) -> dict[str, Any]:
     """Sizes and days, and where the search begins."""
     did, lengths = world.behaviours, target["history_length"]
     before = did.count_before(np.arange(len(did.users)), np.zeros(len(did.users)))
-    known = np.maximum(before, 1)
+    known = np.maximum(before, _NO_HISTORY)
     ads = len(log.ads.item_id)
     categories = min(max(log.categories, 2), ads)
-    shown = int(world.log.shown.sum()) / len(did.users)
+    shown = int(world.log.shown.sum())
     candidates = min(log.requests.candidates.shape[1], ads // 2)
-    in_session = target["gap_s"]
+    gap_median_s, gap_sd = _pauses(target["gap_s"])
     return {
         "users": len(did.users),
         "history_max": int(max(lengths.max(), 2)),
         "history_median": float(np.median(known)),
-        "history_sd": float(np.log(known).std()),
+        "history_sd": float(np.log(known).std()) if before.any() else 0.0,
         "history_min": int(min(before.min(), 1)),
         "categories": categories,
         "ads": ads,
@@ -121,8 +133,8 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
         "pre_days": split.experiment - split.pre,
         "days": split.end - split.experiment,
         "requests": len(world.requests),
-        "log_requests": max(1, round(shown)),
-        "log_candidates": 1,
+        "log_requests": max(1, round(len(world.log) / len(did.users))),
+        "log_candidates": int(np.clip(round(shown / len(world.log)), 1, min(_MOST_SHOWN, ads // 2))),
         "bursts": [],
         "promised_visits": _promised(did, world),
         "session_mean": float(max(1.0, target["session_length"].mean())),
@@ -130,15 +142,42 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
         if len(target["session_gap_days"])
         else 1.0,
         "session_gap_sd": 0.98,
+        "session_sd": 0.0,
         "activity_sd": 0.8,
-        "gap_median_s": float(np.median(in_session)) if len(in_session) else 11.0,
-        "gap_sd": 1.778,
+        "gap_median_s": gap_median_s,
+        "gap_sd": gap_sd,
         "interests": 16,
         "category_zipf": 0.7,
         "topic_first": 0.525,
         "topic_second": 0.175,
         "share_evergreen": 0.15,
+        **({} if log.positions else {"position_slope": 0.0}),
+        "noise_own": 0.0,
+        "follow_share": 0.0,
     }
+
+
+def _pauses(gap_s: F8) -> tuple[float, float]:
+    """Median and sd of the logarithm of pauses as near as can be to those of a log's sessions."""
+    if not (gap_s > 0).any():
+        return (_LEAST_GAP_S, 0.0) if len(gap_s) else (WorldConfig.gap_median_s, WorldConfig.gap_sd)
+    z = norm.ppf((np.arange(1000) + 0.5) / 1000)
+    middle = max(float(np.median(gap_s)), 1.0)
+    tried = itertools.product(middle * np.geomspace(0.25, 4.0, 17), np.linspace(0.4, 3.0, 14))
+
+    def distance(median_s: float, sd: float) -> float:
+        drawn = np.floor(np.minimum(median_s * np.exp(sd * z), WorldConfig.gap_max_s))
+        return kolmogorov(gap_s, drawn) or 0.0
+
+    best = min(tried, key=lambda pair: distance(*pair))
+    return float(best[0]), float(best[1])
+
+
+def _matters(name: str, chosen: dict[str, Any]) -> bool:
+    """Whether a parameter can move anything: the log may have no earlier histories, or no pauses."""
+    if name.startswith("history_"):
+        return bool(chosen["history_median"] > _NO_HISTORY)
+    return not (name in ("gap_median_s", "gap_sd") and chosen["gap_sd"] == 0)
 
 
 def _promised(did: Behaviours, world: LogWorld) -> int:
@@ -160,7 +199,7 @@ def _neighbours(chosen: dict[str, Any], name: str) -> list[dict[str, Any]]:
             continue
         if name == "topic_first":
             changed["topic_second"] = value * _SECOND
-        if name == "history_median" and not 1 <= value <= chosen["history_max"]:
+        if name == "history_median" and not _NO_HISTORY <= value <= chosen["history_max"]:
             continue
         if value != now and _visits(changed) <= _MOST_VISITS:
             found.append(changed)
@@ -172,40 +211,11 @@ def _visits(overrides: dict[str, Any]) -> float:
     return float(days / overrides["session_gap_days"] * np.exp(3.0 * overrides["activity_sd"]))
 
 
-def trial(overrides: dict[str, Any], users: int, seed: int, **changed: Any) -> World:
-    """A world of these parameters and at most so many users, with their share of the requests.
-
-    Raises:
-        SimulatorError: parameters that no world can have.
-    """
-    most = min(users, int(overrides["users"]))
-    share = most / overrides["users"]
-    values = {**overrides, "users": most, "requests": max(1, round(overrides["requests"] * share)), **changed}
-    return build_world(preset(BASE, **values), seed)
-
-
 def _distance(overrides: dict[str, Any], target: dict[str, F8]) -> float:
     """The sum of squared distances, so that the largest counts most; sessions by half."""
-    found = distributions(trial(overrides, TRIAL_USERS, TRIAL_SEED))
+    # The longer the histories, the fewer users tell as much.
+    users = int(np.clip(_TRIAL_EVENTS / target["history_length"].mean(), *_TRIAL_USERS))
+    found = distributions(trial(overrides, users, TRIAL_SEED))
     weights = {**dict.fromkeys(CALIBRATED, 1.0), "session_gap_days": 0.5, "session_length": 0.5}
     distances = {name: kolmogorov(target[name], found[name]) for name in weights}
     return sum(weights[name] * (0.0 if d is None else d) ** 2 for name, d in distances.items())
-
-
-def _click_level(overrides: dict[str, Any], world: LogWorld) -> dict[str, Any]:
-    """b0 and user_sd, moved until a trial's click rate and users' click levels are the log's."""
-    rate, sd = float(world.log.click[world.log.shown].mean()), user_click_sd(world.log)
-    chosen = {**overrides, "b0": WorldConfig.b0, "user_sd": WorldConfig.user_sd}
-    for _ in range(_CLICK_STEPS):
-        # Enough impressions of each user to see a level, one a request: lower positions are clicked less.
-        made = trial(chosen, TRIAL_USERS, TRIAL_SEED, log_requests=_CLICK_REQUESTS, log_candidates=1)
-        found, found_sd = float(made.log.click.mean()), user_click_sd(made.log)
-        chosen["b0"] += float(_logit(rate) - _logit(max(found, 1e-6)))
-        if sd is not None and found_sd is not None:
-            # Interests add to the level's variance; what is left is the user's own.
-            chosen["user_sd"] = float(np.sqrt(max(0.0, chosen["user_sd"] ** 2 + sd**2 - found_sd**2)))
-    return {name: round(v, 4) if isinstance(v, float) else v for name, v in chosen.items()}
-
-
-def _logit(p: float) -> float:
-    return float(np.log(p / (1.0 - p)))

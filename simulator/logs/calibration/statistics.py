@@ -6,8 +6,6 @@ and the impressions that rankers learn from. Letters: U users, N behaviours, E e
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -96,7 +94,7 @@ def figures(world: ExperimentWorld, drawn: dict[str, F8]) -> dict[str, float | N
         "effective_categories": np.median(effective) if len(top) else None,
         "same_category_next": _same_next(did),
         "same_category_mix": mix,
-        "item_repeats": 1.0 - _pairs(did.user_id, did.item_id) / len(did),
+        "item_repeats": item_repeats(did),
         "top_percent_items": counts[: -(-len(counts) // 100)].sum() / counts.sum(),
         "top_tenth_items": counts[: -(-len(counts) // 10)].sum() / counts.sum(),
         "top_tenth_users": asked[: -(-len(asked) // 10)].sum() / asked.sum(),
@@ -155,6 +153,14 @@ def user_click_sd(log: LogImpressions) -> float | None:
     return float(np.exp(found.x[1]))
 
 
+def item_repeats(did: Behaviours) -> float:
+    """The share of behaviours on an item that the user had met before; 0 of none."""
+    user, item = did.user_id, did.item_id
+    order = np.lexsort((item, user))
+    again = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
+    return float(again.sum() / max(len(did), 1))
+
+
 def _requests_per_user(world: ExperimentWorld) -> F8:
     """(U,) of everyone who has a history, 0 among them."""
     users = world.behaviours.users
@@ -207,10 +213,3 @@ def _same_next(did: Behaviours) -> float | None:
     _, inside = _gaps(did)
     here = np.flatnonzero(inside)
     return float((did.category[here] == did.category[here + 1]).mean()) if len(here) else None
-
-
-def _pairs(user: NDArray[Any], item: NDArray[Any]) -> int:
-    """How many different (user, item) there are."""
-    order = np.lexsort((item, user))
-    new = (np.diff(user[order]) != 0) | (np.diff(item[order]) != 0)
-    return int(new.sum()) + min(len(user), 1)

@@ -1,6 +1,7 @@
 """A log's fit on days that it has not seen, and a generated world beside the log."""
 
 import json
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +14,24 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.config.load import load_config, world_config
-from simulator.logs.calibration import resembling
+from simulator.logs.calibration import levels, resembling
+from simulator.logs.calibration.calibrate import BAR
 from simulator.logs.calibration.spans import Days, by_day, by_decile, fit_and_test
-from simulator.logs.calibration.statistics import distributions, fano, figures, kolmogorov, user_click_sd
+from simulator.logs.calibration.statistics import (
+    CALIBRATED,
+    distributions,
+    fano,
+    figures,
+    kolmogorov,
+    user_click_sd,
+)
+from simulator.logs.calibration.trials import trial
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
 from simulator.logs.world import load_log_world
 from simulator.traffic.log import LogImpressions
 from simulator.traffic.trace import TraceError
+from simulator.world.calibrated import Calibrated, calibrated
 from simulator.world.config import preset
 from simulator.world.world import World, build_world
 
@@ -158,15 +169,18 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     kuairand_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A short search: of few users, over what matters most to this log.
-    monkeypatch.setattr(resembling, "TRIAL_USERS", 150)
+    monkeypatch.setattr(resembling, "_TRIAL_USERS", (150, 150))
     monkeypatch.setattr(resembling, "_PACES", resembling._PACES[::5])
     monkeypatch.setattr(resembling, "_PASSES", 1)
     monkeypatch.setattr(resembling, "_FACTORS", {"gap_median_s": (1.4, 2.0)})
     monkeypatch.setattr(resembling, "_VALUES", {"interests": (8, 32)})
-    out = tmp_path / "world.toml"
-    result = CliRunner().invoke(app, ["calibrate", str(kuairand_log), "--out", str(out), "--json", "-q"])
+    out, named = tmp_path / "world.toml", tmp_path / "like.toml"
+    files = ["--out", str(out), "--preset", str(named)]
+    result = CliRunner().invoke(app, ["calibrate", str(kuairand_log), *files, "--json", "-q"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
+    written = Calibrated(**tomllib.loads(named.read_text()))
+    assert (written.world, written.log) == (found["world"], "KuaiRand")
     config = world_config(load_config(out))
     assert (config.users, config.days, config.requests) == (150, 1, found["world"]["requests"])
     made = distributions(build_world(config, 7))
@@ -195,10 +209,31 @@ def test_a_search_tries_no_world_of_more_visits_than_it_can_draw(
 
     monkeypatch.setattr(resembling, "_MOST_VISITS", 30)
     monkeypatch.setattr(resembling, "_distance", nothing_is_near)
-    monkeypatch.setattr(resembling, "_click_level", lambda overrides, world: overrides)
+    monkeypatch.setattr(resembling, "with_repeats", lambda overrides, world: overrides)
+    monkeypatch.setattr(resembling, "click_level", lambda overrides, world, gain: overrides)
     split = split_days(log.days)
     world = load_log_world(kuairand_log, 7, split)
-    chosen = resembling.resembling_world(log, world, split, lambda stage, done, total: None)
+    chosen = resembling.resembling_world(log, world, split, None, lambda stage, done, total: None)
     assert len(tried) > 40
     assert max(tried) <= 30 * (1 + 1e-9)
     assert resembling._visits(chosen) <= 30 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", calibrated())
+def test_a_calibrated_preset_is_within_the_bar_of_its_log(name: str) -> None:
+    distances = calibrated()[name].distances
+    assert set(CALIBRATED) <= set(distances)
+    assert max(distances[statistic] for statistic in CALIBRATED) <= BAR
+
+
+def test_a_world_whose_items_repeat_and_whose_interests_are_weak_is_found_again() -> None:
+    truth = {"users": 400, "history_max": 100, "requests": 3000, "log_requests": 4, "item_repeat": 0.5}
+    shape = {key: value for key, value in truth.items() if key != "item_repeat"}
+    asked = build_world(preset("demo", **truth, bA=0.2, bR=0.1), 5)
+    found = levels.with_repeats(shape, asked)
+    assert found["item_repeat"] == pytest.approx(0.5, abs=0.05)
+    gain = levels.interest_gain(asked)
+    strong = levels.click_level(found, asked, gain)
+    made = trial(strong, 400, 5)
+    assert levels.interest_gain(made) == pytest.approx(gain, rel=0.3)
+    assert made.log.click.mean() == pytest.approx(asked.log.click.mean(), rel=0.15)

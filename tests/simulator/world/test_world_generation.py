@@ -10,6 +10,7 @@ from scipy.stats import norm
 from simulator.traffic.behaviours import CLICK, COLUMNS, DEEP, SHORT, Behaviours
 from simulator.traffic.trace import EXPERIMENT
 from simulator.world import blocks, candidates
+from simulator.world.calibrated import calibrated
 from simulator.world.catalogue import ITEM_ID_BASE, build_catalogue
 from simulator.world.clock import DAILY_CURVE, DAY_S, Timeline, Warp
 from simulator.world.config import preset, presets
@@ -254,8 +255,8 @@ def test_logged_ctr_is_about_five_per_cent(demo: World) -> None:
     assert 0.046 < demo.log.click.mean() < 0.054
 
 
-@pytest.mark.parametrize("name", presets())
-def test_every_preset_has_the_intended_ctr(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(presets()) - set(calibrated())))
+def test_every_made_up_preset_has_the_intended_ctr(name: str) -> None:
     # Two block-sized worlds, mean: worlds differ by 0.13 points (sd), few users by more.
     small = preset(name, users=768, requests=1000)
     ctr = np.mean([build_world(small, s, keep_behaviours=False).log.p_true.mean() for s in (1, 2)])
