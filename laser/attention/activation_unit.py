@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from laser.attention.gradients import ActivatedSums, written_out
 from laser.attention.kernels import fusing
 from laser.errors import ModelError
 
@@ -77,9 +78,13 @@ class ActivationUnit(nn.Module):
             if fits(seen, self.first.out_features):
                 apart = constant.view(requests, candidates, -1)
                 return activation(maps, apart, history, (self.last.weight, self.last.bias))
-        hidden = torch.baddbmm(
-            constant.view(requests, 1, -1), history, maps.view(requests, -1, seen).transpose(1, 2)
-        )
+        own, maps = constant.view(requests, -1), maps.view(requests, -1, seen)
+        if written_out(history):
+            attended: Tensor = ActivatedSums.apply(  # type: ignore[no-untyped-call]
+                own, maps, history, self.last.weight, self.last.bias
+            )
+            return attended
+        hidden = torch.baddbmm(own.unsqueeze(1), history, maps.transpose(1, 2))
         # In place is safe: neither baddbmm nor relu needs its input again.
         hidden = hidden.relu_().view(-1, self.first.out_features)
         weights = torch.addmm(self.last.bias, hidden, self.last.weight.t()).view(requests, -1, candidates)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from laser.attention.gradients import GatedSums, written_out
 from laser.attention.masking import hide
 
 Gates = Literal["sigmoid", "softmax", "softmax-sink"]
@@ -48,9 +49,15 @@ def gated_segments(
     """
     requests, candidates, heads, width = query.shape
     length = history.shape[1]
-    keys = query.reshape(requests, candidates * heads, width).transpose(1, 2)
+    keys = query.reshape(requests, candidates * heads, width)
+    offset = bias.repeat(candidates)
+    if gates == "sigmoid" and written_out(history):
+        of_segments: Tensor = GatedSums.apply(  # type: ignore[no-untyped-call]
+            keys, history.contiguous(), offset, segment
+        )
+        return of_segments.view(requests, -1, candidates, heads, width)
     # (B, L, C A): with candidates last, both products below read their operands as they lie in memory.
-    offset = bias.repeat(candidates).view(1, 1, -1)
+    keys, offset = keys.transpose(1, 2), offset.view(1, 1, -1)
     if gates == "sigmoid":
         # In place is safe: the product does not need its own output again.
         weights = torch.baddbmm(offset, history, keys).sigmoid_()

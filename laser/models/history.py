@@ -66,11 +66,12 @@ class BehaviourEmbedding(nn.Module):
 
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
             return behaviours(what, when, rows, ages, category.shape[1]), rows
-        embedded = table_rows(what, rows)
+        embedded = table_rows(what, rows.flatten())
         if when is not None:
             ages = batch.align(age_bucket(batch.age_s) + 1, multiple)
-            embedded = embedded + table_rows(when, ages)
-        return embedded, rows
+            # In place is safe: the gradient of a look-up needs no row of it.
+            embedded.add_(table_rows(when, ages.flatten()))
+        return embedded.view(*rows.shape, -1), rows
 
     def keep(self, category: Tensor) -> None:
         """Build the look-up tables for good: for a model whose weights will not change any more.

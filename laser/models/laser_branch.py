@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laser.attention.gradients import FeedForwardRows, written_out
 from laser.attention.kernels import fusing
 from laser.attention.masking import hide
 from laser.attention.relu import relu
@@ -294,6 +295,12 @@ class FeedForward(nn.Module):
             if fits(self.up.in_features, self.up.out_features):
                 weights = (self.down.weight, self.down.bias, self.norm.weight, self.norm.bias)
                 return feed_forward(x, self.up.weight, self.up.bias, *weights)
+        if self.norm is not None and written_out(x):
+            rows: Tensor = FeedForwardRows.apply(  # type: ignore[no-untyped-call]
+                x.flatten(0, -2), self.up.weight, self.up.bias, self.down.weight, self.down.bias,
+                self.norm.weight, self.norm.bias,
+            )  # fmt: skip
+            return rows.view(x.shape)
         x = x + self.down(relu(self.up(x)))
         return x if self.norm is None else self.norm(x)
 
@@ -302,7 +309,9 @@ def _strongest(tokens: Tensor, filled: Tensor | None) -> Tensor:
     """(B, C, D), the elementwise maximum over real segments; zeros where there are none."""
     if filled is None:
         return tokens.max(dim=2).values
-    strongest = hide(tokens, ~filled[:, None, :, None]).max(dim=2).values
+    # Added and not filled in: the gradient of a filling passes over all tokens twice.
+    lowered = hide(tokens.new_zeros(filled.shape), ~filled)
+    strongest = (tokens + lowered[:, None, :, None]).max(dim=2).values
     return strongest * filled.any(dim=1)[:, None, None]
 
 

@@ -103,10 +103,10 @@ def test_what_earlier_batches_left_in_a_block_is_never_read() -> None:
 def test_a_shape_follows_from_the_step_and_the_requests_own_length() -> None:
     model = build_model(config("laser"), seed=3)
     planned = plan(model, 1000, 32, "cpu")
-    assert planned.shapes == (Shape(16, 256, 32), Shape(16, 504, 32), Shape(16, 1000, 32))
+    assert planned.shapes == (Shape(64, 256, 32), Shape(32, 504, 32), Shape(16, 1000, 32))
     served = planned.of(np.array([0, 256, 257, 504, 505, 1000, 5000]))
     assert served.tolist() == [0, 0, 1, 1, 2, 2, 2]
-    assert plan(model, 50, 31, "cpu").shapes == (Shape(16, 56, 32),)
+    assert plan(model, 50, 31, "cpu").shapes == (Shape(64, 56, 32),)
     assert plan(model, 5000, 200, "cuda").shapes[-1] == Shape(16, 5000, 200)
     # A self-attention's scores grow with the square of the history.
     assert plan(build_model(config("hstu"), 3), 1000, 32, "cpu").shapes[-1].requests == 1
@@ -181,7 +181,7 @@ def test_buckets_used_longest_ago_are_let_go_and_score_the_same_when_built_again
     limited = BucketScorer(model, memory_bytes=kept[1] + kept[2])
     for history in (20, 30, 40, 30, 20):
         assert np.array_equal(limited.score(requests, history).logits, expected[history])
-    assert list(limited.held.buckets) == [Shape(16, 32, 8), Shape(16, 24, 8)]
+    assert list(limited.held.buckets) == [Shape(64, 32, 8), Shape(64, 24, 8)]
 
 
 @pytest.mark.parametrize(
