@@ -6,7 +6,11 @@ LASER scores 200 candidates a request; histories are lognormal about 1,000 behav
 10,000). Requests arrive by Poisson's law in real time and lie on the host as arrays of their own. A loop
 takes whoever has arrived, joins them, parts them into lanes, packs and scores them, and while the device
 works on one batch it plans the next. A request's latency runs from its arrival to its logits on the host.
-Rates are raised while the P99 holds. On a CPU, and with --quick, all of it is smaller.
+Rates are raised while the P99 holds: in most of ROUNDS stretches of arrivals, since a single pause of the
+machine is more than a hundredth of a stretch. Python's collector is off, as in a live run: a pass over all
+that torch and the kernels' compiler hold takes as long as several batches. Each row has the longest time that
+the host took to plan a batch, and that it then waited for the device. On a CPU, and with --quick, all of it
+is smaller.
 """
 
 import argparse
@@ -25,10 +29,12 @@ from laser.scoring.live import LiveScorer, UnderWay
 from laser.scoring.requests import Requests
 from laser.scoring.runtime import resolve_device
 from laser.scoring.snapshot import freeze
+from simulator.serving.measure import collector_off
 
 SEED = 3
 BUDGET_MS = 10.0
 POOL = 1024  # different requests
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,30 @@ def joined(requests: list[Requests]) -> Requests:
 
 
 def served(scorer: LiveScorer, pool: list[Requests], load: Load, rps: float) -> dict[str, Any]:
+    """Serve ROUNDS stretches of arrivals at a rate: that with the median P99, and the P99s of all."""
+    with collector_off():
+        found = [stretch(scorer, pool, load, rps, round_) for round_ in range(ROUNDS)]
+    found.sort(key=lambda row: float(row["p99_ms"]))
+    return found[ROUNDS // 2] | {"all_p99_ms": [row["p99_ms"] for row in found]}
+
+
+def stretch(scorer: LiveScorer, pool: list[Requests], load: Load, rps: float, round_: int) -> dict[str, Any]:
     """Serve arrivals at a rate as they come; gives up on a rate once a second's worth waits."""
-    rng = np.random.default_rng([SEED, int(rps)])
+    rng = np.random.default_rng([SEED, int(rps), round_])
     count = max(20, int(rps * load.seconds))
     arrivals = np.cumsum(rng.exponential(1.0 / rps, count))
     which = rng.integers(POOL, size=count)
     done = np.full(count, np.nan)
-    taken, batches, host_s = 0, 0, 0.0
+    taken, planned_s, waited_s = 0, [0.0], [0.0]
     under_way: tuple[UnderWay, int, int] | None = None
 
     def finish() -> None:
         nonlocal under_way
         if under_way is not None:
             batch, first, end = under_way
+            begun_s = time.perf_counter()
             batch.scores()
+            waited_s.append(time.perf_counter() - begun_s)
             done[first:end] = time.perf_counter() - start_s
             under_way = None
 
@@ -94,9 +110,9 @@ def served(scorer: LiveScorer, pool: list[Requests], load: Load, rps: float) -> 
             break
         begun_s = time.perf_counter()
         begun = scorer.begin(joined([pool[i] for i in which[taken:end]]))
-        host_s += time.perf_counter() - begun_s
+        planned_s.append(time.perf_counter() - begun_s)
         finish()
-        under_way, taken, batches = (begun, taken, end), end, batches + 1
+        under_way, taken = (begun, taken, end), end
     finish()
     latency_ms = 1e3 * (done - arrivals)
     # Whoever was not served is late; the beginning, where nothing waits yet, is left out.
@@ -107,8 +123,11 @@ def served(scorer: LiveScorer, pool: list[Requests], load: Load, rps: float) -> 
         "p50_ms": float(p50),
         "p99_ms": float(p99),
         "requests": count,
-        "mean_batch": taken / max(batches, 1),
-        "host_ms_per_batch": 1e3 * host_s / max(batches, 1),
+        "mean_batch": taken / max(len(planned_s) - 1, 1),
+        "host_ms_per_batch": 1e3 * sum(planned_s) / max(len(planned_s) - 1, 1),
+        "host_us_per_request": 1e6 * sum(planned_s) / max(taken, 1),
+        "longest_host_ms": 1e3 * max(planned_s),
+        "longest_wait_ms": 1e3 * max(waited_s),
     }
 
 
