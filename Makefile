@@ -11,7 +11,7 @@ BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
 RIVAL := benchmarks/stores/harness/build/rocks
 
-.PHONY: demo dash test test-slow crash crash-nightly fuzz mutate check docs bench bench-deps bench-page clean
+.PHONY: demo dash real test test-slow crash crash-nightly fuzz mutate check docs bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/install
@@ -19,6 +19,11 @@ demo: $(STAMPS)/install
 
 dash: $(STAMPS)/install
 	$(BIN)/laser-ab dash $(RUNS)
+
+# Public sets, each imported, calibrated and, where it has exposures, run: make real REAL_DATA=FOLDER (which holds a
+# folder for each, such as kuairand-pure). The project ships none; without REAL_DATA nothing is done.
+real: $(STAMPS)/install
+	LASER_AB_REAL_DATA=$(REAL_DATA) $(BIN)/python benchmarks/simulation/real_sets.py
 
 # By file, on all cores: fixtures of a file are made once, and its tests stay in their order.
 test: $(STAMPS)/dev
@@ -67,7 +72,7 @@ $(RIVAL): $(wildcard benchmarks/stores/harness/*.cpp benchmarks/stores/harness/*
 	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/stores/harness/rocks.cpp -lrocksdb
 
 # All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md,
-# docs/paper.md, and docs/model-study.md with its plots and its lines of README.md.
+# docs/paper.md, docs/complete-journey.md, and docs/model-study.md with its plots and its lines of README.md.
 bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/stores.py
 	$(BIN)/python benchmarks/pages/models.py
@@ -77,6 +82,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/wrong.py
 	$(BIN)/python benchmarks/pages/markets.py
 	$(BIN)/python benchmarks/pages/paper.py
+	$(BIN)/python benchmarks/pages/journey.py
 
 # Stamps: a repeated `make demo` does not ask pip again unless pyproject.toml has changed.
 $(STAMPS)/venv:

@@ -208,6 +208,9 @@ def _run(scorecard: Row) -> list[str]:
 
 def command() -> None:
     """Write the page from the saved results."""
+    if not RESULT.exists():
+        print(f"{RESULT} is not there: run the study's stages first. {PAGE} stays as it is.")
+        return
     scorecard = json.loads(SCORECARD.read_text()) if SCORECARD.exists() else None
     PAGE.write_text(page(json.loads(RESULT.read_text()), scorecard))
 

@@ -45,7 +45,8 @@ _INTEGERS = (
 WHOLE = r"[+-]?[0-9]{1,19}(\.0*)?"
 #: What a spreadsheet makes of a long id; its last digits are lost.
 _SPREADSHEET = r"[0-9]\.[0-9]+[eE]\+[0-9]+"
-_YES, _NO = "('1','true','t','yes','y','1.0')", "('0','false','f','no','n','0.0')"
+YES = "('1','true','t','yes','y','1.0')"  #: what a flag takes for 1, in lower case
+_NO = "('0','false','f','no','n','0.0')"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Fields:
         if kind == "BOOLEAN":
             return f"{raw}::utinyint"
         text = f"lower({self.text(field)})"
-        return f"case when {text} in {_YES} then 1 when {text} in {_NO} then 0 end"
+        return f"case when {text} in {YES} then 1 when {text} in {_NO} then 0 end"
 
     def action(self, field: Action | None, otherwise: str) -> str:
         """An action's code."""

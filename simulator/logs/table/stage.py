@@ -21,7 +21,15 @@ from typing import Any
 
 import duckdb
 
-from simulator.logs.table.fields import EARLIEST_MS, LATEST_MS, PER_MS, Reason, columns_read, row_of
+from simulator.logs.table.fields import (
+    EARLIEST_MS,
+    LATEST_MS,
+    PER_MS,
+    YES,
+    Reason,
+    columns_read,
+    row_of,
+)
 from simulator.logs.table.load import Loaded
 from simulator.logs.table.mapping import Behaviours, Column, Files, Impressions, Time
 from simulator.logs.table.sources import RawFile, file_digest, find_files, numbered, open_file
@@ -101,6 +109,8 @@ class Stage:
         self.db.execute(f"set memory_limit = '{MEMORY}'")
         self.db.execute(f"set temp_directory = '{folder / 'spill'}'")
         self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
+        # For expressions: a flag there reads as one of `Fields.flag` does.
+        self.db.execute(f"create temp macro yes(flag) as lower(trim(flag::varchar)) in {YES}")
         for name, types in (("shown", _SHOWN_TYPES), ("done", _TYPES)):
             columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
             self.db.execute(f"create table if not exists {name} ({columns})")

@@ -357,3 +357,15 @@ def test_six_days_are_three_one_one_and_one() -> None:
         split_days(3)
     with pytest.raises(TraceError, match="left for training"):
         split_days(6, experiment=4)
+
+
+def test_flags_read_alike_however_they_are_written(tmp_path: Path, kuairand_log: Path) -> None:
+    flags = ("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view")
+    forms = ({"0": "0.0", "1": "1.0"}, {"0": "False", "1": "True"}, {"0": " 0", "1": " 1"})
+    lines = [
+        replaced(line, **{flag: forms[i % 3][column(line, flag)] for flag in flags})
+        for i, line in enumerate(LINES)
+    ]
+    imported(tmp_path, lines)
+    for table in ("impressions.parquet", "behaviours.parquet"):
+        assert (tmp_path / "log" / table).read_bytes() == (kuairand_log / table).read_bytes()

@@ -1,0 +1,37 @@
+"""`make real`: every set that is there, what fails named, and nothing done without a folder."""
+
+from pathlib import Path
+
+import pytest
+from kuairand_files import log_lines, write_kuairand
+
+
+def test_without_a_folder_nothing_is_done_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.simulation.real_sets import measure
+
+    monkeypatch.delenv("LASER_AB_REAL_DATA", raising=False)
+    assert measure(False, None) == (
+        [{"set": None, "note": "LASER_AB_REAL_DATA names no folder of public sets: nothing was done"}],
+        [],
+    )
+
+
+def test_a_set_that_fails_is_named_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from benchmarks.simulation.real_sets import SETS, measure
+
+    write_kuairand(tmp_path / "kuairand-pure", log_lines())
+    (tmp_path / "movielens-latest-small").mkdir()  # empty
+    (tmp_path / "nab-ad-traffic").mkdir()
+    monkeypatch.setenv("LASER_AB_REAL_DATA", str(tmp_path))
+    rows, bars = measure(True, None)
+    by_set = {row["set"]: row for row in rows}
+    assert set(by_set) == set(SETS)
+    assert by_set["kuairand-pure"]["status"] == 0
+    assert any("laser-ab run" in line for line in by_set["kuairand-pure"]["said"])
+    assert by_set["movielens-latest-small"]["status"] != 0
+    assert any("has no exposure log" in line for line in by_set["movielens-latest-small"]["said"])
+    assert by_set["nab-ad-traffic"]["note"] == "volumes alone"
+    assert by_set["open-bandit-men"]["note"].endswith("is not there")
+    assert [entry["value"] for entry in bars] == [1]
