@@ -1,7 +1,7 @@
 """Gradients written out, for training on a CPU: start at `written_out`.
 
 torch takes a gradient operation by operation, each with a tensor of its own for what it hands on, laid out as
-the last one left it. Over the largest tensors of DIN and LASER that is a third of a step. Here the forward
+the last one left it: over the largest tensors of DIN and LASER a tenth of a step or more. Here the forward
 pass has the operations of the plain form, so its numbers are the same to the bit; the backward pass works in
 place, adds products where their sum is wanted, and reads every factor as it lies in memory. Its twin is
 torch's own gradient.
