@@ -1,8 +1,8 @@
-"""Records of a long trace in a temporary file, looked at a stretch at a time.
+"""Records of a long trace, and columns of all behaviours, in temporary files, looked at a stretch at a time.
 
-What a run keeps of every request while it works is here and not in memory: a stretch of the file is mapped
-while it is looked at, and a stretch is what work in the trace's order looks at. The file has no name, so
-nothing is left of it when the process ends, however it ends.
+What a run keeps of every request and behaviour while it works is here and not in memory: a stretch of a file
+is mapped while it is looked at (`Scratch`), or all of it is, and what was looked at is let go of (`let_go`).
+The files have no name, so nothing is left of them when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -45,13 +46,42 @@ def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> d
     return found
 
 
-def let_go(array: NDArray[Any]) -> None:
-    """Give the memory back that a mapped file's pages take once they were looked at; other arrays stay."""
-    held: Any = array
-    while isinstance(held, np.ndarray | memoryview):
-        held = held.base if isinstance(held, np.ndarray) else held.obj
-    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+def gathered(
+    parts: Iterable[Mapping[str, NDArray[Any]]], folder: Path | None = None
+) -> dict[str, NDArray[Any]]:
+    """Columns whose rows come in parts, one part in memory at a time; what is found is as in `mapped`.
+
+    Args:
+        parts: at least one, all with the same columns.
+
+    Raises:
+        OSError: the disk is full or the folder not writable.
+    """
+    files: dict[str, IO[bytes]] = {}
+    found: dict[str, NDArray[Any]] = {}
+    with ExitStack() as stack:
+        for part in parts:
+            for name, column in part.items():
+                if name not in files:
+                    files[name] = stack.enter_context(TemporaryFile(dir=folder))
+                    found[name] = np.empty((0, *column.shape[1:]), column.dtype)
+                files[name].write(np.ascontiguousarray(column).data)
+        for name, file in files.items():
+            if file.tell():
+                file.flush()
+                held, none = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), found[name]
+                found[name] = np.frombuffer(held, none.dtype).reshape(-1, *none.shape[1:])
+    return found
+
+
+def let_go(*arrays: NDArray[Any]) -> None:
+    """Give the memory back that mapped files' pages take once they were looked at; other arrays stay."""
+    for array in arrays:
+        held: Any = array
+        while isinstance(held, np.ndarray | memoryview):
+            held = held.base if isinstance(held, np.ndarray) else held.obj
+        if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            held.madvise(mmap.MADV_DONTNEED)
 
 
 class Scratch:

@@ -27,7 +27,7 @@ from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
-from simulator.scratch import Scratch
+from simulator.scratch import Scratch, let_go
 from simulator.traffic.priors import slot_weights
 
 F8 = NDArray[np.float64]
@@ -330,6 +330,7 @@ class Market:
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected
+        let_go(self.prepared.requests.candidates)
 
     def _pages(self, rows: I8, answers: Answers) -> Pages:
         requests = self.prepared.requests

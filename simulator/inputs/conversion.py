@@ -104,7 +104,9 @@ class TraceConversion:
     def pcvr(self, rows: I8) -> F8:
         """(n, C) of some requests' candidates."""
         ads = self._candidates[rows].astype(np.int64)
-        return self.model.pcvr(self._behaviours, self._start[rows], self._end[rows], ads, self._category)
+        pcvr = self.model.pcvr(self._behaviours, self._start[rows], self._end[rows], ads, self._category)
+        self._behaviours.let_go()
+        return pcvr
 
 
 def held_out(prepared: Prepared, trace: TraceConversion | None) -> tuple[float, int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from laser.examples import ExampleSet
 from simulator.inputs.truth import Truth
 from simulator.inputs.worlds import WorldSource, make_world
+from simulator.scratch import let_go
 from simulator.traffic.examples import history_slices, log_examples
 from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
 from simulator.traffic.trace import PRE, Requests
@@ -78,6 +79,7 @@ class Prepared:
 
 
 _MOST = 2  # worlds that a process keeps
+_AT_ONCE = 1 << 22  # elements of an array that a digest looks at together
 _kept: dict[WorldSource, Prepared] = {}
 
 
@@ -114,11 +116,13 @@ def _made(source: WorldSource, jobs: int) -> Prepared:
     requests = world.requests
     ads = world.sizes.ads
     start, end = history_slices(world.behaviours, requests.user_id, requests.arrival_s, delay_s)
+    examples = {split: _examples(world, split, delay_s) for split in ("train", "holdout")}
+    world.behaviours.let_go()
     return Prepared(
         source=source,
         world=world,
         requests=requests,
-        examples={split: _examples(world, split, delay_s) for split in ("train", "holdout")},
+        examples=examples,
         prior_ctr=np.minimum(item_ctr(world.log, ads) * top_slot_factor(world.log), 1.0),
         pcvr=item_cvr(world.log, ads),
         # time_s is whole seconds, so "time_s < arrival - delay" is "time_s < ceil(arrival - delay)".
@@ -134,7 +138,10 @@ def _digest(first: str, *parts: object) -> str:
         for name, value in vars(part).items():
             if isinstance(value, np.ndarray):
                 sha.update(f"{name} {value.dtype.str} {value.shape}".encode())
-                sha.update(np.ascontiguousarray(value).data)
+                flat = np.ascontiguousarray(value).reshape(-1)
+                for start in range(0, len(flat), _AT_ONCE):
+                    sha.update(flat[start : start + _AT_ONCE].data)
+                    let_go(value)
     return sha.hexdigest()
 
 

@@ -5,16 +5,19 @@ Letters: U users, N behaviours. Times are whole seconds from the trace's epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.scratch import gathered, let_go
+
 SHORT, CLICK, DEEP = 0, 1, 2  #: action codes
 FEED, VIDEO, SEARCH = 0, 1, 2  #: scene codes; each scene is one sequence type
 ACTIONS, SCENES = 3, 3
+_AT_ONCE = 1 << 16  # moments looked up together
 
 #: Columns beside user_id, with dtype, in the order of the behaviours contract.
 COLUMNS: dict[str, str] = {
@@ -58,25 +61,40 @@ class Behaviours:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Behaviours]) -> Behaviours:
-        """Behaviours of consecutive groups of users, joined.
+        """Behaviours of consecutive groups of users, joined in temporary files; see `simulator.scratch`.
 
-        Pass an iterator rather than a list where memory matters: parts are then freed column by column.
+        Pass an iterator rather than a list where memory matters: one group is held at a time.
         """
-        names = ("users", "lengths", *COLUMNS)
-        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-        for part in parts:
-            pieces["users"].append(part.users)
-            pieces["lengths"].append(np.diff(part.offsets))
-            for name in COLUMNS:
-                pieces[name].append(getattr(part, name))
-        users, lengths, *columns = (np.concatenate(pieces.pop(name)) for name in names)
-        return cls(users, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), *columns)
+        users: list[NDArray[np.uint64]] = []
+        lengths: list[NDArray[np.int64]] = []
+
+        def columns() -> Iterator[dict[str, NDArray[Any]]]:
+            for part in parts:
+                users.append(part.users)
+                lengths.append(np.diff(part.offsets))
+                yield part.columns
+
+        found = gathered(columns())
+        offsets = np.concatenate([[0], *lengths]).cumsum(dtype=np.int64)
+        return cls(np.concatenate(users), offsets, **found)
+
+    def let_go(self) -> None:
+        """Give the memory back that behaviours in files take once they were looked at."""
+        let_go(*self.columns.values())
 
     def count_before(self, user_rows: NDArray[np.int64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
-        """How many behaviours of user `users[row]` have time_s < the given time, i8 (R,).
+        """How many behaviours of user `users[row]` have time_s < the given time, i8 (R,)."""
+        found = np.empty(len(user_rows), np.int64)
+        # User by user, so that what is looked at of a file lies together and can be let go of.
+        order = np.argsort(user_rows, kind="stable")
+        for first in range(0, len(order), _AT_ONCE):
+            part = order[first : first + _AT_ONCE]
+            found[part] = self._count_before(user_rows[part], time_s[part])
+            let_go(self.time_s)
+        return found
 
-        A binary search over all rows at once: no copy of the columns is made.
-        """
+    def _count_before(self, user_rows: NDArray[np.int64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """As `count_before`: a binary search over all rows at once."""
         low = self.offsets[user_rows].copy()
         start, high = low.copy(), self.offsets[user_rows + 1].copy()
         while True:

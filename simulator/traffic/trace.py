@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import SimulatorError
+from simulator.scratch import let_go
 
 PRE, EXPERIMENT = 0, 1
 PERIODS = ("pre", "experiment")
@@ -92,6 +93,7 @@ def _repeating(candidates: NDArray[np.uint64]) -> NDArray[np.bool_]:
         part = slice(first, first + _SORTED_AT_ONCE)
         order = np.sort(candidates[part], axis=1)
         found[part] = (order[:, 1:] == order[:, :-1]).any(axis=1)
+        let_go(candidates)
     return found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.draws import uniform
+from simulator.scratch import gathered
 from simulator.world.catalogue import Categories
 from simulator.world.config import WorldConfig
 from simulator.world.users import UserTable
@@ -32,7 +33,8 @@ def draw_candidates(
     width: int,
     jobs: int = 1,
 ) -> NDArray[np.uint64]:
-    """Distinct ads (n, width) for each request, each drawn on its own from (seed, cause, request, slot).
+    """Distinct ads (n, width) for each request, each drawn on its own from (seed, cause, request, slot), in a
+    temporary file (`simulator.scratch`).
 
     A slot comes from one of the user's lifelong interests, dead ones included, with probability
     `interest_candidates`, else from all ads evenly. An ad already taken by an earlier slot is drawn
@@ -41,17 +43,15 @@ def draw_candidates(
     Args:
         jobs: threads; the ads are the same for any number.
     """
-    ads = np.empty((len(user), width), np.uint64)
     size = max(_AT_ONCE // width, 1)
 
-    def draw(first: int) -> None:
+    def draw(first: int) -> dict[str, NDArray[np.uint64]]:
         part = slice(first, first + size)
-        ads[part] = _drawn(config, seed, cause, users, categories, user[part], request_id[part], width)
+        drawn = _drawn(config, seed, cause, users, categories, user[part], request_id[part], width)
+        return {"ads": drawn.astype(np.uint64)}
 
     with ThreadPoolExecutor(jobs) as threads:
-        for _ in threads.map(draw, range(0, len(user), size)):
-            pass
-    return ads
+        return gathered(threads.map(draw, range(0, max(len(user), 1), size)))["ads"]
 
 
 def _drawn(

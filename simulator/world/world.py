@@ -220,7 +220,7 @@ def _requests(plan: Plan, moments: Moments, jobs: int) -> Requests:
     return Requests(
         request_id=ids,
         arrival_s=moments.time_s,
-        user_id=moments.user.astype(np.uint64),
+        user_id=moments.user.view(np.uint64),
         candidates=candidates,
         slots=np.full(n, config.slots, dtype=np.uint8),
         hour=hour_of_day(moments.time_s),

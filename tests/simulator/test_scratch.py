@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.scratch import Scratch, let_go, mapped
+from simulator.scratch import Scratch, gathered, let_go, mapped
 
 RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
 
@@ -63,3 +63,34 @@ def test_mapped_columns_are_the_same_and_come_back_after_they_were_let_go(tmp_pa
     let_go(columns["a"])
     assert columns["a"][3] == 3.0
     assert list(mapped({"none": np.zeros(0)})["none"]) == []
+
+
+def test_columns_gathered_from_parts_are_the_parts_joined_and_come_back_after_they_were_let_go(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(3)
+    parts = [
+        {"a": rng.normal(size=rows), "none": np.zeros(0, np.uint16), "b": rng.integers(0, 9, (rows, 3))}
+        for rows in (5, 0, 4_000, 1)
+    ]
+    found = gathered(iter(parts), tmp_path)
+    assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        for name in parts[0]:
+            joined = np.concatenate([part[name] for part in parts])
+            assert np.array_equal(found[name], joined)
+            assert (found[name].dtype, found[name].shape) == (joined.dtype, joined.shape)
+        let_go(*found.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="nothing says what is resident here")
+def test_what_was_let_go_of_is_memory_no_more() -> None:
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    column = gathered({"a": np.full(1 << 20, part)} for part in range(8))["a"]
+    size, before = column.nbytes, resident_bytes()
+    assert column.sum() == (1 << 20) * sum(range(8))
+    assert resident_bytes() > before + size // 2
+    let_go(column)
+    assert resident_bytes() < before + size // 2

@@ -31,6 +31,7 @@ def load_whole(prepared: Prepared, store: HistoryStore, first: int = 0, newest: 
     for users, rows in _parts(prepared, first, newest):
         behaviours = prepared.world.behaviours
         store.bulk_load(users, {name: column[rows] for name, column in behaviours.columns.items()})
+        behaviours.let_go()
 
 
 def _parts(
