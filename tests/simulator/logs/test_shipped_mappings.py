@@ -4,7 +4,9 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+from kuairand_files import LOG_HEADER, log_lines, write_kuairand
 
+from simulator.logs.calibration.policy_value import policy_value
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog
 from simulator.logs.table.shipped import import_shipped
@@ -30,6 +32,31 @@ def test_movielens_stars_and_genres(tmp_path: Path) -> None:
     assert log.impressions.click.sum() == (stars >= 4).sum()
     assert log.impressions.conversion.sum() == (stars == 5).sum()
     assert log.categories == 3
+
+
+def test_kuairands_random_exposures_are_impressions_and_the_ordinary_feed_is_history(tmp_path: Path) -> None:
+    write_kuairand(tmp_path / "in", ordinary := log_lines())
+    place = LOG_HEADER.split(",").index("is_rand")
+
+    def at_random(line: str) -> str:
+        fields = line.split(",")
+        return ",".join([*fields[:place], "1", *fields[place + 1 :]])
+
+    # 60 of the 900 rows of the random file are said not to be random.
+    rows = [at_random(line) if i >= 60 else line for i, line in enumerate(log_lines(rows=900, seed=2))]
+    (tmp_path / "in" / "log_random_pure.csv").write_text("\n".join([LOG_HEADER, *rows]) + "\n")
+    log = imported("kuairand-random", tmp_path)
+    shown = log.impressions
+    assert len(shown) == len({tuple(row.split(",")[i] for i in (0, 1, 4)) for row in rows[60:]})
+    assert shown.logging_propensity is not None
+    np.testing.assert_allclose(shown.logging_propensity, 1 / 7583)
+    users = set(shown.user_id.tolist())
+    done = [row.split(",") for row in ordinary]
+    assert len(log.behaviours) == sum(int(row[0]) in users for row in done)
+    # What the ordinary feed would be worth, judged by what was shown at random.
+    import_shipped("kuairand", tmp_path / "in", tmp_path / "feed")
+    found = policy_value(tmp_path / "log", tmp_path / "feed")
+    assert 0 < found["estimates"]["snips"]["value"] < 1
 
 
 def test_taobao_has_no_header_and_times_out_of_range(tmp_path: Path) -> None:
