@@ -218,6 +218,13 @@ def row_of(
     return columns, _reasons(sql, table, shown)
 
 
+def constants(columns: Named[str, str]) -> dict[str, str]:
+    """Those of `row_of`'s columns that the mapping leaves open: the same in every row, whatever the file."""
+    return {
+        name: sql for name, sql in columns.items() if sql.isdigit() or re.fullmatch(r"null::[a-z\[\]]+", sql)
+    }
+
+
 def _of_an_impression(sql: Fields, table: Impressions) -> dict[str, str]:
     click = sql.flag(table.click)
     bought = "null::utinyint" if table.conversion is None else sql.flag(table.conversion)

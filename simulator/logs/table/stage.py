@@ -28,6 +28,7 @@ from simulator.logs.table.fields import (
     YES,
     Reason,
     columns_read,
+    constants,
     row_of,
 )
 from simulator.logs.table.load import Loaded
@@ -40,7 +41,7 @@ OnProgress = Callable[[str, int, int], None]
 ALWAYS_BORNE = 3  #: damaged rows, however few there are
 PLACES_SHOWN = 5
 MEMORY = "1GB"  #: what DuckDB may hold; beyond it, it spills
-_VERSION = 1  # of the staged form: another one is read anew
+_VERSION = 2  # of the staged form: another one is read anew
 _TYPES = {
     "file": "usmallint", "row": "bigint", "reason": "utinyint", "found": "varchar",
     "user_n": "bigint", "user_t": "varchar", "item_n": "bigint", "item_t": "varchar", "time_ms": "bigint",
@@ -111,8 +112,15 @@ class Stage:
         self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
         # For expressions: a flag there reads as one of `Fields.flag` does.
         self.db.execute(f"create temp macro yes(flag) as lower(trim(flag::varchar)) in {YES}")
-        for name, types in (("shown", _SHOWN_TYPES), ("done", _TYPES)):
-            columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
+        for name, types, table in (
+            ("shown", _SHOWN_TYPES, mapping.impressions),
+            ("done", _TYPES, mapping.behaviours),
+        ):
+            fixed = {} if table is None else constants(row_of(table, {}, mapping.source.time_zone)[0])
+            columns = ", ".join(
+                f"{column} {kind}" + (f" generated always as ({fixed[column]})" if column in fixed else "")
+                for column, kind in types.items()
+            )
             self.db.execute(f"create table if not exists {name} ({columns})")
         self.db.execute("create table if not exists files (kind varchar, number int, read varchar)")
         marker.write_text(key)
@@ -201,6 +209,8 @@ class Stage:
         try:
             types = {name: str(t) for name, t, *_ in self.db.execute(f"describe from {relation}").fetchall()}
             columns, reasons = row_of(table, types, source.time_zone)
+            # Writing a column costs more than working it out: what is the same in every row is not written.
+            stored = [name for name in columns if name not in constants(columns)]
             found = {r.field: r.found for r in reasons}
             inner = [f"{sql} as {name}" for name, sql in columns.items()]
             inner += [f"{sql} as found_{name}" for name, sql in found.items()]
@@ -208,7 +218,7 @@ class Stage:
             values = " ".join(f"when {i + 1} then found_{r.field}" for i, r in enumerate(reasons))
             self.db.execute(
                 f"insert into {kind} by name select {number} as file, _row as row, reason, "
-                f"case reason {values} end as found, {', '.join(columns)} from "
+                f"case reason {values} end as found, {', '.join(stored)} from "
                 f"(select *, case {cases} else 0 end as reason from (select _row, {', '.join(inner)} "
                 f"from {relation} where {where or 'true'})) where {self._dates()}"
             )
