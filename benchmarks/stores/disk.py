@@ -3,13 +3,15 @@
     python benchmarks/stores/disk.py [--quick] [--json] [--out FILE]
 
 RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments and manifest; the log is empty
-after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. The environment's
-LASER_AB_REAL_DATA names a folder of public logs to measure as well.
+after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. "single": users of one
+behaviour each. The environment's LASER_AB_REAL_DATA names a folder of public logs to measure as well.
 """
 
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.result import Measured, bar, main
 from benchmarks.stores.harness.generator import Histories, draw, statistics
@@ -30,6 +32,9 @@ TIERS: dict[str, dict[str, object]] = {
     "zstd": {"codec": "zstd"},
 }
 BLOCK_ROWS = (256, 1024, 4096, 16_384)
+# Data of short histories, and users of "single".
+SHORT = ("single", "kuairand-pure")
+SINGLE_USERS = 300_000
 
 
 def data_bytes(folder: Path) -> int:
@@ -71,6 +76,20 @@ def vaults(histories: Histories, folder: Path, data: str, sweep: bool) -> list[d
     return found
 
 
+def singles(histories: Histories) -> Histories:
+    """SINGLE_USERS users of one behaviour, drawn from all that these histories have."""
+    rows = np.random.default_rng(SEED).choice(histories.rows, SINGLE_USERS, replace=False)
+    columns = {name: values[rows] for name, values in histories.columns.items()}
+    return Histories(np.arange(SINGLE_USERS, dtype="u8"), np.arange(SINGLE_USERS + 1), columns)
+
+
+def times_least(rows: list[dict[str, Any]], data: str) -> float | None:
+    """How many times what the smallest of RocksDB's layouts with ZSTD takes the packed tier takes."""
+    of = {row["engine"]: row["value"] for row in rows if row["data"] == data and "engine" in row}
+    least = [of[engine] for engine in "ABC" if of.get(engine) is not None]
+    return of["packed"] / min(least) if least and of.get("packed") is not None else None
+
+
 def times_less(rows: list[dict[str, Any]], data: str, tier: str) -> float | None:
     """How many times less a tier takes than A."""
     measured = [row for row in rows if row["data"] == data and "engine" in row]
@@ -81,9 +100,8 @@ def times_less(rows: list[dict[str, Any]], data: str, tier: str) -> float | None
 def measure(quick: bool) -> Measured:
     """Sizes of the synthetic histories with both widths of ids, and of the public logs."""
     rows: list[dict[str, Any]] = []
-    sources: list[tuple[str, Histories | str]] = [
-        (f"u{size}", draw(150 if quick else 2000, SEED, item_bytes=size)) for size in (4, 8)
-    ]
+    drawn = {f"u{size}": draw(150 if quick else 2000, SEED, item_bytes=size) for size in (4, 8)}
+    sources: list[tuple[str, Histories | str]] = [*drawn.items(), ("single", singles(drawn["u4"]))]
     rocks = Rocks() if missing() is None else None
     try:
         with tempfile.TemporaryDirectory() as made:
@@ -91,7 +109,8 @@ def measure(quick: bool) -> Measured:
                 if isinstance(histories, str):
                     rows.append({"data": name, "engine": "all", "value": None, "reason": histories})
                     continue
-                rows.append({"data": name, **statistics(histories)})
+                if name != "single":
+                    rows.append({"data": name, **statistics(histories)})
                 rows += rivals(rocks, histories, Path(made), name)
                 rows += vaults(histories, Path(made), name, sweep=name == "u4" and not quick)
     finally:
@@ -100,6 +119,10 @@ def measure(quick: bool) -> Measured:
     return rows, [
         bar("disk_vs_A_packed", times_less(rows, "u4", "packed"), 1.6),
         bar("disk_vs_A_zstd", times_less(rows, "u4", "zstd"), 1.95, 2.1),
+        *(
+            bar(f"disk_{name}_vs_least".replace(" ", "_"), times_least(rows, name), 1.3, better="lower")
+            for name in SHORT
+        ),
     ]
 
 

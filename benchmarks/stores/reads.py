@@ -10,6 +10,8 @@ time. CPU is the reading thread's.
 
     warm    page cache; RocksDB's block cache 8 MB for 19.7 million behaviours (data many times DRAM)
     cached  the same reads with 2 GB of block cache: everything decompressed in DRAM (engines A*, B*, C*)
+    equal   the same reads with as much block cache as all that SeqVault has in DRAM: its files, in the page
+            cache, and its index (engines A=, B=, C=); RocksDB's files are in the page cache besides
     cold    O_DIRECT on both sides, indexes in DRAM
 
 A: one key per behaviour. B: one blob per user. C: chunks of 256. floor: a bare pread of SeqVault's bytes and
@@ -93,6 +95,9 @@ class Stores:
         engines = self._rivals("", cache_mb=self.cache_mb) + self._rivals("*", cache_mb=2048)
         packed, zstd = self._vault(open_now, "packed"), self._vault(open_now, "zstd")
         if packed is not None:
+            stats = packed.stats()
+            dram_mb = (stats["bytes_on_disk"] + stats["index_bytes"]) / 1e6
+            engines += self._rivals("=", cache_mb=dram_mb)
             engines.append(VaultEngine("packed", packed))
             engines.append(VaultEngine("packed, 2 columns", packed, ("time_s", "item_id")))
             engines.append(VaultEngine("packed, read_last", packed, prepared=False))

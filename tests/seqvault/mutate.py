@@ -162,6 +162,21 @@ MUTATIONS = (
         "id, 0)\n",
         (f"{TESTS}vault/test_vault_dropped.py",),
     ),
+    Mutation(
+        "a shared block is taken for whoever's it is",
+        "vault/reading/plain.py",
+        "            first = find_user(users, block.user, block.rows)\n",
+        "            first = 0\n",
+        (f"{TESTS}vault/test_shared_blocks.py",),
+        plain=True,
+    ),
+    Mutation(
+        "the end of a history is shared as if it were all of it",
+        "vault/engine/sealing.py",
+        "merge.starts, kept == 0, sizes)\n",
+        "merge.starts, kept >= 0, sizes)\n",
+        (f"{TESTS}vault/test_shared_blocks.py", f"{TESTS}vault/test_vault_engine.py"),
+    ),
 )
 
 

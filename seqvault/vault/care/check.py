@@ -25,6 +25,7 @@ from seqvault.vault.disk.manifest import (
     segment_name,
 )
 from seqvault.vault.disk.segment import Segment
+from seqvault.vault.format.entries import block_sizes, is_shared
 from seqvault.vault.log.record import PlainRecords, Records
 from seqvault.vault.log.replay import LogRead, read_log
 from seqvault.vault.reading.plain import PlainIndex
@@ -34,6 +35,8 @@ from seqvault.vault.sealed.salvage import entries_of_blocks
 __all__ = ["Checked", "Finding", "Report", "check_store"]
 
 _TRIES = 5
+# Users of a damaged block that are named.
+_NAMED = 8
 _DATA = re.compile(r"\w+-\d{8}\.(seg|log|bin|new)|MANIFEST\.new")
 
 _SEGMENT = (
@@ -42,7 +45,7 @@ _SEGMENT = (
 )
 _SALVAGE = (
     " Without one: `laser-ab store dump {folder} --skip-damaged --out FILE` saves the other users, and "
-    "delete_user({user}) gives up this one."
+    "delete_user({user}) gives up what is lost."
 )
 _RELOAD = " Without one: save everything with `laser-ab store dump`, and load it into a new store."
 _TOGETHER = "Restore the whole folder from a snapshot or backup: the manifest and the logs change together."
@@ -227,22 +230,26 @@ class _Check:
     ) -> None:
         self._on_progress(self._done, self._total)
         schemas = frozenset(version.id for version in state.versions)
-        places = set(live["offset"].tolist())
+        places = {(user, at) for user, at in zip(live["user"].tolist(), live["offset"].tolist(), strict=True)}
         name = segment.path.name
         damaged = 0
-        for entry, why in damaged_blocks(segment, entries, schemas):
-            if int(entry["offset"]) not in places:
+        for of_block, why in damaged_blocks(segment, entries, schemas):
+            at = int(of_block["offset"][0])
+            needed = of_block[[(user, at) in places for user in of_block["user"].tolist()]]
+            if not len(needed):
                 self._report.notes.append(
-                    f"{name}, byte {entry['offset']}: a block no history needs any more {why}; "
-                    "compaction drops it"
+                    f"{name}, byte {at}: a block no history needs any more {why}; compaction drops it"
                 )
                 continue
             damaged += 1
-            self._lost(segment, entry, why, all_live)
+            if is_shared(needed)[0]:
+                self._lost_shared(segment, needed, why)
+            else:
+                self._lost(segment, needed[0], why, all_live)
         if not damaged and all(finding.file != name for finding in self._report.findings):
             self._intact(
                 name,
-                f"{len(live):,} live blocks of {int((entries['rows'] > 0).sum()):,}, "
+                f"{_blocks(live):,} live blocks of {_blocks(entries[entries['rows'] > 0]):,}, "
                 f"{int(live['rows'].sum()):,} behaviours",
             )
         self._done += 1
@@ -259,6 +266,18 @@ class _Check:
             f"{start} of the history); the user's {others:,} other sealed behaviours, newer and older ones, "
             "and all other users",
             _segment(name, segment.file.id) + _SALVAGE.format(folder=self._path, user=user),
+        )
+
+    def _lost_shared(self, segment: Segment, needed: Array, why: str) -> None:
+        users, name = needed["user"].tolist(), segment.path.name
+        size = int(block_sizes(needed)[0])
+        some = ", ".join(map(str, users[:_NAMED])) + (", ..." if len(users) > _NAMED else "")
+        self._find(
+            name,
+            int(needed["offset"][0]),
+            f"block of {len(users):,} users from {users[0]} to {users[-1]}, {size} bytes, {why}",
+            f"not the {int(needed['rows'].sum()):,} sealed behaviours of users {some}; all other users",
+            _segment(name, segment.file.id) + _SALVAGE.format(folder=self._path, user="each of them"),
         )
 
     def _logs(self, manifest: Manifest) -> None:
@@ -308,6 +327,11 @@ class _Check:
 
     def _find(self, name: str, byte: int | None, found: str, readable: str, mend: str) -> None:
         self._report.findings.append(Finding(name, byte, found, readable, mend))
+
+
+def _blocks(entries: Array) -> int:
+    """How many blocks there are, shared ones once."""
+    return len(np.unique(entries["offset"]))
 
 
 def _segment(name: str, file_id: int) -> str:

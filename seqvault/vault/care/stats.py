@@ -9,6 +9,7 @@ import numpy as np
 from seqvault.schema import Array
 from seqvault.vault.disk.manifest import log_name
 from seqvault.vault.engine.table import Table
+from seqvault.vault.format.entries import SHARES
 
 if TYPE_CHECKING:
     from seqvault.vault.engine.access import ReadOnly, Writable
@@ -37,7 +38,7 @@ def locate(table: Table, user: int, n: int) -> list[Place]:
         if wanted <= 0:
             break
         path = table.segments[int(block["slot"])].path
-        places.append(Place(path, int(block["offset"]), int(block["size"])))
+        places.append(Place(path, int(block["offset"]), int(block["size"]) & ~SHARES))
         wanted -= int(block["rows"])
     return places[::-1]
 
@@ -92,13 +93,16 @@ def _look(table: Table) -> tuple[list[Array], int]:
     """
     of_tails = list(_sections(table, table.tails.user_portions()))
     sealed: list[Array] = []
-    live = 0
-    for users, of_slot, first in _sections(table, table.index.portions(max(table.segments, default=-1) + 1)):
+    segments = dict(table.segments)
+    slots = max(segments, default=-1) + 1
+    live = np.zeros((slots, 2), "u8")
+    for users, of_slot, first in _sections(table, table.index.portions(slots)):
         if first:
-            sealed, live = [], 0
+            sealed, live = [], np.zeros_like(live)
         sealed.append(users)
-        live += int(of_slot.sum())
-    return of_tails + sealed, live
+        live += of_slot
+    of_slots = (segment.live_bytes(*live[slot].tolist()) for slot, segment in segments.items())
+    return of_tails + sealed, sum(of_slots)
 
 
 def _sections(table: Table, portions: Iterator[Portion]) -> Iterator[Portion]:

@@ -6,10 +6,12 @@ import numpy as np
 
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.compiled.encode import encode_blocks
-from seqvault.vault.compiled.rewrite import READ_BYTES, Segments, empty_columns, refuse
+from seqvault.vault.compiled.refusals import Segments, refuse
+from seqvault.vault.compiled.rewrite import READ_BYTES, empty_columns
 from seqvault.vault.compiled.scratch import Scratch
+from seqvault.vault.compiled.shared_rows import fetch_shared
 from seqvault.vault.format.damage import damage
-from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.format.entries import ENTRY, is_shared
 from seqvault.vault.format.tiers import columns
 from seqvault.vault.kernels import tiers as kernel
 from seqvault.vault.kernels.decode import MISSING
@@ -30,10 +32,17 @@ class CompiledBlocks:
         self._scratch = Scratch()
 
     def encode(
-        self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
+        self,
+        schema: HistorySchema,
+        users: Array,
+        starts: Array,
+        bounds: Array,
+        columns: Mapping[str, Array],
+        *,
+        schema_id: int | None = None,
     ) -> tuple[Array, Array]:
         """See Blocks.encode."""
-        return encode_blocks(schema, users, starts, bounds, columns, codec=self._codec)
+        return encode_blocks(schema, users, starts, bounds, columns, schema_id=schema_id, codec=self._codec)
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
         """See Blocks.kept."""
@@ -51,6 +60,9 @@ class CompiledBlocks:
         """See Blocks.fetch."""
         newest = versions[-1]
         buffer, offsets, columns = empty_columns(newest, rows)
+        shared = is_shared(blocks)
+        fetch_shared(segments, versions, blocks[shared], places[shared], columns, plain=False)
+        blocks, places = blocks[~shared], places[~shared]
         if len(blocks):
             wanted = np.array([_wanted(version, newest, offsets) for version in versions], "u8")
             done, code = fetch_blocks(

@@ -1,20 +1,20 @@
 """Blocks as sealing and compaction need them: many at once into rows, rows into many, and verified copies."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from seqvault.errors import DamagedDataError
 from seqvault.schema import Array, HistorySchema
-from seqvault.vault.disk.segment import Segment
+from seqvault.vault.compiled.refusals import Segments, refuse
+from seqvault.vault.compiled.shared_rows import fetch_shared
 from seqvault.vault.format import tiers
-from seqvault.vault.format.block import decode_block_plain, encode_blocks_plain, read_header
+from seqvault.vault.format.block import OWN, decode_block_plain, encode_blocks_plain, read_header
 from seqvault.vault.format.damage import NOT_EXPECTED, BlockDamage, damage
+from seqvault.vault.format.entries import is_shared
 
-__all__ = ["Blocks", "PlainBlocks", "empty_columns", "refuse"]
+__all__ = ["Blocks", "PlainBlocks", "empty_columns"]
 
-Segments = Mapping[int, Segment]
 # Read at once at most, unless one block is larger.
 READ_BYTES = 1 << 22
 
@@ -26,9 +26,20 @@ class Blocks(Protocol):
     """
 
     def encode(
-        self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
+        self,
+        schema: HistorySchema,
+        users: Array,
+        starts: Array,
+        bounds: Array,
+        columns: Mapping[str, Array],
+        *,
+        schema_id: int | None = None,
     ) -> tuple[Array, Array]:
-        """(bytes, offsets (K+1,)) of K blocks; block k is of users[k], its rows bounds[k]..bounds[k+1]."""
+        """(bytes, offsets (K+1,)) of K blocks; block k is of users[k], its rows bounds[k]..bounds[k+1].
+
+        Args:
+            schema_id: id to name in the blocks; None for the schema's own.
+        """
         ...
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
@@ -49,7 +60,7 @@ class Blocks(Protocol):
         ...
 
     def copies(self, segments: Segments, blocks: Array) -> Iterator[tuple[Array, Array]]:
-        """(bytes, BLOCK) of verified blocks, in order, some at a time."""
+        """(bytes, BLOCK) of verified blocks, none of them shared, in order, some at a time."""
         ...
 
 
@@ -65,16 +76,6 @@ def empty_columns(schema: HistorySchema, rows: int) -> tuple[Array, Array, dict[
     return buffer, places[:-1], views
 
 
-def refuse(segments: Segments, block: Array, words: str) -> NoReturn:
-    """Raise DamagedDataError for a block."""
-    segment = segments[int(block["slot"])]
-    raise DamagedDataError(
-        f"{segment.path}: the block at byte {block['offset']}, {block['rows']} behaviours of user "
-        f"{block['user']} from {block['first_s']} to {block['last_s']}, {words}; restore it from backup, "
-        "other blocks are intact"
-    )
-
-
 class PlainBlocks:
     """Blocks in numpy alone.
 
@@ -86,10 +87,19 @@ class PlainBlocks:
         self._codec = codec
 
     def encode(
-        self, schema: HistorySchema, users: Array, starts: Array, bounds: Array, columns: Mapping[str, Array]
+        self,
+        schema: HistorySchema,
+        users: Array,
+        starts: Array,
+        bounds: Array,
+        columns: Mapping[str, Array],
+        *,
+        schema_id: int | None = None,
     ) -> tuple[Array, Array]:
         """See Blocks.encode."""
-        return encode_blocks_plain(schema, users, starts, bounds, columns, codec=self._codec)
+        return encode_blocks_plain(
+            schema, users, starts, bounds, columns, schema_id=schema_id, codec=self._codec
+        )
 
     def kept(self, bounds: Array, blocks: Array, new_rows: Array, first_s: Array, full: int) -> Array:
         """See Blocks.kept."""
@@ -106,7 +116,8 @@ class PlainBlocks:
         newest = versions[-1]
         by_id = {version.id: version for version in versions}
         _, _, columns = empty_columns(newest, rows)
-        for block, place in zip(blocks, places.tolist(), strict=True):
+        shared = is_shared(blocks)
+        for block, place in zip(blocks[~shared], places[~shared].tolist(), strict=True):
             data, schema_id = _verified(segments, block)
             written = by_id.get(schema_id)
             if written is None:
@@ -119,6 +130,7 @@ class PlainBlocks:
                 refuse(segments, block, damage(error.code))
             for column in newest.columns:
                 columns[column.name][place : place + count] = decoded.get(column.name, column.default)
+        fetch_shared(segments, versions, blocks[shared], places[shared], columns, plain=True)
         return columns
 
     def copies(self, segments: Segments, blocks: Array) -> Iterator[tuple[Array, Array]]:
@@ -139,4 +151,6 @@ def _verified(segments: Segments, block: Array) -> tuple[Array, int]:
     for name in ("user", "start", "first_s", "last_s", "rows"):
         if getattr(header, name) != int(block[name]):
             refuse(segments, block, damage(NOT_EXPECTED))
+    if header.kind != OWN:
+        refuse(segments, block, damage(NOT_EXPECTED))
     return data, header.schema_id

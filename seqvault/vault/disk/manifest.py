@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 NAME = "MANIFEST"
-FORMAT = 3
-_READABLE = (2, 3)
+FORMAT = 4
+_READABLE = (2, 3, 4)
 # The oldest time there is: nothing is older than this floor.
 NO_FLOOR_S = -(1 << 63)
 

@@ -1,10 +1,11 @@
 """Compaction: live blocks of some segments are copied together, and the dead and the expired stay behind.
 
 A run of segments that follow each other in the manifest becomes one segment in their place. Blocks are
-copied as they are, verified: writers and readers go on meanwhile, and a seal that replaces a block while it
-is copied wins. What an entry did to earlier segments must stay done: tombstones are kept, and where a block
-is dropped that earlier segments may have older versions of, a tombstone with its rank takes its place. A run
-that begins with the first segment needs neither.
+copied as they are, verified, and what is alive in shared ones is encoded anew: writers and readers go on
+meanwhile, and a seal that replaces a block while it is copied wins. What an entry did to earlier segments
+must stay done: tombstones are kept, and where a block is dropped that earlier segments may have older
+versions of, a tombstone with its rank takes its place. A run that begins with the first segment needs
+neither.
 
 Full compaction writes every history anew, in large blocks, and holds up writers while it does.
 """
@@ -21,9 +22,11 @@ from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.points import point
 from seqvault.vault.disk.segment import Segment
 from seqvault.vault.engine.full import rewrite_all
+from seqvault.vault.engine.sealing import write_shared
 from seqvault.vault.engine.table import Table
 from seqvault.vault.engine.writer import Writer
-from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.format.entries import ENTRY, is_shared
+from seqvault.vault.format.rows_by_user import Rows, cuts
 from seqvault.vault.sealed.segment_writer import SegmentWriter
 
 __all__ = ["Compactor", "choose_run"]
@@ -34,6 +37,8 @@ _DEAD_BYTES = 4 << 20
 _MOST_SEGMENTS, _MERGED = 48, 16
 # Copied entries are moved in the index in portions, between which readers get their turn.
 _MOVED_AT_ONCE = 1 << 14
+# Rows of shared blocks that are encoded anew at once.
+_SHARED_AT_ONCE = 1 << 17
 
 
 def choose_run(sizes: Array, live: Array) -> tuple[int, int] | None:
@@ -91,8 +96,10 @@ class Compactor:
             for table in self._state.tables:
                 segments = self._segments(table)
                 with self._state.lock.shared():
-                    bytes_of = table.index.live_bytes(max((slot for slot, _ in segments), default=0) + 1)
-                live = np.array([bytes_of[slot] for slot, _ in segments], "i8")
+                    found = table.index.live_bytes(max((slot for slot, _ in segments), default=0) + 1)
+                live = np.array(
+                    [segment.live_bytes(*found[slot].tolist()) for slot, segment in segments], "i8"
+                )
                 # Not the files' sizes: a copy keeps tombstones, and would be worth another copy.
                 sizes = np.array([segment.block_bytes for _, segment in segments], "i8")
                 run = choose_run(sizes, live)
@@ -159,15 +166,29 @@ class Compactor:
         with self._writer.new_segment(table, number) as writer:
             if len(stones):
                 writer.add_stones(stones)
-            for data, blocks in self._blocks.copies(segments, live) if len(live) else ():
+            shared = is_shared(live)
+            own = live[~shared]
+            for data, blocks in self._blocks.copies(segments, own) if len(own) else ():
                 entries = np.empty(len(blocks), ENTRY)
                 for name in ENTRY.names or ():
                     entries[name] = blocks[name]
                 entries["offset"] = np.cumsum(blocks["size"], dtype="u8") - blocks["size"]
                 writer.add(data, entries)
+            self._copy_shared(writer, table, segments, live[shared])
             writer.finish()
         point("compaction.copied")
         return writer
+
+    def _copy_shared(
+        self, writer: SegmentWriter, table: Table, segments: dict[int, Segment], live: Array
+    ) -> None:
+        """Encode the histories in shared blocks anew, under the newest schema."""
+        assert self._blocks is not None
+        ends = np.cumsum(live["rows"], dtype="i8")
+        for part in np.split(live, cuts(ends, _SHARED_AT_ONCE)) if len(live) else ():
+            bounds = np.concatenate(([0], np.cumsum(part["rows"], dtype="i8")))
+            columns = self._blocks.fetch(segments, table.versions, part, bounds[:-1], int(bounds[-1]))
+            write_shared(writer, table.schema, self._blocks, Rows(part["user"], bounds, columns))
 
     def _replace(self, table: Table, slots: list[int], writer: SegmentWriter | None) -> None:
         """Put the new segment in the place of the old ones."""

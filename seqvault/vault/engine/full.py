@@ -11,10 +11,10 @@ from seqvault.vault.compiled.options import MOST_ROWS
 from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.manifest import Manifest
 from seqvault.vault.disk.points import point
-from seqvault.vault.engine.sealing import Sizes, write_blocks
+from seqvault.vault.engine.sealing import sizes_of, write_blocks
 from seqvault.vault.engine.table import Table
 from seqvault.vault.engine.writer import Writer
-from seqvault.vault.format.rows_by_user import cuts
+from seqvault.vault.format.rows_by_user import Rows, cuts
 from seqvault.vault.sealed.segment_writer import SegmentWriter
 
 __all__ = ["rewrite_all"]
@@ -111,5 +111,6 @@ def _rewrite_users(writer: Writer, table: Table, users: Array, segment: SegmentW
         starts = starts + (lengths - np.diff(before[bounds])).astype("u8")
         columns = {name: values[kept] for name, values in columns.items()}
         bounds = before[bounds]
-    sizes = Sizes(max(1, full // _NEWEST), min(_OLD * full, MOST_ROWS))
-    write_blocks(segment, table.schema, blocks, users, starts, bounds, columns, sizes)
+    sizes = sizes_of(max(1, full // _NEWEST), min(_OLD * full, MOST_ROWS), full, table.schema)
+    whole = np.ones(len(users), bool)
+    write_blocks(segment, table.schema, blocks, Rows(users, bounds, columns), starts, whole, sizes)

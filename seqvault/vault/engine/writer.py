@@ -18,7 +18,7 @@ from seqvault.vault.disk.files import WriterStoppedError, remove
 from seqvault.vault.disk.identity import LogFile, SegmentFile, new_file
 from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.disk.points import point
-from seqvault.vault.engine.sealing import Sizes, seal
+from seqvault.vault.engine.sealing import seal
 from seqvault.vault.engine.state import Replayed, State
 from seqvault.vault.engine.table import Table, tombstones
 from seqvault.vault.format.rows_by_user import Rows, group_rows
@@ -313,7 +313,7 @@ class Writer:
             if table.deleted:
                 users = np.array(sorted(table.deleted), "u8")
                 writer.add_stones(tombstones(users))
-            seal(writer, table, self.state.blocks, loaded, Sizes(full, full))
+            seal(writer, table, self.state.blocks, loaded, full)
             writer.finish()
         writers.append(writer)
         segments = (*manifest.sequences[table.place].segments, writer.file)

@@ -1,14 +1,15 @@
-"""A block: up to 65,536 of one user's behaviours, column by column, checksummed as a whole.
+"""A block: up to 65,536 behaviours, of one user or shared, column by column, checksummed as a whole.
 
      0      4       8       16     24      32        40       48     52        56        60           64
     +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
-    | SVB2 | bytes | hash  | user | start | first_s | last_s | rows | schema  | columns | 0          | sizes,
+    | SVB2 | bytes | hash  | user | start | first_s | last_s | rows | schema  | columns | kind       | sizes,
     |      | u32   | u64   | u64  | u64   | i64     | i64    | u32  | u32     | u32     | u32        | columns
     +------+-------+-------+------+-------+---------+--------+------+---------+---------+------------+- - - -
 
 `hash` is hash64 of bytes 16 to the end, its seed the first 8 bytes; `bytes` is the whole block, a multiple of
 8; `start` is the rank of the first row in the user's history; `schema` is the id of the schema the block was
-written under. A u32 size for each column follows, then the columns (codec.py), then zeros.
+written under; `kind` is 0 for one user's rows, 1 for those of users who share the block (shared.py), 2 for a
+footer's entries (footer.py). A u32 size for each column follows, then the columns (codec.py), then zeros.
 
 This module is the numpy twin: kernels/decode.py and kernels/encode.py read and write the same bytes.
 """
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from seqvault.schema import Array, HistorySchema
 from seqvault.vault.format.codec import (
@@ -44,11 +46,16 @@ from seqvault.vault.format.words import Words, words_of
 from seqvault.vault.format.zstd import PlainPlanes
 
 __all__ = [
+    "ENTRIES",
     "MAGIC",
     "MAX_ROWS",
+    "OWN",
+    "SHARED",
     "BlockHeader",
     "decode_block_plain",
+    "decode_columns_plain",
     "encode_blocks_plain",
+    "id_of_kind",
     "plan_columns",
     "read_header",
 ]
@@ -56,6 +63,7 @@ __all__ = [
 # Ranks and positions inside a block are two bytes.
 MAX_ROWS = 1 << 16
 MAX_COLUMNS = 64
+OWN, SHARED, ENTRIES = 0, 1, 2
 MAGIC = b"SVB2"
 HEAD = struct.Struct("<4sIQQQqqIIII")
 
@@ -71,7 +79,7 @@ class BlockHeader(NamedTuple):
     rows: int
     schema_id: int
     columns: int
-    reserved: int
+    kind: int
 
 
 def encode_blocks_plain(
@@ -114,8 +122,7 @@ def read_header(data: Array, at: int = 0, size: int | None = None) -> BlockHeade
     seed = int.from_bytes(bytes(data[at : at + 8]), "little")
     if hash64(data[at + 16 : at + length], seed) != found:
         raise BlockDamage(BAD_HASH)
-    user, start, first_s, last_s, rows, schema_id, columns, reserved = fields
-    return BlockHeader(length, user, start, first_s, last_s, rows, schema_id, columns, reserved)
+    return BlockHeader(length, *fields)
 
 
 def decode_block_plain(
@@ -135,13 +142,34 @@ def decode_block_plain(
         BlockDamage: the block fails its checksum, contradicts itself, or lacks these rows or columns.
     """
     header = read_header(data, at)
-    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS or header.reserved:
+    places = [(schema.names.index(name), schema.dtype(name)) for name in names]
+    found = decode_columns_plain(header, data[at : at + header.size], (first, last), places)
+    return dict(zip(names, found, strict=True))
+
+
+def decode_columns_plain(
+    header: BlockHeader, block: Array, rows: tuple[int, int], places: Sequence[tuple[int, DTypeLike]]
+) -> list[Array]:
+    """Rows (first, behind the last) of some columns of a block.
+
+    Args:
+        header, block: as read_header found it, and its bytes.
+        places: position of each column, and its dtype.
+
+    Raises:
+        BlockDamage: the block contradicts itself, or lacks these rows or columns.
+    """
+    if not 0 < header.rows <= MAX_ROWS or header.columns > MAX_COLUMNS or header.kind > ENTRIES:
         raise BlockDamage(BAD_COLUMN)
-    if not 0 <= first <= last <= header.rows:
+    if not 0 <= rows[0] <= rows[1] <= header.rows:
         raise BlockDamage(BAD_CALL)
-    block = data[at : at + header.size]
-    sections = _Sections(block, header, (header.rows, first, last))
-    return {name: sections.values(schema.names.index(name)).astype(schema.dtype(name)) for name in names}
+    sections = _Sections(block, header, (header.rows, *rows))
+    return [sections.values(column).astype(dtype) for column, dtype in places]
+
+
+def id_of_kind(schema_id: int, kind: int) -> int:
+    """What the encoders take as the id of the schema of blocks of a kind."""
+    return schema_id | kind << 32
 
 
 class _Sections:
@@ -195,9 +223,9 @@ class _Writer:
             first_s,
             last_s,
             len(times),
-            self._schema_id,
+            self._schema_id & 0xFFFFFFFF,
             len(sections),
-            0,
+            self._schema_id >> 32,
         )
         body = HEAD.pack(b"", 0, 0, *fields)[16:] + body
         return seed + struct.pack("<Q", hash64(body, int.from_bytes(seed, "little"))) + body

@@ -25,6 +25,16 @@ class Rows(NamedTuple):
         columns = {name: values[rows] for name, values in self.columns.items()}
         return Rows(self.users[start:end], bounds - bounds[0], columns)
 
+    def of(self, chosen: Array) -> "Rows":
+        """The users chosen by (U,) bool."""
+        if np.all(chosen):
+            return self
+        lengths = np.diff(self.bounds)
+        rows = np.repeat(chosen, lengths)
+        bounds = np.concatenate(([0], np.cumsum(lengths[chosen])))
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Rows(self.users[chosen], bounds, columns)
+
 
 def cuts(ends: Array, rows: int) -> Array:
     """Where to cut users into parts of about so many rows, by (U,) the row behind each one's last."""

@@ -6,7 +6,7 @@ writes a byte outside what it was given, whatever the block holds.
 
 import numpy as np
 
-from seqvault.vault.format.block import HEAD, MAGIC, MAX_ROWS
+from seqvault.vault.format.block import ENTRIES, HEAD, MAGIC, MAX_ROWS, OWN, SHARED
 from seqvault.vault.format.codec import CODEC, DICT, FRAME, PARENT, UNUSED
 from seqvault.vault.format.damage import (
     BAD_CALL,
@@ -38,7 +38,7 @@ from seqvault.vault.kernels.streams import (
 )
 from seqvault.vault.kernels.views import address_in, view4, view8
 
-__all__ = ["MISSING", "block_schema", "decode_rows", "verify_block"]
+__all__ = ["MISSING", "block_schema", "decode_rows", "verify_block", "verify_shared"]
 
 # Position of a column the block's schema does not have.
 MISSING = 1 << 32
@@ -142,12 +142,9 @@ def _decode(place, size, first, last, column, to, width, held, source):  # type:
     return code, held
 
 
-@kernel("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)")
-def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: ignore[no-untyped-def]
-    """Whether the block of `size` bytes at data[at] is intact and the one the index lists: OK or a code.
-
-    `at`, `size` and the address of `data` are multiples of 8.
-    """
+@inner
+def _intact(data, at, size):  # type: ignore[no-untyped-def]
+    """Whether size and checksum of a block are right: OK or a code."""
     length = np.uint64(data.size)
     if (at | size) & _U7 or size < _HEAD or at > length or size > length - at:
         return BAD_SIZE
@@ -158,10 +155,39 @@ def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: i
         return BAD_SIZE
     if hash64_words(data, at + np.uint64(16), size - np.uint64(16), head[_U0]) != head[_HASH]:
         return BAD_HASH
+    return OK
+
+
+@kernel("i8(u1[::1], u8, u8, u8, u8, u8, i8, i8)")
+def verify_block(data, at, size, user, start, rows, first_s, last_s):  # type: ignore[no-untyped-def]
+    """Whether the block of `size` bytes at data[at] is intact and the one user's that the index lists.
+
+    Returns OK or a code.
+
+    `at`, `size` and the address of `data` are multiples of 8.
+    """
+    code = _intact(data, at, size)
+    if code != OK:
+        return code
+    head = view8(address_in(data) + at, size >> _U3)
     same = head[_USER] == user and head[_START] == start and head[_ROWS] & _LOW32 == rows
+    same = same and head[_COLUMNS] >> _U32 == np.uint64(OWN)
     if not (same and np.int64(head[_FIRST]) == first_s and np.int64(head[_LAST]) == last_s):
         return NOT_EXPECTED
     return OK
+
+
+@kernel("i8(u1[::1], u8, u8)")
+def verify_shared(data, at, size):  # type: ignore[no-untyped-def]
+    """Whether the block of `size` bytes at data[at] is intact and shared by users: OK or a code.
+
+    `at`, `size` and the address of `data` are multiples of 8.
+    """
+    code = _intact(data, at, size)
+    if code != OK:
+        return code
+    head = view8(address_in(data) + at, size >> _U3)
+    return OK if head[_COLUMNS] >> _U32 == np.uint64(SHARED) else NOT_EXPECTED
 
 
 @kernel("u8(u1[::1], u8)")
@@ -189,7 +215,7 @@ def decode_rows(data, at, size, first, last, wanted, out, row, work, context):  
     rows, columns = head[_ROWS] & _LOW32, head[_COLUMNS] & _LOW32
     if rows == _U0 or rows > np.uint64(MAX_ROWS) or columns > np.uint64(64) or _HEAD + columns * _U4 > size:
         return BAD_COLUMN
-    if head[_COLUMNS] >> _U32:
+    if head[_COLUMNS] >> _U32 > np.uint64(ENTRIES):
         return BAD_COLUMN
     if first > last or last > rows or np.uint64(work.size) < np.uint64(WORK_BYTES):
         return BAD_CALL

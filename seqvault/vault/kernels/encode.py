@@ -140,7 +140,7 @@ def _encode(user, start, columns, begin, rows, schema, out, at, plans, given):  
     size = to - address
     head[0] = _MAGIC | size << _U32
     head[2], head[3], head[4], head[5] = user, start, first_s, last_s
-    head[6], head[7] = rows | schema << _U32, count
+    head[6], head[7] = rows | schema << _U32, count | schema >> _U32 << _U32
     head[1] = hash64_words(out, at + _U16, size - _U16, head[0])
     return size
 
@@ -152,7 +152,7 @@ def encode_many(users, starts, bounds, columns, schema, out, offsets, begin, giv
     Args:
         bounds: (K+1,) rows of each block.
         columns: (C, 4) address, bytes of a value, whether signed, hint as its place in CODECS.
-        schema: its id.
+        schema: its id, above it the blocks' kind; see block.id_of_kind.
         offsets: (K+1,) where each block begins; entries behind `begin` are written.
         given: addresses of rows of scratch, of pack's scratch, and of a compression context, 0 for none.
 

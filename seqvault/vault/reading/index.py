@@ -108,8 +108,8 @@ class Index:
         return self.find(self.users())[1]
 
     def live_bytes(self, slots: int) -> Array:
-        """(slots,) u8: bytes of live blocks in each of the first so many slots."""
-        out = np.zeros(slots, "u8")
+        """(slots, 2) u8, of the first so many slots: bytes of live blocks, and live rows of shared ones."""
+        out = np.zeros((slots, 2), "u8")
         kernel.live_bytes(self.table, self.records, out)
         return out
 
@@ -134,14 +134,15 @@ class Index:
         """What `users` and `live_bytes` say, some users at a time; each is taken in a section of its own.
 
         Yields:
-            users (unsorted), their bytes by slot, and whether these are the first: they may begin anew.
+            users (unsorted), what live_bytes says of theirs, and whether these are the first: they may begin
+            anew.
         """
         table, first = self.table, True
         for start in range(0, table.size, 2 * _LOOKED_AT_ONCE):
             if self.table is not table:
                 yield from self.portions(slots)
                 return
-            part, out = table[start : start + 2 * _LOOKED_AT_ONCE], np.zeros(slots, "u8")
+            part, out = table[start : start + 2 * _LOOKED_AT_ONCE], np.zeros((slots, 2), "u8")
             kernel.live_bytes(part, self.records, out)
             yield _holding(part), out, first
             first = False

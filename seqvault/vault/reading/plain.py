@@ -14,9 +14,10 @@ from seqvault.schema import Array, Columns, HistorySchema
 from seqvault.select import by_user, in_order, matching
 from seqvault.store import HistoryBatch
 from seqvault.vault.disk.slots import Slots
-from seqvault.vault.format.block import decode_block_plain, read_header
+from seqvault.vault.format.block import decode_block_plain, decode_columns_plain, read_header
 from seqvault.vault.format.damage import NOT_EXPECTED, BlockDamage, damage
-from seqvault.vault.format.entries import BLOCK, ENTRY, check_entries
+from seqvault.vault.format.entries import BLOCK, ENTRY, SHARES, check_entries, is_shared
+from seqvault.vault.format.shared import find_user, positions
 from seqvault.vault.reading.locks import ReadersWriterLock
 
 __all__ = ["PlainIndex", "PlainReader", "PlainTails"]
@@ -90,9 +91,12 @@ class PlainIndex:
     def live_bytes(self, slots: int) -> Array:
         """See Index.live_bytes."""
         live = self.live()
-        out = np.zeros(max(slots, int(live["slot"].max(initial=0)) + 1), "u8")
-        np.add.at(out, live["slot"], live["size"])
-        return out[:slots]
+        live = live[live["slot"] < slots]
+        shared = is_shared(live)
+        out = np.zeros((slots, 2), "u8")
+        np.add.at(out[:, 0], live["slot"][~shared], live["size"][~shared])
+        np.add.at(out[:, 1], live["slot"][shared], live["rows"][shared])
+        return out
 
     def portions(self, slots: int) -> Iterator[tuple[Array, Array, bool]]:
         """See Index.portions: all at once."""
@@ -295,7 +299,8 @@ class PlainReader:
         """A block's columns, those its schema lacks filled with their default."""
         if self._slots.fds[block.slot] < 0:
             raise self._slots.closed(block.slot)
-        data = self._slots.read(block.slot, block.offset, block.size, direct=self._direct)
+        size = block.size & ~SHARES
+        data = self._slots.read(block.slot, block.offset, size, direct=self._direct)
         try:
             found = self._decode(block, np.frombuffer(data, "u1"), names)
         except BlockDamage as error:
@@ -309,14 +314,22 @@ class PlainReader:
         }
 
     def _decode(self, block: _Block, data: Array, names: tuple[str, ...]) -> dict[str, Array]:
-        head = read_header(data, 0, block.size)
-        if (head.user, head.start, head.first_s, head.last_s, head.rows) != (*block[:4], block.rows):
+        head = read_header(data, 0, block.size & ~SHARES)
+        if head.kind != (block.size & SHARES):
+            raise BlockDamage(NOT_EXPECTED)
+        first = 0
+        if head.kind:
+            users, times = decode_columns_plain(head, data, (0, head.rows), positions(head))
+            first = find_user(users, block.user, block.rows)
+            if (int(times[first]), int(times[first + block.rows - 1])) != (block.first_s, block.last_s):
+                raise BlockDamage(NOT_EXPECTED)
+        elif (head.user, head.start, head.first_s, head.last_s, head.rows) != (*block[:4], block.rows):
             raise BlockDamage(NOT_EXPECTED)
         schema = self._versions.get(head.schema_id)
         if schema is None:
             raise self._damaged(block, "was written under an unknown schema")
         stored = [name for name in names if name in schema.names]
-        return decode_block_plain(schema, data, 0, 0, block.rows, stored)
+        return decode_block_plain(schema, data, 0, first, first + block.rows, stored)
 
     def _damaged(self, block: _Block, wrong: str) -> Exception:
         return self._slots.damaged(block.slot, block.offset, block.user, block.start, block.rows, wrong)

@@ -7,15 +7,17 @@ import numpy as np
 from seqvault.errors import DamagedDataError, StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import Options
+from seqvault.vault.compiled.whole import shared_entries
 from seqvault.vault.disk.segment import Segment
-from seqvault.vault.format.block import HEAD, read_header
+from seqvault.vault.format.block import HEAD, OWN, read_header
 from seqvault.vault.format.damage import BAD_COLUMN, NOT_EXPECTED, OK, BlockDamage, damage
-from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.format.entries import ENTRY, block_sizes, is_shared
 
 __all__ = ["damaged_blocks", "read_back"]
 
 # Read at once: many small blocks, or one of the largest.
 _RUN_BYTES = 8 << 20
+_UNREADABLE = "cannot be read from the device"
 
 
 def read_back(segment: Segment, entries: Array, footer: bytes) -> None:
@@ -30,42 +32,67 @@ def read_back(segment: Segment, entries: Array, footer: bytes) -> None:
     place = segment.size - len(footer)
     if segment.read(place, len(footer)) != footer:
         raise DamagedDataError(f"{segment.path}, byte {place}: its footer is not the one that was written")
-    for run in _runs(_in_place(entries)):
-        first, last = _extent(run)
-        codes = _codes(_writeable(segment.read(first, last - first)), first, run)
-        bad = np.flatnonzero(codes)
-        if len(bad):
-            entry = run[int(bad[0])]
-            raise DamagedDataError(
-                f"{segment.path}, byte {entry['offset']}: a block of user {entry['user']} "
-                f"{damage(int(codes[bad[0]]))}"
-            )
+    for of_block, wrong in damaged_blocks(segment, entries, None):
+        entry = of_block[0]
+        raise DamagedDataError(
+            f"{segment.path}, byte {entry['offset']}: a block of user {entry['user']} {wrong}"
+        )
 
 
 def damaged_blocks(
-    segment: Segment, entries: Array, schemas: frozenset[int]
-) -> Iterator[tuple[np.void, str]]:
-    """The entries of a footer whose blocks cannot be read, and why, in the file's order.
+    segment: Segment, entries: Array, schemas: frozenset[int] | None
+) -> Iterator[tuple[Array, str]]:
+    """The blocks of a footer that cannot be read: all entries of each, and why.
 
     Args:
         entries: (K,) ENTRY.
-        schemas: ids of the schema versions a block may be written under.
+        schemas: ids of the schema versions a block may be written under; None for any.
     """
+    shared = is_shared(entries)
+    yield from _damaged_own(segment, entries[~shared], schemas)
+    yield from _damaged_shared(segment, entries[shared], schemas)
+
+
+def _damaged_own(
+    segment: Segment, entries: Array, schemas: frozenset[int] | None
+) -> Iterator[tuple[Array, str]]:
+    """Of the blocks of one user, in the file's order."""
     for run in _runs(_in_place(entries)):
         data = _read(segment, run)
         if data is None and len(run) > 1:
             # Which of them the device does not give.
             for k in range(len(run)):
-                yield from damaged_blocks(segment, run[k : k + 1], schemas)
+                yield from _damaged_own(segment, run[k : k + 1], schemas)
         elif data is None:
-            yield run[0], "cannot be read from the device"
+            yield run, _UNREADABLE
         else:
             first, _ = _extent(run)
             codes = _codes(data, first, run)
-            for entry, code in zip(run, codes.tolist(), strict=True):
-                wrong = code or _unknown(data, int(entry["offset"]) - first, schemas)
+            for k, code in enumerate(codes.tolist()):
+                wrong = code or _unknown(data, int(run["offset"][k]) - first, schemas)
                 if wrong != OK:
-                    yield entry, damage(wrong)
+                    yield run[k : k + 1], damage(wrong)
+
+
+def _damaged_shared(
+    segment: Segment, entries: Array, schemas: frozenset[int] | None
+) -> Iterator[tuple[Array, str]]:
+    """Of shared blocks, in the file's order: each must have exactly the users of its entries."""
+    ordered = entries[np.argsort(entries["offset"], kind="stable")]
+    edges = np.flatnonzero(ordered["offset"][1:] != ordered["offset"][:-1]) + 1
+    for of_block in np.split(ordered, edges) if len(ordered) else ():
+        offset, size = int(of_block["offset"][0]), int(block_sizes(of_block)[0])
+        try:
+            data = _writeable(segment.read(offset, size))
+            found = shared_entries(data, offset, plain=Options().plain)
+            wrong = _unknown(data, 0, schemas) if np.array_equal(found, of_block) else NOT_EXPECTED
+        except StoreError:
+            yield of_block, _UNREADABLE
+            continue
+        except BlockDamage as error:
+            wrong = error.code
+        if wrong != OK:
+            yield of_block, damage(wrong)
 
 
 def _in_place(entries: Array) -> Array:
@@ -124,9 +151,10 @@ def _plainly(data: Array, at: int, entry: np.void) -> int:
     except BlockDamage as error:
         return error.code
     names = ("user", "start", "rows", "first_s", "last_s")
-    return OK if all(getattr(found, name) == entry[name] for name in names) else NOT_EXPECTED
+    same = found.kind == OWN and all(getattr(found, name) == entry[name] for name in names)
+    return OK if same else NOT_EXPECTED
 
 
-def _unknown(data: Array, at: int, schemas: frozenset[int]) -> int:
-    *_, schema, _, reserved = HEAD.unpack_from(data.data, at)
-    return BAD_COLUMN if reserved or schema not in schemas else OK
+def _unknown(data: Array, at: int, schemas: frozenset[int] | None) -> int:
+    *_, schema, _, _ = HEAD.unpack_from(data.data, at)
+    return OK if schemas is None or schema in schemas else BAD_COLUMN

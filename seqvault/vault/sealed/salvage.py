@@ -1,8 +1,9 @@
 """A segment whose footer is damaged: its entries, read from the blocks themselves.
 
 Blocks are self-describing and lie behind each other from the segment's head to its footer, tombstones among
-them as blocks without rows. So the chain of intact blocks gives the footer back, to the byte. That no block
-is missing at the chain's end is proved by the manifest, which has the footer's hash. A manifest of format 2
+them as blocks without rows; shared ones say whose each row is. So the chain of intact blocks gives the
+footer's entries back. That no block is missing at the chain's end is proved by the manifest, which has the
+footer's hash. A manifest of format 2
 has none: then it is proved by what is left of the footer, its first entry, where the chain ends, or its last
 32 bytes, whose checksum covers all entries. Without a proof nothing is believed: a block that is missed would
 let an older version of a history, or a deleted one, come back.
@@ -12,10 +13,11 @@ import numpy as np
 
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import Options
+from seqvault.vault.compiled.whole import shared_entries
 from seqvault.vault.disk.segment import HEAD_BYTES, TAIL_BYTES, Segment, segment_footer
-from seqvault.vault.format.block import HEAD, MAGIC, read_header
+from seqvault.vault.format.block import HEAD, MAGIC, OWN, read_header
 from seqvault.vault.format.damage import BlockDamage
-from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.format.entries import ENTRY, block_sizes
 from seqvault.vault.format.hash64 import hash64_rows
 
 __all__ = ["entries_of_blocks", "stone_blocks"]
@@ -47,10 +49,10 @@ def entries_of_blocks(segment: Segment) -> Array | None:
     entries, end = _chain(segment)
     if not len(entries):
         return None
-    footer, checksum = segment_footer(end, entries)
+    # Without a hash in the manifest it is of a format before they were packed.
+    footer, checksum = segment_footer(end, entries, packed=False)
     if segment.file.footer is not None:
-        known = (segment.file.size, segment.file.footer) == (end + len(footer), checksum)
-        return entries if known else None
+        return entries if segment.file.footer == checksum else None
     first, last = footer[: ENTRY.itemsize], footer[-TAIL_BYTES:]
     left = segment.size - end
     begins = left >= len(first) and segment.read(end, len(first)) == first
@@ -65,6 +67,8 @@ def _chain(segment: Segment) -> tuple[Array, int]:
     while at + HEAD.size <= segment.size:
         data = np.frombuffer(bytearray(segment.read(at, min(window, segment.size - at))), "u1")
         found = _plainly(data, at) if Options().plain else _compiled(data, at)
+        if not len(found):
+            found = _shared(data, at)
         window = _WINDOW_BYTES
         if not len(found):
             size = int.from_bytes(data[4:8].tobytes(), "little")
@@ -73,11 +77,19 @@ def _chain(segment: Segment) -> tuple[Array, int]:
             window = size
             continue
         parts.append(found)
-        at = int(found["offset"][-1]) + int(found["size"][-1])
+        at = int(found["offset"][-1]) + int(block_sizes(found)[-1])
     entries = np.concatenate(parts)
     stones = entries["rows"] == 0
     entries["offset"][stones] = entries["size"][stones] = 0
     return entries, at
+
+
+def _shared(data: Array, base: int) -> Array:
+    """The entries of a shared block, if there is one."""
+    try:
+        return shared_entries(data, base, plain=Options().plain)
+    except BlockDamage:
+        return np.empty(0, ENTRY)
 
 
 def _compiled(data: Array, base: int) -> Array:
@@ -93,6 +105,8 @@ def _plainly(data: Array, base: int) -> Array:
         try:
             head = read_header(data, at)
         except BlockDamage:
+            break
+        if head.kind != OWN:
             break
         found.append((head.user, head.start, head.first_s, head.last_s, base + at, head.size, head.rows))
         at += head.size

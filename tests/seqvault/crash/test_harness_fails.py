@@ -40,7 +40,7 @@ def without_checksums() -> list[str]:
     for module in (block, plain):
         if hasattr(module, "hash64"):
             module.hash64 = lambda *_: Anything()  # type: ignore[attr-defined]
-    return list(damage(0, 40, "packed", False, "flip")["wrong"])
+    return list(damage(0, 120, "packed", False, "flip")["wrong"])
 
 
 @pytest.mark.parametrize("method", ["fdatasync", "fsync_folder"])

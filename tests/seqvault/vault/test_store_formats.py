@@ -1,7 +1,7 @@
 """Stores in the formats that we promise to read, kept as files: every later version opens them.
 
 `fixtures/format-N/store` is the folder, `NAME.npz` beside it what the memory store held of each sequence, the
-first called behaviours. make_fixture.py made format 2, the first that was promised, and format 3.
+first called behaviours. make_fixture.py made each when it was new; format 2 was the first to be promised.
 """
 
 import shutil
@@ -14,9 +14,10 @@ from histories import numbered, same
 from seqvault import HistoryBatch
 from seqvault.vault import SeqVault
 from seqvault.vault.care.check import check_store
+from seqvault.vault.format.entries import is_shared
 
 FIXTURES = Path(__file__).parent / "fixtures"
-FORMATS = ("format-2", "format-3")
+FORMATS = ("format-2", "format-3", "format-4")
 
 
 def copy_of(form: str, folder: Path) -> tuple[Path, dict[str, HistoryBatch]]:
@@ -28,6 +29,13 @@ def copy_of(form: str, folder: Path) -> tuple[Path, dict[str, HistoryBatch]]:
             arrays = {name: file[name] for name in file.files}
         contents[archive.stem] = HistoryBatch(arrays.pop("user_ids"), arrays.pop("offsets"), arrays)
     return path, contents
+
+
+def kinds_of_blocks(path: Path) -> set[bool]:
+    """Whether there are blocks of one user, and shared ones."""
+    with SeqVault(path, schema=None, read_only=True) as store:
+        tables = store._access.state.tables
+        return {shared for table in tables for shared in is_shared(table.index.live()).tolist()}
 
 
 def holds(store: SeqVault, contents: dict[str, HistoryBatch]) -> None:
@@ -75,3 +83,15 @@ def test_fixture_holds_every_kind_of_file(form: str, tmp_path: Path) -> None:
         "orders",
         "wal",
     }
+    assert kinds_of_blocks(path) == ({True, False} if form == "format-4" else {False})
+
+
+def test_what_an_older_format_has_of_short_histories_is_shared_once_it_is_rewritten(tmp_path: Path) -> None:
+    path, contents = copy_of("format-3", tmp_path)
+    with SeqVault(path, schema=None, background=False) as store:
+        store.compact()
+    assert kinds_of_blocks(path) == {False}
+    with SeqVault(path, schema=None, background=False) as store:
+        store.compact(full=True)
+        holds(store, contents)
+    assert True in kinds_of_blocks(path)

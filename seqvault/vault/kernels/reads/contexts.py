@@ -49,9 +49,10 @@ ITEM = np.uint64(3)
 ) = (np.uint64(i) for i in range(16))  # fmt: skip
 PLAN_WORDS = 16
 
-# block: as in its entry, and its segment's descriptor and slot.
-FIRST_S, LAST_S, OFFSET, SIZE, START, ROWS, FD, SLOT = (np.uint64(i) for i in range(8))
-BLOCK_WORDS = 8
+# block: as in its entry, and its segment's descriptor and slot; whether users share it, and, once it is
+# fetched, the first of its rows that is this user's.
+FIRST_S, LAST_S, OFFSET, SIZE, START, ROWS, FD, SLOT, SHARED, BASE = (np.uint64(i) for i in range(10))
+BLOCK_WORDS = 10
 
 # What a read returns when it is no number of rows.
 BUSY, NO_ROOM, DAMAGED = -1, -2, -3

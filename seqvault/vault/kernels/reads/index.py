@@ -1,7 +1,8 @@
 """The index's loops. A user's live blocks lie side by side in `records`, oldest first.
 
     table      | user u64 | first record u32, blocks u32 |   a slot; the second word is EMPTY where it is free
-    records    | first_s i64 | last_s i64 | offset / 8: 40 bits, size / 8: 24 | start u32, slot, rows - 1: u16
+    records    | first_s i64 | last_s i64 | offset / 8: 40 bits, shared: 1, size / 8: 23 |
+               | start u32, slot, rows - 1: u16
 
 A run has room for `room(blocks)` records, so it needs no capacity of its own; runs that became free are
 listed by their length, linked through their first word, and given to the next user who grows to it.
@@ -10,6 +11,7 @@ listed by their length, linked through their first word, and given to the next u
 import numpy as np
 from numba import njit
 
+from seqvault.vault.format.entries import SHARES
 from seqvault.vault.kernels.compiled import inner, kernel
 from seqvault.vault.kernels.reads.users import EMPTY, find_user
 
@@ -38,8 +40,9 @@ STATE_WORDS = 4
 CLASSES = 1024
 
 _U0, _U1, _U2, _U3, _U4 = (np.uint64(i) for i in range(5))
-_U16, _U24, _U32 = np.uint64(16), np.uint64(24), np.uint64(32)
-_LOW16, _LOW24, _LOW32 = np.uint64(0xFFFF), np.uint64(0xFFFFFF), np.uint64(0xFFFFFFFF)
+_U16, _U23, _U24, _U32 = np.uint64(16), np.uint64(23), np.uint64(24), np.uint64(32)
+_LOW16, _LOW23, _LOW32 = np.uint64(0xFFFF), np.uint64(0x7FFFFF), np.uint64(0xFFFFFFFF)
+_SHARES = np.uint64(SHARES)
 _EXACT = np.uint64(16)
 _WIDTH = np.uint64(2)
 
@@ -119,7 +122,7 @@ def _put(records, at, entries, i, slot):  # type: ignore[no-untyped-def]
     size, rows = entries[i, 5] & _LOW32, entries[i, 5] >> _U32
     records[at] = entries[i, 2]
     records[at + _U1] = entries[i, 3]
-    records[at + _U2] = (entries[i, 4] >> _U3) << _U24 | size >> _U3
+    records[at + _U2] = (entries[i, 4] >> _U3) << _U24 | (size & _SHARES) << _U23 | size >> _U3
     records[at + _U3] = entries[i, 1] << _U32 | slot << _U16 | (rows - _U1)
 
 
@@ -245,21 +248,30 @@ def fill_found(table, records, users, entries, block_slots):  # type: ignore[no-
             entries[k, 2] = records[at]
             entries[k, 3] = records[at + _U1]
             entries[k, 4] = (place >> _U24) << _U3
-            entries[k, 5] = (place & _LOW24) << _U3 | _rows(records, block) << _U32
+            size = (place & _LOW23) << _U3 | (place >> _U23) & _SHARES
+            entries[k, 5] = size | _rows(records, block) << _U32
             block_slots[k] = (rest >> _U16) & _LOW16
             k += _U1
 
 
-@kernel("void(u8[::1], u8[::1], u8[::1])")
+@kernel("void(u8[::1], u8[::1], u8[:, ::1])")
 def live_bytes(table, records, out):  # type: ignore[no-untyped-def]
-    """Add the bytes of every live block to out[slot]; slots beyond it are left out."""
+    """Add the bytes of every live block to out[slot, 0], of shared ones the user's rows to out[slot, 1].
+
+    Slots beyond it are left out.
+    """
     for at in range(_U0, np.uint64(table.size), _WIDTH):
         run = table[at + _U1]
         if run != EMPTY:
             for block in range(run >> _U32, (run >> _U32) + (run & _LOW32)):
                 slot = (records[block * _U4 + _U3] >> _U16) & _LOW16
-                if slot < np.uint64(out.size):
-                    out[slot] += (records[block * _U4 + _U2] & _LOW24) << _U3
+                place = records[block * _U4 + _U2]
+                if slot >= np.uint64(len(out)):
+                    continue
+                if (place >> _U23) & _SHARES:
+                    out[slot, _U1] += _rows(records, block)
+                else:
+                    out[slot, _U0] += (place & _LOW23) << _U3
 
 
 @kernel("void(u8[::1], u8[::1], u1[::1], u8, u8[:, ::1])")

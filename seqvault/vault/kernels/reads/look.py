@@ -15,8 +15,8 @@ from seqvault.vault.kernels.views import address_in, memmove, view8
 __all__ = ["copy_tails", "find_users", "plan_users"]
 
 _U0, _U1, _U2, _U3, _U4, _U7 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7))
-_U16, _U24, _U32 = np.uint64(16), np.uint64(24), np.uint64(32)
-_LOW16, _LOW24, _LOW32 = np.uint64(0xFFFF), np.uint64(0xFFFFFF), np.uint64(0xFFFFFFFF)
+_U16, _U23, _U24, _U32 = np.uint64(16), np.uint64(23), np.uint64(24), np.uint64(32)
+_LOW16, _LOW23, _LOW32 = np.uint64(0xFFFF), np.uint64(0x7FFFFF), np.uint64(0xFFFFFFFF)
 
 
 @inner
@@ -46,7 +46,9 @@ def _note(store, block, records, at):  # type: ignore[no-untyped-def]
     block[c.FIRST_S] = records[at]
     block[c.LAST_S] = records[at + _U1]
     block[c.OFFSET] = (place >> _U24) << _U3
-    block[c.SIZE] = (place & _LOW24) << _U3
+    block[c.SIZE] = (place & _LOW23) << _U3
+    block[c.SHARED] = (place >> _U23) & _U1
+    block[c.BASE] = _U0
     block[c.START] = rest >> _U32
     block[c.ROWS] = (rest & _LOW16) + _U1
     block[c.SLOT] = (rest >> _U16) & _LOW16

@@ -11,11 +11,12 @@ import numpy as np
 from numba import types
 
 from seqvault.vault.format.damage import OK
-from seqvault.vault.kernels.compiled import inner, kernel, symbol
-from seqvault.vault.kernels.decode import block_schema, decode_rows, verify_block
+from seqvault.vault.kernels.compiled import inner, kernel
+from seqvault.vault.kernels.decode import block_schema
 from seqvault.vault.kernels.reads import contexts as c
 from seqvault.vault.kernels.reads.locks import BUSY, end, enter, leave
 from seqvault.vault.kernels.reads.look import copy_tails, find_users, plan_users
+from seqvault.vault.kernels.reads.rows import decode, verify
 from seqvault.vault.kernels.reads.select import (
     CAP_ROWS,
     CURSOR,
@@ -27,7 +28,7 @@ from seqvault.vault.kernels.reads.select import (
     mark,
     seen_set,
 )  # fmt: skip
-from seqvault.vault.kernels.views import address_in, bytes_at, memmove, view8
+from seqvault.vault.kernels.views import address_in, memmove, view8
 
 __all__ = ["read"]
 
@@ -120,33 +121,6 @@ def _want_outputs(wanted, task, places):  # type: ignore[no-untyped-def]
         _want(wanted, output, store, places, ask[item], capacity * ask[item + _U2])
 
 
-@symbol("i8(u8, u8, u8, u8)")
-def _decode_at(thread, data, block, wanted):  # type: ignore[no-untyped-def]
-    """decode_rows, its arguments by address: what calls it is compiled without it."""
-    own = view8(thread, c.THREAD_WORDS)
-    work, decoder = bytes_at(own[c.WORK], own[c.WORK_SIZE]), own[c.DECODER]
-    call = own[c.CALL :]
-    at, first, last, count, row = call[0], call[1], call[2], call[3], call[6]
-    size = view8(block, c.SLOT)[c.SIZE]
-    outputs = view8(wanted, count * _U4).reshape((count, _U4))
-    out = bytes_at(call[4], call[5])
-    return decode_rows(bytes_at(data, at + size), at, size, first, last, outputs, out, row, work, decoder)
-
-
-@inner
-def _decode(thread, data, at, block, rows, wanted, out, row):  # type: ignore[no-untyped-def]
-    """Rows (first, last) of a block's wanted columns into rows row.. of `out`."""
-    call = thread[c.CALL :]
-    call[0], call[1], call[2], call[3] = at, rows[0], rows[1], np.uint64(len(wanted))
-    call[4], call[5], call[6] = address_in(out), np.uint64(out.size), row
-    return _decode_at(
-        address_in(thread),
-        address_in(data),
-        address_in(block),
-        address_in(wanted),
-    )
-
-
 @inner
 def _decode_keys(task, data, at, block, places, scratch):  # type: ignore[no-untyped-def]
     """Decode what rows are chosen by: times, filtered columns, the distinct one."""
@@ -163,7 +137,7 @@ def _decode_keys(task, data, at, block, places, scratch):  # type: ignore[no-unt
         column = ask[c.DISTINCT] - _U1
         _want(wanted, keys, store, places, column, rows * columns[_U3 * column + _U1])
         keys += _U1
-    return _decode(thread, data, at, block, (_U0, rows), wanted[:keys], scratch, _U0)
+    return decode(thread, data, at, block, (_U0, rows), wanted[:keys], scratch, _U0)
 
 
 @inner
@@ -213,11 +187,11 @@ def _row_by_row(task, plan, walk, side, data, at, block, places):  # type: ignor
         # Nothing between them was passed over: as good as a plain read of these rows.
         walk[CURSOR] -= count
         _want_outputs(wanted, task, places)
-        return _decode(thread, data, at, block, span, wanted, out, walk[CURSOR])
+        return decode(thread, data, at, block, span, wanted, out, walk[CURSOR])
     for output in range(ask[c.OUTPUTS]):
         column = ask[c.ASKED + c.ITEM * output]
         _want(wanted, output, store, places, column, rows * columns[_U3 * column + _U1])
-    code = _decode(thread, data, at, block, span, wanted, scratch, span[0])
+    code = decode(thread, data, at, block, span, wanted, scratch, span[0])
     if code == OK:
         _put_chosen(task, plan, walk, scratch, rows, chosen, count)
     return code
@@ -240,9 +214,8 @@ def _is_plain(ask, plan, walk, block):  # type: ignore[no-untyped-def]
 def _block(task, plan, walk, side, user, data, at, block):  # type: ignore[no-untyped-def]
     """Verify one fetched block and write its wanted rows before the cursor."""
     store, thread, ask, out, _ = task
-    first_s, last_s = np.int64(block[c.FIRST_S]), np.int64(block[c.LAST_S])
     rows = block[c.ROWS]
-    code = verify_block(data, at, block[c.SIZE], user, block[c.START], rows, first_s, last_s)
+    code = verify(thread, data, at, user, block)
     if code != OK:
         return _report(thread, code, user, block)
     places = _places(store, data, at)
@@ -256,7 +229,7 @@ def _block(task, plan, walk, side, user, data, at, block):  # type: ignore[no-un
         walk[CURSOR] -= taken
         wanted = np.empty((ask[c.OUTPUTS], _U4), np.uint64)
         _want_outputs(wanted, task, places)
-        code = _decode(thread, data, at, block, (rows - taken, rows), wanted, out, walk[CURSOR])
+        code = decode(thread, data, at, block, (rows - taken, rows), wanted, out, walk[CURSOR])
     else:
         code = _row_by_row(task, plan, walk, side, data, at, block, places)
     return np.int64(OK) if code == OK else _report(thread, code, user, block)

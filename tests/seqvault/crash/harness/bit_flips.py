@@ -5,6 +5,7 @@ import shutil
 import struct
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from vaults import MEMORY
 from seqvault import DamagedDataError
 
 FOREVER_S = float("inf")
+# A user of a sequence.
+Owner = tuple[str, int]
 DAMAGES = ("flip", "sector", "swap", "cut")
 
 
@@ -52,12 +55,13 @@ def damage(seed: int, count: int, codec: str, snapshot: bool, kind: str) -> dict
             for turn in range(count):
                 file_kind = list(files)[turn % len(files)]
                 path = files[file_kind][int(rng.integers(len(files[file_kind])))]
-                with _Damaged(path, kind, file_kind, rng, files) as place:
-                    if place is None:
+                with _Damaged(path, kind, file_kind, rng, files) as at:
+                    if at is None:
                         continue
-                    what = f"{codec}, seed {seed}: {kind} in {path.name} {place}"
+                    what = f"{codec}, seed {seed}: {kind} in {path.name} at byte {at}"
                     if file_kind == "blocks":
-                        _check_blocks(store, specimen, what, findings)
+                        owners = _owners(store, path, at) if kind == "flip" else set(_everyone())
+                        _check_blocks(store, specimen, owners, what, findings)
                     else:
                         _check_opening(specimen, path, file_kind, what, findings, write=turn % 20 == 0)
     finally:
@@ -87,7 +91,7 @@ class _Damaged:
         self.files = files
         self.whole = path.read_bytes()
 
-    def __enter__(self) -> str | None:
+    def __enter__(self) -> int | None:
         data = bytearray(self.whole)
         start, end = self._region(len(data))
         at = int(self.rng.integers(start, end))
@@ -102,7 +106,7 @@ class _Damaged:
         if data == self.whole:
             return None
         self._write(bytes(data))
-        return f"at byte {at} of {len(self.whole)}"
+        return at
 
     def __exit__(self, *_: object) -> None:
         self._write(self.whole)
@@ -131,30 +135,44 @@ class _Damaged:
         os.close(fd)
 
 
-def _check_blocks(store: Any, specimen: Specimen, what: str, findings: Findings) -> None:
+def _everyone() -> Iterator[Owner]:
+    return ((name, user) for name, users in EVERYONE.items() for user in users.tolist())
+
+
+def _owners(store: Any, path: Path, at: int) -> set[Owner]:
+    """Whose block a byte is in: one user's, or the users' who share it."""
+    return {
+        (name, user)
+        for name, user in _everyone()
+        for place in store.locate(user, ALL, sequence=name)
+        if place.path == path and place.offset <= at < place.offset + place.size
+    }
+
+
+def _check_blocks(store: Any, specimen: Specimen, owners: set[Owner], what: str, findings: Findings) -> None:
     """Blocks are read from the file each time: at most the users whose bytes these are fail."""
     damaged = _unreadable(store, specimen, what, findings)
     findings.outcomes["blocks reported" if damaged else "blocks harmless"] += 1
-    if damaged > 1 and "flip" in what:
-        findings.wrong.append(f"{what}: {damaged} users unreadable")
+    if damaged - owners:
+        findings.wrong.append(f"{what}: unreadable, though it is not theirs: {damaged - owners}")
 
 
-def _unreadable(store: Any, specimen: Specimen, what: str, findings: Findings) -> int:
+def _unreadable(store: Any, specimen: Specimen, what: str, findings: Findings) -> set[Owner]:
     """Users who cannot be read; what can be read must be right."""
     try:
         words = unequal(answers(store), specimen.expected)
         if words is not None:
             findings.wrong.append(f"{what}: silently wrong, {words}")
-        return 0
+        return set()
     except DamagedDataError:
         pass
-    damaged = 0
+    damaged: set[Owner] = set()
     for name, users in EVERYONE.items():
         for i, user in enumerate(users.tolist()):
             try:
                 found = store.read_last([user], ALL, sequence=name)
             except DamagedDataError:
-                damaged += 1
+                damaged.add((name, user))
                 continue
             expected = specimen.expected[name].of(i)
             if any(not np.array_equal(found.columns[column], expected[column]) for column in expected):

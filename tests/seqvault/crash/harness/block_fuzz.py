@@ -13,10 +13,10 @@ from guarded import Guarded
 from seqvault import BEHAVIOURS, Column, HistorySchema
 from seqvault.vault.compiled.compiled_records import CompiledRecords
 from seqvault.vault.compiled.scratch import Scratch
-from seqvault.vault.format.block import HEAD, decode_block_plain, encode_blocks_plain
+from seqvault.vault.format.block import HEAD, OWN, SHARED, decode_block_plain, encode_blocks_plain
 from seqvault.vault.format.damage import OK, BlockDamage
 from seqvault.vault.format.hash64 import hash64
-from seqvault.vault.kernels.decode import decode_rows, verify_block
+from seqvault.vault.kernels.decode import decode_rows, verify_block, verify_shared
 from seqvault.vault.kernels.streams import WORK_BYTES
 from seqvault.vault.log.record import DELETE, EXPIRE, FOUND, HEAD_BYTES, ROWS, PlainRecords, Record, salt_of
 
@@ -106,9 +106,10 @@ def _decode(
     scratch: Scratch,
     rng: np.random.Generator,
 ) -> str:
-    _, _, _, user, start, first_s, last_s, rows, *_ = HEAD.unpack_from(data)
+    _, _, _, user, start, first_s, last_s, rows, *_, kind = HEAD.unpack_from(data)
     code = verify_block(data, 0, len(data), user, start, rows, first_s, last_s)
-    assert code == OK, code
+    assert (code == OK) == (kind == OWN), code
+    assert (verify_shared(data, 0, len(data)) == OK) == (kind == SHARED)
     first, last = sorted(rng.integers(0, min(rows, 1 << 16) + 1, 2).tolist())
     names = rng.permutation(schema.names)[: int(rng.integers(1, len(schema.names) + 1))].tolist()
     row = int(rng.integers(0, 3))

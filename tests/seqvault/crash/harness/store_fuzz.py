@@ -21,8 +21,8 @@ from vaults import MEMORY
 
 from seqvault import StoreError
 from seqvault.vault.disk.identity import SegmentFile
-from seqvault.vault.disk.segment import Segment
-from seqvault.vault.format.entries import ENTRY
+from seqvault.vault.disk.segment import Segment, segment_footer
+from seqvault.vault.format.entries import ENTRY, block_sizes, is_shared
 from seqvault.vault.format.hash64 import hash64
 from seqvault.vault.log.record import PlainRecords, salt_of
 from seqvault.vault.log.wal import HEAD_BYTES
@@ -115,14 +115,14 @@ def _block(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
     if not len(held):
         return _bytes_anywhere(path, whole, rng)
     entry = entries[held[int(rng.integers(len(held)))]]
-    offset, size = int(entry["offset"]), int(entry["size"])
+    offset, size = int(entry["offset"]), int(block_sizes(entry))
     block = data[offset : offset + size]
     words = block.view("<u2")
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(8, len(words) if rng.random() < 0.5 else min(len(words), 60)))
         words[at] = rng.choice(EXTREMES) if rng.random() < 0.6 else rng.integers(1 << 16)
     seal_block(block)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and not is_shared(entry):
         head = struct.unpack_from("<QQqqI", block, 16)
         for name, value in zip(("user", "start", "first_s", "last_s", "rows"), head, strict=True):
             entry[name] = value
@@ -131,7 +131,9 @@ def _block(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _footer(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
-    """Entries changed, and signed again."""
+    """Entries changed, and signed again; or the words that they are packed into."""
+    if rng.random() < 0.3:
+        return _packed(whole, rng)
     entries = _entries(path)
     for _ in range(int(rng.integers(1, 4))):
         i = int(rng.integers(len(entries)))
@@ -141,6 +143,18 @@ def _footer(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.2:
         entries = entries[rng.permutation(len(entries))]
     return _with_footer(path, whole, entries)
+
+
+def _packed(whole: bytes, rng: np.random.Generator) -> bytes:
+    """A packed footer's first block with words changed, signed again."""
+    data = np.frombuffer(whole, "u1").copy()
+    (place,) = struct.unpack_from("<Q", whole, len(whole) - 32)
+    (size,) = struct.unpack_from("<I", whole, place + 4)
+    block = data[place : place + size]
+    for _ in range(int(rng.integers(1, 4))):
+        block.view("<u2")[int(rng.integers(8, size // 2))] = rng.choice(EXTREMES)
+    seal_block(block)
+    return data.tobytes()
 
 
 def _record(path: Path, whole: bytes, rng: np.random.Generator) -> bytes:
@@ -222,9 +236,8 @@ def _number_and_id(whole: bytes) -> tuple[int, int]:
 def _with_footer(path: Path, whole: bytes, entries: np.ndarray) -> bytes:
     """The segment with another footer, in place of its own, and the manifest made to name it."""
     (place,) = struct.unpack_from("<Q", whole, len(whole) - 32)
-    head = struct.pack("<QQ", place, len(entries))
-    checksum = hash64(entries.tobytes(), hash64(head))
-    changed = whole[:place] + entries.tobytes() + head + struct.pack("<Q4s4x", checksum, b"SVSF")
+    footer, checksum = segment_footer(place, entries)
+    changed = whole[:place] + footer
     manifest = path.with_name("MANIFEST")
     fields = json.loads(manifest.read_bytes().partition(b"\n")[0])
     for sequence in fields["sequences"]:
