@@ -10,30 +10,20 @@ time is from the slider's key to the settled page.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.dashboard.browser import SETTLED, chromium, chromium_path, served
 from benchmarks.dashboard.results import copies, write_run, write_sweep
 from benchmarks.result import Measured, bar, options, show
 from simulator.results.index import list_results
 
 SEED = 7
-ROOT = Path(__file__).resolve().parents[2]
 REQUESTS, QUICK_REQUESTS = 5_000_000, 200_000
 MANY = 1000  # runs of the list
-SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
 
 
 def measure(quick: bool, own: Path | None) -> Measured:
@@ -44,14 +34,14 @@ def measure(quick: bool, own: Path | None) -> Measured:
         run = write_run(folder / "results" / "drawn", requests)
         write_sweep(folder / "results" / "sweep", requests)
         rows = [_list(copies(run, folder / "many", MANY))]
-        if shutil.which("chromium") is None:
+        if chromium_path() is None:
             rows.append({"what": "no Chromium here: pages were not measured"})
         else:
-            with _served(folder / "results") as (address, process):
-                rows += _pages(address, process.pid, requests)
+            with served(folder / "results") as dashboard:
+                rows += _pages(dashboard.address, dashboard.pid, requests)
             if own is not None:
-                with _served(own.parent) as (address, _):
-                    rows.append(_asked(address, own))
+                with served(own.parent) as dashboard:
+                    rows.append(_asked(dashboard.address, own))
     found = {key: value for row in rows for key, value in row.items()}
     return rows, [
         bar("list of 1,000 runs, lines kept (s)", found["list_warm_s"], 1.0, better="lower"),
@@ -78,7 +68,7 @@ def _list(folder: Path) -> dict[str, Any]:
 
 def _pages(address: str, server: int, requests: int) -> list[dict[str, Any]]:
     """Of a browser: the first page before and after the server has drawn one, a switch, a slider, memory."""
-    with _chromium() as browser:
+    with chromium() as browser:
         loaded: list[int] = []
         page = browser.new_page(viewport={"width": 1440, "height": 1400})
         page.on("requestfinished", lambda request: loaded.append(request.sizes()["responseBodySize"]))
@@ -105,7 +95,7 @@ def _pages(address: str, server: int, requests: int) -> list[dict[str, Any]]:
 
 def _asked(address: str, run: Path) -> dict[str, Any]:
     """A run held and asked again: from the slider's key to the settled page."""
-    with _chromium() as browser:
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 1400})
         _timed(page, lambda: page.goto(f"{address}/simulate?run={run.name}"))
         page.get_by_role("button", name="Hold this run").click()
@@ -143,41 +133,6 @@ def _timed(page: Any, work: Any) -> float:
 def _peak_mb(pid: int) -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return round(int(found[1]) / 1000, 1) if found else float("nan")
-
-
-@contextmanager
-def _chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
-        )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The dashboard over a folder, as a process; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dashboard", str(folder), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=dict(os.environ)) as process:
-        try:
-            for _ in range(600):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
-                    break
-                except (urllib.error.URLError, ConnectionError, TimeoutError):
-                    time.sleep(0.1)
-            else:
-                raise RuntimeError(f"Port {port}: no answer, expected the dashboard. Run it by hand.")
-            yield f"http://127.0.0.1:{port}", process
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures there are were taken of:
 
-    laser-ab run examples/demo.toml --out runs/demo \\
-        --set traffic.world.users=600 --set traffic.world.requests=3000
+    laser-ab demo --out runs/demo
     laser-ab sweep runs/demo/experiment.toml --out runs/budgets
+    laser-ab breakdown runs/demo
+    laser-ab channels runs/demo
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from docs.generate.browser import CHART, Prepare, photographer
+from benchmarks.dashboard.browser import CHART
+from docs.generate.browser import Prepare, photographer
 
 PICTURES = Path(__file__).resolve().parents[1] / "tour"
 
@@ -40,7 +42,15 @@ PAGES: dict[str, tuple[str, int, Prepare | None]] = {
     "scorecard": ("scorecard?run=demo", 1250, _drawn),
     "latency": ("latency?run=demo", 1150, _drawn),
     "health": ("health?run=demo", 1000, None),
-    "what-if": ("what_if?sweep=budgets", 1750, _drawn),
+    "channels": ("scorecard?run=demo&closer=Channels", 1750, _drawn),
+    "truth": ("truth?run=demo", 1300, _drawn),
+    "segments": (
+        "truth?run=demo&question=For+whom+is+it+true%3F&thirds=latency&segment_metric=CTR",
+        760,
+        _drawn,
+    ),
+    "measured": ("measured?run=demo", 1900, _drawn),
+    "what-if": ("what_if?sweep=budgets", 1950, _drawn),
     "simulate": ("simulate?run=demo", 1200, _hold),
     "compare": ("compare?runs=demo", 900, _drawn),
     "start": ("start?clone=demo", 900, _estimate),

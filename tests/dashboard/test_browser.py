@@ -1,62 +1,30 @@
 """The pages in a real browser, light and dark; `LASER_AB_SCREENSHOTS=DIR` keeps the pictures."""
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 import made_runs
 import pytest
 
+from benchmarks.dashboard.browser import CHART, SETTLED, chromium, chromium_path, served
 from simulator.results.read import read_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: make test adds it"
 )
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+    pytest.mark.skipif(
+        chromium_path() is None, reason="no Chromium on this machine: apt-get install chromium"
+    ),
 ]
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-CHARTS = {"scorecard": 1, "latency": 4, "health": 1, "what_if": 1, "compare": 1}  # at least, by page
+# At least so many, by page.
+CHARTS = {
+    "scorecard": 1, "latency": 4, "health": 1, "truth": 1, "what_if": 2, "compare": 1, "measured": 5,
+}  # fmt: skip
 PLAIN = ("", "start", "simulate")  # pages that begin without a chart
-
-
-@contextmanager
-def serving(folder: Path):
-    """The dashboard over a folder; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = "import sys; from pathlib import Path; from dashboard.launch import launch; "
-    code += "launch(Path(sys.argv[1]), int(sys.argv[2]), open_browser=False)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), str(port)], stdout=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/_stcore/health", process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -65,36 +33,23 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     made_runs.write_run(folder / "demo")
     made_runs.write_sweep(folder / "budgets")
-    with serving(folder) as address:
-        yield address
-
-
-def _wait_for(url: str, process: subprocess.Popen) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "the dashboard ended at once"
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    raise AssertionError("the dashboard did not come up in 30 s")
+    with served(folder) as dashboard:
+        yield dashboard.address
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
+def browser():
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
-def opened(chromium, server):
+def opened(browser, server):
     """Open a page; afterwards no page error and no request to the outside may have happened."""
     contexts, errors, outside = [], [], []
 
     def open_page(path: str, scheme: str = "light", width: int = 1280):
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 2100})
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 2100})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
@@ -126,11 +81,11 @@ def _note_error(message, errors: list[str]) -> None:
 
 
 def settle(page, has_charts: bool = True) -> None:
-    page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
+    page.wait_for_selector(SETTLED)
     if not has_charts:
         page.wait_for_selector("h1")
         return
-    page.wait_for_selector("[data-testid='stVegaLiteChart'] svg, [data-testid='stVegaLiteChart'] canvas")
+    page.wait_for_selector(CHART)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 400)])
@@ -186,36 +141,36 @@ def until(true, seconds: float = 300) -> None:
 
 
 @pytest.mark.slow
-def test_an_experiment_is_started_stopped_and_finished_from_the_browser_over_a_restart(chromium, tmp_path):
+def test_an_experiment_is_started_stopped_and_finished_from_the_browser_over_a_restart(browser, tmp_path):
     """The real command line: a small world, trained and served."""
     run = tmp_path / "my-experiment"
 
     def opened_at(address: str, path: str):
-        page = chromium.new_page(viewport={"width": 1280, "height": 2100})
+        page = browser.new_page(viewport={"width": 1280, "height": 2100})
         page.set_default_timeout(120_000)
         page.goto(f"{address}{path}")
         settle(page, False)
         return page
 
-    with serving(tmp_path) as address:
-        page = opened_at(address, "/start")
+    with served(tmp_path) as dashboard:
+        page = opened_at(dashboard.address, "/start")
         settings = page.get_by_label("Further settings, KEY=VALUE, one a line")
         settings.fill("traffic.world.users=400\ntraffic.world.requests=1500")
         settings.blur()
         playwright.expect(page.get_by_text("--set traffic.world.requests=1500").first).to_be_visible()
         page.get_by_role("button", name="Start", exact=True).click()
         until(lambda: (run / "manifest.json").is_file())
-        page = opened_at(address, "/scorecard?run=my-experiment")
+        page = opened_at(dashboard.address, "/scorecard?run=my-experiment")
         page.get_by_role("button", name="Stop").click()
         until(lambda: read_run(run).status != "running")
         assert read_run(run).status == "interrupted"
-    with serving(tmp_path) as address:
-        page = opened_at(address, "/scorecard?run=my-experiment")
+    with served(tmp_path) as dashboard:
+        page = opened_at(dashboard.address, "/scorecard?run=my-experiment")
         page.get_by_role("button", name="Resume").click()
         until(lambda: read_run(run).status == "running", 60)
     # The server has gone; the work goes on.
     until(lambda: read_run(run).status != "running")
     assert read_run(run).status == "finished"
-    with serving(tmp_path) as address:
-        page = opened_at(address, "/scorecard?run=my-experiment")
+    with served(tmp_path) as dashboard:
+        page = opened_at(dashboard.address, "/scorecard?run=my-experiment")
         playwright.expect(page.locator("[data-testid='stMetricValue']")).to_have_count(4)
