@@ -20,6 +20,7 @@ from simulator.commands.report import compare, report
 from simulator.commands.run import demo, run
 from simulator.commands.statistics import validate
 from simulator.commands.statistics.analyze import analyze
+from simulator.commands.statistics.breakdown import breakdown
 from simulator.commands.statistics.designs import designs
 from simulator.commands.statistics.power import power
 from simulator.commands.statistics.truth import truth
@@ -71,7 +72,7 @@ _add(app, demo, run, sweep, report, compare, analyze, power, designs, truth, cal
 _add(app, dash, train, profile, doctor)
 app.command("what-if")(guarded(what_if))
 app.command("policy-value")(guarded(policy_value))
-_add(app, channels)
+_add(app, channels, breakdown)
 _add(config_app, init, check, schema)
 _add(import_app, table, kuairand)
 import_app.command("complete-journey")(guarded(complete_journey))

@@ -5,10 +5,13 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from simulator.execution.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from simulator.results.read import Run
 
 # Of the JSON documents that the commands make themselves; scorecards carry their own.
 SCHEMA_VERSION = 1
@@ -17,6 +20,30 @@ SCHEMA_VERSION = 1
 def print_json(document: Mapping[str, Any]) -> None:
     """One document on stdout, with its schema_version."""
     print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
+
+
+def table(rows: Sequence[Sequence[str]]) -> Any:
+    """A table for a terminal: headings first; the first column is words, the others are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for k, heading in enumerate(rows[0]):
+        made.add_column(heading, justify="left" if k == 0 else "right")
+    for row in rows[1:]:
+        made.add_row(*row)
+    return made
+
+
+def keep_answer(run: "Run", command: str, answer: Mapping[str, Any]) -> None:
+    """Keep what was found about a run beside it, where the dashboard shows it; say so where that fails."""
+    from simulator.results.beside.asked import keep
+    from simulator.results.errors import ResultsError
+
+    try:
+        keep(run, command, answer)
+    except (ResultsError, OSError) as error:
+        print(f"The answer was not kept beside the run: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -43,12 +43,13 @@ def designs(
     """Judge designs of the experiment side by side: bias, what causes it, error, coverage and power."""
     from simulator.arms.plan import make_plan
     from simulator.commands.checked import load_checked
-    from simulator.commands.output import print_json, progress
+    from simulator.commands.output import keep_answer, print_json, progress
     from simulator.designs.bench import served
     from simulator.designs.compare import compare_designs
     from simulator.designs.layouts import designs as all_designs
     from simulator.designs.words import explained
     from simulator.execution.interrupts import stops_at_checkpoints
+    from simulator.results.read import read_run
 
     known = {one.name: one for one in all_designs(share, window_hours, washout_hours)}
     for name in design or ():
@@ -72,6 +73,8 @@ def designs(
         "level": bench.level,
         **explained(found, asked, config.experiment.primary),
     }
+    if source.is_dir() and not overrides and seed is None:
+        keep_answer(read_run(source), "designs", found)
     if as_json:
         print_json(found)
     else:

@@ -25,15 +25,18 @@ def truth(
 ) -> None:
     """What is true of the treatment in other worlds too: lifts, how far worlds differ, and for whom."""
     from simulator.commands.checked import load_checked
-    from simulator.commands.output import print_json, progress
+    from simulator.commands.output import keep_answer, print_json, progress
     from simulator.designs.worlds import truth_over_worlds
     from simulator.execution.interrupts import stops_at_checkpoints
+    from simulator.results.read import read_run
 
     loaded = load_checked(_file(config), overrides, seed)
     every = range(loaded.seed, loaded.seed + seeds)
     with stops_at_checkpoints(), progress(quiet) as told:
         found = truth_over_worlds(loaded, every, treatment, jobs, told)
-    found = {"name": loaded.experiment.name, **found}
+    found = {"name": loaded.experiment.name, "treatment": treatment or loaded.arm_names[1], **found}
+    if config.is_dir() and not overrides and seed is None:
+        keep_answer(read_run(config), "truth", found)
     if as_json:
         print_json(found)
     else:
@@ -48,6 +51,7 @@ def show(found: dict[str, Any]) -> None:
     """Print the pooled lifts, then thirds of the requests, then what pairing is worth."""
     from rich.console import Console
 
+    from simulator.commands.output import table
     from simulator.metrics import BY_NAME
     from simulator.results.numbers import level_name
 
@@ -60,7 +64,7 @@ def show(found: dict[str, Any]) -> None:
         ("metric", f"true lift ({level} of the mean)", "between worlds", "of it users", "worlds near 0")
     ]
     rows += [(BY_NAME[name].label, *_cells(own)) for name, own in found["metrics"].items()]
-    console.print(_table(rows))
+    console.print(table(rows))
     labels = {
         "history": "readable behaviours",
         "activity": "requests of the user",
@@ -74,7 +78,7 @@ def show(found: dict[str, Any]) -> None:
             for third in thirds
         ]
         console.print()
-        console.print(_table([head, *body]))
+        console.print(table([head, *body]))
     if found["pairing"]:
         gains = ", ".join(f"{BY_NAME[name].label} {gain:,.0f}" for name, gain in found["pairing"].items())
         console.print(
@@ -101,15 +105,3 @@ def _lift(own: dict[str, Any] | None) -> str:
     if own is None:
         return MISSING
     return lift(own["lift"]) + (f" ({interval(own['ci'], lift)})" if own["ci"] is not None else "")
-
-
-def _table(rows: list[tuple[str, ...]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for k, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="left" if k == 0 else "right")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table

@@ -32,7 +32,8 @@ def channels(
     cache_gb: CacheGb = None,
 ) -> None:
     """Take a run's true effect apart: by model, history, serving, prices and budgets."""
-    from simulator.commands.output import print_json, progress
+    from simulator.commands.output import keep_answer, print_json, progress
+    from simulator.results.read import read_run
     from simulator.whatif.resimulation import Resimulation
 
     asked = None if order is None else [name.strip() for name in order.split(",")]
@@ -40,10 +41,10 @@ def channels(
         held = Resimulation(run, progress=shown)
         names = [arm] if arm is not None else held.treatments
         found = {name: held.channels(name, order=asked, jobs=jobs, progress=shown) for name in names}
+    answer = {"treatments": [_document(name, asked, of) for name, of in found.items()]}
+    keep_answer(read_run(run), "channels", answer)
     if as_json:
-        print_json(
-            {"run": str(run), "treatments": [_document(name, asked, of) for name, of in found.items()]}
-        )
+        print_json({"run": str(run), **answer})
         return
     for name, parts in found.items():
         _print(name, asked, parts)

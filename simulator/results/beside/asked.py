@@ -1,0 +1,49 @@
+"""What was asked of a finished run afterwards, kept beside it, for a finished run never changes.
+
+    FOLDER/.laser-ab/asked/RUN/COMMAND.json
+
+FOLDER is the one that the run lies in. The commands that keep their answers are those of `COMMANDS`; each
+keeps its latest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.results.files import json_text, write_text
+from simulator.results.index import BESIDE
+from simulator.results.read import Run
+
+COMMANDS = ("breakdown", "channels", "designs", "truth")
+
+
+def place_of(run: Path, command: str) -> Path:
+    """The file of a command's answer about a run."""
+    folder = run.resolve()
+    return folder.parent / BESIDE / "asked" / folder.name / f"{command}.json"
+
+
+def keep(run: Run, command: str, answer: Mapping[str, Any]) -> None:
+    """Keep a command's answer about a run.
+
+    Raises:
+        ResultsError, OSError: nothing can be written there.
+    """
+    path = place_of(run.path, command)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json_text({"created": run.created, "answer": answer}))
+
+
+def kept(run: Run, command: str) -> dict[str, Any] | None:
+    """The latest answer of a command about a run; None where there is none, or only of a run that was here
+    before.
+    """
+    try:
+        found = json.loads(place_of(run.path, command).read_text(encoding="utf-8"))
+        answer: dict[str, Any] = found["answer"]
+        return answer if found["created"] == run.created else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
