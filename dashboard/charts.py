@@ -154,26 +154,31 @@ def curve(
     return layers(*budget_line(budget_ms, ink), *marks).properties(height=340)
 
 
-def by_day(rows: pd.DataFrame) -> alt.Chart:
-    """How estimate and truth of a lift grew day by day; the truth is drawn through.
+def by_day(rows: pd.DataFrame) -> alt.LayerChart:
+    """How estimate and truth of a lift grew day by day, with the estimate's interval where it has one.
 
     Args:
-        rows: day, which (ESTIMATE_LINE or TRUE), lift.
+        rows: day, which (ESTIMATE_LINE or TRUE), lift, low, high (null where there is no interval).
     """
     scale = alt.Scale(domain=[ESTIMATE_LINE, TRUE], range=[CONTROL, TRUTH])
     percent = alt.Axis(format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25)
-    chart: alt.Chart = (
-        alt.Chart(rows)
-        .mark_line(point=True, strokeWidth=2.5)
-        .encode(
-            x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("lift:Q", title="Lift of all days so far", axis=percent),
-            color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
-            tooltip=["day:O", "which:N", alt.Tooltip("lift:Q", format="+.2%")],
-        )
-        .properties(height=260)
+    title = "Lift of all days so far"
+    base = alt.Chart(rows).encode(
+        x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
+        color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
+        tooltip=[
+            "day:O",
+            "which:N",
+            *(alt.Tooltip(f"{name}:Q", format="+.2%") for name in ("lift", "low", "high")),
+        ],
     )
-    return chart
+    line = base.mark_line(point=True, strokeWidth=2.5).encode(y=alt.Y("lift:Q", title=title, axis=percent))
+    if rows["low"].isna().all():
+        return layers(line).properties(height=260)
+    band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.2)
+    return layers(band.encode(y=alt.Y("low:Q", title=title, axis=percent), y2="high:Q"), line).properties(
+        height=260
+    )
 
 
 def mde(rows: pd.DataFrame, true_lift: float | None, ink: str) -> alt.LayerChart:

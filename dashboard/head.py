@@ -24,6 +24,22 @@ def open_run(title: str) -> Run | None:
     return run if _usable("run", run) else None
 
 
+def open_judged(title: str) -> tuple[Run | None, dict[str, Any] | None]:
+    """Draw the head of a page about a run's scorecard.
+
+    Returns:
+        The run and its scorecard, with the run's status as it is now; None for what is not there, which the
+        page then says.
+    """
+    run = open_run(title)
+    if run is None:
+        return None, None
+    if run.scorecard is None:
+        states.not_yet("Scorecard", run)
+        return run, None
+    return run, {**run.scorecard, "status": run.status}  # the file was written before the run's end was known
+
+
 def open_sweep(title: str) -> Sweep | None:
     """The same for a page about a sweep."""
     st.title(title)

@@ -31,12 +31,8 @@ TIMES = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # of this run's traffic
 
 def page() -> None:
     """Draw the page."""
-    run = head.open_run("Health")
-    if run is None:
-        return
-    card = run.scorecard
-    if card is None:
-        states.not_yet("Scorecard", run)
+    run, card = head.open_judged("Health")
+    if run is None or card is None:
         return
     arm = verdicts.pick_treatment(treatment_names(card))
     warnings(card)

@@ -7,20 +7,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, head, limits, states, tiles, verdicts
+from dashboard import charts, head, limits, tiles, verdicts
 from dashboard.draw import chart
+from dashboard.sections import certificate
+from dashboard.sections import effects as apart
 from dashboard.words import plain
 from simulator.results import numbers, report
-from simulator.results.days import days_of, lifts_by_day
 from simulator.results.document import as_html, as_markdown
 from simulator.results.overview import serving
-from simulator.results.read import Run, read_run
+from simulator.results.read import Run
 from simulator.results.scorecard import (
     Effect,
     arm_users,
     control_name,
     effects,
-    primary,
     split_is_off,
     tile_metrics,
     treatment_names,
@@ -29,15 +29,12 @@ from simulator.results.scorecard import (
 
 def page() -> None:
     """Draw the page."""
-    run = head.open_run("Scorecard")
+    run, card = head.open_judged("Scorecard")
     if run is None:
         return
-    card = run.scorecard
     if card is None:
-        states.not_yet("Scorecard", run)
         about(run, {})
         return
-    card = {**card, "status": run.status}  # the file was written before the run's end was known
     verdicts.side_by_side(card)
     chosen = verdicts.pick_treatment(treatment_names(card))
     verdicts.verdict(card, chosen)
@@ -46,7 +43,7 @@ def page() -> None:
     by_metric = {effect.metric: effect for effect in shown}
     tiles.rows([tiles.effect_tile(by_metric[m.name]) for m in tile_metrics(card) if m.name in by_metric])
     lift_charts(shown)
-    day_by_day(run, card, chosen)
+    more(run, card, chosen)
     table(card, shown)
     serving_table(card)
     limits.section(run, card)
@@ -92,34 +89,19 @@ def lift_charts(shown: list[Effect]) -> None:
         chart(charts.lifts(group, legend=number == 0), f"Lifts over control. {words}")
 
 
-def day_by_day(run: Run, card: dict[str, Any], arm: str) -> None:
-    """How the primary metric's lift grew, on demand: it reads every request."""
-    effect = primary(card, arm)
-    whole = run.has("impressions.parquet") and run.has("truth.parquet") and run.has("served.parquet")
-    if effect is None or not (whole or run.has("days.parquet")):
-        return
-    if not st.toggle("Effect by day", key="by_day", bind="query-params"):
-        return
-    found = _days(str(run.path), run.created, effect.metric, control_name(card))
-    rows = pd.DataFrame([row for row in found if row["arm"] == arm])
-    if rows.empty:
-        st.caption("This metric has no effect by day: it is no ratio of users' totals.")
-        return
-    lines = [
-        rows[["day", column]].rename(columns={column: "lift"}).assign(which=which)
-        for column, which in (("lift", charts.ESTIMATE_LINE), ("true_lift", charts.TRUE))
-    ]
-    label = numbers.metric_form(effect.metric).label
-    chart(charts.by_day(pd.concat(lines).dropna()), f"{label}: lift over control of all days so far, by day")
-    st.caption(
-        "Of all days so far, as counted and without CUPED, so the last day's is not the estimate above. It "
-        "has no interval: to look every day and stop when it pleases finds effects that are not there."
-    )
+MORE = {
+    "Effect by day": apart.by_day,
+    "Segments": apart.segments,
+    "Channels": apart.channels,
+    "Certificate": certificate.section,
+}
 
 
-@st.cache_data(show_spinner="Counting days…", max_entries=16)
-def _days(folder: str, created: str, metric: str, control: str) -> list[dict[str, Any]]:
-    return lifts_by_day(days_of(read_run(folder)), metric, control)
+def more(run: Run, card: dict[str, Any], arm: str) -> None:
+    """What else is asked of an effect, one of them at a time: only what is looked at is read and drawn."""
+    chosen = st.segmented_control("Look closer", list(MORE), key="closer", bind="query-params")
+    if chosen is not None:
+        MORE[str(chosen)](run, card, arm)
 
 
 def table(card: dict[str, Any], shown: list[Effect]) -> None:

@@ -242,7 +242,7 @@ def _start(kind: str, text: str, sets: list[str], over: list[str], name: str) ->
 def _started() -> None:
     """What was started from here, the latest first."""
     root = results_folder()
-    found = jobs.jobs(root)[:5]
+    found = jobs.experiments(root)[:5]
     if found:
         st.subheader("Started from here")
         _follow([job.key for job in found])

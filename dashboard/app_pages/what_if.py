@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import charts, head, limits, states, tiles, verdicts
 from dashboard.draw import chart, ink
+from dashboard.sections import fronts
 from simulator.results import numbers
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
@@ -87,6 +88,7 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
     answers, lines = _answers(str(sweep.path), stamp)
     _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
+    fronts.section(sweep, chosen)
     with st.expander(
         "Answers: is it worth it, break-even, most traffic, cheapest, what no other setting beats"
     ):
@@ -184,7 +186,7 @@ def _curve(
 ) -> None:
     """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
     st.subheader("Settings against money")
-    left, middle, right = st.columns(3)
+    left, middle, right = st.columns([3, 2, 3])
     metric = left.segmented_control(
         "Metric",
         money,

@@ -1,4 +1,4 @@
-"""Experiments as processes that outlive the page and the server: started, stopped, resumed, found again.
+"""Work as processes that outlive the page and the server: started, stopped, resumed, found again.
 
     DIR/.laser-ab/jobs/KEY/experiment.toml   the file it was started with
     DIR/.laser-ab/jobs/KEY/job.json          its process, command and folder
@@ -28,6 +28,7 @@ from simulator.results.files import json_text, write_text
 from simulator.results.index import BESIDE
 from simulator.results.read import read_folder
 
+EXPERIMENTS = ("run", "sweep")  # commands that make a result; others are asked about one
 _LOG_BYTES = 20_000  # of a log's end that is shown
 # Started by this server: asked now and then, so that none that has ended stays behind as a zombie.
 _own: dict[int, subprocess.Popen[bytes]] = {}
@@ -116,6 +117,26 @@ def resume(root: Path, name: str) -> Job:
     return _begin(root, _place(root), name, [kind, "--resume", str(folder.path)])
 
 
+def ask(root: Path, name: str, command: str, options: Sequence[str] = ()) -> Job:
+    """Ask a command about a run; its answer is kept beside the run.
+
+    Args:
+        root: the results folder.
+        name: of the run, below it.
+        command: of `simulator.results.beside.asked.COMMANDS`.
+        options: of the command.
+
+    Raises:
+        DashboardError: nothing may be started here, or the name leads outside.
+    """
+    return _begin(root, _place(root), name, [command, str(within(root, name)), *options])
+
+
+def asked_of(root: Path, name: str, command: str) -> Job | None:
+    """The latest job that asks a command about a run; None if there was none."""
+    return next((job for job in jobs(root) if job.path == name and job.arguments[0] == command), None)
+
+
 def stop(root: Path, name: str) -> None:
     """Ask the process at work on a result to end at its next checkpoint; asked again, it ends at once.
 
@@ -134,7 +155,12 @@ def stop(root: Path, name: str) -> None:
 
 def job_of(root: Path, name: str) -> Job | None:
     """The latest job on a result; None if it was never started or resumed from here."""
-    return next((job for job in jobs(root) if job.path == name), None)
+    return next((job for job in experiments(root) if job.path == name), None)
+
+
+def experiments(root: Path) -> list[Job]:
+    """Of all jobs, those that make a result."""
+    return [job for job in jobs(root) if job.arguments[0] in EXPERIMENTS]
 
 
 def jobs(root: Path) -> list[Job]:

@@ -1,8 +1,10 @@
-"""`python -m docs.generate` (`make docs`): write cli.md, api.md, and the tables of rooms and metrics."""
+"""`python -m docs.generate` (`make docs`): write cli.md, api.md, the tables of rooms and metrics, and what is
+shipped of saved results."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.pages import shipped
 from docs.generate import api, cli, metrics, rooms
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -25,12 +27,17 @@ def _between(page: str, name: str, table: Callable[[], str]) -> Callable[[], str
     return made
 
 
+# What the dashboard shows of saved results, which the package ships.
+MEASURED = "../simulator/results/beside/measured"
 #: Page -> what it should hold.
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "api.md": api.page,
     "architecture.md": _between("architecture.md", "rooms", rooms.tables),
     "metrics.md": _between("metrics.md", "metrics", metrics.table),
+    f"{MEASURED}/designs.json": shipped.designs,
+    f"{MEASURED}/models.json": shipped.models,
+    f"{MEASURED}/stores.json": shipped.stores,
 }
 
 

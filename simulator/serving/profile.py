@@ -22,13 +22,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from simulator.errors import SimulatorError
+from simulator.results.beside.profiles import cells as cells_of
 from simulator.results.files import write_new
 from simulator.serving.grid import BATCH, CANDIDATES, HISTORY, Grid
 
@@ -232,7 +233,7 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
         )
     try:
         machine = raw["machine"]
-        cells = {where: {point: _numbers(s) for point, s in grid.items()} for where, grid in _flat(raw)}
+        cells = {where: {point: _numbers(s) for point, s in grid.items()} for where, grid in cells_of(raw)}
         order = {}
         if version == SCHEMA_VERSION:
             order = {where: {p: ranks_of(s) for p, s in grid.items()} for where, grid in cells.items()}
@@ -254,7 +255,7 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
             order=order,
             cpu_s={
                 where: {point: (float(p50), float(p95)) for point, (p50, p95) in grid.items()}
-                for where, grid in _flat(raw.get("cpu", {"store": {}, "transport": {}, "score": {}}))
+                for where, grid in cells_of(raw.get("cpu", {"store": {}, "transport": {}, "score": {}}))
             },
             notes=tuple(str(note) for note in raw.get("notes", ())),
         )
@@ -267,25 +268,8 @@ def from_json(raw: Any, place: str = "profile") -> ServiceProfile:
         ) from error
 
 
-def _flat(raw: Mapping[str, Any]) -> Iterator[tuple[str, dict[Point, Any]]]:
-    """The file's three trees by place and point."""
-    for key, grid in raw["store"].items():
-        yield f"store/{key}", {(int(h),): values for h, values in grid.items()}
-    yield "transport", {(int(h),): values for h, values in raw["transport"].items()}
-    for model, grid in raw["score"].items():
-        yield (
-            f"score/{model}",
-            {
-                (int(h), int(c), int(b)): values
-                for h, by_candidates in grid.items()
-                for c, by_batch in by_candidates.items()
-                for b, values in by_batch.items()
-            },
-        )
-
-
 def _nested(cells: Mapping[str, Mapping[Point, Any]]) -> dict[str, Any]:
-    """The opposite of `_flat`."""
+    """The opposite of `cells_of`."""
     trees: dict[str, Any] = {"store": {}, "transport": {}, "score": {}}
     for place, grid in cells.items():
         stage, _, key = place.partition("/")

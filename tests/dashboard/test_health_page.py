@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
-from test_pages import SCORECARD, folder, opened, specs, texts
+from test_pages import folder, opened, specs, texts
 
 from dashboard import charts
 from dashboard.balance import COLUMNS, balance
-from simulator.results.run_folder import RunWriter
 
 __all__ = ["folder"]  # a fixture
 
@@ -50,18 +49,15 @@ def test_balance_of_nobody_or_of_equals_says_nothing():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The rows of each of the two charts as they were drawn, by the chart's name."""
+    """The rows of the chart of detectable lifts as they were drawn."""
     rows = {}
+    own = charts.mde
 
-    def keeping(name, own):
-        def draw(frame, *rest):
-            rows[name] = frame
-            return own(frame, *rest)
+    def draw(frame, *rest):
+        rows["mde"] = frame
+        return own(frame, *rest)
 
-        return draw
-
-    for name in ("mde", "by_day"):
-        monkeypatch.setattr(charts, name, keeping(name, getattr(charts, name)))
+    monkeypatch.setattr(charts, "mde", draw)
     return rows
 
 
@@ -97,28 +93,3 @@ def test_health_of_too_few_users_promises_nothing(folder):
     app = opened(HEALTH)
     assert "Not enough data to say" in texts(app)
     assert not specs(app)
-
-
-def test_the_effect_by_day_is_drawn_on_demand(folder, drawn):
-    days = {"arm": ["control", "control", "treatment", "treatment"], "day": [1, 2, 1, 2]}
-    zeros, ones = [0] * 4, [1.0] * 4
-    days |= {"period": ["experiment"] * 4, "requests": [10] * 4, "missed": zeros, "degraded": zeros}
-    days |= dict.fromkeys(("p50_ms", "p95_ms", "p99_ms", "p999_ms"), ones)
-    days |= {"impressions": zeros, "clicks": zeros, "conversions": zeros, "revenue": ones}
-    days |= {"advv": [10.0, 10.0, 20.0, 10.0], "true_requests": [20] * 4}
-    days |= {f"expected_{name}": ones for name in ("impressions", "clicks", "conversions", "revenue")}
-    days |= {"expected_advv": [10.0, 10.0, 10.0, 12.0]}
-    with RunWriter.create(folder / "run", made_runs.manifest()) as writer:
-        writer.write_table("days", days)
-        writer.write_scorecard(made_runs.scorecard())
-        writer.finish()
-    assert "Effect by day" in [toggle.label for toggle in opened(SCORECARD).toggle]
-    assert not drawn
-    opened(SCORECARD, by_day="true")
-    found = {(row["which"], row["day"]): row["lift"] for row in drawn["by_day"].to_dict("records")}
-    assert found == {
-        ("Estimate of this A/B", 1): pytest.approx(1.0),
-        ("Estimate of this A/B", 2): pytest.approx(0.5),
-        ("True effect", 1): pytest.approx(0.0),
-        ("True effect", 2): pytest.approx(0.1),
-    }

@@ -1,0 +1,179 @@
+"""Charts of effects taken apart, of designs and of peeking: data frames in, Altair out."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from dashboard.charts import NO_SIGN_AT_ZERO, layers, ms_axis
+from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, TRUTH, arm_colours
+
+SIGNED = "+.2~%"
+BIAS, INTERFERENCE = "Bias", "Of it, interference"
+_GREEN = "#2BA88C"
+RULE_COLOURS = {"fixed": BUDGET, "group-sequential": _GREEN, "always-valid": CONTROL}
+
+
+def channels(rows: pd.DataFrame) -> alt.LayerChart:
+    """Parts of an effect as bars from zero, with two standard errors.
+
+    Args:
+        rows: channel, what, value, se, in order; the last is the whole.
+    """
+    rows = rows.assign(
+        low=rows["value"] - 2 * rows["se"],
+        high=rows["value"] + 2 * rows["se"],
+        colour=[NEUTRAL] * (len(rows) - 1) + [TRUTH],
+    )
+    base = alt.Chart(rows).encode(
+        y=alt.Y("channel:N", sort=list(rows["channel"]), title=None, axis=alt.Axis(minExtent=70)),
+        tooltip=[
+            "channel:N",
+            "what:N",
+            alt.Tooltip("value:Q", format=SIGNED),
+            alt.Tooltip("se:Q", format=".2~%"),
+        ],
+    )
+    title = "Part of the logarithm of treatment over control"
+    bar = base.mark_bar(height=18).encode(
+        x=alt.X("value:Q", title=title, axis=_signed()), color=alt.Color("colour:N", scale=None)
+    )
+    rule = base.mark_rule(strokeWidth=2.5, color=CONTROL).encode(
+        x=alt.X("low:Q", title=title, axis=_signed()), x2="high:Q"
+    )
+    return layers(_zero(), bar, rule).properties(height=alt.Step(34))
+
+
+def designs(rows: pd.DataFrame) -> alt.LayerChart:
+    """Each design's bias, and what of it is interference, with two standard errors to either side.
+
+    Args:
+        rows: design, which (BIAS or INTERFERENCE), value, se; in the designs' order.
+    """
+    rows = rows.assign(low=rows["value"] - 2 * rows["se"], high=rows["value"] + 2 * rows["se"])
+    scale = alt.Scale(domain=[BIAS, INTERFERENCE], range=[CONTROL, TREATMENT])
+    order = list(dict.fromkeys(rows["design"]))
+    title = "Log lift shown, minus the true one"
+    base = alt.Chart(rows).encode(
+        y=alt.Y("design:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, minExtent=110)),
+        yOffset=alt.YOffset("which:N", sort=[BIAS, INTERFERENCE]),
+        color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
+        tooltip=[
+            "design:N",
+            "which:N",
+            alt.Tooltip("value:Q", format=SIGNED),
+            alt.Tooltip("se:Q", format=".2~%"),
+        ],
+    )
+    rule = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title, axis=_signed()), x2="high:Q")
+    point = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x=alt.X("value:Q", title=title, axis=_signed())
+    )
+    return layers(_zero(), rule, point).properties(height=alt.Step(14, **{"for": "offset"}))
+
+
+def certificate(rows: pd.DataFrame) -> alt.LayerChart:
+    """Shares as measured, with two standard errors, each over the bounds asked of it.
+
+    Args:
+        rows: what, value, se, low, high.
+    """
+    ends = rows.assign(least=rows["value"] - 2 * rows["se"], most=rows["value"] + 2 * rows["se"])
+    axis = alt.Axis(format=".1~%", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
+    base = alt.Chart(ends).encode(
+        y=alt.Y("what:N", sort=list(rows["what"]), title=None, axis=alt.Axis(labelLimit=200, minExtent=130)),
+        tooltip=[
+            "what:N",
+            *(alt.Tooltip(f"{name}:Q", format=".2%") for name in ("value", "se", "low", "high")),
+        ],
+    )
+
+    def x(column: str) -> alt.X:
+        return alt.X(f"{column}:Q", title="Share of experiments", axis=axis, scale=alt.Scale(zero=False))
+
+    bounds = base.mark_bar(height=20, color=NEUTRAL, opacity=0.3).encode(x=x("low"), x2="high:Q")
+    rule = base.mark_rule(strokeWidth=3, color=CONTROL).encode(x=x("least"), x2="most:Q")
+    point = base.mark_point(filled=True, size=90, color=CONTROL, opacity=1).encode(x=x("value"))
+    return layers(bounds, rule, point).properties(height=alt.Step(30))
+
+
+def peeking(rows: pd.DataFrame, level: float | None) -> alt.LayerChart:
+    """The share of tests that called a difference by each look, by stopping rule.
+
+    Args:
+        rows: look, rule, called.
+        level: the error that was planned, as a line; None where there is an effect to be found.
+    """
+    percent = alt.Axis(format=".0~%", gridColor=NEUTRAL, gridOpacity=0.25)
+    scale = alt.Scale(domain=list(RULE_COLOURS), range=list(RULE_COLOURS.values()))
+    lines = (
+        alt.Chart(rows)
+        .mark_line(point=True, strokeWidth=2.5)
+        .encode(
+            x=alt.X("look:O", title="Look (one a day)", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("called:Q", title="Tests that called a difference by then", axis=percent),
+            color=alt.Color("rule:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=3)),
+            tooltip=["look:O", "rule:N", alt.Tooltip("called:Q", format=".1%")],
+        )
+    )
+    marks = [lines]
+    if level is not None:
+        marks.append(
+            alt.Chart()
+            .mark_rule(color=NEUTRAL, strokeDash=[6, 4], strokeWidth=2)
+            .encode(y=alt.datum(1 - level))
+        )
+    return layers(*marks).properties(height=280)
+
+
+def fronts(rows: pd.DataFrame, x_title: str, ink: str) -> alt.LayerChart:
+    """Settings by cost and true lift: filled are those that no other beats, ringed those that are chosen, and
+    a square is about the cheapest.
+
+    Args:
+        rows: arm, setting, x, lift, p99_ms, cost, front, chosen, cheapest.
+        x_title: of the cost.
+        ink: of the words.
+    """
+    arms = list(dict.fromkeys(rows["arm"]))
+    base = alt.Chart(rows).encode(
+        x=alt.X("x:Q", title=x_title, axis=ms_axis(), scale=alt.Scale(zero=False, padding=20)),
+        y=alt.Y("lift:Q", title="True lift", axis=_signed(), scale=alt.Scale(padding=20)),
+        color=alt.Color(
+            "arm:N",
+            scale=alt.Scale(domain=arms, range=arm_colours(arms)),
+            title=None,
+            legend=alt.Legend(orient="top", columns=3),
+        ),
+        tooltip=[
+            "setting:N",
+            alt.Tooltip("lift:Q", format="+.2%"),
+            alt.Tooltip("p99_ms:Q", format=".3~g", title="P99 (ms)"),
+            alt.Tooltip("cost:Q", format=".4~g"),
+        ],
+    )
+    beaten = base.transform_filter(~alt.datum.front).mark_point(size=80, opacity=0.8)
+    best = base.transform_filter(alt.datum.front).mark_point(filled=True, size=130, opacity=1)
+    ring = base.transform_filter(alt.datum.chosen).mark_point(size=330, strokeWidth=2.5, opacity=1)
+    least = base.transform_filter(alt.datum.cheapest)
+    square = least.mark_point(shape="square", size=620, strokeWidth=2.5, opacity=1)
+    words = least.mark_text(align="left", dx=14, dy=14, text="cheapest that holds").encode(
+        color=alt.value(ink)
+    )
+    return layers(_zero_line(), beaten, best, ring, square, words).properties(height=320)
+
+
+def _zero_line() -> alt.Chart:
+    line: alt.Chart = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
+    return line
+
+
+def _signed() -> alt.Axis:
+    return alt.Axis(
+        format=SIGNED, labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6
+    )
+
+
+def _zero() -> alt.Chart:
+    line: alt.Chart = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x=alt.datum(0))
+    return line

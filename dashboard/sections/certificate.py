@@ -1,0 +1,38 @@
+"""The certificate: how often intervals and tests of this kind were measured to be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.draw import chart
+from dashboard.sections import apart_charts
+from dashboard.words import plain
+from simulator.results import numbers
+from simulator.results.certificate import certificate, measured
+from simulator.results.read import Run
+from simulator.results.scorecard import effects
+
+
+def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
+    """What was measured of this scorecard's kinds of intervals, and every row it comes from."""
+    for sentence in certificate(effect.method for effect in effects(card)):
+        st.write(plain(sentence))
+    rows = pd.DataFrame(measured())
+    parts = list(dict.fromkeys(rows["part"]))
+    part = st.selectbox("Measured", parts, key="certificate", bind="query-params")
+    own = rows[rows["part"] == part]
+    names = {what: numbers.metric_form(str(what)).label for what in own["what"]}
+    own = own.assign(what=own["what"].map(names))
+    words = "; ".join(f"{row.what} {numbers.percent(row.value)}" for row in own.itertuples())
+    chart(apart_charts.certificate(own), f"{part}: {words}")
+    short = own[(own["value"] < own["low"]) | (own["value"] > own["high"])]
+    said = f" Outside of it: {', '.join(short['what'])}." if len(short) else ""
+    st.caption(
+        f"Of {numbers.count(own['experiments'].iloc[0])} simulated experiments each, whose truth is known. "
+        f"Grey is what is asked, the bars are two standard errors of the measurement.{said} Measure again "
+        "with laser-ab validate inference."
+    )

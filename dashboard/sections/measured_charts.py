@@ -1,0 +1,126 @@
+"""Charts of what was measured: service times, quality against cost, stores. Data frames in, Altair out."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from dashboard.charts import layers
+from dashboard.palette import CONTROL, NEUTRAL, TREATMENT
+
+# As many models and engines as there are: told apart by colour and, for those who see none, by a shape.
+SERIES = (
+    "#3B8BD0",
+    "#F08A24",
+    "#2BA88C",
+    "#D16BA5",
+    "#A3A33A",
+    "#7A86E0",
+    "#B07CE0",
+    "#E5484D",
+    "#8B919A",
+    "#5AA9A3",
+)
+
+
+def times(rows: pd.DataFrame, x_title: str, y_title: str, *, words: bool = False) -> alt.Chart:
+    """Times over a number of behaviours, a line for each series, both axes logarithmic.
+
+    Args:
+        rows: series, x, ms, text.
+        x_title, y_title: of the axes.
+        words: whether x is in words, in their order, and not a number.
+    """
+    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
+    x = (
+        alt.X("x:O", title=x_title, sort=list(dict.fromkeys(rows["x"])), axis=alt.Axis(labelAngle=0))
+        if words
+        else alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=False))
+    )
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
+        .encode(
+            x=x,
+            y=alt.Y("ms:Q", title=y_title, axis=alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25),
+                    scale=alt.Scale(type="log", nice=False)),
+            color=_series(rows["series"]),
+            shape=alt.Shape("series:N", legend=None, sort=list(dict.fromkeys(rows["series"]))),
+            tooltip=["series:N", "x", "text:N"],
+        )
+        .properties(height=340)
+    )  # fmt: skip
+    return chart
+
+
+def quality(rows: pd.DataFrame, x_title: str, base: str, ink: str) -> alt.LayerChart:
+    """Models by cost and lead; those that no other beats in both are drawn full and joined.
+
+    Args:
+        rows: name, x, lead, low, high (null where there is no interval), front.
+        x_title: of the cost.
+        base: the model that leads are over.
+        ink: of the names.
+    """
+    axis = alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25)
+    base_chart = alt.Chart(rows).encode(
+        x=alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=True)),
+        tooltip=[
+            "name:N",
+            alt.Tooltip("x:Q", format=".3~g"),
+            alt.Tooltip("lead:Q", format="+.3f"),
+            "front:N",
+        ],
+    )
+    title = f"Lead over {base}, points of AUC"
+    y = alt.Y("lead:Q", title=title, axis=alt.Axis(format="+~g", gridColor=NEUTRAL, gridOpacity=0.25))
+    best = base_chart.transform_filter(alt.datum.front)
+    line = best.mark_line(strokeWidth=2, color=TREATMENT, interpolate="step-after").encode(y=y)
+    rule = base_chart.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=NEUTRAL)
+    rule = rule.encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    other = base_chart.transform_filter(f"!{alt.datum.front}").mark_point(size=90, color=CONTROL, opacity=1)
+    full = best.mark_point(filled=True, size=110, color=TREATMENT, opacity=1).encode(y=y)
+    words = base_chart.mark_text(align="left", dx=9, dy=-7, color=ink).encode(y=y, text="name:N")
+    return layers(line, rule, other.encode(y=y), full, words).properties(height=400)
+
+
+def bars(rows: pd.DataFrame, title: str, ink: str) -> alt.LayerChart:
+    """A number of each kind of each group, with the number beside its bar.
+
+    Args:
+        rows: group, kind, value, text; in their order.
+        title: of the axis.
+        ink: of the numbers.
+    """
+    kinds = list(dict.fromkeys(rows["kind"]))
+    base = alt.Chart(rows).encode(
+        y=alt.Y(
+            "group:N",
+            sort=list(dict.fromkeys(rows["group"])),
+            title=None,
+            axis=alt.Axis(labelLimit=200, minExtent=100),
+        ),
+        yOffset=alt.YOffset("kind:N", sort=kinds),
+        tooltip=["group:N", "kind:N", "text:N"],
+    )
+    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
+    bar = base.mark_bar().encode(
+        x=alt.X("value:Q", title=title, axis=axis), color=_series(rows["kind"], "kind")
+    )
+    text = base.mark_text(align="left", dx=4, color=ink).encode(
+        x=alt.X("value:Q", title=title), text="text:N"
+    )
+    return layers(bar, text).properties(height=alt.Step(16, **{"for": "offset"}))
+
+
+def _series(values: pd.Series[str], column: str = "series") -> alt.Color:
+    names = list(dict.fromkeys(values))
+    longest = max(map(len, names), default=0)
+    colours = [SERIES[number % len(SERIES)] for number in range(len(names))]
+    return alt.Color(
+        f"{column}:N",
+        scale=alt.Scale(domain=names, range=colours),
+        title=None,
+        # On a telephone there is room for three short names, or for one long one.
+        legend=alt.Legend(orient="top", columns=3 if longest < 11 else 2 if longest < 19 else 1),
+    )
