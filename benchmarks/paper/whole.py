@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.result import Measured, bar
+from simulator.analysis.breakdown.whole import breakdown_of
 from simulator.arms.forecast import forecast
 from simulator.config.load import load_config
 from simulator.execution.environment import hardware
@@ -155,7 +156,8 @@ def shrunk(folder: Path, out: Path, commit: str | None) -> None:
     machine = manifest["hardware"]
     where = machine.get("gpu") or machine.get("cpu")
     notes = {"shipped": f"{manifest['name']} at full size, run on {machine['cores']} cores and {where}"}
-    make_small(folder, out, notes | ({"commit": commit} if commit else {}))
+    answers = {"breakdown": breakdown_of(read_run(folder))}
+    make_small(folder, out, notes | ({"commit": commit} if commit else {}), answers)
     (out / "run.lock").unlink(missing_ok=True)  # nobody runs it any more
 
 

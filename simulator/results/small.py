@@ -5,6 +5,8 @@ models and machine. Of the long tables two remain: `days`, what they add up to f
 `served` every N-th request, with its times to the microsecond, for pictures. The latencies of `days` and all
 figures of the scorecard are of every request.
 
+Answers to what was asked of the whole run (`laser-ab breakdown`) may go with it, as asked/COMMAND.json.
+
 The package itself ships a run in this form, to look at before any was made here: `shipped_runs`.
 """
 
@@ -20,11 +22,13 @@ import pyarrow.compute as pc
 
 from simulator.results.days import days_columns
 from simulator.results.errors import ResultsError
+from simulator.results.files import json_text
 from simulator.results.read import CONFIG, Run, list_runs, read_run
 from simulator.results.run_folder import RunWriter
 from simulator.results.schemas import SCHEMAS
 
 SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
+ASKED = "asked"  # in a small run: the folder of answers that the whole one gave
 _SAMPLE = 10_000  # requests of `served` that are kept in every arm, about
 # Written anew, or about files that are not there.
 _OWN = ("schema_version", "kind", "status", "created", "finished", "files", "error", "resumable")
@@ -40,13 +44,19 @@ def is_shipped(run: Run) -> bool:
     return run.path.parent == SHIPPED
 
 
-def make_small(source: Path, out: Path, notes: Mapping[str, Any] | None = None) -> Path:
+def make_small(
+    source: Path,
+    out: Path,
+    notes: Mapping[str, Any] | None = None,
+    answers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
     """Write a finished run's small form.
 
     Args:
         source: the run's folder.
         out: the new folder; must not exist, or be empty.
         notes: further entries of the manifest.
+        answers: about the whole run, by command.
 
     Returns:
         `out`.
@@ -74,6 +84,8 @@ def make_small(source: Path, out: Path, notes: Mapping[str, Any] | None = None) 
         writer.write_table("served", _every(served, one_in))
         writer.write_table("days", days_columns(run))
         writer.write_table("ledger", run.table("ledger"))
+        for command, answer in (answers or {}).items():
+            writer.write_text(f"{ASKED}/{command}.json", json_text(answer))
         writer.write_scorecard(run.scorecard)
         writer.finish()
     return out

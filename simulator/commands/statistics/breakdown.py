@@ -7,38 +7,18 @@ import typer
 
 from simulator.commands.options import Json
 
-_ASKED = {
-    "served": ("arm", "request_id", "user_id", "period", "arrival_s", "history_available", "latency_ms"),
-    "impressions": ("request_id", "click", "conversion", "charged", "value"),
-    "truth": None,
-    "users": None,
-}
-
 
 def breakdown(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
     as_json: Json = False,
 ) -> None:
     """Take a run's effects apart: by day, with intervals one may look at every day, and by segment."""
-    from simulator.analysis.breakdown.whole import breakdown as apart
+    from simulator.analysis.breakdown.whole import breakdown_of
     from simulator.commands.output import keep_answer, print_json
-    from simulator.errors import SimulatorError
     from simulator.results.read import read_run
-    from simulator.results.scorecard import control_name, treatment_names
 
     found = read_run(run)
-    card = found.scorecard
-    if found.status != "finished" or card is None:
-        raise SimulatorError(
-            f"{run}: found a run that is {found.status}, expected a finished one. Resume it."
-        )
-    if "small" in found.manifest:
-        raise SimulatorError(
-            f"{run}: found a run that was made small, expected one with all of its requests. Give that one."
-        )
-    tables = {name: found.table(name, columns) for name, columns in _ASKED.items()}
-    arms = (control_name(card), *treatment_names(card))
-    answer = apart(**tables, arms=arms, level=card["level"])
+    answer = breakdown_of(found)
     keep_answer(found, "breakdown", answer)
     if as_json:
         print_json({"run": str(run), **answer})

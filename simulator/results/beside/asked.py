@@ -3,7 +3,7 @@
     FOLDER/.laser-ab/asked/RUN/COMMAND.json
 
 FOLDER is the one that the run lies in. The commands that keep their answers are those of `COMMANDS`; each
-keeps its latest.
+keeps its latest. A run that was made small brings the answers of the whole one, RUN/asked/COMMAND.json.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from simulator.results.files import json_text, write_text
 from simulator.results.index import BESIDE
 from simulator.results.read import Run
+from simulator.results.small import ASKED
 
 COMMANDS = ("breakdown", "channels", "designs", "truth")
 
@@ -42,6 +43,10 @@ def kept(run: Run, command: str) -> dict[str, Any] | None:
     before.
     """
     try:
+        small = run.path / ASKED / f"{command}.json"
+        if small.is_file():
+            own: dict[str, Any] = json.loads(small.read_text(encoding="utf-8"))
+            return own
         found = json.loads(place_of(run.path, command).read_text(encoding="utf-8"))
         answer: dict[str, Any] = found["answer"]
         return answer if found["created"] == run.created else None

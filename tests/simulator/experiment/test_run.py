@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_runs import EXAMPLES, SMALL, small, table_bytes
 
+from simulator.analysis.breakdown.whole import breakdown_of
 from simulator.analysis.resplit import resplit
 from simulator.config.load import load_config
 from simulator.experiment.run import run_experiment
@@ -48,6 +49,17 @@ def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
     assert entry["true_lift"] is not None
     assert (
         entry["n"] == (demo.table("served").to_pandas().query("assigned and period == 'experiment'").shape[0])
+    )
+
+
+def test_the_breakdowns_last_day_is_the_scorecard(demo: Run) -> None:
+    found = breakdown_of(demo)["treatments"]["treatment"]
+    for name, days in found["days"].items():
+        own = demo.scorecard["arms"]["treatment"]["metrics"][name]
+        assert days[-1]["lift"] == (None if own["lift"] is None else pytest.approx(own["lift"]))
+        assert days[-1]["true_lift"] == pytest.approx(own["true_lift"])
+    assert sum(one["requests"] for one in found["segments"]) == 3 * sum(
+        arm["requests"] for arm in demo.scorecard["arms"].values()
     )
 
 

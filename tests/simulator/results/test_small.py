@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.metrics import OUTCOMES
+from simulator.results.beside import asked
 from simulator.results.days import days_of, lifts_by_day
 from simulator.results.errors import ResultsError
 from simulator.results.read import Run, read_run
@@ -174,6 +175,16 @@ def test_a_small_demo_points_at_a_larger_run_that_came_with_the_package(
     line = next(line for line in beside.splitlines() if "shipped" in line)
     assert str(shipped / "paper") in line
     assert "30,000 requests" in line
+
+
+def test_a_small_run_brings_the_answers_of_the_whole_one(run: Run, tmp_path: Path) -> None:
+    out = make_small(run.path, tmp_path / "small", answers={"breakdown": {"level": 0.95}})
+    found = read_run(out)
+    assert found.status == "finished"
+    assert asked.kept(found, "breakdown") == {"level": 0.95}
+    assert asked.kept(found, "channels") is None
+    (out / "asked" / "breakdown.json").write_text("{")
+    assert read_run(out).status == "damaged"
 
 
 def test_neither_a_small_nor_an_unfinished_run_is_made_small(shrunk: Run, tmp_path: Path) -> None:
