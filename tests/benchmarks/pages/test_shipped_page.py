@@ -21,5 +21,5 @@ def test_designs_have_each_judgement_of_the_saved_rows():
     for row in (row for row in saved if row["part"] == "design"):
         own = found["designs"][row["design"]]["metrics"][row["what"]]
         assert own["interference"] == pytest.approx(row["interference"], rel=1e-5)
-        assert own["coverage"] == row["coverage"]
+        assert own["coverage"] == pytest.approx(row["coverage"], rel=1e-5)
     assert {name for name, own in found["designs"].items() if own["sentence"]} == set(found["designs"])
