@@ -1,6 +1,7 @@
 """The pages in a real browser, light and dark; `LASER_AB_SCREENSHOTS=DIR` keeps the pictures."""
 
 import os
+import re
 import time
 from pathlib import Path
 from urllib.parse import urlparse
@@ -102,6 +103,24 @@ def test_page_draws(opened, tmp_path, name, scheme, width):
     picture = folder / f"{name or 'runs'}-{scheme}-{width}.png"
     page.screenshot(path=picture)
     assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_chosen_runs_have_the_contrast_of_text(opened, scheme):
+    chip = opened("/compare", scheme).locator("[data-tag]").last
+    ink, ground = (
+        chip.locator(inside).evaluate(f"one => getComputedStyle(one).{key}")
+        for inside, key in (("span", "color"), ("xpath=.", "backgroundColor"))
+    )
+    light, dark = sorted((luminance(colour) for colour in (ink, ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def luminance(colour: str) -> float:
+    """Relative, of "rgb(r, g, b)"; WCAG 2.2."""
+    shares = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_arrow_keys_on_the_slider_change_tiles_and_url(opened):
