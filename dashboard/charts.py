@@ -165,20 +165,28 @@ def by_day(rows: pd.DataFrame) -> alt.LayerChart:
     title = "Lift of all days so far"
     base = alt.Chart(rows).encode(
         x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
-        color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
+        color=alt.Color(
+            "which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1, symbolOpacity=1)
+        ),
         tooltip=[
             "day:O",
             "which:N",
             *(alt.Tooltip(f"{name}:Q", format="+.2%") for name in ("lift", "low", "high")),
         ],
     )
-    line = base.mark_line(point=True, strokeWidth=2.5).encode(y=alt.Y("lift:Q", title=title, axis=percent))
+    line = base.mark_line(point=True, strokeWidth=2.5, clip=True)
     if rows["low"].isna().all():
-        return layers(line).properties(height=260)
-    band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.2)
-    return layers(band.encode(y=alt.Y("low:Q", title=title, axis=percent), y2="high:Q"), line).properties(
-        height=260
-    )
+        return layers(line.encode(y=alt.Y("lift:Q", title=title, axis=percent))).properties(height=260)
+    # The last day's band gives the scale: by the first one's, all that follows would be one line.
+    known = rows.dropna(subset=["low"])
+    last = known[known["day"] == known["day"].max()]
+    reach = 2 * max(abs(last["low"].min()), abs(last["high"].max()))
+    ends = alt.Scale(domain=[-reach, reach], nice=False)
+    band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.25, clip=True)
+    return layers(
+        band.encode(y=alt.Y("low:Q", title=title, axis=percent, scale=ends), y2="high:Q"),
+        line.encode(y=alt.Y("lift:Q", title=title, axis=percent, scale=ends)),
+    ).properties(height=300)
 
 
 def mde(rows: pd.DataFrame, true_lift: float | None, ink: str) -> alt.LayerChart:

@@ -74,7 +74,8 @@ def by_day(run: Run, card: Mapping[str, Any], arm: str) -> None:
         "Of all days so far. The band is always valid: at "
         f"{numbers.percent(found['level'], digits=0)} it holds on all days at once, so one may look every "
         f"day and stop when it pleases. {words} The interval of one look, at the end, is narrower: "
-        f"{numbers.interval(days[-1]['ci'], numbers.lift)}."
+        f"{numbers.interval(days[-1]['ci'], numbers.lift)}. The chart reaches twice as far as the last day's "
+        "band: the first days' may be cut off."
     )
 
 
