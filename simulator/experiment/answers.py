@@ -73,6 +73,11 @@ class ArmAnswers:
                 pctr[mine] = self.of_step(k, rows[mine])
         return pctr
 
+    def in_full(self, rows: I8) -> NDArray[np.bool_]:
+        """(n,) which of some requests the ladder's first step answered in time."""
+        found: NDArray[np.bool_] = (self.served.step[rows] == 0) & ~self.served.missed[rows]
+        return found
+
     def of_step(self, step: int, rows: I8) -> F8:
         """(n, C) pCTR of some requests by one step, whoever answered them."""
         pctr = self.platt[step].apply(rows_of(self.logits[step], rows))

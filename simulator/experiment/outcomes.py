@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.execution import interrupts
-from simulator.experiment.answers import Answers
+from simulator.experiment.answers import Answers, ArmAnswers
 from simulator.inputs.conversion import TraceConversion
 from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
@@ -107,7 +107,6 @@ class _Pass:
     """One way through some requests: in which order, with what answers, by which rules and draws.
 
     What comes of it is put into `shown` and added to `expected`, of R requests, where they are given.
-    `beside` meets the same pages with other budgets.
     """
 
     order: I8
@@ -115,7 +114,6 @@ class _Pass:
     paths: Paths
     shown: KeptPages | None = None
     expected: Scratch | None = None
-    beside: Paths | None = None
 
 
 class KeptPages:
@@ -193,29 +191,35 @@ class Market:
         self.days = np.unique(prepared.requests.day[inside])
         self.click_cost: F8 | None = None
         self.revenue_lost: float | None = None
+        self._full_before: KeptPages | None = None
         self.budgets = self._budgets(full_pctr)
 
-    def as_assigned(self, pages: Answers, before: Answers) -> tuple[KeptPages, Ledger]:
+    def as_assigned(self, pages: Answers, before: ArmAnswers) -> tuple[KeptPages, Ledger]:
         """The A/B: the pre-period without budgets, then the experiment under shared daily budgets.
 
         Args:
             pages: the experiment's answers.
-            before: the pre-period's.
+            before: the pre-period's: the control's, whose first step `full_pctr` is.
 
         Returns:
             The pages of all R requests, and the experiment's ledger.
         """
         shown = self._nothing_shown()
         free = Paths(self.book, unlimited(len(self.days), self.advertisers), self.rules, (self.seed,))
-        paths = Paths(self.book, self.budgets, self.rules, (self.seed,))
-        self._run([_Pass(self._order(self.before, before), before, free, shown)])
-        limited = np.isfinite(self.budgets).any()
-        beside = (
-            Paths(self.book, unlimited(*self.budgets.shape), self.rules, (self.seed,)) if limited else None
-        )
-        self._run([_Pass(self._order(self.experiment, pages), pages, paths, shown, beside=beside)])
-        if beside is not None:
-            earned, without = (run.totals[0, OUTCOMES.index("revenue")] for run in (paths, beside))
+        rest = self.before
+        if self._full_before is not None:
+            # Without budgets no page depends on another: only what was answered otherwise is new.
+            for rows in stretches(self.before):
+                shown.put(rows, self._full_before.take(rows))
+            rest = rest[~before.in_full(rest)]
+        self._run([_Pass(self._order(rest, before), before, free, shown)])
+        budgets = self.budgets[None]
+        if self.limited:  # beside it, on the same clicks, what there would be without budgets
+            budgets = np.stack([self.budgets, unlimited(*self.budgets.shape)])
+        paths = Paths(self.book, budgets, self.rules, [self.seed] * len(budgets))
+        self._run([_Pass(self._order(self.experiment, pages), pages, paths, shown)])
+        if self.limited:
+            earned, without = paths.totals[:, OUTCOMES.index("revenue")]
             self.revenue_lost = float(1.0 - earned / without) if without > 0 else None
         return shown, paths.ledger
 
@@ -237,7 +241,7 @@ class Market:
         expected = {name: Scratch(_EXPECTED, requests, self._folder) for name in arms}
         worlds: dict[str, World] = {}
         done = 0
-        for upto in TRUTH_PATHS if np.isfinite(self.budgets).any() else (1,):
+        for upto in TRUTH_PATHS if self.limited else (1,):
             seeds = [self.path_seed(path) for path in range(done, upto)]
             runs = {name: Paths(self.book, self.budgets, self.rules, seeds) for name in arms}
             self._run([_Pass(orders[n], arms[n], runs[n], expected=expected[n]) for n in arms])
@@ -271,6 +275,11 @@ class Market:
         """The seed of a path's clicks; path 0 is the experiment's own."""
         return self.seed if path == 0 else int(bits(self.seed, "truth-path", path))
 
+    @property
+    def limited(self) -> bool:
+        """Whether anybody has a budget."""
+        return bool(np.isfinite(self.budgets).any())
+
     def _budgets(self, full_pctr: Callable[[I8], F8]) -> F8:
         settings, requests = self._settings, self.prepared.requests
         if settings.budgets == "unlimited":
@@ -293,7 +302,7 @@ class Market:
     def _free_demand(self, full_pctr: Callable[[I8], F8]) -> Demand:
         """What advertisers would pay and get in the pre-period without budgets."""
         pages = _Full(self.prepared.requests.arrival_s, full_pctr)
-        shown = self._nothing_shown()
+        shown = self._full_before = self._nothing_shown()
         free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
         self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
         parts = (shown.take(rows) for rows in stretches(self.before))
@@ -325,8 +334,6 @@ class Market:
         expected = one.paths.run(np.arange(len(rows)), pages, part)
         if one.shown is not None and part is not None:
             one.shown.put(rows, part)
-        if one.beside is not None:
-            one.beside.run(np.arange(len(rows)), pages)
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected

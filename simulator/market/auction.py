@@ -56,7 +56,7 @@ class Paths:
 
     Args:
         book: what the auction knows of ads.
-        budgets: (B, V) f8 [currency], inf = unlimited.
+        budgets: (B, V) f8 [currency], inf = unlimited; or (P, B, V), each path's own.
         rules: how the market works.
         seeds: a seed of the clicks for each path.
 
@@ -66,13 +66,14 @@ class Paths:
     """
 
     def __init__(self, book: Book, budgets: F8, rules: Rules, seeds: Sequence[int]) -> None:
-        self._book, self._budgets, self._rules, self._seeds = book, budgets, rules, tuple(seeds)
+        self._book, self._rules, self._seeds = book, rules, tuple(seeds)
+        self._budgets = np.broadcast_to(budgets, (len(self._seeds), *budgets.shape[-2:]))
         self.totals = np.zeros((len(self._seeds), len(OUTCOMES)))
-        shape = (len(self._seeds), *budgets.shape)
+        shape = self._budgets.shape
         self._spend = np.zeros(shape)
         self._pressure, self._since_s = np.zeros(shape), np.zeros(shape)
-        clicks, conversions = np.zeros(budgets.shape, np.int64), np.zeros(budgets.shape, np.int64)
-        self._ledger = Ledger(self._spend[0], clicks, conversions, np.zeros(budgets.shape))
+        clicks, conversions, value = (np.zeros(shape[1:], kind) for kind in (np.int64, np.int64, np.float64))
+        self._ledger = Ledger(self._spend[0], clicks, conversions, value)
 
     @property
     def ledger(self) -> Ledger:
@@ -93,7 +94,7 @@ class Paths:
         Raises:
             MarketError: shapes or values do not fit.
         """
-        check_inputs(order, pages, self._book, self._budgets)
+        check_inputs(order, pages, self._book, self._budgets.min(axis=0))
         expected = np.zeros((len(order), len(OUTCOMES)))
         kept = Shown.nothing(0, pages.p_click.shape[2]) if shown is None else shown
         ledger = self._ledger

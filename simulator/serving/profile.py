@@ -105,7 +105,11 @@ class ServiceProfile:
         Raises:
             ProfileError: the profile lacks this store.
         """
-        return Grid([HISTORY], {(h,): s for h, s in _entry(self.store, key, "store").items()})
+        place = f"store/{key}"
+        if place not in self._grids:
+            cells = _entry(self.store, key, "store").items()
+            self._grids[place] = Grid([HISTORY], {(h,): s for h, s in cells})
+        return self._grids[place]
 
     def score_grid(self, model: str) -> Grid:
         """A model's scoring over history, candidates and batch.
@@ -113,8 +117,16 @@ class ServiceProfile:
         Raises:
             ProfileError: the profile lacks this model.
         """
-        cells = _entry(self.score, model, "model")
-        return Grid([HISTORY, CANDIDATES, BATCH], cast(Mapping[tuple[int, ...], Samples], cells))
+        place = f"score/{model}"
+        if place not in self._grids:
+            cells = cast(Mapping[tuple[int, ...], Samples], _entry(self.score, model, "model"))
+            self._grids[place] = Grid([HISTORY, CANDIDATES, BATCH], cells)
+        return self._grids[place]
+
+    @cached_property
+    def _grids(self) -> dict[str, Grid]:
+        """Those that were asked for, by place: what-if questions ask again and again."""
+        return {}
 
     @property
     def places(self) -> dict[str, dict[Point, Samples]]:

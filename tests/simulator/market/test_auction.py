@@ -73,6 +73,18 @@ def test_all_paths_in_one_pass_and_in_parts_equal_one_path_after_the_other(rules
     same(parts.ledger, whole.ledger)
 
 
+@pytest.mark.parametrize("rules", RULES)
+def test_paths_of_unlike_budgets_are_those_of_each_budget_alone(rules):
+    order, pages, book = market(3, rows=120)
+    budgets = np.stack([np.full((2, 6), budget) for budget in (5.0, np.inf, 60.0)])
+    together = Paths(book, budgets, rules, (3, 3, 4))
+    expected = together.run(order, pages)
+    runs = [Paths(book, one, rules, (seed,)) for one, seed in zip(budgets, (3, 3, 4), strict=True)]
+    np.testing.assert_array_equal(np.sum([run.run(order, pages) for run in runs], axis=0), expected)
+    np.testing.assert_array_equal(np.concatenate([run.totals for run in runs]), together.totals)
+    same(together.ledger, runs[0].ledger)
+
+
 def test_compiled_draws_are_those_of_the_world():
     ids = np.arange(50, dtype=np.uint64) * np.uint64(2**61 + 12345)
     expected = uniform(7, "click", ids, 3, 1)
