@@ -69,11 +69,11 @@ class Paths:
         self._book, self._rules, self._seeds = book, rules, tuple(seeds)
         self._budgets = np.broadcast_to(budgets, (len(self._seeds), *budgets.shape[-2:]))
         self.totals = np.zeros((len(self._seeds), len(OUTCOMES)))
-        shape = self._budgets.shape
+        shape: tuple[int, ...] = self._budgets.shape
         self._spend = np.zeros(shape)
         self._pressure, self._since_s = np.zeros(shape), np.zeros(shape)
-        clicks, conversions, value = (np.zeros(shape[1:], kind) for kind in (np.int64, np.int64, np.float64))
-        self._ledger = Ledger(self._spend[0], clicks, conversions, value)
+        clicks, conversions = np.zeros(shape[1:], np.int64), np.zeros(shape[1:], np.int64)
+        self._ledger = Ledger(self._spend[0], clicks, conversions, np.zeros(shape[1:]))
 
     @property
     def ledger(self) -> Ledger:
