@@ -129,9 +129,14 @@ def _busiest(store: float | None, transport: float | None, scorer: float | None)
 
 def _shares_at(latency_s: F8, parts: dict[str, F8]) -> dict[str, float] | None:
     """How the latency of the requests about the P99 divides into the parts."""
+    if len(latency_s) == 0:
+        return None
     last = len(latency_s) - 1
     reach = max(1.0, NEIGHBOURS * last / 2.0)
-    places = np.arange(max(0, round(P99 * last - reach)), min(last, round(P99 * last + reach)) + 1)
-    about = np.argsort(latency_s, kind="stable")[places]
+    first, end = max(0, round(P99 * last - reach)), min(last, round(P99 * last + reach)) + 1
+    # Only the slowest need an order, as a stable sort of all would give it.
+    slow = np.flatnonzero(latency_s >= np.partition(latency_s, first)[first])
+    shorter = len(latency_s) - len(slow)
+    about = slow[np.argsort(latency_s[slow], kind="stable")][first - shorter : end - shorter]
     whole = float(latency_s[about].sum())
     return {name: float(part[about].sum()) / whole for name, part in parts.items()} if whole > 0.0 else None

@@ -16,7 +16,7 @@ from simulator.kept_code import jit_kept
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.predictions import LEVELS
 from simulator.serving.profile import ServiceProfile
-from simulator.serving.queues import between, draw, hold_s, insert, jit, pop, push, remove_oldest
+from simulator.serving.queues import between, draw, hold_s, inlined, insert, jit, pop, push, remove_oldest
 from simulator.serving.rules import (
     DONE,
     FIFO,
@@ -180,7 +180,7 @@ def _run(  # type: ignore[no-untyped-def]
                 planned = push(moments, rows, kinds, planned, now + seconds, row, _TURN)
 
 
-@jit
+@inlined
 def _begins(  # type: ignore[no-untyped-def]
     line, t, row, arrival_s, budget_s, max_batch, wait_s, policy, now, others_wait
 ) -> bool:
@@ -198,7 +198,7 @@ def _begins(  # type: ignore[no-untyped-def]
     return True
 
 
-@jit
+@inlined
 def _fetch(line, t, luck, row, now, clamped) -> float:  # type: ignore[no-untyped-def]
     """Read and transport; seconds."""
     place = line.place[row]
@@ -209,7 +209,7 @@ def _fetch(line, t, luck, row, now, clamped) -> float:  # type: ignore[no-untype
     return float(store_s + draw(t.grids, 1, place, 1, luck[1, row]))
 
 
-@jit
+@inlined
 def _next_batch(  # type: ignore[no-untyped-def]
     line, t, arrival_s, budget_s, max_batch, wait_s, policy, now
 ) -> Any:
@@ -223,7 +223,7 @@ def _next_batch(  # type: ignore[no-untyped-def]
     return 0, min(line.counts[0], max_batch)
 
 
-@jit
+@inlined
 def _start_batch(  # type: ignore[no-untyped-def]
     line, t, luck, step, size, policy, now, clamped
 ) -> tuple[int, float]:
@@ -254,7 +254,7 @@ def _predict_end(line, t, step, size, longest, oldest, now) -> None:  # type: ig
             return
 
 
-@jit
+@inlined
 def _end_batch(line, oldest, now) -> None:  # type: ignore[no-untyped-def]
     """A scorer is free again, and its batch complete."""
     if line.links[oldest, 0] >= 0:

@@ -18,6 +18,16 @@ def jit(function: F) -> F:
     return compiled
 
 
+def inlined(function: F) -> F:
+    """As `jit`, into each of its callers.
+
+    Every call with a tuple of arrays counts references to each of them; for what runs several times a request
+    that took longer than the work. Each place of use compiles it again.
+    """
+    compiled: F = numba.njit(inline="always")(function)  # type: ignore[assignment]
+    return compiled
+
+
 @jit
 def quantile(values: Any, start: int, count: int, u: float) -> float:
     """See `grid.Mixture.quantile`."""
@@ -29,7 +39,7 @@ def quantile(values: Any, start: int, count: int, u: float) -> float:
     return low
 
 
-@jit
+@inlined
 def draw(grids: Any, g: int, place: int, size: int, u: float) -> float:
     """Seconds at probability u of grid g, at a history's place and a batch size; see `grid.Grid.at`."""
     total = 0.0
@@ -65,7 +75,7 @@ def between(grids: Any, step: int, place: int, size: int, table: Any) -> float:
 # older and younger one.
 
 
-@jit
+@inlined
 def insert(links: Any, ends: Any, counts: Any, which: int, row: int) -> None:
     """In its place by age; looked for from both ends, since that is near one of them."""
     back, front = ends[which, 1], ends[which, 0]
@@ -89,7 +99,7 @@ def insert(links: Any, ends: Any, counts: Any, which: int, row: int) -> None:
     counts[which] += 1
 
 
-@jit
+@inlined
 def remove_oldest(links: Any, ends: Any, counts: Any, which: int) -> int:
     """Let the oldest go; returns it."""
     row: int = ends[which, 0]
@@ -103,7 +113,7 @@ def remove_oldest(links: Any, ends: Any, counts: Any, which: int) -> int:
     return row
 
 
-@jit
+@inlined
 def hold_s(
     links: Any, ends: Any, counts: Any, which: int, ready_s: Any, max_batch: int, wait_s: float, now: float
 ) -> float:
@@ -136,7 +146,7 @@ def _swap(moments: Any, rows: Any, kinds: Any, a: int, b: int) -> None:
     kinds[a], kinds[b] = kinds[b], kinds[a]
 
 
-@jit
+@inlined
 def push(moments: Any, rows: Any, kinds: Any, size: int, at: float, row: int, kind: int) -> int:
     """Returns the new size."""
     moments[size], rows[size], kinds[size] = at, row, kind
@@ -147,7 +157,7 @@ def push(moments: Any, rows: Any, kinds: Any, size: int, at: float, row: int, ki
     return size + 1
 
 
-@jit
+@inlined
 def pop(moments: Any, rows: Any, kinds: Any, size: int) -> int:
     """The first moment goes to the place behind the last; returns the new size."""
     size -= 1

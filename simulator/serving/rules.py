@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.serving.goodput import FULL, HALF, LOWER, QUARTER
 from simulator.serving.predictions import LEVELS
-from simulator.serving.queues import between, draw, hold_s, insert, jit, remove_oldest
+from simulator.serving.queues import between, draw, hold_s, inlined, insert, jit, remove_oldest
 
 FIFO, GOODPUT, LADDER = 0, 1, 2
 GIVEN_UP = -1
@@ -68,7 +68,7 @@ def score_alone(line: Any, t: Any) -> None:
             line.alone_s[place, 1] = min(line.alone_s[place, 1], line.levels_s[HALF])
 
 
-@jit
+@inlined
 def _levels(levels_s: Any, t: Any, step: int, place: int, size: int) -> None:
     """See `ProfilePredictions.score_levels_s`."""
     shares, sides = t.grids.history_share[step + 2, place], t.grids.history[step + 2, place]
@@ -79,7 +79,7 @@ def _levels(levels_s: Any, t: Any, step: int, place: int, size: int) -> None:
             levels_s[i] = levels_s[i] + shares[1] * high[i]
 
 
-@jit
+@inlined
 def goodput_turn(line: Any, t: Any, row: int, deadline_s: float, now: float, others_wait: bool) -> float:
     """See `Goodput.at_turn`; the moment at which the request is given up, NaN to read it."""
     place = t.cut[0, t.place[row]]
@@ -95,7 +95,7 @@ def goodput_turn(line: Any, t: Any, row: int, deadline_s: float, now: float, oth
     return float(np.nan)
 
 
-@jit
+@inlined
 def goodput_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch: int, wait_s: float, now: float) -> tuple[int, int]:  # fmt: skip  # noqa: E501
     """See `Goodput.next_batch`: (step, size), the passed over removed; size 0 to stay idle."""
     while line.counts[0]:
@@ -124,7 +124,7 @@ def goodput_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch:
     return step, size
 
 
-@jit
+@inlined
 def _may_wait(line: Any, t: Any, waiting: int, arrival_s: Any, budget_s: float, now: float, later: float) -> bool:  # fmt: skip  # noqa: E501
     """Whether nobody in the batch loses a chance until later."""
     longest = 0
@@ -138,7 +138,7 @@ def _may_wait(line: Any, t: Any, waiting: int, arrival_s: Any, budget_s: float, 
     return True
 
 
-@jit
+@inlined
 def _chance(levels_s: Any, slack_s: float) -> int:
     """How many of the levels lie within the slack."""
     low, high = 0, LEVELS
@@ -151,7 +151,7 @@ def _chance(levels_s: Any, slack_s: float) -> int:
     return low
 
 
-@jit
+@inlined
 def _worth(line: Any, first: int, size: int, arrival_s: Any, budget_s: float, now: float) -> int:
     """Sum of chances; deadlines ascend with age, so the levels are gone through once."""
     total, level = 0, 0
@@ -163,7 +163,7 @@ def _worth(line: Any, first: int, size: int, arrival_s: Any, budget_s: float, no
     return total
 
 
-@jit
+@inlined
 def _best_plan(line: Any, t: Any, waiting: int, arrival_s: Any, budget_s: float, max_batch: int, now: float) -> tuple[int, int, int]:  # fmt: skip  # noqa: E501
     """See `Goodput._best_plan`. A batch that could not be worth more at best is not looked at."""
     best_step, best_skipped, best_size, best = 0, 0, 1, -1
