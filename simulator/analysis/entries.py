@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from simulator.analysis.aggregate import EXPERIMENT, PRE
 from simulator.analysis.arm_values import ArmValue, clustered_ratio, clustered_share
@@ -38,6 +39,7 @@ from simulator.metrics import (
 )
 
 Entry = dict[str, Any]
+_SMALLEST_P = 1e-300
 #: Of the served table, what is read of an arm's requests.
 SERVED_COLUMNS = ("user_id", "assigned", "step", "missed", "latency_ms")
 
@@ -229,11 +231,19 @@ def together(compared: Mapping[str, dict[str, Entry]], level: float) -> dict[str
             continue
         shares, df = [e["control_share"] for e in family], [e["df"] for e in family]
         c = dunnett_factor(shares, df, level)
-        distances = [abs(math.log1p(e["lift"])) / e["se_log"] for e in family]
+        # In standard errors, by which an interval's own ends and its test were made.
+        distances = [float(stats.t.isf(max(e["p_value"], _SMALLEST_P) / 2, e["df"])) for e in family]
         for entry, p in zip(family, dunnett_p(distances, shares, df), strict=True):
-            half, ratio = math.exp(c * entry["se_log"]), 1 + entry["lift"]
-            entry |= {"ci_together": (ratio / half - 1, ratio * half - 1), "p_together": p}
+            wider = c / float(stats.t.isf((1 - level) / 2, entry["df"]))
+            entry |= {"ci_together": _stretched(entry, wider), "p_together": p}
     return found
+
+
+def _stretched(entry: Entry, times: float) -> tuple[float, float]:
+    """An interval whose ends are so many times as far from the lift, on the logarithm."""
+    middle = math.log1p(entry["lift"])
+    low, high = (math.expm1(middle + times * (math.log1p(end) - middle)) for end in entry["ci"])
+    return low, high
 
 
 def needed(entry: Mapping[str, Any], users: int, days: float | None) -> Entry | None:

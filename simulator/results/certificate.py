@@ -45,8 +45,8 @@ def certificate(methods: Iterable[str]) -> list[str]:
         bursts = [row for row in _part(rows, "type-I") if "p99" in row["what"]]
         found.append(
             f"Measured: 95% intervals of P99 and of its lift cover in {_range(own)} of {_experiments(own)} "
-            f"traces; on a trace with bursts the 5% test errs in {_range(bursts)} of {_experiments(bursts)} "
-            "A/A re-splits."
+            f"traces; where requests come in bursts the 5% test errs in {_range(bursts)} of "
+            f"{_experiments(bursts)} A/A re-splits."
         )
     if any(method.startswith("always valid") for method in named):
         looks = [row for row in _part(rows, "error of a look") if row["what"] == "always-valid"]

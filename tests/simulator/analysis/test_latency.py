@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.inference.bursts import bursty_trace
 from simulator.analysis.columns import AnalysisError
 from simulator.analysis.latency import clustered_quantile, quantile, quantile_lift
 from simulator.analysis.truth import true_quantile_lift
+from simulator.assignment import assign
 
 USERS, P = 1_000, 0.99
 TRUE_P99 = float(np.exp(stats.norm.ppf(P) * np.sqrt(0.5**2 + 0.3**2)))
@@ -105,6 +109,77 @@ def test_latencies_that_are_missing_are_refused():
         clustered_quantile(np.array([1.0, np.nan]), np.array([1, 2], np.uint64), P)
     with pytest.raises(AnalysisError, match="level"):
         clustered_quantile(np.array([1.0]), np.array([1], np.uint64), P, level=2)
+
+
+def test_an_a_a_test_errs_as_often_as_it_says_whatever_steps_bursts_make_in_the_tail():
+    errors, by_the_density = [], []
+    for seed in (2, 5, 12):
+        trace = bursty_trace(seed, 1_500, 12_000)
+        for i in range(400):
+            mine = assign(trace.user_id, f"split/{i}", (0.5, 0.5)) == 1
+            lift = quantile_lift(trace.p99(0, ~mine), trace.p99(0, mine))
+            errors.append(lift.p_value < 0.05)
+            by_the_density.append(abs(np.log1p(lift.lift)) / lift.se_log > stats.t.isf(0.025, lift.df))
+    assert 0.033 < np.mean(errors) < 0.067  # 0.05 ± 0.0063
+    # The usual way, an estimate over its standard error, is another test: it errs in 0.5 to 5 % by trace.
+    by_trace = np.mean(np.reshape(by_the_density, (3, 400)), axis=1)
+    assert by_trace.max() - by_trace.min() > 0.03
+
+
+def test_the_lift_covers_where_the_arms_tails_have_other_shapes():
+    rng = np.random.default_rng(9)
+    true = float(np.exp(stats.norm.ppf(P) * (np.hypot(0.8, 0.3) - np.hypot(0.2, 0.3)))) - 1
+    covered = []
+    for _ in range(400):
+        arms = []
+        for spread in (0.2, 0.8):
+            count = rng.poisson(21, USERS)
+            user = np.repeat(np.arange(USERS, dtype=np.uint64), count)
+            slow = np.repeat(rng.normal(0, spread, USERS), count)
+            arms.append(clustered_quantile(np.exp(slow + rng.normal(0, 0.3, len(user))), user, P))
+        low, high = quantile_lift(*arms).ci
+        covered.append(low <= true <= high)
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    factor=st.floats(0.5, 2.0),
+    level=st.floats(0.5, 0.999),
+    p=st.sampled_from([0.5, 0.95, 0.99]),
+)
+@settings(max_examples=60, deadline=None)
+def test_interval_and_p_value_agree_and_the_lift_lies_within(seed, factor, level, p):
+    rng = np.random.default_rng(seed)
+    arms = []
+    for slower in (1.0, factor):
+        user = np.repeat(np.arange(400, dtype=np.uint64), rng.poisson(5, 400))
+        arms.append(clustered_quantile(slower * rng.lognormal(0, 1, len(user)), user, p))
+    lift = quantile_lift(*arms, level)
+    low, high = lift.ci
+    assert low <= lift.lift <= high
+    if abs(lift.p_value - (1 - level)) > 1e-6:
+        assert (lift.p_value < 1 - level) == (low > 0 or high < 0)
+    wider = quantile_lift(*arms, (1 + level) / 2).ci
+    assert wider[0] <= low
+    assert high <= wider[1]
+
+
+def test_a_unit_of_time_changes_no_lift():
+    rng = np.random.default_rng(10)
+    (a, user), (b, other) = requests(rng), requests(rng, 1.1)
+    plain = quantile_lift(clustered_quantile(a, user, P), clustered_quantile(b, other, P))
+    scaled = quantile_lift(clustered_quantile(1e3 * a, user, P), clustered_quantile(1e3 * b, other, P))
+    assert scaled.ci == pytest.approx(plain.ci)
+    assert scaled.p_value == pytest.approx(plain.p_value)
+
+
+def test_a_lift_beyond_the_data_has_the_smallest_p_value_that_they_can_tell():
+    rng = np.random.default_rng(11)
+    (a, user), (b, other) = requests(rng), requests(rng, 1e6)
+    far = quantile_lift(clustered_quantile(a, user, P), clustered_quantile(b, other, P))
+    assert 0 < far.p_value < 1e-6
+    assert far.ci[0] > 1e5
 
 
 def test_the_true_p99_lift_is_paired_and_its_error_honest():
