@@ -10,8 +10,8 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
@@ -30,7 +30,7 @@ def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> d
         OSError: the disk is full or the folder not writable.
     """
     found: dict[str, NDArray[Any]] = {}
-    with TemporaryFile(dir=folder) as file:
+    with _saying_where(folder), TemporaryFile(dir=folder) as file:
         starts = {}
         for name, column in columns.items():
             file.write(bytes(-file.tell() % _ALIGNMENT))
@@ -59,7 +59,7 @@ def gathered(
     """
     files: dict[str, IO[bytes]] = {}
     found: dict[str, NDArray[Any]] = {}
-    with ExitStack() as stack:
+    with _saying_where(folder), ExitStack() as stack:
         for part in parts:
             for name, column in part.items():
                 if name not in files:
@@ -72,6 +72,17 @@ def gathered(
                 held, none = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), found[name]
                 found[name] = np.frombuffer(held, none.dtype).reshape(-1, *none.shape[1:])
     return found
+
+
+@contextmanager
+def _saying_where(folder: Path | None) -> Iterator[None]:
+    """An error about a file without a name names its folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder or gettempdir())
+        raise
 
 
 def let_go(*arrays: NDArray[Any]) -> None:
@@ -99,7 +110,7 @@ class Scratch:
     def __init__(self, record: DTypeLike, rows: int, folder: Path | None = None) -> None:
         self.record, self._rows = np.dtype(record), rows
         size = self.record.itemsize * rows
-        try:
+        with _saying_where(folder):
             with TemporaryFile(dir=folder) as file:
                 self._file = os.dup(file.fileno())
             weakref.finalize(self, os.close, self._file)
@@ -108,10 +119,6 @@ class Scratch:
                 os.posix_fallocate(self._file, 0, size)
             else:
                 os.truncate(self._file, size)
-        except OSError as error:
-            if error.filename is None:
-                error.filename = str(folder or gettempdir())
-            raise
 
     def __len__(self) -> int:
         return self._rows

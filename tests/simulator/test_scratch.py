@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,16 @@ def test_columns_gathered_from_parts_are_the_parts_joined_and_come_back_after_th
             assert np.array_equal(found[name], joined)
             assert (found[name].dtype, found[name].shape) == (joined.dtype, joined.shape)
         let_go(*found.values())
+
+
+def test_columns_that_find_no_room_say_where(tmp_path: Path) -> None:
+    def parts() -> Iterator[dict[str, np.ndarray]]:
+        yield {"a": np.zeros(3)}
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        gathered(parts(), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="nothing says what is resident here")
