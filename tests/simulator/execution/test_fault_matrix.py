@@ -217,14 +217,47 @@ def kept_checkpoints(out: Path) -> list[Path]:
     return [path for path in inside if path.name != "experiment.toml" and "store-" not in str(path)]
 
 
-def test_a_disk_that_fills_up_anywhere_fails_the_run_and_resumes(
-    undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("shortage", "room_kib", "says"),
+    [
+        (full_device, 1300, "full disk"),  # an arm's scores
+        (limited_files, 100, "File too large"),
+    ],
+)
+def test_a_sweep_on_a_full_disk_leaves_nothing_half_written_and_goes_on_when_there_is_room(
+    shortage: Shortage,
+    room_kib: int,
+    says: str,
+    undisturbed_sweep: dict[str, bytes],
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    out = disk / "sweep"
+    with shortage(disk, room_kib):
+        told = call("sweep", *settings(), *OVER, "--out", out, code=1)
+        assert says in told
+        assert f"laser-ab sweep --resume {out}" in told
+        assert read_sweep(out).status in ("failed", "interrupted")
+        assert all(is_whole(path) for path in kept_checkpoints(out))
+    call("sweep", "--resume", out)
+    assert whole(out) == undisturbed_sweep
+
+
+@pytest.mark.parametrize(("kind", "writes"), [("run", (30, 120, 60)), ("sweep", (30, 90, 60, 12))])
+def test_a_disk_that_fills_up_anywhere_fails_the_work_which_resumes(
+    kind: str,
+    writes: tuple[int, ...],
+    undisturbed: dict[str, bytes],
+    undisturbed_sweep: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
     real = os.fsync
-    out = tmp_path / "run"
-    for writes in (30, 120, 60):
-        left = [writes]
+    out = tmp_path / kind
+    for most in writes:
+        left = [most]
 
         def full(handle: int, left: list[int] = left) -> None:
             left[0] -= 1
@@ -233,14 +266,14 @@ def test_a_disk_that_fills_up_anywhere_fails_the_run_and_resumes(
             real(handle)
 
         monkeypatch.setattr(os, "fsync", full)
-        begin = ["run", "--resume", out] if out.exists() else ["run", *settings(), "--out", out]
-        told = call(*begin, code=1)
+        begin = [*settings(), *(OVER if kind == "sweep" else []), "--out", out]
+        told = call(kind, *(["--resume", out] if out.exists() else begin), code=1)
         assert "full disk" in told or "the disk is full" in told
-        assert f"laser-ab run --resume {out}" in told
-        assert read_run(out).status in ("interrupted", "failed")
+        assert f"laser-ab {kind} --resume {out}" in told
+        assert (read_sweep if kind == "sweep" else read_run)(out).status in ("interrupted", "failed")
     monkeypatch.setattr(os, "fsync", real)
-    call("run", "--resume", out)
-    assert whole(out) == undisturbed
+    call(kind, "--resume", out)
+    assert whole(out) == {"run": undisturbed, "sweep": undisturbed_sweep}[kind]
 
 
 # ---- damaged checkpoints, abandoned stores -----------------------------------------------------------
