@@ -186,7 +186,7 @@ def _curve(
 ) -> None:
     """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
     st.subheader("Settings against money")
-    left, middle, right = st.columns([3, 2, 3])
+    left, middle, right = st.columns([4, 2, 3])
     metric = left.segmented_control(
         "Metric",
         money,

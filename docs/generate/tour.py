@@ -6,6 +6,7 @@ RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures the
     laser-ab sweep runs/demo/experiment.toml --out runs/budgets
     laser-ab breakdown runs/demo
     laser-ab channels runs/demo
+    laser-ab designs runs/demo
 """
 
 import sys
@@ -43,14 +44,14 @@ PAGES: dict[str, tuple[str, int, Prepare | None]] = {
     "latency": ("latency?run=demo", 1150, _drawn),
     "health": ("health?run=demo", 1000, None),
     "channels": ("scorecard?run=demo&closer=Channels", 1750, _drawn),
-    "truth": ("truth?run=demo", 1300, _drawn),
+    "truth": ("truth?run=demo", 1550, _drawn),
     "segments": (
         "truth?run=demo&question=For+whom+is+it+true%3F&thirds=latency&segment_metric=CTR",
-        760,
+        1100,
         _drawn,
     ),
-    "measured": ("measured?run=demo", 1900, _drawn),
-    "what-if": ("what_if?sweep=budgets", 1950, _drawn),
+    "measured": ("measured?run=demo", 2250, _drawn),
+    "what-if": ("what_if?sweep=budgets", 2250, _drawn),
     "simulate": ("simulate?run=demo", 1200, _hold),
     "compare": ("compare?runs=demo", 900, _drawn),
     "start": ("start?clone=demo", 900, _estimate),
