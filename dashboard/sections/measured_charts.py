@@ -35,7 +35,7 @@ def times(rows: pd.DataFrame, x_title: str, y_title: str, *, words: bool = False
     x = (
         alt.X("x:O", title=x_title, sort=list(dict.fromkeys(rows["x"])), axis=alt.Axis(labelAngle=0))
         if words
-        else alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=False))
+        else alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=False, padding=12))
     )
     chart: alt.Chart = (
         alt.Chart(rows)
@@ -43,7 +43,7 @@ def times(rows: pd.DataFrame, x_title: str, y_title: str, *, words: bool = False
         .encode(
             x=x,
             y=alt.Y("ms:Q", title=y_title, axis=alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25),
-                    scale=alt.Scale(type="log", nice=False)),
+                    scale=alt.Scale(type="log", nice=False, padding=12)),
             color=_series(rows["series"]),
             shape=alt.Shape("series:N", legend=None, sort=list(dict.fromkeys(rows["series"]))),
             tooltip=["series:N", "x", "text:N"],
