@@ -23,6 +23,7 @@ from benchmarks.models.study_real import (
 from benchmarks.pages.layout import RESULTS, ROOT, table
 from benchmarks.pages.study_claims import ABLATIONS as CLAIMED
 from simulator.results import numbers
+from simulator.results import scorecard as scorecards
 
 PAGE = ROOT / "docs" / "complete-journey.md"
 RESULT, SCORECARD = RESULTS / "model_study_real.json", RESULTS / "complete_journey_scorecard.json"
@@ -189,21 +190,25 @@ def _interval(ends: list[float] | tuple[float, float] | None, form: str) -> str:
 
 
 def _run(scorecard: Row) -> list[str]:
-    metrics = scorecard["metrics"]
-    lines = []
-    for name, entry in metrics.items():
-        form = numbers.metric_form(name, entry["unit"])
-        ci = entry["ci"]
-        shown = NONE if ci is None else f"[{ci[0]:+.2%}, {ci[1]:+.2%}]"
-        truth = entry.get("true_lift")
-        lift = NONE if entry["lift"] is None else f"{entry['lift']:+.2%}"
-        mde = NONE if entry.get("mde") is None else f"{entry['mde']:.1%}"
-        lines.append([form.label, lift, shown, NONE if truth is None else f"{truth:+.2%}", mde])
-    verdict = scorecard["verdict"]
-    n = next(iter(metrics.values()))["n"]
-    users = sum(scorecard["units"].values())
-    text = RUN.format(n=f"{n:,}", users=users, verdict=verdict["verdict"], text=verdict["text"])
+    effects = scorecards.effects(scorecard)
+    lines = [
+        [
+            numbers.metric_form(effect.metric, effect.unit).label,
+            _percent(effect.lift),
+            NONE if effect.ci_low is None else f"[{_percent(effect.ci_low)}, {_percent(effect.ci_high)}]",
+            _percent(effect.true_lift),
+            _percent(effect.mde),
+        ]
+        for effect in effects
+    ]
+    verdict = scorecards.verdict_of(scorecard, effects[0].arm)
+    n, users = effects[0].n, sum(arm.users for arm in scorecards.arm_users(scorecard))
+    text = RUN.format(n=f"{n:,}", users=users, verdict=verdict["decision"], text=verdict["text"])
     return [text, table(["metric", "lift", "95 %", "truth", "smallest lift told"], lines)]
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.2%}"
 
 
 def command() -> None:

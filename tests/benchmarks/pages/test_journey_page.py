@@ -1,5 +1,7 @@
 """The page of Complete Journey: gaps that are paired, signs that both intervals show."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,3 +60,17 @@ def test_the_page_tells_signs_that_both_intervals_show_and_sets_them_beside_the_
     assert "not told" in lines["no fusion"]
     assert "–" in lines["w = 5"]  # not run
     assert "Abacus, commit abc" in text
+
+
+def test_the_run_is_told_as_its_scorecard_has_it() -> None:
+    import simulator
+    from benchmarks.pages.journey import _run
+
+    path = Path(simulator.__file__).with_name("shipped") / "paper" / "scorecard.json"
+    scorecard = json.loads(path.read_text())
+    text, lines = _run(scorecard)
+    advv = scorecard["metrics"]["advv_per_request"]
+    assert f"Verdict: **{scorecard['verdict']['decision']}**" in text
+    assert f"{sum(scorecard['units'].values()):,} households" in text.replace("\n", " ")
+    low, high = advv["ci"]
+    assert f"| {advv['lift']:+.2%} | [{low:+.2%}, {high:+.2%}] | {advv['true_lift']:+.2%} |" in lines
