@@ -36,9 +36,10 @@ from seqvault.errors import (
 from seqvault.kinds import check_kind
 from seqvault.schema import HistorySchema
 
-__all__ = ["Database", "describe", "open_database", "rocksdb_errors"]
+__all__ = ["Database", "describe", "described", "open_database", "rocksdb_errors"]
 
 FORMAT = 1
+_LAST_USER = (1 << 64) - 1
 # The process in which RocksDB's threads were started, at the first database that was opened.
 _process: int | None = None
 
@@ -64,6 +65,20 @@ class Database:
     ) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) in key order, from `start` on."""
         return cast(Iterator[tuple[bytes, bytes]], self.rocks.items(from_key=start, read_opt=options))
+
+    def users(self) -> Iterator[int]:
+        """User ids, ascending: the first eight bytes of keys, big endian. One seek each."""
+        options = ReadOptions()
+        # Else a seek looks at the bloom filter of the prefix it is given, where no user need be.
+        options.set_total_order_seek(True)
+        cursor = self.rocks.iter(options)
+        cursor.seek_to_first()
+        while cursor.valid():
+            user = int.from_bytes(cast(bytes, cursor.key())[:8], "big")
+            yield user
+            if user == _LAST_USER:
+                return
+            cursor.seek((user + 1).to_bytes(8, "big"))
 
 
 def open_database(
@@ -144,22 +159,37 @@ def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool)
         finally:
             os.close(folder)
         return
-    try:
-        found = json.loads(file.read_text())
-        same_layout = (found["store"], found["format"], found["layout"]) == ("lastn", FORMAT, layout)
-        # Not the descriptions: those of an earlier version lack what columns have learnt to say since.
-        same_schema = HistorySchema.from_dict(found["schema"]) == schema
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedDataError(
-            f"{file} is not a store description ({error}): restore it from backup"
-        ) from error
+    found = _description(file)
+    same_layout = (found["store"], found["format"], found["layout"]) == ("lastn", FORMAT, layout)
     if not same_layout:
         raise StoreError(
             f"{path} holds {found['store']}, format {found['format']}, layout {found['layout']!r}: expected "
             f"lastn, format {FORMAT}, layout {layout!r}; open it with its own layout, or load another folder"
         )
-    if not same_schema:
+    # Not the descriptions: those of an earlier version lack what columns have learnt to say since.
+    if HistorySchema.from_dict(found["schema"]) != schema:
         raise SchemaError(f"{path} was made with schema {found['schema']}: expected {mine['schema']}")
+
+
+def described(path: Path) -> tuple[HistorySchema, str]:
+    """(schema, layout) of the store in a folder. Raises StoreError where there is none, DamagedDataError."""
+    file = path / "store.json"
+    if not file.exists():
+        raise StoreError(f"{path}: no LastN store here (no store.json); check the path")
+    found = _description(file)
+    return HistorySchema.from_dict(found["schema"]), found["layout"]
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """What `describe` wrote. Raises DamagedDataError."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+        found["store"], found["format"], found["layout"], HistorySchema.from_dict(found["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedDataError(
+            f"{file} is not a store description ({error}): restore it from backup"
+        ) from error
+    return found
 
 
 @contextmanager

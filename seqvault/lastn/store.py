@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 import numpy as np
 from rocksdict import WriteBatch, WriteOptions
@@ -21,7 +21,7 @@ from seqvault.lastn.behaviours import BehaviourLayout
 from seqvault.lastn.blobs import BlobLayout
 from seqvault.lastn.charge import BindingCost, Meter, calibrate_decoding
 from seqvault.lastn.chunks import ChunkLayout
-from seqvault.lastn.database import Database, describe, rocksdb_errors
+from seqvault.lastn.database import Database, describe, described, rocksdb_errors
 from seqvault.lastn.handle import Handle, close_dropped
 from seqvault.ownership import forked_store, tell_of_forks
 from seqvault.query import Conditions, Query, only_sequence
@@ -102,6 +102,12 @@ class LastNStore:
         self._dropped = weakref.finalize(self, close_dropped, self._handle, self._owner)
         # A store that is open when the process ends is as one that was killed.
         self._dropped.atexit = False
+
+    @classmethod
+    def as_made(cls, path: Path | str, **options: Any) -> Self:
+        """Open a store with the schema and layout that it was made with. Options, raises: as the class."""
+        schema, layout = described(Path(path))
+        return cls(path, schema=schema, layout=layout, **options)
 
     def append(self, user_ids: object, columns: Columns) -> None:
         """See HistoryStore.append: one atomic write batch, its WAL record synced."""
@@ -186,6 +192,12 @@ class LastNStore:
         batch = self._read(query, meter)
         call_s = time.perf_counter() - start
         return batch, ReadTime(call_s, min(call_s, meter.own_s(self._binding, self._decode_row_s)))
+
+    def users(self) -> Array:
+        """(K,) u8, ascending: users with at least one behaviour stored."""
+        with self._lock, rocksdb_errors(self._path):
+            self._check_open()
+            return np.fromiter(self._database.users(), "u8")
 
     def stats(self) -> dict[str, int | float]:
         """users and behaviours (reads the whole store), bytes_on_disk, the binding's cost once known."""

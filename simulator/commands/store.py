@@ -1,6 +1,7 @@
 """`laser-ab store`: verify, look at, measure, copy and tidy a SeqVault folder.
 
-All but `make` and `compact` only read, and work while another process writes to the store.
+All but `make`, `load`, `migrate`, `delete` and `compact` only read, and work while another process writes to
+the store.
 """
 
 import shutil
@@ -233,6 +234,32 @@ def delete(
         if full:
             store.compact(full=True)
         print(f"{before - store.stats()['users']:,} of {len(ids):,} users were there, and are forgotten")
+
+
+def migrate(
+    source: Annotated[Path, typer.Argument(metavar="LASTN", help="The folder of a LastN store.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A new folder, or one that a migration left.")],
+    quiet: Quiet = False,
+) -> None:
+    """Copy a LastN store into a SeqVault, then compare every user; again after an interruption, it goes on.
+
+    The LastN store is only read. Stop its writer first: what comes meanwhile is found, and is an error.
+    """
+    from seqvault.lastn import LastNStore
+    from seqvault.vault.store import SeqVault
+    from simulator.commands.output import progress
+    from simulator.commands.store_migrate import compare, copy
+
+    with (
+        LastNStore.as_made(source, read_only=True) as old,
+        SeqVault(path, schema=old.schema) as new,
+        progress(quiet) as shown,
+    ):
+        for stage, steps in (("copied", copy(old, new)), ("compared", compare(old, new))):
+            for done, total in steps:
+                shown.stage(f"users {stage}", done, total)
+        found = new.stats()
+    print(f"{found['behaviours']:,} behaviours of {found['users']:,} users, each user compared: {path}")
 
 
 def _sources(file: Path, columns: list[str] | None) -> dict[str, str]:
