@@ -8,14 +8,12 @@ says what survives which failure.
 Source: LASER, arXiv:2602.11562 (SeqVault); the layout is our own.
 """
 
-import os
 import time
-import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, Unpack
+from time import perf_counter_ns
+from typing import Unpack
 
 import numpy as np
 
@@ -23,18 +21,19 @@ from seqvault.errors import (
     DamagedDataError,
     SchemaError,
     StoreClosedError,
-    StoreReadOnlyError,
+    StoreError,
 )
 from seqvault.floor import warn_of_expired
-from seqvault.ownership import forked_store, tell_of_forks
 from seqvault.query import Conditions, Query, users_of
 from seqvault.schema import BEHAVIOURS, Array, Columns, HistorySchema, SequenceType
 from seqvault.store import HistoryBatch, ReadTime
 from seqvault.vault.care.check import Report, check_store
+from seqvault.vault.care.metrics import prometheus
 from seqvault.vault.care.snapshot import snapshot
 from seqvault.vault.care.stats import Place, locate, stats
 from seqvault.vault.compiled.options import Options
-from seqvault.vault.engine.access import ReadOnly, Writable, close_dropped
+from seqvault.vault.engine.latency import Latency
+from seqvault.vault.engine.opened import Opened
 from seqvault.vault.engine.prepared import PreparedRead, PreparedReads
 from seqvault.vault.engine.recovery import Asked
 from seqvault.vault.engine.table import Table
@@ -45,7 +44,7 @@ __all__ = ["SeqVault"]
 _NO_USERS = np.empty(0, "u8")
 
 
-class SeqVault:
+class SeqVault(Opened):
     """A durable HistoryStore of packed columnar blocks, for one writing process and any number of readers.
 
     Args:
@@ -107,20 +106,9 @@ class SeqVault:
             background=background,
             read_only=read_only,
         )
-        # Absolute: the process may change its folder while the store is open.
-        self.path = Path(path).absolute()
-        asked = Asked(schema, None if sequences is None else tuple(sequences))
-        self._access = (
-            ReadOnly(self.path, asked, options) if read_only else Writable(self.path, asked, options)
-        )
+        super().__init__(path, Asked(schema, None if sequences is None else tuple(sequences)), options)
         self._prepared = PreparedReads()
-        self._owner = os.getpid()
-        self._ended: str | None = None
-        self._inherited = False
-        tell_of_forks(self)
-        self._dropped = weakref.finalize(self, close_dropped, self._access, self.path, self._owner)
-        # A store that is open when the process ends is as one that was killed: nothing acknowledged is lost.
-        self._dropped.atexit = False
+        self._reads, self._appends = Latency(), Latency()
 
     @property
     def schema(self) -> HistorySchema:
@@ -167,7 +155,12 @@ class SeqVault:
         table = self._table(sequence)
         users, checked = table.schema.check(user_ids, columns)
         warn_of_expired(checked["time_s"], table.reader.floor_s, table.name)
-        written = writer.append(table, users, checked, check_batch(batch_id), durability)
+        batch = check_batch(batch_id)
+        try:
+            written = self._appends.timed(writer.append, table, users, checked, batch, durability)
+        except StoreError:
+            self._appends.errors += 1
+            raise
         self._writable().maintain()
         return written
 
@@ -295,7 +288,7 @@ class SeqVault:
         def query(table: Table) -> Query:
             return Query.last(table.schema, _NO_USERS, n, None, **conditions)
 
-        return PreparedRead(partial(self._table, sequence), query)
+        return PreparedRead(partial(self._table, sequence), query, self._reads)
 
     def read_range(
         self,
@@ -346,75 +339,40 @@ class SeqVault:
         """
         return stats(self.path, self._open())
 
+    def metrics(self) -> str:
+        """`stats`, and how long this process's reads and appends took, in the text form of Prometheus.
+
+        Histograms `seqvault_read_seconds` and `seqvault_append_seconds` since the store was opened, and how
+        many failed. A read's time is that of finding, fetching and decoding; answers of the hot tier, a
+        microsecond each, are in `hot_hits` alone. An append's includes its wait for the device.
+        """
+        return prometheus(self.stats(), str(self.path), {"read": self._reads, "append": self._appends})
+
     def check(self) -> Report:
         """Verify every file and block of the store; says what is damaged, what it means, how to mend it."""
         self._open().own()
         return check_store(self.path)
 
-    def close(self) -> None:
-        """See HistoryStore.close. Tails stay in the log and are replayed at the next open."""
-        self._dropped.detach()
-        if self._inherited:
-            self._inherited = False
-            self._access.let_go()
-        elif self._ended is None:
-            self._ended = f"{self.path} is closed: open it again"
-            self._access.close()
-
-    def forked(self) -> None:
-        """In a child of the process that opened the store: nothing of it is the child's to use."""
-        if self._ended is None:
-            self._ended = forked_store(self.path, self._owner)
-            self._inherited = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _read(self, table: Table, query: Query) -> HistoryBatch:
         while True:
             try:
-                hot = None if table.hot is None else table.hot.read(query, table.reader.read)
-                return table.reader.read(query) if hot is None else _copied(hot)
+                if table.hot is not None:
+                    hot = table.hot.read(query, partial(self._reads.timed, table.reader.read))
+                    if hot is not None:
+                        return _copied(hot)
+                begun_ns = perf_counter_ns()
+                batch = table.reader.read(query)
+                self._reads.note(begun_ns)
+                return batch
             except DamagedDataError:
                 if self._ended is not None:
                     raise StoreClosedError(self._ended) from None
                 # A refresh in another thread may have replaced, and closed, what this read began with.
                 current = self._access.state.tables[table.place]
                 if current is table:
+                    self._reads.errors += 1
                     raise
                 table = current
-
-    def _table(self, sequence: str | None) -> Table:
-        if self._ended is not None:
-            raise StoreClosedError(self._ended)
-        tables = self._access.current().tables
-        if sequence is None:
-            return tables[0]
-        for table in tables:
-            if table.name == sequence:
-                return table
-        raise SchemaError(
-            f"{self.path} has no sequence {sequence!r}: expected one of {[table.name for table in tables]}"
-        )
-
-    def _open(self) -> ReadOnly | Writable:
-        if self._ended is not None:
-            raise StoreClosedError(self._ended)
-        return self._access
-
-    def _writable(self) -> Writable:
-        access = self._open()
-        if not isinstance(access, Writable):
-            raise StoreReadOnlyError(f"{self.path} is open read-only: open it with read_only=False")
-        return access
 
 
 def _copied(batch: HistoryBatch) -> HistoryBatch:

@@ -93,13 +93,12 @@ def stats(
     from simulator.commands.store_report import stats_lines
 
     with _opened(path) as store:
+        if as_metrics and not as_json:
+            print(store.metrics(), end="")
+            return
         found, sequences = store.stats(), store.sequences
     if as_json:
         print_json({"store": str(path), "sequences": [kind.name for kind in sequences], **found})
-    elif as_metrics:
-        from seqvault.vault.care.metrics import prometheus
-
-        print(prometheus(found, str(path)), end="")
     else:
         print("\n".join(stats_lines(sequences, found)))
 

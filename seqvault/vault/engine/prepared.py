@@ -6,6 +6,8 @@ arguments that are the same each time. Here both are done once, as a RocksDB cli
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from time import perf_counter_ns
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +16,7 @@ from seqvault.errors import DamagedDataError
 from seqvault.query import NO_BOUND_S, Query, bound_s, users_of
 from seqvault.schema import Array
 from seqvault.store import HistoryBatch
+from seqvault.vault.engine.latency import Latency
 from seqvault.vault.engine.table import Table
 from seqvault.vault.reading.hot import Hot
 
@@ -34,10 +37,11 @@ class PreparedRead:
     Args:
         table: gives the sequence's table as it is now; raises when the store is closed.
         query: for a table, the query to run, of no users.
+        latency: counts the reads that the hot tier does not answer.
     """
 
-    def __init__(self, table: Callable[[], Table], query: Callable[[Table], Query]) -> None:
-        self._table, self._query = table, query
+    def __init__(self, table: Callable[[], Table], query: Callable[[Table], Query], latency: Latency) -> None:
+        self._table, self._query, self._latency = table, query, latency
         self._prepare(table())
 
     def __call__(self, user_ids: object, before_s: object = None) -> HistoryBatch:
@@ -59,11 +63,17 @@ class PreparedRead:
         while True:
             try:
                 hot = None if table.hot is None else self._hot(table.hot, users, end_s)
-                return self._reading(users, end_s) if hot is None else hot
+                if hot is not None:
+                    return hot
+                begun_ns = perf_counter_ns()
+                batch = self._reading(users, end_s)
+                self._latency.note(begun_ns)
+                return batch
             except DamagedDataError:
                 # A refresh in another thread may have replaced, and closed, what this read began with.
                 table = self._table()
                 if table is self._of:
+                    self._latency.errors += 1
                     raise
                 self._prepare(table)
 
@@ -75,7 +85,8 @@ class PreparedRead:
             found = hot.one(users.item(0), asked.names, asked.n, end)
             if found is not None:
                 return HistoryBatch(users, *found)
-        return hot.read(asked._replace(users=users, end_s=end_s), self._of.reader.read)
+        read = partial(self._latency.timed, self._of.reader.read)
+        return hot.read(asked._replace(users=users, end_s=end_s), read)
 
     def _prepare(self, table: Table) -> None:
         self._of, self._asked = table, self._query(table)

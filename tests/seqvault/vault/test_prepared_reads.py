@@ -11,6 +11,7 @@ from histories import START_S, behaviours, same
 from seqvault import BEHAVIOURS, DamagedDataError, SchemaError, StoreClosedError, StoreError
 from seqvault.schema import Column, HistorySchema
 from seqvault.vault import SeqVault
+from seqvault.vault.engine.latency import Latency
 from seqvault.vault.engine.prepared import PreparedRead
 
 EVERYONE = np.arange(9, dtype="u8")  # two of them unknown
@@ -154,10 +155,13 @@ def test_damage_is_believed_only_of_the_table_there_is_now() -> None:
         now[0] = next(tables, now[0])
         return now[0]
 
-    assert PreparedRead(replaced_each_time, lambda _table: None)(EVERYONE) == "found"
+    latency = Latency()
+    assert PreparedRead(replaced_each_time, lambda _table: None, latency)(EVERYONE) == "found"
+    assert latency.errors == 0
     damaged = table(None)
     with pytest.raises(DamagedDataError):
-        PreparedRead(lambda: damaged, lambda _table: None)(EVERYONE)
+        PreparedRead(lambda: damaged, lambda _table: None, latency)(EVERYONE)
+    assert latency.errors == 1
 
 
 def test_wrong_arguments_and_closed_stores_are_refused(vault: SeqVault) -> None:
