@@ -165,3 +165,22 @@ def test_small_packages_load_with_the_other_libraries_missing(package: str, modu
         # A kernel's module needs a compiler that laptops lack; the package must do without it.
         "    if '.kernels' not in name: importlib.import_module(name)\n"
     )
+
+
+def test_a_seqvault_works_with_numpy_numba_and_zstandard_alone(tmp_path: Path) -> None:
+    needed = {"seqvault", "numpy", "numba", "llvmlite", "zstandard", "_cffi_backend"}
+    fresh(
+        "import sys\n"
+        f"allowed = set(sys.stdlib_module_names) | {needed!r}\n"
+        "class Others:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] not in allowed:\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Others())\n"
+        "from seqvault import BEHAVIOURS, SeqVault\n"
+        f"with SeqVault({str(tmp_path / 'store')!r}, codec='zstd') as store:\n"
+        "    store.append([7], {name: [1] for name in BEHAVIOURS.names})\n"
+        "    store.seal()\n"
+        "    assert store.read_last([7], 5).lengths.tolist() == [1]\n"
+        "    assert not store.stats()['plain']\n"
+    )

@@ -1,6 +1,7 @@
 """examples/serve_histories.py: several reader processes answer with what their writer has acknowledged."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from seqvault import BEHAVIOURS
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "serve_histories.py"
+ROOT = Path(__file__).resolve().parents[2]
 READERS = 2
 PATIENCE_S = 60.0
 
@@ -21,8 +22,21 @@ PATIENCE_S = 60.0
 def test_readers_of_several_processes_answer_with_what_was_acknowledged(tmp_path: Path) -> None:
     rows = {name: [1, 2] for name in BEHAVIOURS.names} | {"user_id": [7, 7], "item_id": [70, 71]}
     expected = {name: rows[name][-1:] for name in BEHAVIOURS.names}
-    command = [sys.executable, str(EXAMPLE), str(tmp_path / "store"), "--readers", str(READERS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    command = [
+        sys.executable,
+        "examples/serve_histories.py",
+        str(tmp_path / "store"),
+        "--readers",
+        str(READERS),
+    ]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         port = server.stdout.readline().split()[1]
