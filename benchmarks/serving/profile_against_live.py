@@ -101,8 +101,7 @@ def replay(
     """One arm's timing plane by a profile."""
     requests = plan.prepared.requests
     times = kind(profile, arm.serving, requests.candidates.shape[1], SEED, requests.request_id)
-    arrival_s = clock.sim_arrival_s(requests.arrival_s)
-    return serve(arrival_s, plan.prepared.history_available, arm.serving, times, clock.budget_s)
+    return serve(clock.sim_arrival_s, plan.prepared.history_available, arm.serving, times, clock.budget_s)
 
 
 def summary(served: Served) -> NDArray[np.float64]:
@@ -117,7 +116,7 @@ def clocked(plan: Plan, arm: Arm, profile: ServiceProfile, load: float) -> Clock
     sizes = arm.serving, profile, requests.candidates.shape[1], available
     rps, p95_s = capacity_rps(*sizes), unloaded_p95_s(*sizes)
     compression = time_compression(requests.arrival_s, load, rps)
-    return Clock(compression, p95_s, max(BUDGET_S, 3.0 * p95_s), {arm.name: rps})
+    return Clock(requests.arrival_s, compression, p95_s, max(BUDGET_S, 3.0 * p95_s), {arm.name: rps})
 
 
 def compared(plan: Plan, trained: Trained, folder: Path, runs: int, samples: int, quick: bool) -> list[Row]:

@@ -6,12 +6,13 @@ arm answers each request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arms.arm import Arm
+from simulator.arms.arrivals import repeated
 from simulator.arms.plan import Plan
 from simulator.arms.summary_times import served_profile
 from simulator.config.settings import Summary
@@ -32,20 +33,23 @@ class Clock:
     """What turns log time into queues and deadlines; the same for every arm and sweep cell.
 
     Attributes:
-        compression: log seconds per timing-plane second.
+        moments_s: (R,) when requests come: log time, or that of a trace of arrivals.
+        compression: seconds of these per timing-plane second.
         unloaded_p95_s: of the slowest arm, full history.
         budget_s: the experiment's own budget, None for no deadline.
         capacity_rps: by arm, full history.
     """
 
+    moments_s: NDArray[np.float64] = field(compare=False, repr=False)
     compression: float
     unloaded_p95_s: float
     budget_s: float | None
     capacity_rps: dict[str, float]
 
-    def sim_arrival_s(self, arrival_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log time as timing-plane seconds."""
-        return sim_arrivals(arrival_s, self.compression)
+    @property
+    def sim_arrival_s(self) -> NDArray[np.float64]:
+        """(R,) when requests come, in timing-plane seconds."""
+        return sim_arrivals(self.moments_s, self.compression)
 
 
 # (capacity, unloaded P95) by what they depend on within one world: the profile's identity and the arm.
@@ -89,11 +93,12 @@ def make_clock(
     # A load is a share of the slowest arm's capacity, a rate stands by itself.
     load, rate = config.traffic.load, config.traffic.requests_per_s
     share, of_rps = (1.0, rate) if rate is not None else (load or 0.0, slowest_rps)
-    compression = time_compression(requests.arrival_s, share, of_rps) if asked == "auto" else float(asked)
+    moments_s = requests.arrival_s if plan.arrivals is None else repeated(plan.arrivals, len(requests))
+    compression = time_compression(moments_s, share, of_rps) if asked == "auto" else float(asked)
     budget_s = (
         AUTO_BUDGET * asked_p95_s if config.experiment.budget_ms == "auto" else config.experiment.budget_s
     )
-    return Clock(compression, p95_s, budget_s, capacity)
+    return Clock(moments_s, compression, p95_s, budget_s, capacity)
 
 
 def profile_times(plan: Plan, arm: Arm, profile: ServiceProfile) -> ProfileServiceTimes:

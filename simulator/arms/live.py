@@ -85,7 +85,7 @@ def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str
         calls = LiveCalls(prepared, store, models)
         predictions = ProfilePredictions(cell.profile, serving, candidates[1], extrapolate=True)
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
-        arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
+        arrival_s = clock.sim_arrival_s
         with collector_off():  # as where predictions were measured; a pass takes longer than a request
             served = serve(arrival_s, prepared.history_available, serving, times, clock.budget_s)
         logits = np.full((len(arm.scored_steps), *candidates), np.nan, np.float32)

@@ -5,10 +5,14 @@ Start at `make_plan`. Every stage and every worker process asks the plan, not th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from laser.scoring.runtime import resolve_device
 from simulator.arms.arm import Arm, arms_of
+from simulator.arms.arrivals import read_arrivals
 from simulator.arms.readiness import (
     check_models,
     check_precisions,
@@ -33,6 +37,7 @@ class Plan:
         device: such as "cpu" or "cuda:0"; never "auto".
         world: what the experiment's inputs depend on.
         profile: the service times; None where they are measured live.
+        arrivals: (N,) moments of a recorded trace, by which requests come; None: as the world has them.
     """
 
     config: ExperimentConfig
@@ -40,6 +45,7 @@ class Plan:
     device: str
     world: WorldSource
     profile: ServiceProfile | None
+    arrivals: NDArray[np.float64] | None = field(compare=False, repr=False)
 
     @property
     def control(self) -> Arm:
@@ -76,7 +82,7 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
 
     Raises:
         DeviceError: the device is absent.
-        SimulatorError: the device does not have an arm's precision.
+        SimulatorError: the device does not have an arm's precision, or the trace of arrivals cannot be read.
         TraceError: a file of the log is missing or has changed.
         ProfileError: the profile is missing, damaged, or lacks a store or model of the arms.
         StoreError: a store cannot be opened with its options.
@@ -98,7 +104,8 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
         known = None if like is None or like.config.experiment.profile_path != path else like.profile
         profile = known or load(path)
         check_profile(profile, fresh)
-    return Plan(config, arms, device, world, profile)
+    source = config.traffic.arrivals
+    return Plan(config, arms, device, world, profile, None if source is None else read_arrivals(source))
 
 
 def _same_log(one: WorldSource, other: WorldSource) -> bool:

@@ -147,6 +147,7 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
         clock = (
             its_arm.serving,
             its_arm.settings.summary,
+            one.plan.config.traffic.arrivals,
             one.clock.compression,
             one.clock.budget_s,
             id(one.profile),
@@ -190,9 +191,10 @@ def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tup
     """
     times = profile_times(cell.plan, arm, cell.profile) if times is None else times
     prepared, clock, before = cell.plan.prepared, cell.clock, dict(times.clamped)
-    arrival_s = clock.sim_arrival_s(prepared.requests.arrival_s)
     engine = cell.plan.config.experiment.engine
-    served = serve(arrival_s, prepared.history_available, arm.serving, times, clock.budget_s, engine)
+    served = serve(
+        clock.sim_arrival_s, prepared.history_available, arm.serving, times, clock.budget_s, engine
+    )
     return served, {stage: count - before[stage] for stage, count in times.clamped.items()}
 
 
@@ -203,7 +205,7 @@ def _live(cell: Cell, arm: Arm, folder: Path, store: Path) -> ArmResult:
     """
     inputs = inputs_of(
         arm=arm,
-        clock=(cell.clock.compression, cell.clock.budget_s),
+        clock=(cell.plan.config.traffic.arrivals, cell.clock.compression, cell.clock.budget_s),
         calibration=to_json(cell.profile),
         scores=score_inputs(cell.plan, arm, cell.trained),
     )

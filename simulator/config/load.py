@@ -245,7 +245,12 @@ def _resolve_paths(data: dict[str, Any], origin: Origin, folder: Path) -> list[P
     """
     problems = []
     arms = data.get("arms")
-    paths: list[tuple[str, ...]] = [("experiment", "profile"), ("traffic", "log")]
+    paths: list[tuple[str, ...]] = [
+        ("experiment", "profile"),
+        ("traffic", "log"),
+        ("traffic", "arrivals", "file"),
+        ("market", "bids", "file"),
+    ]
     paths += [("arms", name, "checkpoint") for name in (arms if isinstance(arms, dict) else ())]
     for *parents, key in paths:
         table: Any = data

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from simulator.config.columns import FileColumn
 from simulator.config.table import Table
 
 # What a winner pays, and for what. A price is a function in market/plain.py and one in market/kernel.py.
@@ -38,6 +39,10 @@ class Market(Table):
         ge=0,
         le=1e12,
         description="Least eCPM (expected value of 1,000 impressions) that may win.",
+    )
+    bids: FileColumn | None = Field(
+        default=None,
+        description="Recorded bids or prices: tCPA spread like them, around the median of before.",
     )
     budgets: Literal["shared", "unlimited"] = Field(
         default="shared", description="Daily budgets, one for all arms."

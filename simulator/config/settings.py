@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from simulator.config.columns import Arrivals
 from simulator.config.guardrails import Guardrails
 from simulator.config.market import Market
 from simulator.config.table import Table
@@ -257,6 +258,10 @@ class Traffic(Table):
     )
     time_compression: Compression = Field(
         default="auto", description='Log seconds per simulated second, or "auto".'
+    )
+    arrivals: Arrivals | None = Field(
+        default=None,
+        description="A recorded trace by which requests come, its bursts kept at any rate; else users'.",
     )
     world: dict[str, Any] = Field(
         default_factory=dict, description="Parameters that replace the preset's, such as users or requests."

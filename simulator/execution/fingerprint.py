@@ -110,6 +110,10 @@ def _named_files(configs: Sequence[ExperimentConfig]) -> list[Path]:
         found |= dict.fromkeys(Path(arm.checkpoint) for arm in arms if arm.checkpoint is not None)
         if config.experiment.service_times == "profile":
             found[config.experiment.profile_path] = None
+        if config.traffic.arrivals is not None:
+            found[Path(config.traffic.arrivals.file)] = None
+        if config.market.bids is not None:
+            found[Path(config.market.bids.file)] = None
         if config.traffic.log is not None:
             logs[config.traffic.log] = None
     return [*found, *(path for log in logs for path in table_paths(Path(log), read_manifest(Path(log))))]

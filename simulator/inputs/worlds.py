@@ -5,16 +5,21 @@ Start at `world_source`: the file is asked once, everything after it asks the so
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.config.load import ExperimentConfig, log_split, world_config
+from simulator.inputs.bids import BidSource, bid_source, with_bids
 from simulator.logs.manifest import MANIFEST, file_entry, read_manifest
 from simulator.logs.real_log import Split
 from simulator.world.calibrated import calibrated
 from simulator.world.config import WorldConfig
 from simulator.world.protocol import ExperimentWorld
+
+if TYPE_CHECKING:
+    from simulator.world.fitted import LogWorld
+    from simulator.world.world import World
 
 _CALIBRATIONS = {
     "paper": "Interest strength was calibrated so that the AUC gap between short and long histories "
@@ -62,11 +67,13 @@ class WorldSource:
         made_of: the parameters of a generated world, or a log.
         seed: of its draws.
         ingest_delay_s: from a behaviour to its being readable.
+        bids: in place of the tCPA that advertisers would have.
     """
 
     made_of: WorldConfig | LogSource
     seed: int
     ingest_delay_s: float
+    bids: BidSource | None = None
 
 
 def world_source(config: ExperimentConfig) -> WorldSource:
@@ -88,7 +95,8 @@ def world_source(config: ExperimentConfig) -> WorldSource:
             split=log_split(config, int(manifest["days"])),
             slots=config.market.slots or 1,
         )
-    return WorldSource(made_of, config.seed, config.experiment.ingest_delay_s)
+    bids = None if config.market.bids is None else bid_source(config.market.bids)
+    return WorldSource(made_of, config.seed, config.experiment.ingest_delay_s, bids)
 
 
 def make_world(source: WorldSource, jobs: int = 1) -> ExperimentWorld:
@@ -100,6 +108,13 @@ def make_world(source: WorldSource, jobs: int = 1) -> ExperimentWorld:
     Raises:
         ValueError: it cannot be built, or the log cannot be used.
     """
+    world = _made(source, jobs)
+    if source.bids is not None:
+        world = replace(world, catalogue=with_bids(world.catalogue, source.bids, source.seed))
+    return world
+
+
+def _made(source: WorldSource, jobs: int) -> World | LogWorld:
     if isinstance(source.made_of, LogSource):
         from simulator.logs.world import load_log_world
 

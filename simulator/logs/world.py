@@ -18,7 +18,7 @@ from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests, TraceError
 from simulator.world.catalogue import Catalogue
-from simulator.world.fitted import LogWorld, draw_tcpa
+from simulator.world.fitted import TCPA_MEDIAN, LogWorld, draw_tcpa
 from simulator.world.protocol import Sizes
 
 #: Ads of a logged request that models learn from together: all requests take as many places as the widest.
@@ -30,7 +30,7 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
 
     Args:
         folder: made by `laser-ab import`.
-        seed: draws the advertisers' tCPA; everything else is the log's.
+        seed: draws the advertisers' tCPA where the log has no bids; everything else is the log's.
         split: the log's days.
         slots: ads per page.
 
@@ -40,7 +40,7 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
     log, response = read_log(folder)
     requests = _trace(log, split, slots)
     _check_periods(log, requests, split)
-    advertiser_tcpa = draw_tcpa(seed, log.ads.advertisers)
+    advertiser_tcpa = _tcpa(log, seed)
     return LogWorld(
         sizes=Sizes(log.categories, len(log.ads.item_id), log.scenes, ACTIONS),
         catalogue=_catalogue(log.ads, advertiser_tcpa),
@@ -51,6 +51,24 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
         author=log.ads.author,
         truth=response,
     )
+
+
+def _tcpa(log: RealLog, seed: int) -> NDArray[np.float64]:
+    """(advertisers,) tCPA: drawn, or in proportion to an advertiser's mean bid where the log records bids.
+
+    A bid may be for an impression, a click or a conversion, in any money, so the median advertiser's tCPA is
+    that of the draws. Advertisers without a bid above 0 keep what was drawn.
+    """
+    drawn = draw_tcpa(seed, log.ads.advertisers)
+    bid = log.impressions.bid
+    if bid is None:
+        return drawn
+    known = np.isfinite(bid) & (bid > 0)
+    advertiser = log.ads.advertiser[log.impressions.ad[known]]
+    count = np.bincount(advertiser, minlength=len(drawn))
+    mean = np.bincount(advertiser, bid[known], len(drawn)) / np.maximum(count, 1)
+    level = TCPA_MEDIAN / np.median(mean[count > 0]) if known.any() else 1.0
+    return np.where(count > 0, level * mean, drawn)
 
 
 def _trace(log: RealLog, split: Split, slots: int) -> Requests:

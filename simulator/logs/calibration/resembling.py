@@ -32,6 +32,8 @@ _TRIAL_EVENTS, _TRIAL_USERS = 100_000, (128, 2048)
 _MOST_VISITS = 20_000
 #: Looked at first and together, since how unequal users are and how often they come look alike in histories.
 _PACES = tuple(itertools.product((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.8, 1.1, 1.4, 1.8), (0.98, 1.5)))
+#: Looked at together next: many interests and little noise look alike in what comes back when.
+_TASTES = tuple(itertools.product((8, 16, 32, 64, 128, 256), (0.05, 0.2, 0.45), (0.0, 0.5, 1.0)))
 _ABSENT = 0.05  #: where more users than these came only before the trace or only in it, one visit is promised
 _LEAST_GAP_S = 0.01  # baskets have one time for all that is in them
 _NO_HISTORY = 0.001  # of who brings none to the log's begin
@@ -50,11 +52,11 @@ _VALUES: dict[str, tuple[float, ...]] = {
     "session_sd": (0.0, 0.7, 1.2, 1.8),
     "history_sd": (0.3, 0.6, 0.9, 1.2, 1.5),
     "gap_sd": (0.8, 1.2, 1.778, 2.3),
-    "interests": (4, 8, 16, 32, 64, 128, 256),
+    "interests": (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
     "category_zipf": (0.3, 0.7, 1.1, 1.5),
-    "topic_first": (0.0, 0.15, 0.35, 0.525, 0.75),
+    "topic_first": (0.0, 0.1, 0.3, 0.525, 0.75),
     "share_evergreen": (0.15, 0.5, 0.85),
-    "noise_own": (0.0, 0.3, 0.6, 1.0),
+    "noise_own": (0.0, 0.25, 0.5, 0.75, 1.0),
     "follow_share": (0.0, 0.15, 0.3, 0.5),
 }
 #: Of a session's topics the second has this share of the first's, as in the presets.
@@ -79,20 +81,20 @@ def resembling_world(
         on_progress: called with (stage, done, total).
     """
     target = distributions(world)
-    begin = chosen = _from_log(log, world, split, target)
-    begin["session_gap_days"] *= max(1.0, _visits(begin) / _MOST_VISITS)
+    chosen = _from_log(log, world, split, target)
+    chosen["session_gap_days"] *= max(1.0, _visits(chosen) / _MOST_VISITS)
     steps = {name: len(found) for name, found in (_FACTORS | _VALUES).items() if _matters(name, chosen)}
-    total, done = len(_PACES) + _PASSES * sum(steps.values()), 0
+    total, done = len(_PACES) + len(_TASTES) + _PASSES * sum(steps.values()), 0
     best = np.inf
-    for done, (factor, activity_sd, gap_sd) in enumerate(_PACES, 1):
-        on_progress("resembling world", done - 1, total)
-        gap = begin["session_gap_days"] * factor
-        changed = {**begin, "session_gap_days": gap, "activity_sd": activity_sd, "session_gap_sd": gap_sd}
-        if _visits(changed) > _MOST_VISITS:
-            continue
-        distance = _distance(changed, target)
-        if distance < best:
-            best, chosen = distance, changed
+    for grid in (_paces, _tastes):
+        for changed in grid(chosen):
+            on_progress("resembling world", done, total)
+            done += 1
+            if _visits(changed) > _MOST_VISITS:
+                continue
+            distance = _distance(changed, target)
+            if distance < best:
+                best, chosen = distance, changed
     for _ in range(_PASSES):
         for name in steps:
             on_progress("resembling world", done, total)
@@ -186,6 +188,26 @@ def _promised(did: Behaviours, world: LogWorld) -> int:
     earlier = did.count_before(np.arange(len(did.users)), np.full(len(did.users), begin))
     both = (earlier > 0) & (earlier < np.diff(did.offsets))
     return 2 if both.mean() > 1.0 - _ABSENT else 1
+
+
+def _paces(begin: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        begin
+        | {
+            "session_gap_days": begin["session_gap_days"] * factor,
+            "activity_sd": activity_sd,
+            "session_gap_sd": gap_sd,
+        }
+        for factor, activity_sd, gap_sd in _PACES
+    ]
+
+
+def _tastes(begin: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        begin
+        | {"interests": interests, "topic_first": first, "topic_second": first * _SECOND, "noise_own": own}
+        for interests, first, own in _TASTES
+    ]
 
 
 def _neighbours(chosen: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -221,8 +221,15 @@ def invented(mapping: Mapping) -> list[str]:
             fields.advertiser is not None and fields.advertiser.hashed is not None,
             f"Advertisers are hashed to {fields.advertiser.hashed if fields.advertiser else 0}.",
         ),
-        (True, "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule."),
-        (fields.bid is not None, "The log's bids are kept in its impressions, and no auction uses them."),
+        (
+            fields.bid is None,
+            "tCPA is drawn log-normally for each advertiser, and budgets follow the simulator's rule.",
+        ),
+        (
+            fields.bid is not None,
+            "tCPA follows an advertiser's mean bid in the log, its median is invented, and budgets "
+            "follow the simulator's rule.",
+        ),
         (
             fields.conversion is None,
             f"The log names no conversions: {DRAWN_CONVERSIONS:.0%} of clicks, drawn, are conversions.",

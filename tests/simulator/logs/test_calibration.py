@@ -171,6 +171,7 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     # A short search: of few users, over what matters most to this log.
     monkeypatch.setattr(resembling, "_TRIAL_USERS", (150, 150))
     monkeypatch.setattr(resembling, "_PACES", resembling._PACES[::5])
+    monkeypatch.setattr(resembling, "_TASTES", resembling._TASTES[::7])
     monkeypatch.setattr(resembling, "_PASSES", 1)
     monkeypatch.setattr(resembling, "_FACTORS", {"gap_median_s": (1.4, 2.0)})
     monkeypatch.setattr(resembling, "_VALUES", {"interests": (8, 32)})
