@@ -83,7 +83,16 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "requests",
         "--set",
     )
-    skipped += ("history_max", "candidates", "batch", "learning_rate", "log", "holdout_days")
+    skipped += (
+        "history_max",
+        "candidates",
+        "batch",
+        "learning_rate",
+        "log",
+        "holdout_days",
+        "arrivals",
+        "bids",
+    )
     full = "\n".join(line for line in settings if not line.startswith(skipped))
     assert parse_config(full).model_copy(update={"traffic": None}) == parse_config(plain).model_copy(
         update={"traffic": None}
