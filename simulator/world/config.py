@@ -92,8 +92,8 @@ class WorldConfig:
     topic_second: float = 0.175
     dormant_topic: float = 0.02  #: weight of a dormant interest when topics are drawn
     #: Share of noise that is about one of the user's lifelong categories, dead ones included, not about any.
-    #: What a feed shows is personal, so few categories come back after long: 1.1 % of MovieLens' events and
-    #: 6.3 % of a git history's are of a category last met more than 200 events before; 9.6 % of the demo's.
+    #: What a feed shows is personal, so few categories come back after long: 0.5 % of MovieLens' events are
+    #: of a category last met more than 200 events before, and 10 % of the demo's (docs/logs.md).
     noise_own: float = 0.0
     session_gap_days: float = 0.485  #: median of the lognormal gap at activity 1; pooled: 0.51 day
     session_gap_sd: float = 0.98
