@@ -1,8 +1,11 @@
 """What a history reveals about a user's present interests: the reason long histories pay, or do not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from simulator.logs.calibration.levels import interest_gain
 from simulator.traffic.behaviours import SHORT
 from simulator.traffic.examples import log_examples
 from simulator.world.config import preset
@@ -54,6 +57,20 @@ def test_under_fast_drift_the_distant_past_reveals_nothing_new() -> None:
     config = preset("fast-drift", users=3000, requests=100, log_requests=10, log_days=10, holdout_days=2)
     _, at_200, at_1000 = explained(build_world(config, 7))
     assert at_1000 == pytest.approx(at_200, abs=0.01)
+
+
+EVERY: dict[str, Any] = {
+    "promised_visits": 1, "session_sd": 1.0, "activity_sd": 0.8, "noise_own": 0.5, "follow_share": 0.3,
+    "department": 8, "item_repeat": 0.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [{}, EVERY | {"related": 0.5}], ids=["null", "null, with all else"])
+def test_in_the_null_world_no_order_of_ads_gains_by_histories(changed: dict[str, Any]) -> None:
+    sizes = {"users": 300, "history_max": 200, "requests": 1500, "log_requests": 4}
+    gains = [interest_gain(build_world(preset(name, **sizes, **changed), 3)) for name in ("null", "quick")]
+    assert gains[0] == 0.0
+    assert gains[1] > 0.05
 
 
 def test_interests_that_rise_and_fade_make_recency_pay() -> None:
