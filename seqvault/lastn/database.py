@@ -77,8 +77,10 @@ class Database:
             user = int.from_bytes(cast(bytes, cursor.key())[:8], "big")
             yield user
             if user == _LAST_USER:
-                return
+                break
             cursor.seek((user + 1).to_bytes(8, "big"))
+        # A cursor that meets damage is at an end, too.
+        cursor.status()
 
 
 def open_database(

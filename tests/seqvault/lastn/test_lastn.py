@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from histories import behaviours, numbered, same
 
-from seqvault import SchemaError, open_store
+from seqvault import DamagedDataError, SchemaError, open_store
 from seqvault.lastn import LastNStore
 
 LAYOUTS = ("behaviours", "blobs", "chunks")
@@ -96,3 +96,25 @@ def test_a_close_that_fails_holds_no_file_of_the_folder(
         store.close()
     held = {path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
     assert not any(path.is_relative_to(tmp_path) for path in held)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_users_are_listed_in_order_and_damage_is_no_end_of_them(layout: str, tmp_path: Path) -> None:
+    users = np.array([0, 1, 255, 256, 2**63, 2**64 - 1], "u8")
+    _, columns = behaviours(4, 6)
+    with opened(tmp_path, layout) as store:
+        assert store.users().tolist() == []
+        store.bulk_load(users[::-1], columns)
+        store.append(users, columns)
+        assert store.users().tolist() == users.tolist()
+        store.bulk_load(*behaviours(5, 20_000, users=900))
+        listed = store.users()
+        assert len(listed) > 900
+    with opened(tmp_path, layout) as store:
+        np.testing.assert_array_equal(store.users(), listed)
+    for table in (tmp_path / "rocksdb").glob("*.sst"):
+        data = bytearray(table.read_bytes())
+        data[len(data) // 3] ^= 4
+        table.write_bytes(bytes(data))
+    with opened(tmp_path, layout) as store, pytest.raises(DamagedDataError):
+        store.users()
