@@ -16,10 +16,13 @@ from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
 from simulator.results.scorecard import (
+    SOUND,
     arm_users,
     arms_of,
+    checked_for_faults,
     control_name,
     effects,
+    faults,
     heavy_tails,
     primary,
     split_is_off,
@@ -43,7 +46,7 @@ def page() -> None:
 
 def warnings(card: Mapping[str, Any]) -> None:
     """Everything that speaks against a number of this run; or that nothing does."""
-    found = heavy_tails(card)
+    found = [*faults(card), *heavy_tails(card)]
     if split_is_off(card):
         found.append("Sample ratio mismatch: the arms' users differ from the configured split.")
     missing = {effect.reason: None for effect in effects(card) if effect.reason}
@@ -65,6 +68,8 @@ def warnings(card: Mapping[str, Any]) -> None:
         st.warning(plain(text))
     if not found:
         st.write("None.")
+    if checked_for_faults(card) and not faults(card):
+        st.caption(SOUND)
 
 
 def split(card: Mapping[str, Any]) -> None:

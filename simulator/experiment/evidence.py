@@ -43,6 +43,21 @@ def assigned_requests(prepared: Prepared, served: Mapping[str, Served], arm_of: 
     )
 
 
+def answered_requests(prepared: Prepared, served: Mapping[str, Served], arm_of: Array) -> Columns:
+    """When each request came, and how long its own arm took.
+
+    Args:
+        served: by arm, its timing plane.
+        arm_of: (R,) index of the arm that the A/B gave each request to.
+    """
+    return {
+        "user_id": prepared.requests.user_id,
+        "day": prepared.requests.day,
+        "period": _coded(PERIODS, prepared.requests.period),
+        "latency_ms": np.choose(arm_of, [arm.latency_s * 1000.0 for arm in served.values()]),
+    }
+
+
 def impressions(prepared: Prepared, shown: KeptPages, tcpa: Array) -> Iterator[Columns]:
     """What users saw and did: of the impressions table what is added up, part by part."""
     for rows, pages in shown.stretches():
@@ -50,6 +65,8 @@ def impressions(prepared: Prepared, shown: KeptPages, tcpa: Array) -> Iterator[C
         conversion = pages.conversion[row, slot]
         yield {
             "user_id": prepared.requests.user_id[rows[row]],
+            "day": prepared.requests.day[rows[row]],
+            "pctr": pages.pctr[row, slot],
             "click": pages.click[row, slot],
             "conversion": conversion,
             "charged": pages.charged[row, slot],

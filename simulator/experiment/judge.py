@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import aggregate_users
 from simulator.analysis.guardrails import Guardrails
+from simulator.analysis.health.checks import find_fault
+from simulator.analysis.health.logs import Logs, logs_of
 from simulator.analysis.question import Question
 from simulator.analysis.scorecard import Sample, scorecard_of
 from simulator.arms.arm import Arm
@@ -23,6 +25,7 @@ from simulator.arms.summary_times import served_profile
 from simulator.assignment import assign
 from simulator.experiment.answers import F8, ArmAnswers, MixedAnswers
 from simulator.experiment.evidence import (
+    answered_requests,
     assigned_requests,
     impressions,
     served_requests,
@@ -91,6 +94,8 @@ def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path 
     precision = Precision.of(users, plan)
     worlds = market.truth(pages, precision.enough)
     paths = {name: world.path_totals for name, world in worlds.items()}
+    shown_again = impressions(prepared, shown, market.book.tcpa)
+    health = _health(plan, logs_of(answered_requests(prepared, served, arm_of), shown_again))
     ledgers = {"ab": ledger} | {f"all:{name}": world.ledger for name, world in worlds.items()}
     return Outcome(
         {
@@ -106,8 +111,25 @@ def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path 
         paths,
         precision.note(paths),
         money_note(market, ledgers, shown),
-        {arm.name: _beside(cell, arm, result, market.experiment) for arm, result in arms},
+        {
+            arm.name: _beside(cell, arm, result, market.experiment) | health.get(arm.name, {})
+            for arm, result in arms
+        },
     )
+
+
+def _health(plan: Plan, logs: Logs) -> dict[str, dict[str, Any]]:
+    """By treatment, "fault": what is wrong with its logs or control's; None where they look sound."""
+    config, names = plan.config, [arm.name for arm in plan.treatments]
+    split = {arm.name: config.experiment.split[arm.name] for arm in plan.arms}
+    arm_of = assign(logs.user_id, config.salt, split, config.seed)
+    own = {name: logs.of(arm_of == index) for index, name in enumerate(split)}
+    control, found = plan.control.name, {}
+    for name in names:
+        share = split[name] / (split[control] + split[name])
+        fault = find_fault(own[control], own[name], share, (control, name), len(names))
+        found[name] = {"fault": None if fault is None else asdict(fault)}
+    return found
 
 
 def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> dict[str, Any]:

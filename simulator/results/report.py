@@ -22,11 +22,14 @@ from simulator.results.files import json_text
 from simulator.results.money import money_sentences
 from simulator.results.overview import overview, serving
 from simulator.results.scorecard import (
+    SOUND,
     Effect,
     arm_users,
     arms_of,
+    checked_for_faults,
     control_name,
     effects,
+    faults,
     heavy_tails,
     of_table,
     split_is_off,
@@ -105,7 +108,7 @@ def headlines(scorecard: Mapping[str, Any]) -> list[str]:
         lines.append(f"WARNING: sample ratio mismatch ({p}): {users} users. Do not trust the lifts.")
     elif users:
         lines.append(f"Users: {users} (sample ratio test {p})")
-    return lines
+    return lines + [f"WARNING: {fault}" for fault in faults(scorecard)]
 
 
 def _verdicts(scorecard: Mapping[str, Any]) -> list[str]:
@@ -142,6 +145,8 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
         parts += [] if of_table(scorecard) else ["¤: the currency"]
         lines.append(". ".join(filter(None, parts)) + ".")
     lines += heavy_tails(scorecard)
+    if checked_for_faults(scorecard) and not faults(scorecard):
+        lines.append(SOUND)
     if any(effect.unit == "ms" for effect in shown):
         lines.append(
             "The interval of a latency speaks of other users who meet the same queue: the luck of bursts is "

@@ -13,6 +13,10 @@ from simulator.metrics import METRICS, PRIMARY, Metric
 
 MIN_UNITS = 100  # an arm with fewer gets no interval shown: its normal approximation is not to be trusted
 MIN_EVENTS = 20  # users of an arm with an event below which a ratio's interval is not to be trusted
+#: What is said where the checks of `simulator/analysis/health` found nothing.
+SOUND = (
+    "No sign in the logs of lost logs, bots, delayed or missing conversions, novelty or calibration drift."
+)
 SRM_ALPHA = 0.001  # below, the split is not the one configured (Fabijan et al., KDD 2019)
 
 
@@ -159,6 +163,20 @@ def verdict_of(scorecard: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
     """The verdict on one treatment: text, and decision (ship, stop, inconclusive, invalid)."""
     found: Mapping[str, Any] = arms_of(scorecard)[arm]["verdict"]
     return found
+
+
+def faults(scorecard: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the logs that arms were judged by, a sentence for each treatment."""
+    return [
+        f"{arm} against {control_name(scorecard)}: {fault['fault']}. {fault['text']}"
+        for arm in treatment_names(scorecard)
+        if (fault := arms_of(scorecard)[arm].get("fault"))
+    ]
+
+
+def checked_for_faults(scorecard: Mapping[str, Any]) -> bool:
+    """Whether its logs were looked at; those of older runs, and tables of one's own, were not."""
+    return any("fault" in arm for arm in arms_of(scorecard).values())
 
 
 def split_is_off(scorecard: Mapping[str, Any]) -> bool:

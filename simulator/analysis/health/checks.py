@@ -22,7 +22,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from simulator.analysis.health.trends import F8, Change, change
+from simulator.analysis.health.logs import F8, Logs
+from simulator.analysis.health.trends import Change, change
 from simulator.analysis.srm import ALERT, check_split
 from simulator.results.numbers import percent
 
@@ -31,33 +32,12 @@ Fault = Literal[
 ]
 #: Of each check but the split's, which has its own: six of them err in less than 1 % together.
 ALPHA = 0.0015
-#: No human clicks on more of what is shown, in the long run.
+#: No human clicks on more of what is shown, in the long run,
 HUMAN = 0.5
+#: unless all click on a large part of it: above this share of all impressions, no robot is looked for.
+SELDOM = 0.2
 #: Days at the end whose conversions may not be in yet.
 RECENT = 2
-
-
-@dataclass(frozen=True)
-class Logs:
-    """What was logged of one arm's users, those included who are assigned and were not seen. U users, D days.
-
-    Attributes:
-        requests, impressions, clicks, conversions, predicted: (U, D) counts; predicted clicks are the sum of
-            pCTR over impressions.
-        before_ms: (U,) latency before the experiment; NaN of users who were not there.
-    """
-
-    requests: F8
-    impressions: F8
-    clicks: F8
-    conversions: F8
-    predicted: F8
-    before_ms: F8
-
-    @property
-    def seen(self) -> np.ndarray:
-        """(U,) who has a logged request."""
-        return np.asarray(self.requests.sum(1) > 0)
 
 
 @dataclass(frozen=True)
@@ -69,67 +49,114 @@ class Finding:
     text: str
 
 
-def find_fault(control: Logs, treatment: Logs, treatment_share: float = 0.5) -> Finding | None:
+@dataclass(frozen=True)
+class Pair:
+    """Two arms' logs, what the arms are called, and how surprising logs must be to be called a fault."""
+
+    control: Logs
+    treatment: Logs
+    names: tuple[str, str]
+    alpha: float
+
+    @property
+    def days(self) -> int:
+        """Of the experiment."""
+        return int(self.control.clicks.shape[1])
+
+    def apart(self, top: str, below: str, along: F8) -> Change:
+        """How much more a ratio of the treatment's changes along the days than control's."""
+        own, other = (
+            change(getattr(logs, top), getattr(logs, below), along) for logs in (self.treatment, self.control)
+        )
+        return own - other
+
+    def both(self, column: str) -> F8:
+        """All users' counts of a column, control's first."""
+        return np.concatenate([getattr(self.control, column), getattr(self.treatment, column)])
+
+
+def find_fault(
+    control: Logs,
+    treatment: Logs,
+    treatment_share: float = 0.5,
+    names: tuple[str, str] = ("control", "treatment"),
+    pairs: int = 1,
+) -> Finding | None:
     """The fault that explains the logs; None where they look sound.
 
     Args:
         control, treatment: of the two arms.
-        treatment_share: planned, of the users.
+        treatment_share: planned, of the users of both.
+        names: what the text calls the arms.
+        pairs: of an experiment that are looked at, so that all of them together err in less than 1 %.
     """
-    lost = _lost(control, treatment, treatment_share)
+    pair = Pair(control, treatment, names, ALPHA / pairs)
+    lost = _lost(pair, treatment_share, ALERT / pairs)
     if lost is not None:
         return lost
-    checks: tuple[Callable[[Logs, Logs], Finding | None], ...] = (_bots, _delayed, _missing, _novelty, _drift)
-    found = (check(control, treatment) for check in checks)
+    checks: tuple[Callable[[Pair], Finding | None], ...] = (_bots, _delayed, _missing, _novelty, _drift)
+    found = (check(pair) for check in checks)
     return next((one for one in found if one is not None), None)
 
 
-def _lost(control: Logs, treatment: Logs, share: float) -> Finding | None:
+def _lost(pair: Pair, share: float, alert: float) -> Finding | None:
     """A split that is off; whether slow answers are the reason is said, not assumed."""
-    counts = {"control": int(control.seen.sum()), "treatment": int(treatment.seen.sum())}
+    arms = dict(zip(("control", "treatment"), (pair.control, pair.treatment), strict=True))
+    counts = {name: int(logs.seen.sum()) for name, logs in arms.items()}
     split = check_split(counts, {"control": 1 - share, "treatment": share})
-    if split.p_value is None or split.p_value >= ALERT:
+    if split.p_value is None or split.p_value >= alert:
         return None
-    short = "treatment" if counts["treatment"] < split.expected["treatment"] else "control"
-    own, other = (treatment, control) if short == "treatment" else (control, treatment)
-    slow, rest = _unseen(own)
-    extra = slow - rest - (_unseen(other)[0] - _unseen(other)[1])
-    se = _unseen_error(own) + _unseen_error(other)
+    short, rest = sorted(arms, key=lambda name: counts[name] - split.expected[name])
+    gone, stayed = _unseen(arms[short]), _unseen(arms[rest])
+    extra = gone.difference - stayed.difference
     reason = (
-        f"those served slowest before are missing most ({percent(slow)} against {percent(rest)}): slow "
-        "answers lose their logs"
-        if extra > 3 * se**0.5
+        f"those served slowest before are missing most ({percent(gone.slow)} against "
+        f"{percent(gone.others)}): slow answers lose their logs"
+        if extra > 3 * (gone.variance + stayed.variance) ** 0.5
         else "slow and fast users are missing alike: look at the assignment, not at latency"
     )
-    return Finding(
-        "lost logs", split.p_value, f"{short.capitalize()} has {counts[short]} users too few; {reason}."
-    )
+    called = pair.names[short == "treatment"]
+    missing = round(split.expected[short] - counts[short])
+    return Finding("lost logs", split.p_value, f"Arm {called} has {missing:,} users too few; {reason}.")
 
 
-def _unseen(logs: Logs) -> tuple[float, float]:
+@dataclass(frozen=True)
+class _Unseen:
     """The share not seen again of the slowest third of those who were there before, and of the others."""
+
+    slow: float
+    others: float
+    there: int
+
+    @property
+    def difference(self) -> float:
+        return self.slow - self.others
+
+    @property
+    def variance(self) -> float:
+        """Of the difference."""
+        slow, others = (share * (1 - share) for share in (self.slow, self.others))
+        return slow / (self.there / 3) + others / (2 * self.there / 3) if self.there else 0.0
+
+
+def _unseen(logs: Logs) -> _Unseen:
     there = np.isfinite(logs.before_ms)
-    edge = np.quantile(logs.before_ms[there], 2 / 3)
-    slow = logs.before_ms[there] > edge
-    gone = ~logs.seen[there]
-    return float(gone[slow].mean()), float(gone[~slow].mean())
+    before, gone = logs.before_ms[there], ~logs.seen[there]
+    slow = before > np.quantile(before, 2 / 3) if len(before) else gone
+    if not slow.any() or slow.all():
+        return _Unseen(0.0, 0.0, 0)
+    return _Unseen(float(gone[slow].mean()), float(gone[~slow].mean()), len(before))
 
 
-def _unseen_error(logs: Logs) -> float:
-    """Variance of the difference of `_unseen`."""
-    n = max(int(np.isfinite(logs.before_ms).sum()), 1)
-    slow, rest = _unseen(logs)
-    return slow * (1 - slow) / (n / 3) + rest * (1 - rest) / (2 * n / 3)
-
-
-def _bots(control: Logs, treatment: Logs) -> Finding | None:
-    clicks = np.concatenate([control.clicks.sum(1), treatment.clicks.sum(1)])
-    shown = np.concatenate([control.impressions.sum(1), treatment.impressions.sum(1)])
+def _bots(pair: Pair) -> Finding | None:
+    clicks, shown = pair.both("clicks").sum(1), pair.both("impressions").sum(1)
+    if clicks.sum() > SELDOM * shown.sum():
+        return None
     p = np.asarray(stats.binom.sf(clicks - 1, shown, HUMAN))
     least = min(1.0, float(p.min(initial=1.0)) * len(p))
-    if least >= ALPHA:
+    if least >= pair.alpha:
         return None
-    bots = p * len(p) < ALPHA
+    bots = p * len(p) < pair.alpha
     share = float(clicks[bots].sum() / max(clicks.sum(), 1))
     return Finding(
         "bots",
@@ -139,17 +166,12 @@ def _bots(control: Logs, treatment: Logs) -> Finding | None:
     )
 
 
-def _delayed(control: Logs, treatment: Logs) -> Finding | None:
-    days = control.clicks.shape[1]
-    step = np.arange(days) >= days - RECENT
-    bought = np.concatenate([control.conversions, treatment.conversions])
-    found = change(bought, np.concatenate([control.clicks, treatment.clicks]), step.astype(np.float64))
-    if found.p_value >= ALPHA or found.size > 0:
+def _delayed(pair: Pair) -> Finding | None:
+    step = _from(pair, pair.days - RECENT)
+    found = change(pair.both("conversions"), pair.both("clicks"), step)
+    if found.p_value >= pair.alpha or found.size > 0:
         return None
-    apart = change(treatment.conversions, treatment.clicks, step) - change(
-        control.conversions, control.clicks, step
-    )
-    if apart.p_value < ALPHA:
+    if pair.apart("conversions", "clicks", step).p_value < pair.alpha:
         return None  # one arm alone: its conversions are missing, not late
     return Finding(
         "delayed conversions",
@@ -159,37 +181,26 @@ def _delayed(control: Logs, treatment: Logs) -> Finding | None:
     )
 
 
-def _missing(control: Logs, treatment: Logs) -> Finding | None:
-    days = control.clicks.shape[1]
-    found: dict[int, Change] = {}
-    for first in range(1, days):
-        step = (np.arange(days) >= first).astype(np.float64)
-        found[first] = change(treatment.conversions, treatment.clicks, step) - change(
-            control.conversions, control.clicks, step
-        )
+def _missing(pair: Pair) -> Finding | None:
+    found = {
+        day: pair.apart("conversions", "clicks", _from(pair, day)) for day in range(1, max(pair.days, 2))
+    }
     first = min(found, key=lambda day: found[day].p_value)
     p = min(1.0, found[first].p_value * len(found))
-    if p >= ALPHA:
+    if p >= pair.alpha:
         return None
-    arm = "treatment" if found[first].size < 0 else "control"
+    arm = pair.names[found[first].size < 0]
     return Finding(
         "missing conversions",
         p,
-        f"From day {first + 1} on, {arm}'s clicks have {percent(-np.expm1(-abs(found[first].size)))} fewer "
-        "conversions than before, against the other arm's: they are not logged.",
+        f"From day {first + 1} on, clicks of arm {arm} have {percent(-np.expm1(-abs(found[first].size)))} "
+        "fewer conversions than before, against the other arm's: they are not logged.",
     )
 
 
-def _trend(control: Logs, treatment: Logs, below: str) -> Change:
-    along = np.arange(control.clicks.shape[1], dtype=np.float64)
-    return change(treatment.clicks, getattr(treatment, below), along) - change(
-        control.clicks, getattr(control, below), along
-    )
-
-
-def _novelty(control: Logs, treatment: Logs) -> Finding | None:
-    found = _trend(control, treatment, "impressions")
-    if found.p_value >= ALPHA:
+def _novelty(pair: Pair) -> Finding | None:
+    found = pair.apart("clicks", "impressions", _along(pair))
+    if found.p_value >= pair.alpha:
         return None
     way = "fades" if found.size < 0 else "grows"
     return Finding(
@@ -200,18 +211,28 @@ def _novelty(control: Logs, treatment: Logs) -> Finding | None:
     )
 
 
-def _drift(control: Logs, treatment: Logs) -> Finding | None:
-    found = _trend(control, treatment, "predicted")
-    if found.p_value >= ALPHA:
+def _drift(pair: Pair) -> Finding | None:
+    found = pair.apart("clicks", "predicted", _along(pair))
+    if found.p_value >= pair.alpha:
         return None
     own = {
-        name: change(logs.clicks, logs.predicted, np.arange(logs.clicks.shape[1], dtype=np.float64))
-        for name, logs in (("control", control), ("treatment", treatment))
+        name: change(logs.clicks, logs.predicted, _along(pair))
+        for name, logs in zip(pair.names, (pair.control, pair.treatment), strict=True)
     }
     arm = max(own, key=lambda name: abs(own[name].size))
     return Finding(
         "calibration drift",
         found.p_value,
-        f"{arm.capitalize()}'s clicks over its predictions change by {percent(own[arm].size, signed=True)} a "
-        "day, and its click rate does not: the model's calibration drifts. Fit it again.",
+        f"Clicks over predictions of arm {arm} change by {percent(own[arm].size, signed=True)} a day, and "
+        "its click rate does not: the model's calibration drifts. Fit it again.",
     )
+
+
+def _along(pair: Pair) -> F8:
+    """0, 1, 2, ...: a trend."""
+    return np.arange(pair.days, dtype=np.float64)
+
+
+def _from(pair: Pair, day: int) -> F8:
+    """0 before the day, 1 from it on: a step."""
+    return np.asarray(np.arange(pair.days) >= day, np.float64)

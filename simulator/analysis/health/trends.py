@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-F8 = NDArray[np.float64]
+from simulator.analysis.health.logs import F8
+from simulator.results.scorecard import MIN_EVENTS
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Change:
     se: float
 
     def __sub__(self, other: Change) -> Change:
-        """The change of one arm beyond another's; their users are different people."""
+        """The change of one arm beyond another's, whose users are different people; nothing if one is unknown."""
+        if 0 in (self.se, other.se):
+            return Change(0.0, 0.0)
         return Change(self.size - other.size, math.hypot(self.se, other.se))
 
     @property
@@ -40,12 +42,14 @@ def change(numerator: F8, denominator: F8, days: Sequence[float] | F8) -> Change
     sum of (day − centre)·(numerator − ratio·denominator): a user who always clicks more moves nothing. The
     error is that of the parts around the change (the delta method, clustered by user).
 
+    Of fewer than MIN_EVENTS users with any of the numerator nothing is said: size and error are 0.
+
     Args:
         numerator, denominator: (U, D).
         days: (D,) such as 0, 1, 2, ... for a trend, or 0, 0, 1 for a step; the size is per unit of it.
     """
     below = denominator.sum(0)
-    if not below.sum() > 0 or not numerator.sum() > 0:
+    if not below.sum() > 0 or np.count_nonzero(numerator.any(1)) < MIN_EVENTS:
         return Change(0.0, 0.0)
     along = np.asarray(days, np.float64)
     along = along - float(along @ below / below.sum())

@@ -1,6 +1,7 @@
 """`laser-ab validate`: the certificate, for any parameters."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,13 +75,23 @@ def faults(
         int, typer.Option("--replications", min=5, max=100_000, help="Simulated tests of each fault.")
     ] = 100,
     users: Annotated[int, typer.Option("--users", min=500, max=1_000_000, help="Of an arm.")] = 10_000,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Put them into the logs of this run's users, split at random, instead."),
+    ] = None,
     seed: Seed = 7,
     as_json: Json = False,
 ) -> None:
     """Check that faults an experimenter meets are found and told apart, and that sound tests are let be."""
     from simulator.certificate.faults import fault_rows
 
-    show(fault_rows(replications, users, seed), as_json)
+    logs = None
+    if run is not None:
+        from simulator.analysis.health.folder import logs_of_run
+        from simulator.results.read import read_run
+
+        logs = logs_of_run(read_run(run))
+    show(fault_rows(replications, users, seed, logs), as_json)
 
 
 def show(rows: "Iterable[Row]", as_json: bool) -> None:
