@@ -24,7 +24,7 @@ class Change:
     se: float
 
     def __sub__(self, other: Change) -> Change:
-        """The change of one arm beyond another's, whose users are different people; nothing if one is unknown."""
+        """One arm's change beyond another's, whose users are different people; none if one is unknown."""
         if 0 in (self.se, other.se):
             return Change(0.0, 0.0)
         return Change(self.size - other.size, math.hypot(self.se, other.se))

@@ -1,4 +1,4 @@
-"""A run's own logs are checked for faults: in its scorecard, from its folder, and with faults put into them."""
+"""A run's own logs are checked for faults: in its scorecard, from its folder, with faults put in."""
 
 from __future__ import annotations
 
