@@ -34,7 +34,7 @@ Fault = Literal[
 ALPHA = 0.0015
 #: No human clicks on more of what is shown, in the long run,
 HUMAN = 0.5
-#: unless all click on a large part of it: above this share of all impressions, no robot is looked for.
+#: unless the others, too, click on a large part of it: above this share of it, none is called a robot.
 SELDOM = 0.2
 #: Days at the end whose conversions may not be in yet.
 RECENT = 2
@@ -150,13 +150,13 @@ def _unseen(logs: Logs) -> _Unseen:
 
 def _bots(pair: Pair) -> Finding | None:
     clicks, shown = pair.both("clicks").sum(1), pair.both("impressions").sum(1)
-    if clicks.sum() > SELDOM * shown.sum():
-        return None
     p = np.asarray(stats.binom.sf(clicks - 1, shown, HUMAN))
     least = min(1.0, float(p.min(initial=1.0)) * len(p))
     if least >= pair.alpha:
         return None
     bots = p * len(p) < pair.alpha
+    if not shown[~bots].any() or clicks[~bots].sum() > SELDOM * shown[~bots].sum():
+        return None
     share = float(clicks[bots].sum() / max(clicks.sum(), 1))
     return Finding(
         "bots",

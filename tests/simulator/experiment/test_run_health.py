@@ -82,4 +82,4 @@ def test_validate_faults_takes_a_run(run: Run, tmp_path: Path) -> None:
     words = ["validate", "faults", "--replications", "5", "--run", str(run.path), "--json"]
     found = json.loads(CliRunner().invoke(app, words).stdout)
     assert len(found["rows"]) == 1 + len(STRENGTH)
-    assert "no such folder" in call("validate", "faults", "--run", tmp_path / "none", code=2)
+    assert "no such folder" in call("validate", "faults", "--run", tmp_path / "none", code=1)
