@@ -25,4 +25,6 @@ def chart(chart: alt.Chart | alt.LayerChart, alt_text: str, to: DeltaGenerator |
     colour = ink()
     axes = chart.configure_axis(labelColor=colour, titleColor=colour)
     shown = axes.configure_legend(labelColor=colour, titleColor=colour, labelLimit=0)
+    # The words are the picture's name. In SVG each of its marks would be one too, many without a name.
+    shown.usermeta = {"embedOptions": {"renderer": "canvas"}}
     (st if to is None else to).altair_chart(shown, width="stretch", alt=alt_text)

@@ -35,15 +35,15 @@ def absent(kind: str, name: str) -> None:
 def _no_runs() -> None:
     root = results_folder()
     st.info(f"There are no runs in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab demo --out {quote(str(root / 'demo'))}", language="bash")
+    st.code(f"laser-ab demo --out {quote(str(root / 'demo'))}", language=None)
     st.write("Or run an experiment of your own:")
-    st.code(f"laser-ab run CONFIG.toml --out {quote(str(root / 'my-run'))}", language="bash")
+    st.code(f"laser-ab run CONFIG.toml --out {quote(str(root / 'my-run'))}", language=None)
 
 
 def _no_sweeps() -> None:
     root = results_folder()
     st.info(f"There are no sweeps in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language="bash")
+    st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language=None)
 
 
 def problem(error: ResultsError) -> None:
@@ -125,7 +125,7 @@ def _resume(folder: Folder) -> None:
         if folder.resumable
         else "It would stop there again. With the cause mended, to start anew:"
     )
-    st.code(folder.next_command, language="bash")
+    st.code(folder.next_command, language=None)
     possible = folder.resumable and not read_only() and folder.path != results_folder()
     asked = possible and st.button("Resume", help="The command above, as a process that outlives this page.")
     if asked and attempt(lambda: jobs.resume(results_folder(), _name(folder))):

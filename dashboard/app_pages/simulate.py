@@ -64,7 +64,7 @@ def panel(run: Run, own: Mapping[str, Any]) -> None:
     changes = _settings(run, file, list(arms_of(own)))
     sets = [f"{key}={typed(value)}" for key, value in changes.items()]
     options = [part for one in sets for part in ("--set", one)]
-    st.code(as_typed(["what-if", places.shown(run.path), *options]), language="bash", wrap_lines=True)
+    st.code(as_typed(["what-if", places.shown(run.path), *options]), language=None, wrap_lines=True)
     try:
         answer = asking.hold(run.path).ask(changes)
     except DashboardError as error:

@@ -155,7 +155,7 @@ def _act(text: str, file: Mapping[str, Any], sets: list[str]) -> None:
     arguments += [part for one in over for part in ("--over", one)]
     st.code(
         as_typed([*arguments, "--out", places.shown(results_folder() / name)]),
-        language="bash",
+        language=None,
         wrap_lines=True,
     )
     if st.button("Check and estimate", width="stretch"):
@@ -192,7 +192,7 @@ def _check(kind: str, text: str, sets: list[str], over: list[str]) -> bool:
         return False
     _estimate(json.loads(ahead.out)["size"])
     with st.expander("The resolved file"):
-        st.code(resolved.out, language="toml")
+        st.code(resolved.out, language=None)
     return True
 
 

@@ -38,7 +38,7 @@ def answer(run: Run, command: str, takes: str, options: tuple[str, ...] = ()) ->
         )
         return None
     st.write(f"Not worked out for this run yet. {takes}")
-    st.code(join(["laser-ab", command, shown(run.path), *options]), language="bash", wrap_lines=True)
+    st.code(join(["laser-ab", command, shown(run.path), *options]), language=None, wrap_lines=True)
     if not read_only() and run.path != results_folder():
         _start(run, command, options)
     return None

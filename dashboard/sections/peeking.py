@@ -39,7 +39,7 @@ def section() -> None:
     percent = columns[2].slider("True lift (%)", 0, 40, 0, key="lab_lift", bind="query-params")
     lift = percent / 100
     arguments = ["validate", "peek", "--looks", str(looks), "--users", str(users), "--lift", f"{lift:g}"]
-    st.code(as_typed(arguments), language="bash", wrap_lines=True)
+    st.code(as_typed(arguments), language=None, wrap_lines=True)
     if read_only():
         st.info("Nothing is simulated here: this dashboard is read-only.")
         return
