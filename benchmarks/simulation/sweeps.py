@@ -11,7 +11,8 @@ The commands of `laser-ab` on `examples/demo.toml`, as a user gives them:
     ray        the same on a local Ray cluster of four CPUs that runs already; left out where Ray is missing
 
 Times are of the whole command, its imports and its processes included, from caches that are empty except
-where something is said to be kept. Cluster and processes share the machine's cores, however few those are.
+where something is said to be kept; kernels are compiled before. Cluster and processes share the machine's
+cores, however few those are.
 """
 
 from __future__ import annotations
@@ -97,6 +98,9 @@ def local_cluster() -> Iterator[str]:
 def measure(quick: bool) -> Measured:
     """A row a command, and the bars of their proportions."""
     budgets, loads = (BUDGETS[:2], LOADS[:2]) if quick else (BUDGETS, LOADS)
+    # What is compiled once on a machine is no part of any of them.
+    warm = [sys.executable, "-m", "simulator.cli", "doctor", "--warm"]
+    subprocess.run(warm, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     with TemporaryDirectory(prefix="sweeps-") as name:
         commands = Commands(Path(name), quick)
         histories = over("arms.treatment.history", commands.histories)
