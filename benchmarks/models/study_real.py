@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.models.real_gaps import seed_interval, share_error
 from benchmarks.models.study_plan import ABLATIONS, ALL, MODELS, Row, Training, made, trial_settings
 from benchmarks.models.world_files import facts_of
+from laser.models.laser_branch import CLOSED, OPEN
 from laser.training.presets import GENERIC_START
 
 REAL = "real"  # the part that all these rows are of
@@ -50,23 +51,20 @@ REAL_ABLATIONS = (
     "no recency", "no FFN + LN", "softmax gates", "no newest tokens", "no fusion", "M = 1", "w = 5", "w = 20",
 )  # fmt: skip
 OURS: dict[str, Row] = {"softmax gates with a sink": {"gates": "softmax-sink"}}
-#: Where a head's gates begin: closed but for the candidate's own category, or open to all.
-_CLOSED, _OPEN = (10.0, -6.0, 0.05), (0.0, 0.0, 0.25)
 
 
-def _heads(*starts: tuple[float, float, float]) -> Row:
-    init, bias, noise = (list(values) for values in zip(*starts, strict=True))
-    return {"heads": len(starts), "gate_init": init, "gate_bias": bias, "gate_noise": noise}
+def _heads(*starts: dict[str, float]) -> Row:
+    return {"heads": len(starts)} | {name: [start[name] for start in starts] for name in CLOSED}
 
 
 #: Ways for LASER to begin; compared with maps that all begin at random.
 STARTS: dict[str, Row] = {
     "start: random": GENERIC_START["laser"],
-    "start: closed gates": _heads(_CLOSED, _CLOSED),
-    "start: one head of two open": _heads(_CLOSED, _OPEN),
-    "start: one head of three open": _heads(_CLOSED, _CLOSED, _OPEN),
-    "start: two heads of four open": _heads(_CLOSED, _CLOSED, _OPEN, _OPEN),
-    "start: all gates open": {"gate_bias": 0.0},
+    "start: closed gates": _heads(CLOSED, CLOSED),
+    "start: one head of two open": _heads(CLOSED, OPEN),
+    "start: one head of three open": _heads(CLOSED, CLOSED, OPEN),
+    "start: two heads of four open": _heads(CLOSED, CLOSED, OPEN, OPEN),
+    "start: all gates open": CLOSED | {"gate_bias": 0.0},
 }
 KUAIRAND_HISTORY = 64  # users have 69 exposures at most
 COMPARED = {

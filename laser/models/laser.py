@@ -52,6 +52,8 @@ class Laser(RankingModel):
             through the candidate, whose map of them has mean 0 over candidates.
         gate_init, gate_bias, gate_noise: the query map starts as gate_init I + noise, gates at this bias;
             each a number, or a list of one for each head. 0 and a noise of D^-0.5 is a usual random start.
+            null: every second head open to all behaviours, the first and third closed but for the candidate's
+            own category (see laser_branch.CLOSED and OPEN).
         global_init: GSTA's query maps start at it times I; 0 is a usual random start.
         sink: GSTA may read nothing (see `target_attention`).
         branches: groups of scenes, each read on its own, such as [[0], [1, 2]], a scene in no group by none;
@@ -78,9 +80,9 @@ class Laser(RankingModel):
         "fusion": True,
         "recent": 5,
         "time_gap": True,
-        "gate_init": 10.0,
-        "gate_bias": -6.0,
-        "gate_noise": 0.05,
+        "gate_init": None,
+        "gate_bias": None,
+        "gate_noise": None,
         "global_init": 1.0,
         "sink": True,
         "branches": None,

@@ -22,6 +22,10 @@ from laser.models.history import KIND_WIDTH
 from laser.models.target import turned
 
 _PARTS = ("global", "strongest", "newest")
+# How a head's gates begin: closed but for the candidate's own category, or open to every behaviour. Heads
+# take turns: with all closed nothing is left of short histories of related categories (docs/models.md).
+CLOSED = {"gate_init": 10.0, "gate_bias": -6.0, "gate_noise": 0.05}
+OPEN = {"gate_init": 0.0, "gate_bias": 0.0, "gate_noise": 0.25}
 
 
 def fusion_of(chosen: dict[str, Any]) -> tuple[str, ...]:
@@ -108,12 +112,14 @@ def _gather(width: int, segments: Segments, chosen: dict[str, Any]) -> nn.Module
 
 
 def of_heads(chosen: dict[str, Any], name: str) -> list[float]:
-    """For each head, an option that is a number for all heads, or a list of one for each.
+    """For each head, an option that is a number for all heads, a list of one for each, or left to them.
 
     Raises:
         ModelError: the list has another number of entries.
     """
     value, heads = chosen[name], chosen["heads"]
+    if value is None:
+        return [(OPEN if head % 2 else CLOSED)[name] for head in range(heads)]
     if not isinstance(value, list):
         return [float(value)] * heads
     if len(value) != heads:

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from laser.models import RankingModel, build_model
 from laser.models.history import age_bucket
-from laser.models.laser_branch import AbsorbedGather, AbsorbedReading, NarrowGather, NarrowReading
+from laser.models.laser_branch import (
+    CLOSED,
+    OPEN,
+    AbsorbedGather,
+    AbsorbedReading,
+    NarrowGather,
+    NarrowReading,
+)
 
 LENGTHS = [40, 23, 0, 7]
 D, E = 8, 16
@@ -78,6 +85,14 @@ def test_heads_may_begin_apart_each_as_if_all_began_so(query_width: int | None) 
             torch.testing.assert_close(each[2].query[head].norm(), size, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("heads", [1, 2, 3])
+def test_heads_left_to_themselves_begin_closed_and_open_in_turn(heads: int) -> None:
+    in_turn = [(CLOSED, OPEN, CLOSED)[head] for head in range(heads)]
+    said = laser(heads=heads, **{name: [start[name] for start in in_turn] for name in CLOSED})
+    for one, other in zip(laser(heads=heads).parameters(), said.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("query_width", [None, 3])
 def test_with_gate_kinds_a_gate_opens_by_kind_and_age_whatever_the_candidate(query_width: int | None) -> None:
     model = laser(gate_kinds=True, query_width=query_width, gate_bias=-1.0)
@@ -116,7 +131,7 @@ def test_reading_tokens_with_keys_at_full_rank_is_the_absorbed_reading(sink: boo
 
 @pytest.mark.parametrize("width", [4, 8, 20])
 def test_low_dimensional_gates_begin_near_the_start_of_the_absorbed_ones(width: int) -> None:
-    gather = branch(laser(query_width=width, gate_noise=0.0)).gather
+    gather = branch(laser(query_width=width, gate_init=10.0, gate_noise=0.0)).gather
     start = torch.einsum("adk,aek->ade", gather.query, gather.key) * width**-0.5
     expected = 10.0 * torch.eye(D, E)
     if width >= D:
