@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from scipy import stats
+
 from benchmarks.pages.layout import RESULTS, ROOT, table
 from simulator.designs.words import points
 from simulator.metrics import BY_NAME
@@ -160,8 +162,20 @@ def _short(worlds: Result) -> str:
         if entry["value"] < entry["bar"]
     ]
     least = percent(max(entry["bar"] for entry in wanted.values()))
-    return f"Wanted are {least} of the worlds in the last column" + (
-        f"; {' and '.join(missed)}, short of it." if missed else ", and met."
+    apart = [
+        f"{_name(row['what'])} ({' to '.join(lift(end) for end in row['ci'])})"
+        for row in worlds["rows"]
+        if row["part"] == "pooled" and row["ci"][0] * row["ci"][1] > 0
+    ]
+    reason = (
+        f" The interval of the mean leaves 0 out for {' and '.join(apart)}: there 0 is not what is true."
+        if apart
+        else ""
+    )
+    return (
+        f"Wanted are {least} of the worlds in the last column"
+        + (f"; {' and '.join(missed)}, short of it." if missed else ", and met.")
+        + reason
     )
 
 
@@ -173,7 +187,7 @@ def _null_table(worlds: Result) -> str:
             " to ".join(lift(end) for end in row["ci"]),
             percent(row["sd"], digits=2),
             percent(row["sd_users"], digits=2),
-            percent(row["covers_zero"], digits=1),
+            _near_zero(row),
         ]
         for row in worlds["rows"]
         if row["part"] == "pooled"
@@ -189,6 +203,12 @@ def _null_table(worlds: Result) -> str:
         ],
         lines,
     )
+
+
+def _near_zero(row: dict[str, Any]) -> str:
+    """The share of worlds that cover 0, with its exact binomial interval."""
+    chance = stats.binomtest(round(row["covers_zero"] * row["worlds"]), row["worlds"]).proportion_ci()
+    return f"{percent(row['covers_zero'])} ({percent(chance.low)} to {percent(chance.high)})"
 
 
 def _faults(faults: Result) -> str:

@@ -5,6 +5,11 @@
 What `laser-ab truth` says of the world `null`, in which histories do not matter, at a small size: each seed
 is a world with models trained in it. The bars: 94 % of the worlds have a lift of ADVV, revenue and CTR within
 what users, worlds and trainings together make.
+
+CTR stays short of its bar for a reason and not by chance. Of a hundred worlds the mean true lift is -0.6 %,
+five of its errors from 0: a model that reads sixty behaviours of no meaning learns some of their noise from a
+log this small, and ranks worse for it. Where the mean lies half of the worlds' spread from 0, 92 % of them
+are expected to cover 0; that near their own mean lay 98 %. A run's A/B is to cover its own truth, not 0.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ def measure(seeds: int, jobs: int) -> Measured:
 
 if __name__ == "__main__":
     parser = options(__doc__)
-    parser.add_argument("--seeds", type=int, default=40, help="worlds")
+    parser.add_argument("--seeds", type=int, default=100, help="worlds")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     args = parser.parse_args()
     show("worlds", SEED, args, measure(4 if args.quick else args.seeds, args.jobs))
