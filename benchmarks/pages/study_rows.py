@@ -33,8 +33,9 @@ class Study:
     @classmethod
     def saved(cls, folder: Path) -> "Study":
         """What a folder of results holds of the study."""
-        files = [*folder.glob("model_study*.json"), *folder.glob("model_latency*.json")]
-        found = {path.stem: json.loads(path.read_text()) for path in sorted(files)}
+        files = [folder / f"{name}.json" for name in ("model_study", "model_study_tuning")]
+        files += sorted(folder.glob("model_latency*.json"))
+        found = {path.stem: json.loads(path.read_text()) for path in sorted(files) if path.exists()}
         rows = {name: result.pop("rows") for name, result in found.items()}
         trainings = rows.get("model_study", [])
         trials = rows.get("model_study_tuning", [])

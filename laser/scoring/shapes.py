@@ -134,16 +134,16 @@ def live_shape(
 
 def live_shapes(model: RankingModel, most: int, full: int, candidates: int, device: str) -> list[Shape]:
     """All shapes that batches of up to `most` requests can ask for, those of the longest histories first."""
+    lengths, history = [full], full
+    while history // 2 >= _SHORTEST:
+        lengths.append(history // 2)
+        history = -(-history // 2)
     found: list[Shape] = []
-    longest = full
-    while not found or longest >= _SHORTEST:
+    for longest in lengths:
         for exponent in range((most - 1).bit_length() + 1):
             shape = live_shape(model, 1 << exponent, longest, full, candidates, device)
             if shape not in found:
                 found.append(shape)
-        if longest <= 1:
-            break
-        longest //= 2
     return found
 
 

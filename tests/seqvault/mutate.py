@@ -122,14 +122,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a forked child goes on with its parent's store",
-        "vault/store.py",
+        "vault/engine/opened.py",
         "        tell_of_forks(self)\n",
         "",
         (f"{TESTS}test_ownership.py",),
     ),
     Mutation(
         "a relative path stays relative",
-        "vault/store.py",
+        "vault/engine/opened.py",
         "        self.path = Path(path).absolute()\n",
         "        self.path = Path(path)\n",
         (f"{TESTS}test_ownership.py",),
@@ -157,7 +157,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a dropped store stays open",
-        "vault/store.py",
+        "vault/engine/opened.py",
         "close_dropped, self._access, self.path, self._owner)\n",
         "id, 0)\n",
         (f"{TESTS}vault/test_vault_dropped.py",),

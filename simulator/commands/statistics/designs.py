@@ -58,6 +58,7 @@ def designs(
                 f"found {name!r}, expected one of {', '.join(known)}", param_hint="--design"
             )
     asked = [known[name] for name in known if not design or name in design]
+    run = read_run(source) if source.is_dir() else None
     config = load_checked(source / "experiment.toml" if source.is_dir() else source, overrides, seed)
     with (
         stops_at_checkpoints(),
@@ -73,8 +74,8 @@ def designs(
         "level": bench.level,
         **explained(found, asked, config.experiment.primary),
     }
-    if source.is_dir() and not overrides and seed is None:
-        keep_answer(read_run(source), "designs", found)
+    if run is not None and not overrides and seed is None:
+        keep_answer(run, "designs", found)
     if as_json:
         print_json(found)
     else:

@@ -30,13 +30,14 @@ def truth(
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.results.read import read_run
 
+    run = read_run(config) if config.is_dir() else None
     loaded = load_checked(_file(config), overrides, seed)
     every = range(loaded.seed, loaded.seed + seeds)
     with stops_at_checkpoints(), progress(quiet) as told:
         found = truth_over_worlds(loaded, every, treatment, jobs, told)
     found = {"name": loaded.experiment.name, "treatment": treatment or loaded.arm_names[1], **found}
-    if config.is_dir() and not overrides and seed is None:
-        keep_answer(read_run(config), "truth", found)
+    if run is not None and not overrides and seed is None:
+        keep_answer(run, "truth", found)
     if as_json:
         print_json(found)
     else:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.commands.statistics.designs import show
+from simulator.results.beside.asked import kept
+from simulator.results.read import read_run
 
 # The smallest that is trained, served and judged: the way from a file to a table is what is tested.
 TINY = {
@@ -31,10 +33,12 @@ def test_designs_of_a_runs_folder_are_judged_and_explained(
 ) -> None:
     sets = [f"{table}.{key}={value}" for table, pairs in TINY.items() for key, value in pairs.items()]
     settings = [word for pair in sets for word in ("--set", pair)]
-    resolved = call("run", EXAMPLES / "demo.toml", *settings, "--dry-run")
-    (tmp_path / "experiment.toml").write_text(resolved)
+    run = tmp_path / "run"
+    call("run", EXAMPLES / "demo.toml", *settings, "--out", run)
     asked = ("--assignments", 2, "--design", "user split", "--design", "budget split", "-q", "--json")
-    found = json.loads(call("designs", tmp_path, *asked))
+    found = json.loads(call("designs", run, *asked))
+    answer = kept(read_run(run), "designs")
+    assert answer == {key: found[key] for key in found if key != "schema_version"}
     assert list(found["designs"]) == ["user split", "budget split"]
     assert all(own["sentence"] for own in found["designs"].values())
     assert found["designs"]["user split"]["metrics"]["revenue_per_request"]["readings"] == 2
@@ -43,6 +47,13 @@ def test_designs_of_a_runs_folder_are_judged_and_explained(
     printed = " ".join(capsys.readouterr().out.split())
     assert "Revenue per request: the true lift is" in printed
     assert found["choice"]["text"] in printed
+
+
+def test_a_folder_that_is_no_run_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text((EXAMPLES / "demo.toml").read_text())
+    done = CliRunner().invoke(app, ["designs", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "found no manifest.json, expected a run folder" in " ".join(done.output.split())
 
 
 def test_an_unknown_design_is_refused_before_any_work() -> None:

@@ -92,7 +92,7 @@ def gpu_memory_for(lookups: int, *, scoring: bool) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("scoring", "lookups", "says"),
-    [(False, 30, "training on 64 requests at a time"), (True, 900, "out of memory with one request of")],
+    [(False, 30, "training on 64 requests at a time"), (True, 300, "out of memory with one request of")],
 )
 def test_a_gpu_out_of_memory_fails_the_run_which_is_continued_or_begun_smaller(
     scoring: bool, lookups: int, says: str, undisturbed: dict[str, bytes], tmp_path: Path
@@ -113,7 +113,7 @@ def test_a_gpu_out_of_memory_fails_the_run_which_is_continued_or_begun_smaller(
 
 def test_a_sweep_out_of_gpu_memory_is_continued(undisturbed_sweep: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    with gpu_memory_for(900, scoring=True):
+    with gpu_memory_for(300, scoring=True):
         told = call("sweep", *settings(), *OVER, "--out", out, code=1)
     assert f"laser-ab sweep --resume {out}" in told
     assert read_sweep(out).status == "failed"
