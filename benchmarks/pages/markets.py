@@ -6,10 +6,9 @@ python benchmarks/pages/markets.py
 import json
 from typing import Any
 
-from benchmarks.pages.layout import RESULTS, ROOT, table
+from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
 
 PAGE = ROOT / "docs" / "world.md"
-BEGIN, END = "<!-- markets:begin -->\n", "<!-- markets:end -->\n"
 HEAD = ["market", "ADVV", "revenue", "CTR", "budgets spent: A/B", "revenue lost to budgets"]
 
 
@@ -31,8 +30,7 @@ def _budgets(row: dict[str, Any]) -> list[str]:
 
 def page_of(text: str, rows: list[dict[str, Any]]) -> str:
     """The page with the table between its marks."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + markets_table(rows) + END + rest.split(END)[1]
+    return with_block(text, "markets", markets_table(rows))
 
 
 def main() -> None:

@@ -6,11 +6,10 @@ python benchmarks/pages/resemblance.py
 import json
 from typing import Any
 
-from benchmarks.pages.layout import RESULTS, ROOT, table
+from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
 from simulator.logs.calibration.statistics import CALIBRATED, DISTRIBUTIONS, FIGURES
 
 PAGE = ROOT / "docs" / "logs.md"
-BEGIN, END = "<!-- resemblance:begin -->\n", "<!-- resemblance:end -->\n"
 Row = dict[str, Any]
 
 
@@ -48,8 +47,7 @@ def _short(value: float) -> str:
 
 def page_of(text: str, rows: list[Row]) -> str:
     """The page with the tables between its marks."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + tables(rows) + END + rest.split(END)[1]
+    return with_block(text, "resemblance", tables(rows))
 
 
 def main() -> None:

@@ -41,5 +41,5 @@ def test_what_is_unknown_is_left_empty() -> None:
     for name in ("advv_per_request", "revenue_per_request", "ctr"):
         row |= {name: 0.01, f"{name}_se": 0.001}
     assert "| m | +1.00 ± 0.10 % | +1.00 ± 0.10 % | +1.00 ± 0.10 % |  |  |" in markets_table([row])
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(ValueError, match="lacks <!-- markets:begin --> followed by <!-- markets:end -->"):
         page_of("no marks", [row])
