@@ -123,6 +123,9 @@ def test_batches_under_way_keep_their_logits_and_their_version() -> None:
 def test_a_warm_scorer_builds_nothing_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = in_buckets(LiveScorer(MODEL, 300))
     scorer.warm(8, 4)
+    warmed = set(scorer.held.buckets)
     monkeypatch.setattr(held, "Bucket", None)
     for lengths in (LENGTHS, [300] * 5, [1], [64, 65]):
         scorer.score(Requests.of(random_batch(lengths)))
+    assert warmed == set(scorer.held.buckets)
+    assert warmed
