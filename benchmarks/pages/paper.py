@@ -6,6 +6,7 @@ Every figure of ours comes from a file in benchmarks/results; what was not run y
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -149,7 +150,9 @@ def _online(result: Row | None) -> list[str]:
         "does it come out?",
     ]
     parts.append(table(head, lines))
-    parts.append(prose(f"Verdict: **{size['verdict']}**. {size['text']}"))
+    # The table above has the truth's error, in digits of its own.
+    text = re.sub(r" \(standard error [^)]*\)", "", size["text"])
+    parts.append(prose(f"Verdict: **{size['verdict']}**. {text}"))
     parts.append(prose(f"{_foretold(size, result)} {_truth(size)}"))
     parts.append(_served(control, treatment))
     parts.append(_took(result))
@@ -166,7 +169,7 @@ def _effect(effect: Row) -> list[str]:
         numbers.metric_form(effect["metric"], effect["unit"]).label,
         lift(reported) if reported is not None else "not reported",
         with_interval(effect),
-        f"{lift(effect['true_lift'])} (s.e. {numbers.percent(effect['true_se'], digits=2)})",
+        f"{lift(effect['true_lift'])} (s.e. {numbers.error(effect['true_se'])})",
         numbers.percent(effect["mde"]),
         _comes_out(effect, reported),
     ]

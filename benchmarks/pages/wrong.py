@@ -13,9 +13,9 @@ from typing import Any
 from scipy import stats
 
 from benchmarks.pages.layout import RESULTS, ROOT, table
-from simulator.designs.words import points
+from simulator.designs.words import points, points_error
 from simulator.metrics import BY_NAME
-from simulator.results.numbers import count, lift, percent
+from simulator.results.numbers import count, error, lift, percent
 
 PAGE = ROOT / "docs" / "wrong.md"
 Result = dict[str, Any]
@@ -83,7 +83,7 @@ def _intervals(inference: Result) -> str:
             row["part"],
             _name(row["what"]),
             percent(row["value"]),
-            f"± {percent(row['se'])}",
+            f"± {error(row['se'])}",
             count(row["experiments"]),
         ]
         for row in inference["rows"]
@@ -133,7 +133,7 @@ def _designs(designs: Result) -> str:
 
 
 def _both(row: dict[str, Any], key: str) -> str:
-    return f"{points(row[key])} ± {_points(row[f'{key}_se'])}".replace(" points", "")
+    return f"{points(row[key])} ± {points_error(row[f'{key}_se'])}".replace(" points", "")
 
 
 def _points(value: float) -> str:

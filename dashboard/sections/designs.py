@@ -81,7 +81,7 @@ def _row(name: str, design: Mapping[str, Any], judged: Mapping[str, Any] | None)
 
 
 def _both(judged: Mapping[str, Any], field: str) -> str:
-    return f"{_points(judged[field])} ± {_points(judged[f'{field}_se'], signed=False)}"
+    return f"{_points(judged[field])} ± {numbers.error(judged[f'{field}_se']).removesuffix('%')}"
 
 
 def _points(value: float, *, signed: bool = True) -> str:

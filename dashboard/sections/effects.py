@@ -161,7 +161,7 @@ def _segment_row(label: str, record: Mapping[str, Any], effect: Effect, level: f
     ends = numbers.interval(effect.ci, numbers.lift)
     lift = numbers.NOT_ENOUGH if effect.lift is None else f"{numbers.lift(effect.lift)} ({ends})"
     error = entry["true_se"]
-    true = numbers.lift(effect.true_lift) + ("" if error is None else f" ± {numbers.percent(error)}")
+    true = numbers.lift(effect.true_lift) + ("" if error is None else f" ± {numbers.error(error)}")
     return {
         "Third": label,
         f"Lift ({numbers.level_name(level)})": lift,

@@ -85,7 +85,7 @@ def _draw(found: Mapping[str, Any]) -> None:
         {
             "Rule": rule,
             "What it is": RULES[rule],
-            what: f"{numbers.percent(one['called'])} ± {numbers.percent(one['called_se'])}",
+            what: f"{numbers.percent(one['called'])} ± {numbers.error(one['called_se'])}",
             "Users seen when it stopped": numbers.percent(one["users_seen"], digits=0),
         }
         for rule, one in found["rules"].items()
@@ -96,7 +96,7 @@ def _draw(found: Mapping[str, Any]) -> None:
             {
                 "Day": str(day["look"]),
                 "Users": numbers.count(day["users"]),
-                "Lift": f"{numbers.lift(day['lift'])} ± {numbers.percent(day['se'])}",
+                "Lift": f"{numbers.lift(day['lift'])} ± {numbers.error(day['se'])}",
                 "Stopped by": ", ".join(rule for rule, by_then in day["called"].items() if by_then)
                 or numbers.MISSING,
             }

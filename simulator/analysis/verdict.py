@@ -26,7 +26,7 @@ from simulator.analysis.guardrails import (
 from simulator.analysis.several import holm
 from simulator.analysis.srm import Srm
 from simulator.metrics import BY_NAME, Metric
-from simulator.results.numbers import count, p_phrase, percent
+from simulator.results.numbers import count, error, p_phrase, percent
 from simulator.results.scorecard import MIN_EVENTS, MIN_UNITS, has_enough_events
 
 #: An arm that answered fewer of its requests by its own model, in time, says nothing about that model.
@@ -289,7 +289,7 @@ def _truth(metric: Metric, entry: Entry) -> str:
         return " The truth is not known: no all-control and all-treatment worlds were run."
     text = f" The truth for {metric.words}, which only a simulation knows, is {_lift(lift)}"
     if entry.get("true_se") is not None:
-        text += f" (standard error {percent(entry['true_se'], digits=2)})"
+        text += f" (standard error {error(entry['true_se'])})"
     if ci is not None and not ci[0] <= lift <= ci[1]:
         text += "; the interval leaves it out"
     return text + "."

@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.designs.design import Design
 from simulator.metrics import BY_NAME
-from simulator.results.numbers import MISSING, percent
+from simulator.results.numbers import MISSING, error, percent
 
 #: Of its standard error: a bias further from 0 is shown. Many are looked at, so more than the usual 1.96.
 SHOWN = 3.0
@@ -36,6 +36,12 @@ def explained(found: Found, designs: Sequence[Design], primary: str) -> dict[str
 def points(value: float | None, *, signed: bool = True) -> str:
     """A difference of logarithms of ratios, about one of lifts: 0.102 -> "+10.2 points"."""
     text = percent(value, signed=signed)
+    return text if text == MISSING else f"{text.removesuffix('%')} points"
+
+
+def points_error(value: float | None) -> str:
+    """The standard error of such a difference: 0.0023 -> "0.23 points"."""
+    text = error(value)
     return text if text == MISSING else f"{text.removesuffix('%')} points"
 
 
@@ -68,9 +74,7 @@ def sentence(design: Design, result: Found, found: Found) -> str:
         return f"{design.name}: too few events for an interval."
     name = worst(metrics)
     judged, words = metrics[name], BY_NAME[name].words
-    size = (
-        f"{points(judged['interference'])} (standard error {points(judged['interference_se'], signed=False)})"
-    )
+    size = f"{points(judged['interference'])} (standard error {points_error(judged['interference_se'])})"
     if not any(own["interference"] for own in metrics.values()):
         return f"{design.name}: the arms do nothing to each other."
     if not _is_shown(judged):

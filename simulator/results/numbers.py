@@ -31,6 +31,19 @@ def share(value: float | None) -> str:
     return percent(value, digits=2 if 0 < value < 0.01 else 1)
 
 
+def error(value: float | None) -> str:
+    """A standard error: 0.0066 -> "0.7%", and below 0.1% two significant digits: 0.00023 -> "0.023%".
+
+    With a decimal as the figure beside it has, a small error would read as none at all.
+    """
+    if not _known(value):
+        return MISSING
+    if 0 < value < 1e-6:
+        return "< 0.0001%"
+    small = 0 < value < 1e-3
+    return percent(value, digits=1 - math.floor(math.log10(100 * value)) if small else 1)
+
+
 def ratio(value: float | None) -> str:
     """A rate such as CTR as a percentage: 0.03214 -> "3.214%"."""
     return percent(value, digits=3)

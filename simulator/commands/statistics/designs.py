@@ -116,7 +116,7 @@ def _table(designs: dict[str, dict[str, Any]], metric: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    from simulator.designs.words import points
+    from simulator.designs.words import points, points_error
     from simulator.results.numbers import count, lift, percent
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
@@ -130,7 +130,7 @@ def _table(designs: dict[str, dict[str, Any]], metric: str) -> Any:
             continue
 
         def both(key: str, judged: dict[str, Any] = judged) -> str:
-            value, se = points(judged[key]), points(judged[f"{key}_se"], signed=False)
+            value, se = points(judged[key]), points_error(judged[f"{key}_se"])
             return f"{value}±{se}".replace(" points", "")
 
         table.add_row(

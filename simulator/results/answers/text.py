@@ -87,7 +87,7 @@ def _seeds(answers: Record, axes: Sequence[Axis]) -> list[str]:
     for one in answers["replications"]:
         least, most = numbers.lift(one["least"]), numbers.lift(one["most"])
         text = f"{_where(one, axes)}{one['treatment']}: true lift {numbers.lift(one['true_value'])} ± "
-        text += f"{numbers.percent(one['se'])} over {one['seeds']} seeds, {least} to {most}; spread "
+        text += f"{numbers.error(one['se'])} over {one['seeds']} seeds, {least} to {most}; spread "
         text += f"{numbers.percent(one['spread'])}, the error in one world {numbers.percent(one['within'])}"
         lines.append(
             f"{text}. A/B intervals that hold their truth: {numbers.percent(one['covered'], digits=0)}."
@@ -155,7 +155,7 @@ def _where(one: Record, axes: Sequence[Axis]) -> str:
 
 
 def _true(one: Record) -> str:
-    error = "" if one["true_se"] is None else f" ± {numbers.percent(one['true_se'])}"
+    error = "" if one["true_se"] is None else f" ± {numbers.error(one['true_se'])}"
     return numbers.lift(one["true_value"]) + error
 
 

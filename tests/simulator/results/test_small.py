@@ -10,6 +10,9 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from simulator.analysis.guardrails import Guardrails
+from simulator.analysis.srm import Srm
+from simulator.analysis.verdict import Case, verdicts
 from simulator.cli import app
 from simulator.metrics import OUTCOMES
 from simulator.results.beside import asked
@@ -210,6 +213,22 @@ def test_what_ships_is_finished_small_and_says_so() -> None:
     assert [folder.name for folder in SHIPPED.glob("*/manifest.json")] == len(shipped_runs()) * [
         "manifest.json"
     ]
+
+
+def test_the_shipped_verdict_is_that_of_todays_rules_on_its_own_figures() -> None:
+    (card,) = (run.scorecard for run in shipped_runs())
+    assert card is not None
+    arms, names = card["arms"], ("control", "treatment")
+    case = Case(
+        card["metrics"],
+        min(card["units"].values()),
+        {"p99_ms": {name: arms[name]["values"]["p99_ms"] for name in names}},
+        {name: arms[name]["own_model_share"] for name in names},
+    )
+    srm = Srm(counts=card["units"], **card["srm"])
+    judged = verdicts({"treatment": case}, "advv_per_request", srm, Guardrails(limits={"p99_ms": 5.0}))
+    assert card["verdict"] == judged["treatment"] == arms["treatment"]["verdict"]
+    assert "standard error 0.023%" in card["verdict"]["text"]
 
 
 def test_the_manifest_of_a_small_run_says_when_the_whole_one_was_made(run: Run, shrunk: Run) -> None:
