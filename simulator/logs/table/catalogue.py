@@ -104,7 +104,7 @@ def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
                "c.n as kind_n, c.t as kind_t from done left join item_category c "
                f"on {same('done', 'item', 'c', 'item')}")
         )  # fmt: skip
-    more = " union all select kind_n, kind_t from did where reason = 0" if did is not None else ""
+    more = " union all select kind_n, kind_t from did" if did is not None else ""
     kinds = arrays(
         db,
         "select n, t, count(*) as rows from (select c.n, c.t from things left join item_category c on "
@@ -170,12 +170,10 @@ def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]
             "where ad is not null"
         )
         return
-    sources = [f"select item_n, item_t, {name}_n, {name}_t, 0 as late, file, row from shown where reason = 0"]
+    sources = [f"select item_n, item_t, {name}_n, {name}_t, 0 as late, file, row from shown"]
     did = stage.loaded.mapping.behaviours
     if name == "category" and did is not None and did.item is not None and did.category is not None:
-        sources.append(
-            "select item_n, item_t, category_n, category_t, 1, file, row from done where reason = 0"
-        )
+        sources.append("select item_n, item_t, category_n, category_t, 1, file, row from done")
     union = " union all ".join(sources)
     db.execute(
         f"create or replace temp table {view} as select item_n, item_t, "

@@ -18,7 +18,6 @@ from simulator.logs.table.stage import ALWAYS_BORNE, PLACES_SHOWN, Stage
 from simulator.logs.table.strays import stray_bounds
 from simulator.traffic.trace import TraceError
 
-_STRAY, _UNKNOWN = 250, 251  # reasons that only all rows together tell
 _SHOWN_COLUMNS = (
     "click",
     "conversion",
@@ -72,17 +71,15 @@ def collect(stage: Stage) -> Collected:
     if mapping.items is not None:
         read_items(stage, remarks)
         unknown = f"not exists (select 1 from items where {same('shown', 'item', 'items', 'item')})"
-        _drop(dropped, "an item without a row in [items]", *_mark(stage, "shown", _UNKNOWN, unknown))
-    if not one(db, "select count(*) from shown where reason = 0"):
+        _drop(dropped, "an item without a row in [items]", *stage.leave_out("shown", unknown))
+    if not one(db, "select count(*) from shown"):
         raise TraceError("The log has no usable rows, expected some. Check what was left out, and why.")
     names: dict[str, Names | None] = {}
-    names["users"] = number_ids(
-        db, "people", [("(select user_n, user_t from shown where reason = 0)", "user")]
-    )
+    names["users"] = number_ids(db, "people", [("(select user_n, user_t from shown)", "user")])
     names["items"] = make_items(db, mapping)
-    scenes = [("(select scene_n, scene_t from shown where reason = 0)", "scene")]
+    scenes = [("(select scene_n, scene_t from shown)", "scene")]
     if mapping.behaviours is not None:
-        scenes.append(("(select scene_n, scene_t from done where reason = 0)", "scene"))
+        scenes.append(("(select scene_n, scene_t from done)", "scene"))
     names["scenes"] = number_ids(db, "scenes", scenes)
     _check_scenes(stage)
     ads = make_catalogue(stage, remarks)
@@ -102,27 +99,23 @@ def _drop(dropped: dict[str, dict[str, Any]], reason: str, rows: int, places: li
         entry["first"] = [*entry["first"], *places][:PLACES_SHOWN]
 
 
-def _mark(stage: Stage, kind: str, code: int, condition: str) -> tuple[int, list[str]]:
-    """Give rows a reason; how many they are, and where the first ones stand."""
-    stage.db.execute(f"update {kind} set reason = {code} where reason = 0 and ({condition})")
-    query = f"select file, row from {kind} where reason = {code} order by file, row limit {PLACES_SHOWN}"
-    places = [stage.place(kind, file, row) for file, row in stage.db.execute(query).fetchall()]
-    return one(stage.db, f"select count(*) from {kind} where reason = {code}"), places
-
-
 def _leave_out_strays(stage: Stage, dropped: dict[str, dict[str, Any]]) -> None:
     """Rows of days far from all others: a wrong clock, or a test."""
-    stage.db.execute(f"update shown set reason = 0 where reason in ({_STRAY}, {_UNKNOWN})")
     zone = stage.loaded.mapping.source.time_zone
-    day = f"datediff('day', date '1970-01-01', (to_timestamp(time_ms / 1000.0) at time zone '{zone}')::date)"
+    # Quarters of an hour first: to find the local day of each row would cost more than all else here.
+    day = f"datediff('day', date '1970-01-01', (to_timestamp(quarter * 900) at time zone '{zone}')::date)"
     found = arrays(
         stage.db,
-        f"select {day} as day, count(*) as rows from shown where reason = 0 group by 1 order by 1",
+        f"select {day} as day, sum(rows)::bigint as rows from "
+        "(select time_ms // 900000 as quarter, count(*) as rows from shown group by 1) group by 1 order by 1",
     )
     low, high = stray_bounds(found["day"], found["rows"], stage.loaded.mapping.limits.stray_days)
     if low is None or high is None:
         return
-    rows, places = _mark(stage, "shown", _STRAY, f"{day} < {low} or {day} > {high}")
+    begin, end = (
+        f"epoch_ms((date '1970-01-01' + {d})::timestamp at time zone '{zone}')" for d in (low, high + 1)
+    )
+    rows, places = stage.leave_out("shown", f"time_ms < {begin} or time_ms >= {end}")
     _drop(dropped, "a stray time, empty days away from the rest of the log", rows, places)
 
 
@@ -149,7 +142,7 @@ def _shown(stage: Stage) -> dict[str, NDArray[Any]]:
         stage.db,
         f"select u.id as user_id, s.time_ms, i.ad, coalesce(c.id, 0) as scene, {fields}, s.file, s.row "
         f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
-        f"left join scenes c on {same('s', 'scene', 'c')} where s.reason = 0 "
+        f"left join scenes c on {same('s', 'scene', 'c')} "
         "order by s.time_ms, u.id, i.ad, s.file, s.row",
     )
 
@@ -162,7 +155,7 @@ def _given(stage: Stage) -> dict[str, NDArray[Any]]:
         "with ordered as (select s.candidates, row_number() over "
         "(order by s.time_ms, u.id, i.ad, s.file, s.row) - 1 as number "
         f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
-        "where s.reason = 0), listed as (select number, trim(unnest(candidates)) as c, "
+        "), listed as (select number, trim(unnest(candidates)) as c, "
         "generate_subscripts(candidates, 1) as place from ordered), "
         f"pairs as (select number, place, {text} as c_n, case when {text} is null then c end as c_t "
         "from listed) "
@@ -237,9 +230,9 @@ def _done(stage: Stage, dropped: dict[str, dict[str, Any]]) -> dict[str, NDArray
         "d.action, coalesce(c.id, 0) as scene, coalesce(d.dwell_s, 0) as dwell_s from did d "
         f"join people u on {same('d', 'user', 'u')} left join things i on {same('d', 'item', 'i')} "
         f"left join scenes c on {same('d', 'scene', 'c')} left join kinds k on "
-        f"{same('d', 'kind', 'k')} where d.reason = 0 order by u.id, d.time_ms, d.file, d.row",
+        f"{same('d', 'kind', 'k')} order by u.id, d.time_ms, d.file, d.row",
     )
-    all_rows = one(stage.db, "select count(*) from done where reason = 0")
+    all_rows = one(stage.db, "select count(*) from done")
     _drop(dropped, "behaviours of users never shown an ad", all_rows - len(found["time_ms"]), [])
     return found
 

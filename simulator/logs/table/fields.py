@@ -31,16 +31,10 @@ from simulator.traffic.behaviours import CLICK, SHORT
 EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 MAX_DWELL_S = 65_535
 PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
+_WIDE_INTEGERS = ("UBIGINT", "HUGEINT")  # that may not fit BIGINT
 _INTEGERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "HUGEINT",
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"),
+    *_WIDE_INTEGERS,
 )
 WHOLE = r"[+-]?[0-9]{1,19}(\.0*)?"
 #: What a spreadsheet makes of a long id; its last digits are lost.
@@ -96,8 +90,10 @@ class Fields:
     def whole(self, field: Column) -> str:
         """A whole number, or null."""
         raw, kind = self.raw(field)
-        if kind in _INTEGERS:
+        if kind in _WIDE_INTEGERS:
             return f"try_cast({raw} as bigint)"
+        if kind in _INTEGERS:
+            return f"{raw}::bigint"
         if kind in ("DOUBLE", "FLOAT"):
             return f"case when {raw} = floor({raw}) then try_cast({raw} as bigint) end"
         text = self.text(field)
@@ -113,8 +109,11 @@ class Fields:
             return "null::bigint", "null::varchar"
         if value is None:
             whole, text = self.whole(field), self.text(field)
-            if self.raw(field)[1] in _INTEGERS:  # numbers beyond BIGINT are text
+            kind = self.raw(field)[1]
+            if kind in _WIDE_INTEGERS:  # numbers beyond BIGINT are text
                 return whole, f"case when {whole} is null then {text} end"
+            if kind in _INTEGERS:
+                return whole, "null::varchar"
         else:
             text = value
             whole = f"case when regexp_full_match({text}, '{WHOLE}') then try_cast({text} as bigint) end"
@@ -133,13 +132,15 @@ class Fields:
         if field.unit == "ms":
             return self.whole(field)
         per = PER_MS[field.unit]
+        if field.unit == "s" and kind in _INTEGERS:  # exact, and cheaper; what is outside is no time
+            return f"case when {raw} between 0 and {LATEST_MS // 1000} then {raw}::bigint * 1000 end"
         return f"try_cast(round({self.number(field)} / {per!r}) as bigint)"
 
     def flag(self, field: Flag) -> str:
         """1, 0, or null where it is neither."""
         raw, kind = self.raw(field)
         if field.equals is not None:
-            values = ", ".join(_literal(v) for v in field.equals)
+            values = ", ".join(literal(v) for v in field.equals)
             return f"case when {raw} is null then null else ({self.text(field)} in ({values}))::utinyint end"
         if field.at_least is not None:
             return f"({self.number(field)} >= {field.at_least!r})::utinyint"
@@ -159,7 +160,7 @@ class Fields:
             cases = " ".join(f"when '{name}' then {code}" for name, code in ACTION_CODES.items())
             return f"case {text} {cases} end"
         cases = " ".join(
-            f"when {text} in ({', '.join(_literal(v) for v in values)}) then {ACTION_CODES[name]}"
+            f"when {text} in ({', '.join(literal(v) for v in values)}) then {ACTION_CODES[name]}"
             for name, values in (("deep", field.deep), ("click", field.click), ("short", field.short))
             if values
         )
@@ -177,14 +178,14 @@ class Fields:
         """A category as (number, text)."""
         if field is None or field.first_of is None:
             return self.pair(field)
-        first = f"split_part({self.text(field)}, {_literal(field.first_of)}, 1)"
+        first = f"split_part({self.text(field)}, {literal(field.first_of)}, 1)"
         return self.pair(field, f"""trim({first}, ' []{{}}"''')""")
 
     def scene(self, field: Scene | None) -> tuple[str, str]:
         """A scene as (number, text)."""
         if field is None or field.values is None:
             return self.pair(field)
-        cases = " ".join(f"when {_literal(k)} then {v}" for k, v in field.values.items())
+        cases = " ".join(f"when {literal(k)} then {v}" for k, v in field.values.items())
         return f"case {self.text(field)} {cases} end", "null::varchar"
 
     def list_of(self, field: ListColumn | None) -> str:
@@ -193,7 +194,7 @@ class Fields:
             return "null::varchar[]"
         raw, _ = self.raw(field)
         if field.split is not None:
-            return f"str_split(trim({raw}::varchar, '[]'), {_literal(field.split)})"
+            return f"str_split(trim({raw}::varchar, '[]'), {literal(field.split)})"
         return f"try_cast({raw} as varchar[])"
 
 
@@ -256,7 +257,7 @@ def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[
         if field is not None:
             called = field.name if len(field.name) <= 40 else f"{field.name[:37]}..."
             text = f"{name} ({called}) {what}" if called != name else f"{name} {what}"
-            reasons.append(Reason(text, condition, f"{sql.raw(field)[0]}::varchar", name))
+            reasons.append(Reason(text, condition, sql.raw(field)[0], name))
 
     outside = f"time_ms is null or time_ms < {EARLIEST_MS} or time_ms >= {LATEST_MS}"
     add("time", table.time, "missing, no time, or outside 1990 to 2100", outside)
@@ -303,5 +304,6 @@ def columns_read(tables: list[Column | str | None], names: list[str]) -> tuple[l
     return list(dict.fromkeys([*direct, *sorted(mentioned)])), mentioned
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A value as SQL writes text."""
     return "'" + str(value).replace("'", "''") + "'"

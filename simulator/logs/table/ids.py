@@ -74,20 +74,20 @@ def same(left: str, name: str, right: str, other: str = "") -> str:
 
 def make_items(db: duckdb.DuckDBPyConnection, mapping: Mapping) -> Names | None:
     """Make the table `things` (n, t, id, ad): every item; `ad` numbers those that were or could be shown."""
-    shown = "(select item_n, item_t from shown where reason = 0)"
+    shown = "(select item_n, item_t from shown)"
     parts = [(shown, "item")]
     if mapping.impressions.candidates is not None:
         text = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
         parts.append(
             (
                 f"(select {text} as item_n, case when {text} is null then nullif(c, '') end as item_t from "
-                "(select trim(unnest(candidates)) as c from shown where reason = 0))",
+                "(select trim(unnest(candidates)) as c from shown))",
                 "item",
             )
         )
     number_ids(db, "ads", parts)
     if mapping.behaviours is not None and mapping.behaviours.item is not None:
-        parts.append(("(select item_n, item_t from done where reason = 0)", "item"))
+        parts.append(("(select item_n, item_t from done)", "item"))
     names = number_ids(db, "every", parts)
     db.execute(
         "create or replace temp table things as select every.n, every.t, every.id, "

@@ -222,6 +222,13 @@ def test_a_dry_run_converts_all_and_leaves_nothing(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"shown.csv", "map.toml"}
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    (tmp_path / "map.toml").write_text(MAP)
+    out = tmp_path / "it's [1] of *?" / "log"
+    assert import_table(load_mapping(tmp_path / "map.toml"), out)["rows"]["kept"] == len(ROWS)
+
+
 def test_a_cut_off_import_goes_on_after_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importer, "WORTH_KEEPING", 1)
     write(tmp_path / "shown.1.csv", ROWS[:400])
