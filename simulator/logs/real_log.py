@@ -148,6 +148,6 @@ def request_scenes(impressions: Impressions, requests: Requests) -> NDArray[np.u
     return impressions.scene[first[row]]
 
 
-def periods(requests: Requests, split: Split) -> NDArray[np.uint8]:
-    """(R,) PRE or EXPERIMENT; requests of the log before the pre-period count as PRE."""
-    return np.where(requests.day >= split.experiment, EXPERIMENT, PRE).astype(np.uint8)
+def periods(day: NDArray[np.int32], split: Split) -> NDArray[np.uint8]:
+    """(R,) PRE or EXPERIMENT, of requests on these days; those before the pre-period count as PRE."""
+    return np.where(day >= split.experiment, EXPERIMENT, PRE).astype(np.uint8)

@@ -79,7 +79,7 @@ def _trace(log: RealLog, split: Split, slots: int) -> Requests:
             f"market.slots is {slots}, expected 1 to {width}, the log's candidates. Lower market.slots."
         )
     kept = everything.take(np.flatnonzero((everything.day >= split.pre) & (everything.day < split.end)))
-    changed = {"slots": np.full(len(kept), slots, np.uint8), "period": periods(kept, split)}
+    changed = {"slots": np.full(len(kept), slots, np.uint8), "period": periods(kept.day, split)}
     return Requests(**{**vars(kept), **changed})
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulator.scratch import let_go
 from simulator.traffic.behaviours import COLUMNS, Behaviours
 from simulator.traffic.trace import DAY_S, PERIODS, Requests, TraceError
 
@@ -45,23 +46,29 @@ def write_requests(path: Path, requests: Requests) -> None:
     Raises:
         TraceError: the folder does not exist.
     """
-    offsets = np.arange(len(requests) + 1, dtype=np.int32) * requests.candidates.shape[1]
-    columns = [
-        pa.array(requests.request_id),
-        pa.array(requests.arrival_s),
-        pa.array(requests.user_id),
-        pa.ListArray.from_arrays(
-            pa.array(offsets),
-            pa.array(requests.candidates.ravel()),
-            type=REQUESTS_SCHEMA.field("candidates").type,
-        ),
-        pa.array(requests.slots),
-        pa.array(requests.hour),
-        pa.array(requests.propensity),
-        pa.DictionaryArray.from_arrays(pa.array(requests.period.astype(np.int8)), pa.array(PERIODS)),
-    ]
     with replacing(path, REQUESTS_SCHEMA) as writer:
-        writer.write_table(pa.Table.from_arrays(columns, schema=REQUESTS_SCHEMA), row_group_size=ROW_GROUP)
+        # A group at a time, because candidates may stand in a file (`simulator.scratch`).
+        for first in range(0, len(requests), ROW_GROUP):
+            writer.write_table(_request_rows(requests, slice(first, first + ROW_GROUP)))
+            let_go(requests.candidates)
+
+
+def _request_rows(requests: Requests, rows: slice) -> pa.Table:
+    candidates = requests.candidates[rows]
+    offsets = np.arange(len(candidates) + 1, dtype=np.int32) * candidates.shape[1]
+    columns = [
+        pa.array(requests.request_id[rows]),
+        pa.array(requests.arrival_s[rows]),
+        pa.array(requests.user_id[rows]),
+        pa.ListArray.from_arrays(
+            pa.array(offsets), pa.array(candidates.ravel()), type=REQUESTS_SCHEMA.field("candidates").type
+        ),
+        pa.array(requests.slots[rows]),
+        pa.array(requests.hour[rows]),
+        pa.array(requests.propensity[rows]),
+        pa.DictionaryArray.from_arrays(pa.array(requests.period[rows].astype(np.int8)), pa.array(PERIODS)),
+    ]
+    return pa.Table.from_arrays(columns, schema=REQUESTS_SCHEMA)
 
 
 def read_requests(path: Path) -> Requests:

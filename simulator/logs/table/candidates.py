@@ -5,16 +5,23 @@ Letters: N impressions, R requests, C candidates, A ads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.scratch import gathered
 from simulator.traffic.trace import TraceError
 
 I8 = NDArray[np.int64]
 
+_AT_ONCE = 1 << 16  # requests whose candidates are in memory together
 
-def candidates_of(time_ms: I8, ad: I8, request: I8, first: I8, given: tuple[I8, I8] | None, width: int) -> I8:
+
+def candidates_of(
+    time_ms: I8, ad: NDArray[np.int32], request: I8, first: I8, given: tuple[I8, I8] | None, width: int
+) -> NDArray[np.uint64]:
     """The `width` distinct ads of each request, in ascending order, so that nothing marks the exposed ones.
 
     First what the request showed, then what the log lists for it, then the ads exposed nearest to it in time.
@@ -26,7 +33,7 @@ def candidates_of(time_ms: I8, ad: I8, request: I8, first: I8, given: tuple[I8, 
         width: C.
 
     Returns:
-        (R, C) ads.
+        (R, C) ads, in a temporary file (`simulator.scratch`).
 
     Raises:
         TraceError: the log has fewer than C distinct ads.
@@ -43,15 +50,21 @@ def candidates_of(time_ms: I8, ad: I8, request: I8, first: I8, given: tuple[I8, 
     order = np.argsort(owner, kind="stable")
     listed = given[1][order].astype(np.int64) if given else np.empty(0, np.int64)
     starts = np.searchsorted(owner[order], np.arange(len(first) + 1))
-    chosen = np.full((len(first), width), -1, np.int64)
-    _fill(time_ms, ad, first, ends, listed, starts, np.full(ads, -1, np.int64), chosen)
-    if (chosen[:, -1] < 0).any():  # listed ads that were never exposed may be what is missing
-        raise TraceError(
-            f"A request has {int((chosen >= 0).sum(axis=1).min())} candidates, expected {width}. "
-            "Lower impressions.width."
-        )
-    chosen.sort(axis=1)
-    return chosen
+    seen = np.full(ads, -1, np.int64)
+
+    def parts() -> Iterator[dict[str, NDArray[np.uint64]]]:
+        for begin in range(0, len(first), _AT_ONCE):
+            chosen = np.full((min(_AT_ONCE, len(first) - begin), width), -1, np.int64)
+            _fill(time_ms, ad, first, ends, listed, starts, seen, begin, chosen)
+            if (chosen[:, -1] < 0).any():  # listed ads that were never exposed may be what is missing
+                raise TraceError(
+                    f"A request has {int((chosen >= 0).sum(axis=1).min())} candidates, expected {width}. "
+                    "Lower impressions.width."
+                )
+            chosen.sort(axis=1)
+            yield {"ads": chosen.view(np.uint64)}
+
+    return gathered(parts())["ads"]
 
 
 def nearest_candidates(time_ms: I8, ad: I8, request_ms: I8, request_row: I8, width: int) -> I8:
@@ -71,21 +84,30 @@ def nearest_candidates(time_ms: I8, ad: I8, request_ms: I8, request_row: I8, wid
 
 @nb.njit(cache=True)
 def _fill(
-    time_ms: I8, ad: I8, first: I8, ends: I8, listed: I8, starts: I8, seen: I8, chosen: I8
+    time_ms: I8,
+    ad: NDArray[np.int32],
+    first: I8,
+    ends: I8,
+    listed: I8,
+    starts: I8,
+    seen: I8,
+    begin: int,
+    found: I8,
 ) -> None:  # pragma: no cover - compiled
-    """Walk outwards from each request; `seen` holds the last request that took an ad."""
-    rows, width = len(time_ms), chosen.shape[1]
-    for r in range(len(first)):
+    """Walk outwards from requests `begin` and after; `seen` holds the last request that took an ad."""
+    rows, width = len(time_ms), found.shape[1]
+    for r in range(begin, begin + len(found)):
+        chosen = found[r - begin]
         count = 0
         for row in range(first[r], ends[r]):
             if count < width and seen[ad[row]] != r:
                 seen[ad[row]] = r
-                chosen[r, count] = ad[row]
+                chosen[count] = ad[row]
                 count += 1
         for i in range(starts[r], starts[r + 1]):
             if count < width and seen[listed[i]] != r:
                 seen[listed[i]] = r
-                chosen[r, count] = listed[i]
+                chosen[count] = listed[i]
                 count += 1
         at = time_ms[first[r]]
         left, right = first[r] - 1, ends[r]
@@ -96,13 +118,13 @@ def _fill(
                 low = left
                 while low > 0 and time_ms[low - 1] == time_ms[left]:
                     low -= 1
-                begin, end = low, left + 1
+                one, end = low, left + 1
                 left = low - 1
             else:
-                begin, end = right, right + 1
+                one, end = right, right + 1
                 right += 1
-            for row in range(begin, end):
+            for row in range(one, end):
                 if count < width and seen[ad[row]] != r:
                     seen[ad[row]] = r
-                    chosen[r, count] = ad[row]
+                    chosen[count] = ad[row]
                     count += 1

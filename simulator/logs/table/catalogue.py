@@ -170,15 +170,17 @@ def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]
             "where ad is not null"
         )
         return
-    sources = [f"select item_n, item_t, {name}_n, {name}_t, 0 as late, file, row from shown"]
+    # Where a row stands, as one number: its file, then its row. Behaviours come after all impressions.
+    place = "file::bigint << 45 | row"
+    sources = [f"select item_n, item_t, {name}_n, {name}_t, {place} as place from shown"]
     did = stage.loaded.mapping.behaviours
     if name == "category" and did is not None and did.item is not None and did.category is not None:
-        sources.append("select item_n, item_t, category_n, category_t, 1, file, row from done")
-    union = " union all ".join(sources)
+        sources.append(f"select item_n, item_t, category_n, category_t, 1::bigint << 62 | {place} from done")
+    union, both = " union all ".join(sources), f"hash({name}_n, {name}_t)"
     db.execute(
         f"create or replace temp table {view} as select item_n, item_t, "
-        f"arg_min_null({name}_n, (late, file, row)) as n, arg_min_null({name}_t, (late, file, row)) as t, "
-        f"count(distinct hash({name}_n, {name}_t)) > 1 as contrary from ({union}) group by item_n, item_t"
+        f"arg_min_null({name}_n, place) as n, arg_min_null({name}_t, place) as t, "
+        f"min({both}) <> max({both}) as contrary from ({union}) group by item_n, item_t"
     )
     contrary = one(db, f"select count(*) from {view} where contrary")
     if contrary and mapped is not None:

@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 
 from simulator.logs.table.catalogue import AdColumns, make_catalogue, read_items
 from simulator.logs.table.fields import WHOLE
-from simulator.logs.table.ids import Names, arrays, make_items, number_ids, one, same
+from simulator.logs.table.ids import Names, arrays, id_of, make_items, number_ids, one, same, streamed
 from simulator.logs.table.stage import ALWAYS_BORNE, PLACES_SHOWN, Stage
 from simulator.logs.table.strays import stray_bounds
 from simulator.traffic.trace import TraceError
 
-_SHOWN_COLUMNS = (
-    "click",
-    "conversion",
-    "action",
-    "dwell_s",
-    "request",
-    "position",
-    "propensity",
-    "bid",
-    "price",
-)
+_SHOWN_COLUMNS = {
+    "click": "utinyint",
+    "conversion": "utinyint",
+    "action": "utinyint",
+    "dwell_s": "usmallint",
+    "request": "ubigint",
+    "position": "bigint",
+    "propensity": "double",
+    "bid": "double",
+    "price": "double",
+}
+#: Of these, what the mapping may leave out.
+_OPTIONAL = ("request", "position", "propensity", "bid", "price")
 
 
 @dataclass
@@ -83,10 +85,10 @@ def collect(stage: Stage) -> Collected:
     names["scenes"] = number_ids(db, "scenes", scenes)
     _check_scenes(stage)
     ads = make_catalogue(stage, remarks)
-    shown = _shown(stage)
-    given = _given(stage) if mapping.impressions.candidates is not None else {}
+    shown = _shown(stage, names)
+    given = _given(stage, names) if mapping.impressions.candidates is not None else {}
     shown, given = _distinct(stage, shown, given, dropped)
-    done = _done(stage, dropped) if mapping.behaviours is not None else {}
+    done = _done(stage, names, dropped) if mapping.behaviours is not None else {}
     _check_share(stage, dropped)
     numbered = {kind: found for kind, found in names.items() if found is not None}
     return Collected(shown, done, given, ads, {**numbered, **ads.names}, dropped, remarks)
@@ -128,34 +130,39 @@ def _check_scenes(stage: Stage) -> None:
         )
 
 
-def _shown(stage: Stage) -> dict[str, NDArray[Any]]:
+def _shown(stage: Stage, names: dict[str, Names | None]) -> dict[str, NDArray[Any]]:
     mapped = stage.loaded.mapping.impressions
-    optional = {"request": "0", "position": "0", "propensity": "0", "bid": "0", "price": "0"}
     absent = {"propensity": mapped.logging_propensity}
     columns = [
         name
         for name in _SHOWN_COLUMNS
-        if name not in optional or absent.get(name, getattr(mapped, name, None)) is not None
+        if name not in _OPTIONAL or absent.get(name, getattr(mapped, name, None)) is not None
     ]
-    fields = ", ".join(f"coalesce(s.{name}, 0) as {name}" for name in columns)
-    return arrays(
+    fields = ", ".join(f"coalesce(s.{name}, 0)::{_SHOWN_COLUMNS[name]} as {name}" for name in columns)
+    user, rows, order = _numbered(names)
+    scene, scenes = id_of(names["scenes"], "s", "scene", "scenes", "c")
+    return streamed(
         stage.db,
-        f"select u.id as user_id, s.time_ms, i.ad, coalesce(c.id, 0) as scene, {fields}, s.file, s.row "
-        f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
-        f"left join scenes c on {same('s', 'scene', 'c')} "
-        "order by s.time_ms, u.id, i.ad, s.file, s.row",
+        f"select {user} as user_id, s.time_ms, i.ad::integer as ad, coalesce({scene}, 0)::utinyint as scene, "
+        f"{fields}, s.file, s.row from {rows}{scenes} order by {order}",
     )
 
 
-def _given(stage: Stage) -> dict[str, NDArray[Any]]:
+def _numbered(names: dict[str, Names | None]) -> tuple[str, str, str]:
+    """SQL of a row's user, of the rows `s` with their items `i`, and of their order."""
+    user, people = id_of(names["users"], "s", "user", "people", "u")
+    item = "s.item_n = i.n" if names["items"] is None else same("s", "item", "i")
+    return user, f"shown s{people} join things i on {item}", f"s.time_ms, {user}, i.ad, s.file, s.row"
+
+
+def _given(stage: Stage, names: dict[str, Names | None]) -> dict[str, NDArray[Any]]:
     """The listed candidates, by the rows of `_shown`'s order."""
     text = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
-    return arrays(
+    _, rows, order = _numbered(names)
+    return streamed(
         stage.db,
-        "with ordered as (select s.candidates, row_number() over "
-        "(order by s.time_ms, u.id, i.ad, s.file, s.row) - 1 as number "
-        f"from shown s join people u on {same('s', 'user', 'u')} join things i on {same('s', 'item', 'i')} "
-        "), listed as (select number, trim(unnest(candidates)) as c, "
+        f"with ordered as (select s.candidates, row_number() over (order by {order}) - 1 as number "
+        f"from {rows}), listed as (select number, trim(unnest(candidates)) as c, "
         "generate_subscripts(candidates, 1) as place from ordered), "
         f"pairs as (select number, place, {text} as c_n, case when {text} is null then c end as c_t "
         "from listed) "
@@ -223,13 +230,17 @@ _HARMLESS = (
 )
 
 
-def _done(stage: Stage, dropped: dict[str, dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    found = arrays(
+def _done(
+    stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[str, Any]]
+) -> dict[str, NDArray[Any]]:
+    item, things = id_of(names["items"], "d", "item", "things", "i")
+    scene, scenes = id_of(names["scenes"], "d", "scene", "scenes", "c")
+    found = streamed(
         stage.db,
-        "select u.id as user_id, d.time_ms, coalesce(i.id, 0) as item_id, coalesce(k.number, 0) as category, "
-        "d.action, coalesce(c.id, 0) as scene, coalesce(d.dwell_s, 0) as dwell_s from did d "
-        f"join people u on {same('d', 'user', 'u')} left join things i on {same('d', 'item', 'i')} "
-        f"left join scenes c on {same('d', 'scene', 'c')} left join kinds k on "
+        f"select u.id as user_id, d.time_ms, coalesce({item}, 0) as item_id, "
+        "coalesce(k.number, 0)::usmallint as category, d.action::utinyint as action, "
+        f"coalesce({scene}, 0)::utinyint as scene, coalesce(d.dwell_s, 0)::usmallint as dwell_s "
+        f"from did d join people u on {same('d', 'user', 'u')}{things}{scenes} left join kinds k on "
         f"{same('d', 'kind', 'k')} order by u.id, d.time_ms, d.file, d.row",
     )
     all_rows = one(stage.db, "select count(*) from done")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from simulator.logs.table.candidates import candidates_of
 from simulator.logs.table.collect import Collected
 from simulator.logs.table.mapping import Mapping
 from simulator.traffic.behaviours import Behaviours
-from simulator.traffic.trace import DAY_S, PRE, Requests, TraceError
+from simulator.traffic.trace import DAY_S, Requests, TraceError
 
 I8 = NDArray[np.int64]
 
@@ -41,6 +42,7 @@ FEATURE_DELAY_S = 60
 #: Clicks of a log without conversions become some, drawn: this share of them.
 DRAWN_CONVERSIONS = 0.1
 _DAY_MS, _HOUR_MS = DAY_S * 1000, 3_600_000
+_AT_ONCE = 1 << 18  # rows whose intermediate values are in memory together
 _DRAW_SEED = 0  # fixed: what is drawn into a log belongs to it, not to a run
 
 
@@ -55,8 +57,10 @@ def convert(found: Collected, mapping: Mapping) -> RealLog:
     zone = ZoneInfo(mapping.source.time_zone)
     epoch_ms = local_midnight_ms(int(shown["time_ms"][0]), zone)
     if mapping.impressions.conversion is None:
-        drawn = uniform(_DRAW_SEED, "conversion", shown["user_id"], shown["ad"], shown["time_ms"])
-        shown["conversion"] = (drawn < DRAWN_CONVERSIONS).astype(np.uint8)
+        shown["conversion"] = np.empty_like(shown["click"])
+        for part in _parts(len(shown["click"])):
+            ids = (shown[name][part] for name in ("user_id", "ad", "time_ms"))
+            shown["conversion"][part] = uniform(_DRAW_SEED, "conversion", *ids) < DRAWN_CONVERSIONS
     shown["conversion"] = shown["conversion"] & shown["click"]
     _check_content(shown, epoch_ms)
     shown, rows = _by_request(shown)
@@ -65,9 +69,9 @@ def convert(found: Collected, mapping: Mapping) -> RealLog:
     ads = LogAds(*(getattr(found.ads, f.name) for f in fields(LogAds)))
     days = int(impressions.day[-1]) + 1
     given = (rows[found.given["row"]], found.given["ad"]) if found.given else None
-    chosen = candidates_of(
-        shown["time_ms"], impressions.ad.astype(np.int64), request, first, given, mapping.impressions.width
-    )
+    chosen = candidates_of(shown["time_ms"], impressions.ad, request, first, given, mapping.impressions.width)
+    for rows_as_read in (shown, found.shown):
+        rows_as_read.clear()  # memory: the impressions have it all
     return RealLog(
         epoch_ms,
         days,
@@ -93,15 +97,22 @@ def local_date(epoch_ms: int, day: int, zone: ZoneInfo) -> str:
 
 def local_hours(time_ms: I8, zone: ZoneInfo) -> NDArray[np.float32]:
     """(N,) local hour of day in [0, 24)."""
-    # An offset holds for whole quarters of an hour, whatever the zone.
-    quarters, of = np.unique(time_ms // (_HOUR_MS // 4), return_inverse=True)
-    offsets = np.array(
-        [_offset_ms(int(quarter) * (_HOUR_MS // 4), zone) for quarter in quarters.tolist()], np.int64
-    )
-    local_ms = (time_ms + offsets[of]) % _DAY_MS
-    # float32 rounds 23.99999999 up to 24.
-    hours: NDArray[np.float32] = np.minimum(local_ms / 1000.0 / 3600.0, 23.999).astype(np.float32)
+    hours = np.empty(len(time_ms), np.float32)
+    for part in _parts(len(hours)):
+        # An offset holds for whole quarters of an hour, whatever the zone.
+        quarters, of = np.unique(time_ms[part] // (_HOUR_MS // 4), return_inverse=True)
+        offsets = np.array(
+            [_offset_ms(int(quarter) * (_HOUR_MS // 4), zone) for quarter in quarters.tolist()], np.int64
+        )
+        local_ms = (time_ms[part] + offsets[of]) % _DAY_MS
+        # float32 rounds 23.99999999 up to 24.
+        hours[part] = np.minimum(local_ms / 1000.0 / 3600.0, 23.999)
     return hours
+
+
+def _parts(rows: int) -> list[slice]:
+    """Rows in parts of which memory holds one."""
+    return [slice(first, first + _AT_ONCE) for first in range(0, rows, _AT_ONCE)]
 
 
 def _offset_ms(time_ms: int, zone: ZoneInfo) -> int:
@@ -167,7 +178,7 @@ def _impressions(
         position = np.minimum(np.unique(shown["position"], return_inverse=True)[1], 126).astype(np.uint8)
     return Impressions(
         request_id=request.astype(np.uint64),
-        user_id=shown["user_id"].astype(np.uint64),
+        user_id=shown["user_id"].view(np.uint64),
         time_s=since_ms / 1000.0,
         ad=shown["ad"].astype(np.int32),
         scene=shown["scene"].astype(np.uint8),
@@ -198,24 +209,33 @@ def earlier_click_logit(user: I8, second: I8, click: NDArray[Any]) -> NDArray[np
     Args:
         user, second, click: (N,), ascending in `second`.
     """
-    horizon = second - FEATURE_DELAY_S
-    seen = np.searchsorted(second, horizon, side="left")
-    everyone = (_before(click)[seen] + 0.5) / (seen + 1.0)
+    before = _before(click)
     # Within a user rows keep their order in time, so counts are differences of running sums.
-    order = np.lexsort((second, user))
-    owner, start = np.unique(user[order], return_index=True)
-    begin = start[np.searchsorted(owner, user)]
+    order = np.argsort(user, kind="stable")
+    starts = np.flatnonzero(np.diff(user[order], prepend=user[order[:1]] - 1))
     # One ascending key for (user, second): the user's rank, then the second.
     span = int(second[-1]) + FEATURE_DELAY_S + 2
-    rank = np.searchsorted(owner, user)
-    key = rank * span + second
-    end = np.searchsorted(key[order], rank * span + np.maximum(horizon, 0), side="left")
-    end = np.maximum(end, begin)
-    clicks = _before(click[order])
-    mine = clicks[end] - clicks[begin]
-    rate = (mine + PRIOR_IMPRESSIONS * everyone) / (end - begin + PRIOR_IMPRESSIONS)
-    logit: NDArray[np.float64] = np.log(rate) - np.log1p(-rate)
+    logit = np.empty(len(user))
+    for low, high in _groups(starts, len(order)):
+        rows = order[low:high]
+        own = starts[np.searchsorted(starts, low) : np.searchsorted(starts, high)] - low
+        rank = np.repeat(np.arange(len(own)), np.diff(own, append=len(rows)))
+        begin, horizon = own[rank], second[rows] - FEATURE_DELAY_S
+        seen = np.searchsorted(second, horizon, side="left")
+        everyone = (before[seen] + 0.5) / (seen + 1.0)
+        end = np.searchsorted(rank * span + second[rows], rank * span + np.maximum(horizon, 0), side="left")
+        end = np.maximum(end, begin)
+        clicks = _before(click[rows])
+        mine = clicks[end] - clicks[begin]
+        rate = (mine + PRIOR_IMPRESSIONS * everyone) / (end - begin + PRIOR_IMPRESSIONS)
+        logit[rows] = np.log(rate) - np.log1p(-rate)
     return logit
+
+
+def _groups(starts: I8, rows: int) -> list[tuple[int, int]]:
+    """Rows [low, high) of whole users, about _AT_ONCE rows together."""
+    edges = starts[np.unique(np.searchsorted(starts, np.arange(0, rows, _AT_ONCE)).clip(max=len(starts) - 1))]
+    return list(pairwise([*edges.tolist(), rows]))
 
 
 def _before(click: NDArray[Any]) -> NDArray[np.float64]:
@@ -257,18 +277,17 @@ def _behaviours(shown: Impressions, ads: LogAds) -> Behaviours:
     )
 
 
-def _requests(shown: Impressions, first: I8, candidates: I8, days: int) -> Requests:
+def _requests(shown: Impressions, first: I8, candidates: NDArray[np.uint64], days: int) -> Requests:
     time_s = shown.time_s[first]
-    requests = Requests(
+    day = (time_s // DAY_S).astype(np.int32)
+    return Requests(
         request_id=shown.request_id[first],
         arrival_s=time_s,
         user_id=shown.user_id[first],
-        candidates=candidates.astype(np.uint64),
+        candidates=candidates,
         slots=np.ones(len(first), np.uint8),
         hour=shown.hour[first],
         propensity=shown.propensity[first],
-        period=np.full(len(first), PRE, np.uint8),
-        day=(time_s // DAY_S).astype(np.int32),
+        period=periods(day, split_days(days)),
+        day=day,
     )
-    period = periods(requests, split_days(days))
-    return Requests(**{**vars(requests), "period": period})

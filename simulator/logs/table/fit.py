@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ _MOST_STEPS = 300
 #: Impressions that are fitted at most; of a longer log a sample of its requests. A million leave a standard
 #: error of .002 of a rate of .05 in an ad shown at 1 % of them.
 FIT_ROWS = 1_000_000
+_AT_ONCE = 1 << 20
 _FIT_SEED = 0  # fixed: the truth belongs to the log, not to a run
 
 
@@ -121,21 +123,32 @@ def design_of(log: RealLog, rows: I8 | None = None) -> Design:
 def _features(log: RealLog, shown: Impressions, category: I8) -> F8:
     """(N, F) of FEATURES, by one search for all rows: a twin of `world.fitted.request_features`."""
     did = log.behaviours
-    owner = np.repeat(np.arange(len(did.users)), np.diff(did.offsets))
     user = np.searchsorted(did.users, shown.user_id)
     second = np.floor(shown.time_s).astype(np.int64)
-    behaviours = _earlier(owner, did.time_s, user, second)
-    of, asked = owner * log.categories + did.category, user * log.categories + category
-    clicked = did.action >= CLICK
-    clicks = _earlier(of[clicked], did.time_s[clicked], asked, second)
-    skips = _earlier(of[~clicked], did.time_s[~clicked], asked, second)
-    counts = (np.log1p(n) for n in (behaviours, clicks, skips))
-    return np.stack([shown.propensity.astype(np.float64), *counts], axis=1)
+    found = np.empty((len(shown), len(FEATURES)))
+    found[:, 0] = shown.propensity
+    order = np.argsort(user, kind="stable")
+    # Users in groups of about _AT_ONCE behaviours, so that memory holds what one group needs.
+    edges = np.searchsorted(did.offsets, np.arange(0, len(did), _AT_ONCE))
+    for low, high in pairwise(np.unique([0, *edges, len(did.users)]).tolist()):
+        rows = order[slice(*np.searchsorted(user, (low, high), sorter=order))]
+        own = slice(did.offsets[low], did.offsets[high])
+        owner = np.repeat(np.arange(low, high), np.diff(did.offsets[low : high + 1]))
+        of = owner * log.categories + did.category[own].astype(np.int64)
+        asked = user[rows] * log.categories + category[rows]
+        clicked, time_s = did.action[own] >= CLICK, did.time_s[own]
+        counts = (
+            _earlier(owner, time_s, user[rows], second[rows]),
+            _earlier(of[clicked], time_s[clicked], asked, second[rows]),
+            _earlier(of[~clicked], time_s[~clicked], asked, second[rows]),
+        )
+        found[rows, 1:] = np.log1p(np.stack(counts, axis=1))
+    return found
 
 
 def _earlier(group: I8, second: I8, asked_group: I8, asked_second: I8) -> I8:
     """(N,) how many events of each asked group come in seconds before the asked one."""
-    if len(group) == 0:
+    if len(group) == 0 or len(asked_group) == 0:
         return np.zeros(len(asked_group), np.int64)
     # One ascending key for (group, second): groups of events numbered, so that keys stay small.
     groups, of = np.unique(group, return_inverse=True)

@@ -59,6 +59,14 @@ def number_ids(db: duckdb.DuckDBPyConnection, table: str, parts: list[tuple[str,
     return Names(found["id"], found["name"].tolist())
 
 
+def id_of(names: Names | None, left: str, name: str, table: str, alias: str) -> tuple[str, str]:
+    """SQL of a raw id's number, and of the join that finds it in a table of `number_ids`; none where numbers
+    stay."""
+    if names is None:
+        return f"{left}.{name}_n", ""
+    return f"{alias}.id", f" left join {table} {alias} on {same(left, name, alias)}"
+
+
 def same(left: str, name: str, right: str, other: str = "") -> str:
     """SQL: the columns `name_n`, `name_t` of a table are the `n`, `t` (`other_n`, `other_t`) of another.
 
@@ -170,6 +178,18 @@ def arrays(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]
     found: Any = db.execute(query).fetchnumpy()
     columns: dict[str, NDArray[Any]] = found
     return columns
+
+
+def streamed(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]:
+    """The columns of a query without nulls, in their own types; for many rows, since none is held twice."""
+    reader = db.sql(query).to_arrow_reader(1 << 18)
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in reader.schema.names}
+    for batch in reader:
+        for name, column in zip(parts, batch.columns, strict=True):
+            # A copy, since a view keeps the whole batch.
+            parts[name].append(column.to_numpy().copy())
+    kinds = {field.name: field.type.to_pandas_dtype() for field in reader.schema}
+    return {name: np.concatenate(parts.pop(name) or [np.empty(0, kinds[name])]) for name in kinds}
 
 
 def one(db: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -11,7 +11,7 @@ from tables import MAP, MIDNIGHT_S, shown, write
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
-from simulator.logs.table import importer
+from simulator.logs.table import candidates, convert, fit, importer
 from simulator.logs.table.importer import Interrupted, import_table
 from simulator.logs.table.load import load_mapping, shipped
 from simulator.logs.table.preview import preview
@@ -227,6 +227,19 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text(MAP)
     out = tmp_path / "it's [1] of *?" / "log"
     assert import_table(load_mapping(tmp_path / "map.toml"), out)["rows"]["kept"] == len(ROWS)
+
+
+def test_a_log_is_the_same_however_many_rows_are_held_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    (tmp_path / "map.toml").write_text(MAP)
+    import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "log")
+    for module in (candidates, convert, fit):
+        monkeypatch.setattr(module, "_AT_ONCE", 7)
+    import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "again")
+    for path in (tmp_path / "log").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_a_cut_off_import_goes_on_after_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
