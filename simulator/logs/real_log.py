@@ -141,11 +141,14 @@ def request_scenes(impressions: Impressions, requests: Requests) -> NDArray[np.u
     Raises:
         TraceError: a request without impressions.
     """
-    ids, first = np.unique(impressions.request_id, return_index=True)
+    ids, scenes = impressions.request_id, impressions.scene
+    if (ids[1:] < ids[:-1]).any():  # an import numbers requests in the order of their rows
+        order = np.argsort(ids, kind="stable")
+        ids, scenes = ids[order], scenes[order]
     row = np.minimum(np.searchsorted(ids, requests.request_id), len(ids) - 1)
     if not (ids[row] == requests.request_id).all():
         raise TraceError("A request of the log has no impression, expected one. Import the log anew.")
-    return impressions.scene[first[row]]
+    return scenes[row]
 
 
 def periods(day: NDArray[np.int32], split: Split) -> NDArray[np.uint8]:

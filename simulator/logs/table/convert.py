@@ -278,16 +278,18 @@ def _behaviours(shown: Impressions, ads: LogAds) -> Behaviours:
 
 
 def _requests(shown: Impressions, first: I8, candidates: NDArray[np.uint64], days: int) -> Requests:
-    time_s = shown.time_s[first]
+    # Where every row is a request of its own, they share its columns.
+    rows = first if len(first) < len(shown) else slice(None)
+    time_s = shown.time_s[rows]
     day = (time_s // DAY_S).astype(np.int32)
     return Requests(
-        request_id=shown.request_id[first],
+        request_id=shown.request_id[rows],
         arrival_s=time_s,
-        user_id=shown.user_id[first],
+        user_id=shown.user_id[rows],
         candidates=candidates,
         slots=np.ones(len(first), np.uint8),
-        hour=shown.hour[first],
-        propensity=shown.propensity[first],
+        hour=shown.hour[rows],
+        propensity=shown.propensity[rows],
         period=periods(day, split_days(days)),
         day=day,
     )
