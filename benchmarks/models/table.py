@@ -110,7 +110,7 @@ def kept_rows(path: Path | None, args: argparse.Namespace) -> list[dict[str, Any
 def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """The file as of now; it appears whole."""
     preset = "quick" if args.quick else args.preset
-    result = result_of("model_table", SEED, args.quick, [*rows, *gap_rows(rows)], bars_of(rows))
+    result = result_of("model_table", SEED, args.quick, [*rows, *gap_rows(rows)], bars_of(rows), args.commit)
     partial = args.out.with_name(f".{args.out.name}.part")
     partial.write_text(json.dumps({**result, "preset": preset}, indent=1) + "\n")
     partial.replace(args.out)
