@@ -34,9 +34,9 @@ of one), the other worlds 81,000 of 8. Protocol *tuned*: each model's own batch 
 batch and rate for all, maps beginning at random. On a GPU training is `fast` ([models.md](models.md#training)).
 
 `shop` and `feed` resemble Complete Journey and KuaiRand-Pure ([logs.md](logs.md)). What they say about
-histories is what the real logs say: on `shop` DIN-1000, STCA and LASER gain from long ones, LASER no more than
-the other two; on `feed`, where nobody has more than 69 behaviours and most have few, none is told from a model
-without history.
+histories is what the real logs say: on `shop` DIN-1000, STCA and LASER gain from long ones, LASER no more
+than the other two; on `feed`, where nobody has more than 69 behaviours and most have few, none is told from
+a model without history.
 """
 
 
