@@ -27,11 +27,12 @@ held-out days: sAUC is AUC by the true click probabilities, the others are by cl
 their interval and t are over worlds. Operations are multiply-accumulates (MAC) of a request with 100 or 500
 candidates.
 
-`laser` reads 5,000 behaviours on a GPU; other lengths are trained each on its own. `paper` and `loud` have
-404,000 training requests of 8 candidates, `shop` and `feed` as many as their presets say (44,000 of 41 and 51,000
-of one), the other worlds 81,000 of 8. Protocol *tuned*: each model's own batch and rate
+`laser` reads 5,000 behaviours on a GPU; other lengths are trained each on its own. `paper` and `loud`
+have 404,000 training requests of 8 candidates, `shop` and `feed` as many as their presets say (44,000 of
+41 and 51,000 of one), the other worlds 81,000 of 8. Protocol *tuned*: each model's own batch and rate
 (`laser.training.presets`), on the larger logs batches four times as large and half the rate; *plain*: one
-batch and rate for all, maps beginning at random. On a GPU training is `fast` ([models.md](models.md#training)).
+batch and rate for all, maps beginning at random. On a GPU training is `fast`
+([models.md](models.md#training)).
 
 `shop` and `feed` resemble Complete Journey and KuaiRand-Pure ([logs.md](logs.md)). What they say about
 histories is what the real logs say: on `shop` DIN-1000, STCA and LASER gain from long ones, LASER no more
