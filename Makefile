@@ -9,7 +9,8 @@ BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency live gpu_live profile_against_live quick_world two_gpus) \
 	benchmarks/inference/coverage.py benchmarks/inference/faults.py benchmarks/paper/__main__.py benchmarks/dashboard/load.py \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
-RIVAL := benchmarks/stores/harness/build/rocks
+HARNESS := benchmarks/stores/harness
+RIVALS := $(HARNESS)/build/rocks $(HARNESS)/build/blocks.so
 
 .PHONY: demo dash real test test-slow crash crash-nightly fuzz mutate check docs bench bench-deps bench-page clean
 .DELETE_ON_ERROR:
@@ -63,13 +64,16 @@ bench: $(STAMPS)/install
 		echo "== $$script"; $(BIN)/python $$script --quick; \
 	done
 
-# RocksDB in C++, the rival of the store's benchmarks; without it their rows about it say so.
-bench-deps: $(RIVAL)
+# RocksDB and LMDB in C++, the rivals of the store's benchmarks; without them their rows say so.
+bench-deps: $(RIVALS)
 
-$(RIVAL): $(wildcard benchmarks/stores/harness/*.cpp benchmarks/stores/harness/*.h)
-	@test -e /usr/include/rocksdb/db.h || $$(test $$(id -u) = 0 || echo sudo) apt-get install -y librocksdb-dev g++
-	@mkdir -p $(@D)
-	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $@ benchmarks/stores/harness/rocks.cpp -lrocksdb
+$(RIVALS) &: $(wildcard $(HARNESS)/*.cpp $(HARNESS)/*.h)
+	@test -e /usr/include/rocksdb/db.h -a -e /usr/include/lmdb.h || \
+		$$(test $$(id -u) = 0 || echo sudo) apt-get install -y librocksdb-dev liblmdb-dev g++
+	@mkdir -p $(HARNESS)/build
+	g++ -std=c++17 -O3 -march=native -Wall -Wextra -o $(HARNESS)/build/rocks $(HARNESS)/rocks.cpp -lrocksdb
+	g++ -std=c++17 -O3 -march=native -Wall -Wextra -shared -fPIC -o $(HARNESS)/build/blocks.so \
+		$(HARNESS)/blocks.cpp -lrocksdb -llmdb
 
 # All pages made from the results saved in benchmarks/results: docs/store-benchmarks.md, docs/model-table.md,
 # docs/paper.md, docs/complete-journey.md, and docs/model-study.md with its plots and its lines of README.md.

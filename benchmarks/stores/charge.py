@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.result import Measured, bar, main
 from benchmarks.stores.harness.clock import own_core
-from benchmarks.stores.harness.engines import ALL, WrongOutputError, draw_requests
+from benchmarks.stores.harness.engines import ALL, Users, WrongOutputError, draw_requests
 from benchmarks.stores.harness.generator import Histories, draw
 from benchmarks.stores.harness.ratios import by_round
 from benchmarks.stores.harness.rocks import Rocks, digest, missing
@@ -35,20 +35,20 @@ CACHE_MB = {"warm": 8.0, "cached": 2048.0}
 
 
 def rounds(
-    store: LastNStore, rocks: Rocks, handle: int, requests: list[tuple[int, int]], rng: np.random.Generator
+    store: LastNStore, rocks: Rocks, handle: int, requests: list[tuple[Users, int]], rng: np.random.Generator
 ) -> list[dict[int, tuple[float, float, float]]]:
     """By round and n: P50 in µs of the charge, of C++ and of the call; the first round is dropped."""
     found = []
     for turn in range(-1, ROUNDS):
         times: dict[int, list[tuple[float, float, float]]] = {}
-        for user, n in requests:
+        for users, n in requests:
             own_s = call_s = wall_ns = 0.0
             for python in rng.permutation([True, False]):
                 if python:
-                    took = store.timed_read_last(np.array([user], "u8"), n)[1]
+                    took = store.timed_read_last(np.array(users, "u8"), n)[1]
                     own_s, call_s = took.own_s, took.call_s
                 else:
-                    wall_ns = rocks.read(handle, user, n)[1]
+                    wall_ns = rocks.read(handle, users, n)[1]
             times.setdefault(n, []).append((1e6 * own_s, 1e-3 * wall_ns, 1e6 * call_s))
         if turn >= 0:
             found.append({n: tuple(np.median(took, axis=0)) for n, took in times.items()})
@@ -56,15 +56,15 @@ def rounds(
 
 
 def same_output(
-    store: LastNStore, rocks: Rocks, handle: int, histories: Histories, requests: list[tuple[int, int]]
+    store: LastNStore, rocks: Rocks, handle: int, histories: Histories, requests: list[tuple[Users, int]]
 ) -> None:
     """Both return what was stored. Raises WrongOutputError."""
     place = {int(user): i for i, user in enumerate(histories.users)}
-    for user, n in requests:
-        expected = digest(histories.newest(place[user], n))
-        python = digest(store.read_last(np.array([user], "u8"), n).columns)
-        if (python, rocks.check(handle, user, n)) != (expected, expected):
-            raise WrongOutputError(f"the newest {n} behaviours of user {user} differ from what was stored")
+    for users, n in requests:
+        expected = digest(histories.newest(place[users[0]], n))
+        python = digest(store.read_last(np.array(users, "u8"), n).columns)
+        if (python, rocks.check(handle, users, n)) != (expected, expected):
+            raise WrongOutputError(f"the newest {n} behaviours of {users} differ from what was stored")
 
 
 def compare(

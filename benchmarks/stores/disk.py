@@ -4,7 +4,8 @@
 
 RocksDB: its tables (keys, values, indexes and filters). SeqVault: segments and manifest; the log is empty
 after compaction. A: one key per behaviour; B: one blob per user; C: chunks of 256. "single": users of one
-behaviour each. The environment's LASER_AB_REAL_DATA names a folder of public logs to measure as well.
+behaviour each. "packed in RocksDB" and "packed in LMDB": SeqVault's packed blocks as values of these engines.
+The environment's LASER_AB_REAL_DATA names a folder of public logs to measure as well.
 """
 
 import tempfile
@@ -17,7 +18,7 @@ from benchmarks.result import Measured, bar, main
 from benchmarks.stores.harness.generator import Histories, draw, statistics
 from benchmarks.stores.harness.real import logs
 from benchmarks.stores.harness.rocks import Rocks, missing, write_source
-from benchmarks.stores.harness.vault import UnavailableError, load_vault
+from benchmarks.stores.harness.vault import UnavailableError, load_vault, noting, open_vault
 
 SEED = 7
 RIVALS: dict[str, tuple[str, dict[str, object]]] = {
@@ -55,6 +56,19 @@ def rivals(rocks: Rocks | None, histories: Histories, folder: Path, data: str) -
         size = rocks.load(path, source, layout, item_bytes, **tuning)["bytes"]
         rows.append({"data": data, "engine": name, "bytes": int(size), "value": size / histories.rows})
     return rows
+
+
+def elsewhere(histories: Histories, folder: Path, data: str) -> list[dict[str, Any]]:
+    """Sizes of RocksDB and LMDB with the blocks of the packed store of this data."""
+    from benchmarks.stores.harness.blocks import filled
+
+    with open_vault(folder / f"{data}-packed", histories.schema, read_only=True) as store:
+        sizes = filled(folder, store, histories)
+    names = {"rocksdb": "packed in RocksDB", "lmdb": "packed in LMDB"}
+    return [
+        {"data": data, "engine": names[engine], "bytes": size, "value": size / histories.rows}
+        for engine, size in sizes.items()
+    ]
 
 
 def vaults(histories: Histories, folder: Path, data: str, sweep: bool) -> list[dict[str, Any]]:
@@ -113,6 +127,9 @@ def measure(quick: bool) -> Measured:
                     rows.append({"data": name, **statistics(histories)})
                 rows += rivals(rocks, histories, Path(made), name)
                 rows += vaults(histories, Path(made), name, sweep=name == "u4" and not quick)
+                if name == "u4":
+                    with noting(rows, data=name, engine="packed in RocksDB, LMDB"):
+                        rows += elsewhere(histories, Path(made), name)
     finally:
         if rocks is not None:
             rocks.stop()

@@ -12,10 +12,17 @@ time. CPU is the reading thread's.
     cached  the same reads with 2 GB of block cache: everything decompressed in DRAM (engines A*, B*, C*)
     equal   the same reads with as much block cache as all that SeqVault has in DRAM: its files, in the page
             cache, and its index (engines A=, B=, C=); RocksDB's files are in the page cache besides
+    16      the newest of 16 users in one call, warm: MultiGet in B and H, an iterator in A and C
     cold    O_DIRECT on both sides, indexes in DRAM
 
-A: one key per behaviour. B: one blob per user. C: chunks of 256. floor: a bare pread of SeqVault's bytes and
-a memcpy of its output; libzstd: a bare pread and the decompression of every frame in them.
+A: one key per behaviour. B: one blob per user. C: chunks of 256. H: chunks of 256 and a head per user, which
+says where they are. floor: a bare pread of SeqVault's bytes and a memcpy of its output; libzstd: a bare pread
+and the decompression of every frame in them.
+
+Engine apart from codec: "packed in RocksDB" and "packed in LMDB" hold SeqVault's packed blocks as values,
+under SeqVault's own decoder (blocks.py), called from compiled code, as is "packed, kernel": SeqVault without
+the Python around a read. Against "packed, kernel" they say what SeqVault's engine costs or saves; against C,
+what its codec does. Warm, both map their files, where SeqVault's pread copies a block.
 """
 
 import gc
@@ -45,14 +52,14 @@ from benchmarks.stores.harness.engines import (
 from benchmarks.stores.harness.floors import FloorEngine
 from benchmarks.stores.harness.generator import Histories, draw, statistics
 from benchmarks.stores.harness.ratios import by_round, ratio, worst
-from benchmarks.stores.harness.rocks import COLD, Rocks, missing, write_source
+from benchmarks.stores.harness.rocks import COLD, REFERENCE_ROWS, Rocks, missing, write_source
 from benchmarks.stores.harness.vault import load_vault, load_with_tails, noting, open_vault
 
 SEED = 7
 ROUNDS = 9
 NS = {200: "200", 1000: "1k", 10_000: "10k", ALL: "full"}
-# For how many behaviours RocksDB's block cache of 8 MB was chosen.
-REFERENCE_ROWS = 19.7e6
+# Users of a call, and how many behaviours of each.
+TOGETHER, TOGETHER_NS = 16, (200, 1000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -84,20 +91,25 @@ class Stores:
             self.rows.append({"engine": "A, B, C", "value": None, "reason": missing()})
         else:
             source = write_source(self.histories, self.folder / "source")
-            for layout in "ABC":
+            for layout in "ABCH":
                 rocks.load(self.folder / layout, source, layout, 4)
         for codec in ("packed", "zstd"):
             with noting(self.rows, engine=codec):
                 load_vault(self.folder / codec, self.histories, codec=codec)
+        with noting(self.rows, engine="packed in RocksDB, LMDB"):
+            from benchmarks.stores.harness.blocks import filled
+
+            with open_vault(self.folder / "packed", self.histories.schema, read_only=True) as store:
+                filled(self.folder, store, self.histories)
 
     def warm(self, open_now: ExitStack) -> tuple[list[Engine], list[Engine]]:
         """Engines for every n, and one that only serves the newest 200."""
-        engines = self._rivals("", cache_mb=self.cache_mb) + self._rivals("*", cache_mb=2048)
+        engines = self._rivals("", "ABC", cache_mb=self.cache_mb)
+        engines += self._rivals("*", "ABC", cache_mb=2048)
         packed, zstd = self._vault(open_now, "packed"), self._vault(open_now, "zstd")
         if packed is not None:
-            stats = packed.stats()
-            dram_mb = (stats["bytes_on_disk"] + stats["index_bytes"]) / 1e6
-            engines += self._rivals("=", cache_mb=dram_mb)
+            engines += self._rivals("=", "ABC", cache_mb=_dram_mb(packed))
+            engines += self._elsewhere(open_now, packed, mmap=1)
             engines.append(VaultEngine("packed", packed))
             engines.append(VaultEngine("packed, 2 columns", packed, ("time_s", "item_id")))
             engines.append(VaultEngine("packed, read_last", packed, prepared=False))
@@ -110,25 +122,59 @@ class Stores:
         ]
         return engines + self._floors(packed, zstd, direct=False), newest
 
+    def together(self, open_now: ExitStack) -> tuple[list[Engine], list[Engine]]:
+        """Engines that are asked for several users at once."""
+        engines = self._rivals("", "ABCH", cache_mb=self.cache_mb)
+        packed = self._vault(open_now, "packed")
+        if packed is not None:
+            engines += self._rivals("=", "BCH", cache_mb=_dram_mb(packed))
+            engines.append(VaultEngine("packed", packed))
+        tails = open_now.enter_context(open_vault(self.folder / "tails", self.histories.schema))
+        return engines, [VaultEngine("tail", tails)]
+
     def cold(self, open_now: ExitStack) -> list[Engine]:
         """Engines that read from the device."""
         # A block that is still cached would be no cold read.
-        engines = self._rivals("", cache_mb=0.25, **COLD)
+        engines = self._rivals("", "ABC", cache_mb=0.25, **COLD)
         packed, zstd = (self._vault(open_now, codec, direct_io=True) for codec in ("packed", "zstd"))
         engines += [VaultEngine(name, s) for name, s in (("packed", packed), ("zstd", zstd)) if s is not None]
+        engines += self._elsewhere(open_now, None, cache_mb=0.25, direct=1, ahead_row_bytes=5)
         return engines + self._floors(packed, None, direct=True)
 
-    def _rivals(self, suffix: str, **tuning: object) -> list[Engine]:
+    def _elsewhere(self, open_now: ExitStack, packed: Any, **words: object) -> list[Engine]:
+        """SeqVault's blocks in other engines, and its own read that they are beside."""
+        engines: list[Engine] = []
+        with noting(self.rows, engine="packed in RocksDB, LMDB"):
+            from benchmarks.stores.harness.blocks import BlocksEngine, KernelEngine
+
+            # LMDB has no reads past the page cache.
+            chosen = {"RocksDB": words} if packed is None else {"RocksDB": words, "LMDB": {}}
+            for engine, options in chosen.items():
+                made = BlocksEngine(
+                    f"packed in {engine}",
+                    engine.lower(),
+                    self.folder / engine.lower(),
+                    self.histories.schema,
+                    int(self.histories.lengths.max()),
+                    options,
+                )
+                open_now.callback(made.close)
+                engines.append(made)
+            if packed is not None:
+                engines.append(KernelEngine("packed, kernel", packed))
+        return engines
+
+    def _rivals(self, suffix: str, layouts: str, **tuning: object) -> list[Engine]:
         if self.rocks is None:
             return []
-        most = int(self.histories.lengths.max())
+        most = max(int(self.histories.lengths.max()), TOGETHER * max(TOGETHER_NS))
         return [
             RocksEngine(
                 layout + suffix,
                 self.rocks,
                 self.rocks.open(self.folder / layout, layout, 4, rows=most, **tuning),
             )
-            for layout in "ABC"
+            for layout in layouts
         ]
 
     def _vault(self, open_now: ExitStack, codec: str, **options: object) -> Any:
@@ -156,20 +202,32 @@ class Stores:
         return found
 
 
+def _dram_mb(packed: Any) -> float:
+    """What SeqVault has in DRAM when its files are in the page cache."""
+    stats = packed.stats()
+    return float(stats["bytes_on_disk"] + stats["index_bytes"]) / 1e6
+
+
 def regime(
-    name: str, engines: list[Engine], newest: list[Engine], stores: Stores, size: Size
+    name: str, engines: list[Engine], newest: list[Engine], stores: Stores, size: Size, users: int = 1
 ) -> list[dict[str, Any]]:
     """Rounds of one regime, all n mixed: a row for each n, engine and round.
 
     Args:
         newest: engines that serve the newest 200 only.
+        users: of a call.
     """
     rng = np.random.default_rng(SEED)
-    requests = [request for n in NS for request in draw_requests(stores.histories, n, size.of(n), rng)]
+    ns = tuple(NS) if users == 1 else TOGETHER_NS
+    requests = [
+        request
+        for n in ns
+        for request in draw_requests(stores.histories, n, -(-size.of(n) // users), rng, users)
+    ]
     rng.shuffle(requests)
-    asked = {n: engines + (newest if n == 200 else []) for n in NS}
+    asked = {n: engines + (newest if n == 200 else []) for n in ns}
     few = requests[:: max(1, len(requests) // 80)]
-    compared = sum(verify(asked[n], stores.histories, [(user, n)]) for user, n in few)
+    compared = sum(verify(asked[n], stores.histories, [(whom, n)]) for whom, n in few)
     rows: list[dict[str, Any]] = [{"regime": name, "outputs_compared": compared, "outputs_wrong": 0}]
     interleaved(asked, requests, rng)
     for turn in range(ROUNDS):
@@ -274,7 +332,7 @@ def bars_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def measure(quick: bool) -> Measured:
-    """Load, read in both regimes, then with threads."""
+    """Load, read in all regimes, then with threads."""
     size = Size(150, 60, 30) if quick else Size(2000, 400, 200)
     histories = draw(size.users, SEED)
     rows: list[dict[str, Any]] = [{"data": "synthetic", **statistics(histories)}]
@@ -285,6 +343,8 @@ def measure(quick: bool) -> Measured:
         stores.load(rocks)
         with ExitStack() as open_now:
             rows += regime("warm", *stores.warm(open_now), stores, size)
+        with ExitStack() as open_now:
+            rows += regime(f"{TOGETHER} users", *stores.together(open_now), stores, size, TOGETHER)
         with ExitStack() as open_now:
             rows += regime("cold", stores.cold(open_now), [], stores, size)
         rows += threads(stores, cores, 0.3 if quick else 2.0)

@@ -73,9 +73,9 @@ def read_rounds(engines: list[Engine], histories: Histories, requests: int) -> l
     rng = np.random.default_rng(SEED)
     users = len(histories.users)
     rows: list[dict[str, Any]] = []
-    verify(engines, histories, [(int(user), ALL) for user in rng.integers(0, users, 50)])
+    verify(engines, histories, [((int(user),), ALL) for user in rng.integers(0, users, 50)])
     for turn in range(-1, ROUNDS):
-        asked = [(int(user), ALL) for user in rng.integers(0, users, requests)]
+        asked = [((int(user),), ALL) for user in rng.integers(0, users, requests)]
         for (name, _), took in interleaved({ALL: engines}, asked, rng).items():
             rows.append({"users": users, "engine": name, "round": turn, **summary(took)})
     return [row for row in rows if row["round"] >= 0]

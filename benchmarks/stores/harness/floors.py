@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit, types, uint64
 
 from benchmarks.stores.harness.clock import Took, timed
+from benchmarks.stores.harness.engines import Users
 from seqvault import HistorySchema
 
 pread: Any = types.ExternalFunction(
@@ -67,8 +68,9 @@ class FloorEngine:
         self._into = np.ones(longest * self.row_bytes * 2 + (1 << 20), "u1")
         self._at = -(-self._into.ctypes.data // ALIGNED) * ALIGNED
 
-    def read(self, user: int, n: int) -> Took:
+    def read(self, users: Users, n: int) -> Took:
         """See Engine.read."""
+        (user,) = users
         extents, rows = self._planned(user, n), min(n, self.lengths[user])
         into, source, out = self._at, self._source.ctypes.data, self._out.ctypes.data
         size = rows * self.row_bytes
@@ -77,7 +79,7 @@ class FloorEngine:
             raise OSError(f"{self.name}: pread of user {user} failed")
         return took._replace(rows=rows)
 
-    def check(self, user: int, n: int) -> None:
+    def check(self, users: Users, n: int) -> None:
         """A floor returns nothing to check."""
 
     def close(self) -> None:

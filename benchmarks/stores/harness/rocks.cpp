@@ -2,62 +2,27 @@
 //
 //   load  path=P data=FOLDER layout=A item_bytes=4 [tuning]   -> seconds, bytes
 //   open  path=P layout=A item_bytes=4 rows=MOST [tuning]     -> handle
-//   read HANDLE USER N                                        -> cpu_ns wall_ns rows
-//   check HANDLE USER N                                       -> digest rows
+//   read HANDLE N USER [USER ...]                             -> cpu_ns wall_ns rows
+//   check HANDLE N USER [USER ...]                            -> digest rows
 //   memory HANDLE                                             -> bytes of indexes and filters in memory
-//   write path=P data=FOLDER batch=1000 rows=N sync=0 [tuning] -> see written(); layout A
+//   write path=P data=FOLDER layout=A batch=1000 rows=N skip=0 sync=0 [tuning] -> see written.h
 //   close HANDLE
 //
-// Options: tuning.h. Layouts: layouts.h. Data and outputs: rows.h. Driven by rocks.py.
-#include <rocksdb/sst_file_writer.h>
-#include <sys/resource.h>
-
-#include <algorithm>
-#include <chrono>
-#include <filesystem>
+// Options: tuning.h. Layouts: layouts.h. Data and outputs: rows.h. Writing: written.h. Driven by rocks.py.
 #include <functional>
 #include <iostream>
-#include <thread>
 
 #include "layouts.h"
+#include "tables.h"
 #include "tuning.h"
+#include "written.h"
 
 using rocksdb::DB;
 
 struct Open {
   std::unique_ptr<DB> db;
-  std::function<size_t(uint64_t, size_t)> read;
+  std::function<size_t(const Users&, size_t)> read;
   std::function<uint64_t()> digest;
-};
-
-static uint64_t bytes_of(const std::string& path) {
-  uint64_t sum = 0;
-  for (auto& file : std::filesystem::directory_iterator(path))
-    if (file.path().extension() == ".sst") sum += file.file_size();
-  return sum;
-}
-
-static uint64_t process_cpu_ns() { return now_ns(CLOCK_PROCESS_CPUTIME_ID); }
-
-// Sorted tables written straight and handed over: the state a full compaction leaves.
-struct Tables {
-  std::string folder;
-  rocksdb::Options options;
-  std::unique_ptr<rocksdb::SstFileWriter> writer;
-  std::vector<std::string> paths;
-  void put(const Slice& key, const Slice& value) {
-    if (writer && writer->FileSize() > (64u << 20)) finish();
-    if (!writer) {
-      writer.reset(new rocksdb::SstFileWriter(rocksdb::EnvOptions(), options));
-      paths.push_back(folder + "-" + std::to_string(paths.size()) + ".sst");
-      check(writer->Open(paths.back()));
-    }
-    check(writer->Put(key, value));
-  }
-  void finish() {
-    if (writer) check(writer->Finish());
-    writer.reset();
-  }
 };
 
 template <class Item, class Time>
@@ -110,15 +75,8 @@ static void load_all(const Words& words) {
   // Users ascend: keys come in order.
   for (size_t u = 0; u < from.users.count; u++)
     write_user<Item, Time>(tables, words.at("layout")[0], from, u, room);
-  tables.finish();
-  DB* opened = nullptr;
-  check(DB::Open(tables.options, path, &opened));
-  std::unique_ptr<DB> db(opened);
-  rocksdb::IngestExternalFileOptions moved;
-  moved.move_files = true;
-  check(db->IngestExternalFile(tables.paths, moved));
-  db.reset();
-  std::cout << "cpu_s=" << double(process_cpu_ns() - begin) * 1e-9 << " bytes=" << bytes_of(path) << std::endl;
+  uint64_t bytes = tables.hand_over();
+  std::cout << "cpu_s=" << double(process_cpu_ns() - begin) * 1e-9 << " bytes=" << bytes << std::endl;
 }
 
 template <class Item, class Time>
@@ -133,65 +91,12 @@ static Open opened(const Words& words) {
   auto way = words.at("layout") == "A" ? L::behaviours
              : words.at("layout") == "B" ? L::blobs
              : words.at("layout") == "C" ? L::chunks : L::headed;
-  auto read = [out, from, way](uint64_t user, size_t n) {
-    out->first = out->capacity;
-    way(*from, user, std::min(n, out->capacity), *out);
-    return out->rows();
+  auto read = [out, from, way](const Users& users, size_t n) {
+    out->clear();
+    way(*from, users, std::min(n, out->capacity / users.size()), *out);
+    return out->all_rows();
   };
   return Open{std::unique_ptr<DB>(made), read, [out] { return out->digest(); }};
-}
-
-static void wait_for_compaction(DB* db) {
-  // This release has no call to wait with: ask until nothing is pending.
-  for (uint64_t busy = 1; busy;) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    busy = 0;
-    for (auto name : {"rocksdb.compaction-pending", "rocksdb.num-running-compactions",
-                      "rocksdb.mem-table-flush-pending", "rocksdb.num-running-flushes"}) {
-      uint64_t value = 0;
-      db->GetIntProperty(name, &value);
-      busy += value;
-    }
-  }
-}
-
-// Behaviours in the order of arrival, `batch` a write, its log record written and synced if asked.
-template <class Item, class Time>
-static void written(const Words& words) {
-  using L = Layout<Item, Time>;
-  using R = Rows<Item, Time>;
-  Source<Item> from(words.at("data"));
-  Values<uint64_t> user(words.at("data") + "/user");
-  DB* made = nullptr;
-  check(DB::Open(tuned(words), words.at("path"), &made));
-  std::unique_ptr<DB> db(made);
-  rocksdb::WriteOptions options;
-  options.sync = words.number("sync", 0) != 0;
-  size_t rows = std::min(size_t(words.number("rows", 1e18)), from.time.count);
-  size_t batch = size_t(words.number("batch", 1000));
-  uint64_t begin = process_cpu_ns(), wall = now_ns(CLOCK_MONOTONIC);
-  std::vector<uint64_t> took;
-  rocksdb::WriteBatch group;
-  char key[32], value[32];
-  for (size_t at = 0; at < rows; at += batch) {
-    uint64_t start = now_ns(CLOCK_MONOTONIC);
-    group.Clear();
-    for (size_t i = at; i < std::min(rows, at + batch); i++) {
-      // The tie is the writer's own counter: it needs to know nothing of what is stored.
-      check(group.Put(Slice(key, L::key_of(key, user[i], from.time[i], i)),
-                      Slice(value, size_t(R::put_rest(value, from, i) - value))));
-    }
-    check(db->Write(options, &group));
-    took.push_back(now_ns(CLOCK_MONOTONIC) - start);
-  }
-  uint64_t accepted = process_cpu_ns(), accepted_wall = now_ns(CLOCK_MONOTONIC);
-  check(db->Flush(rocksdb::FlushOptions()));
-  wait_for_compaction(db.get());
-  uint64_t settled = process_cpu_ns(), bytes = bytes_of(words.at("path"));
-  std::sort(took.begin(), took.end());
-  std::cout << "rows=" << rows << " cpu_ns=" << accepted - begin << " settled_cpu_ns=" << settled - begin
-            << " wall_ns=" << accepted_wall - wall << " p50_ns=" << took[took.size() / 2]
-            << " p99_ns=" << took[took.size() * 99 / 100] << " bytes=" << bytes << std::endl;
 }
 
 template <class F4, class F8, class W4, class W8>
@@ -216,8 +121,10 @@ static void answer(const std::string& line, std::vector<Open>& databases) {
     return;
   }
   size_t handle = 0;
-  uint64_t user = 0, n = 0;
-  words >> handle >> user >> n;
+  uint64_t n = 0;
+  words >> handle >> n;
+  Users users;
+  for (uint64_t user; words >> user;) users.push_back(user);
   if (handle >= databases.size()) throw std::runtime_error("no such handle: " + line);
   Open& database = databases[handle];
   if (verb == "memory") {
@@ -231,8 +138,9 @@ static void answer(const std::string& line, std::vector<Open>& databases) {
     std::cout << "closed" << std::endl;
     return;
   }
+  if (users.empty()) throw std::runtime_error("no users: " + line);
   uint64_t wall = now_ns(CLOCK_MONOTONIC), cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
-  size_t rows = database.read(user, n);
+  size_t rows = database.read(users, n);
   cpu = now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
   wall = now_ns(CLOCK_MONOTONIC) - wall;
   if (verb == "check")

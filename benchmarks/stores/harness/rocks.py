@@ -5,6 +5,7 @@ rows. The protocol is one line each way, so that a benchmark can send every requ
 """
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,14 +15,18 @@ import numpy as np
 from benchmarks.stores.harness.generator import Histories
 
 PROGRAM = Path(__file__).parent / "build" / "rocks"
+# Built with it: see blocks.py.
+LIBRARY = Path(__file__).parent / "build" / "blocks.so"
 
-# What sweep.py found best for each layout, beside the defaults of tuning.h: docs/store-benchmarks.md.
+# What rivals.py found best for each layout, beside the defaults of tuning.h.
 TUNED: dict[str, dict[str, object]] = {
     "A": {},
     "B": {},
     "C": {"ahead_row_bytes": 12},
     "H": {"hash_index": 1},
 }
+# For how many behaviours RocksDB's block cache of 8 MB was chosen.
+REFERENCE_ROWS = 19.7e6
 # Reads that reach the device: as many bytes in one as the rows asked for will take.
 COLD: dict[str, object] = {"direct": 1, "ahead_row_bytes": 12}
 
@@ -32,8 +37,8 @@ class RocksError(RuntimeError):
 
 def missing() -> str | None:
     """Why the rival cannot run; None when it can."""
-    if not PROGRAM.exists():
-        return "RocksDB in C++ is not built: run `make bench-deps` (it installs librocksdb-dev)"
+    if not (PROGRAM.exists() and LIBRARY.exists()):
+        return "RocksDB in C++ is not built: run `make bench-deps` (it installs librocksdb-dev, liblmdb-dev)"
     return None
 
 
@@ -80,6 +85,10 @@ def digest(columns: dict[str, np.ndarray]) -> int:
     return int((row * (2 * np.arange(len(row), dtype="u8") + np.uint64(1))).sum(dtype="u8"))
 
 
+def _spaced(users: Iterable[int]) -> str:
+    return " ".join(map(str, users))
+
+
 class Rocks:
     """One running program with any number of open databases."""
 
@@ -121,14 +130,15 @@ class Rocks:
         words |= TUNED[layout] | tuning
         return int(self.ask(" ".join(["open", *(f"{name}={value}" for name, value in words.items())])))
 
-    def read(self, handle: int, user: int, n: int) -> tuple[int, int, int]:
-        """One read's thread CPU and wall time in ns, measured inside, and its rows."""
-        cpu, wall, rows = self.ask(f"read {handle} {user} {n}").split()
+    def read(self, handle: int, users: Iterable[int], n: int) -> tuple[int, int, int]:
+        """One read's thread CPU and wall time in ns, measured inside, and its rows; of several users at once
+        by MultiGet where the layout can."""
+        cpu, wall, rows = self.ask(f"read {handle} {n} {_spaced(users)}").split()
         return int(cpu), int(wall), int(rows)
 
-    def check(self, handle: int, user: int, n: int) -> int:
-        """The digest of one read."""
-        return int(self.ask(f"check {handle} {user} {n}").split()[0])
+    def check(self, handle: int, users: Iterable[int], n: int) -> int:
+        """The digest of one read; of several users, of their rows one behind the other."""
+        return int(self.ask(f"check {handle} {n} {_spaced(users)}").split()[0])
 
     def memory(self, handle: int) -> int:
         """Bytes of indexes and filters one open database keeps in memory."""

@@ -52,17 +52,23 @@ struct Source {
 };
 
 // What a read returns: one array a column, filled from its end, so that rows met newest first come out oldest
-// first without a second pass. Buffers are kept between reads.
+// first without a second pass. Buffers are kept between reads. A read of several users begins with the last.
 template <class Item>
 struct Output {
-  size_t capacity, first;
+  size_t capacity, first, behind;
   std::vector<int64_t> time;
   std::vector<Item> item;
   std::vector<uint16_t> category, dwell;
   std::vector<uint8_t> action;
   explicit Output(size_t rows)
-      : capacity(rows), first(rows), time(rows), item(rows), category(rows), dwell(rows), action(rows) {}
-  size_t rows() const { return capacity - first; }
+      : capacity(rows), first(rows), behind(rows), time(rows), item(rows), category(rows), dwell(rows),
+        action(rows) {}
+  void clear() { first = behind = capacity; }
+  // What follows are the rows of the user before.
+  void next_user() { behind = first; }
+  // Of the user at hand.
+  size_t rows() const { return behind - first; }
+  size_t all_rows() const { return capacity - first; }
   uint64_t digest() const {
     uint64_t sum = 0;
     for (size_t i = first; i < capacity; i++)

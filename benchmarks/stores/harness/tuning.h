@@ -2,6 +2,7 @@
 #pragma once
 #include <rocksdb/cache.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/merge_operator.h>
 #include <rocksdb/options.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
@@ -36,7 +37,20 @@ inline rocksdb::CompressionType compression(const std::string& name) {
   throw std::runtime_error("compression " + name + ": expected zstd, lz4 or none");
 }
 
-// block_kb, compression, level, dictionary_kb, restart, cache_mb, direct, prefix, write_buffer_mb, upper, mmap
+// Rows appended to what a key holds: blobs and chunks are written so.
+struct AppendRows : rocksdb::AssociativeMergeOperator {
+  bool Merge(const rocksdb::Slice&, const rocksdb::Slice* held, const rocksdb::Slice& rows, std::string* to,
+             rocksdb::Logger*) const override {
+    to->clear();
+    if (held) to->append(held->data(), held->size());
+    to->append(rows.data(), rows.size());
+    return true;
+  }
+  const char* Name() const override { return "AppendRows"; }
+};
+
+// block_kb, compression, level, dictionary_kb, restart, cache_mb, direct, prefix, write_buffer_mb, level_base_mb,
+// universal, upper, mmap
 inline rocksdb::Options tuned(const Words& words) {
   rocksdb::BlockBasedTableOptions table;
   table.block_size = size_t(words.number("block_kb", 16) * 1024);
@@ -59,6 +73,9 @@ inline rocksdb::Options tuned(const Words& words) {
   options.allow_mmap_reads = words.number("mmap", 0) != 0;
   options.write_buffer_size = size_t(words.number("write_buffer_mb", 64) * (1 << 20));
   options.level_compaction_dynamic_level_bytes = true;
+  options.max_bytes_for_level_base = uint64_t(words.number("level_base_mb", 256) * (1 << 20));
+  if (words.number("universal", 0) != 0) options.compaction_style = rocksdb::kCompactionStyleUniversal;
+  options.merge_operator = std::make_shared<AppendRows>();
   options.max_background_jobs = 2;
   options.stats_dump_period_sec = 0;
   options.memtable_prefix_bloom_size_ratio = 0.1;

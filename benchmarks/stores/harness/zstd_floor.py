@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, types, uint64
 
 from benchmarks.stores.harness.clock import Took, timed
+from benchmarks.stores.harness.engines import Users
 from benchmarks.stores.harness.floors import FloorEngine, pread
 from benchmarks.stores.harness.vault import UnavailableError
 
@@ -86,8 +87,9 @@ class ZstdFloorEngine(FloorEngine):
         LIBRARY.ZSTD_DCtx_setParameter(int(self._context), _FORMAT, _MAGICLESS)
         self._frames: dict[tuple[int, int], np.ndarray] = {}
 
-    def read(self, user: int, n: int) -> Took:
+    def read(self, users: Users, n: int) -> Took:
         """See Engine.read."""
+        (user,) = users
         extents, frames = self._planned(user, n), self._framed(user, n)
         into, out, context = np.uint64(self._at), np.uint64(self._out.ctypes.data), self._context
         took = timed(lambda: _read_and_decompress(extents, into, frames, context, out))
