@@ -5,16 +5,17 @@ Percentiles count every request, late ones included. Their intervals are the sco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from dashboard.served import Floats, Part, Spent, parts_by_arm
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 STEP = 0.01  # between the percentiles that can be asked for
@@ -50,6 +51,7 @@ STAGES: tuple[tuple[str, str | None, str, bool], ...] = (
     ("scorer queue", "transport_end_ms", "score_start_ms", True),
     ("scoring", "score_start_ms", "score_end_ms", False),
 )
+_COUNTED = ("arrival_s", "latency_ms", "step", "step_name", "missed", *(ends for *_, ends, _ in STAGES))
 
 
 @dataclass(frozen=True)
@@ -83,132 +85,176 @@ class LatencySummary:
         return float(values[round(percentile / STEP)]) if len(values) else None
 
 
-def summarise(served: pa.Table, *, assigned: bool) -> LatencySummary:
-    """Summarise the experiment period.
+def summarise(served: pq.ParquetFile, *, assigned: bool) -> LatencySummary:
+    """Summarise the experiment period, holding one arm's latencies at a time, of other columns a row group.
 
     Args:
-        served: COLUMNS of the served table.
+        served: the served table.
         assigned: only requests the A/B gave to the arm; else the whole trace under each arm.
     """
-    frames = dict(_by_arm(served, assigned))
-    latencies = {arm: frame["latency_ms"].to_numpy() for arm, frame in frames.items()}
+    parts = parts_by_arm(served, assigned=assigned)
+    latencies = {arm: _latency(own) for arm, own in parts.items()}
+    ends_ms = [found.ends_ms for found in latencies.values() if found.ends_ms is not None]
+    tallies = {arm: _Tally(own, ends_ms, latencies[arm].slow_ms) for arm, own in parts.items()}
     return LatencySummary(
-        requests={arm: len(frame) for arm, frame in frames.items()},
-        percentiles=_stacked([_percentiles(arm, values) for arm, values in latencies.items()]),
-        bins=_bins(latencies),
-        stages=_stacked([_stages(arm, frame) for arm, frame in frames.items()]),
-        ladder=_stacked([_ladder(arm, frame) for arm, frame in frames.items()]),
-        quantiles={arm: _quantiles(values) for arm, values in latencies.items()},
-        heat=_heat(frames),
-        slowest=_stacked([frame.nlargest(SLOWEST, "latency_ms") for frame in frames.values()]),
+        requests={arm: sum(map(len, own)) for arm, own in parts.items()},
+        percentiles=_percentiles(latencies),
+        bins=_stacked([tally.bins(arm) for arm, tally in tallies.items()]),
+        stages=_stacked([tally.stages(arm) for arm, tally in tallies.items()]),
+        ladder=_stacked([tally.ladder(arm) for arm, tally in tallies.items()]),
+        quantiles={arm: found.quantiles for arm, found in latencies.items()},
+        heat=_stacked([tally.heat(arm) for arm, tally in tallies.items()]),
+        slowest=_stacked([tally.slowest() for tally in tallies.values()]),
     )
 
 
 def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(frames) if frames else pd.DataFrame()
+    some = [frame for frame in frames if len(frame)]
+    return pd.concat(some) if some else frames[0] if frames else pd.DataFrame()
 
 
-def _by_arm(served: pa.Table, assigned: bool) -> Iterator[tuple[str, pd.DataFrame]]:
-    frame = served.to_pandas()
-    arms = list(dict.fromkeys(frame["arm"]))
-    frame = frame[frame["period"] == "experiment"]
-    if assigned:
-        frame = frame[frame["assigned"]]
-    for arm in arms:
-        yield str(arm), frame[frame["arm"] == arm]
+@dataclass(frozen=True)
+class _Latency:
+    """What is kept of an arm's latencies.
+
+    Attributes:
+        quantiles: as in `LatencySummary`.
+        ends_ms: the least and the most above 0; None where no request took any time.
+        slow_ms: that of the last of the SLOWEST.
+    """
+
+    quantiles: Floats
+    ends_ms: tuple[float, float] | None = None
+    slow_ms: float = 0.0
 
 
-def _percentiles(arm: str, latency_ms: Floats) -> pd.DataFrame:
-    rows = []
-    for percentile in PERCENTILES:
-        if len(latency_ms) == 0:
-            continue
-        value = float(np.percentile(latency_ms, percentile))
-        rows.append({"arm": arm, "percentile": percentile, "ms": value})
+def _latency(parts: Sequence[Part]) -> _Latency:
+    values, n = np.empty(sum(map(len, parts))), 0
+    if len(values) == 0:
+        return _Latency(values)
+    for part in parts:
+        values[n : n + len(part)] = part.read(["latency_ms"])["latency_ms"].to_numpy()
+        n += len(part)
+    values.sort()  # once, for all that is asked
+    slow_ms = float(values[-SLOWEST:][0])
+    above = values[np.searchsorted(values, 0.0, side="right") :]
+    ends_ms = (float(above[0]), float(above[-1])) if len(above) else None
+    at = np.linspace(0, 100, round(100 / STEP) + 1)
+    return _Latency(np.percentile(values, at, overwrite_input=True), ends_ms, slow_ms)
+
+
+def _percentiles(latencies: Mapping[str, _Latency]) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "percentile": percentile, "ms": float(found.quantiles[round(percentile / STEP)])}
+        for arm, found in latencies.items()
+        for percentile in (PERCENTILES if len(found.quantiles) else ())
+    ]
     return pd.DataFrame(rows, columns=["arm", "percentile", "ms"])
 
 
-def _quantiles(latency_ms: Floats) -> Floats:
-    if len(latency_ms) == 0:
-        return latency_ms
-    found: Floats = np.percentile(latency_ms, np.linspace(0, 100, round(100 / STEP) + 1))
-    return found
+class _Tally:
+    """One arm's requests, counted in one pass."""
 
+    def __init__(self, parts: Sequence[Part], ends_ms: Sequence[tuple[float, float]], slow_ms: float) -> None:
+        """Count.
 
-def _heat(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """By hour of the day, how its requests' latencies are spread; the same bins for all arms."""
-    names = ["arm", "hour", "low_ms", "high_ms", "share", "requests"]
-    edges = _edges({arm: frame["latency_ms"].to_numpy() for arm, frame in frames.items()}, HEAT_BINS)
-    if edges is None:
-        return pd.DataFrame(columns=names)
-    parts = []
-    for arm, frame in frames.items():
-        hour = (frame["arrival_s"].to_numpy() % DAY_S) // HOUR_S
-        latency_ms = np.clip(frame["latency_ms"].to_numpy(), edges[0], edges[-1])
-        counts, _, _ = np.histogram2d(hour, latency_ms, [np.arange(25), edges])
-        of_hour = counts.sum(axis=1)
-        hours, bins = np.nonzero(counts)
-        share = counts[hours, bins] / of_hour[hours]
+        Args:
+            parts: the arm's.
+            ends_ms: of every arm's latencies: all arms have the same bins, or none where no time was spent.
+            slow_ms: no request below is among the slowest.
+        """
+        self._edges, self._heat_edges = _edges(ends_ms, BINS), _edges(ends_ms, HEAT_BINS)
+        self._of_bin = np.zeros(BINS, np.int64)
+        self._of_hour = np.zeros((24, HEAT_BINS), np.int64)
+        requests = sum(map(len, parts))
+        self._spent = {stage: Spent(requests) for stage, *_ in STAGES}
+        self._steps: list[pd.DataFrame] = []
+        self._slowest: list[pd.DataFrame] = []
+        for part in parts:
+            counted = part.read(_COUNTED)
+            self._count(counted)
+            slow = np.flatnonzero(counted["latency_ms"].to_numpy() >= slow_ms)
+            if len(slow):
+                self._slowest.append(part.read(COLUMNS).take(slow).to_pandas())
+
+    def _count(self, part: pa.Table) -> None:
+        latency_ms = part["latency_ms"].to_numpy()
+        if self._edges is not None and self._heat_edges is not None:
+            self._of_bin += np.bincount(_bin(latency_ms, self._edges), minlength=BINS)
+            hour = ((part["arrival_s"].to_numpy() % DAY_S) // HOUR_S).astype(np.int64)
+            place = hour * HEAT_BINS + _bin(latency_ms, self._heat_edges)
+            self._of_hour += np.bincount(place, minlength=self._of_hour.size).reshape(self._of_hour.shape)
+        for stage, begins, ends, _ in STAGES:
+            start = part[begins].to_numpy() if begins else 0.0
+            self._spent[stage].add(part[ends].to_numpy() - start)
+        totals = part.group_by(["step", "step_name"]).aggregate([("missed", "count"), ("missed", "sum")])
+        self._steps.append(totals.to_pandas().astype({"step_name": str}))
+
+    def bins(self, arm: str) -> pd.DataFrame:
+        """Its rows of `LatencySummary.bins`."""
+        names = ["arm", "low_ms", "high_ms", "share", "cumulative"]
+        if self._edges is None:
+            return pd.DataFrame(columns=names)
+        share = self._of_bin / max(1, self._of_bin.sum())
+        columns = (arm, self._edges[:-1], self._edges[1:], share, np.cumsum(share))
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
+
+    def heat(self, arm: str) -> pd.DataFrame:
+        """Of `heat`: by hour of the day, how its requests' latencies are spread."""
+        names = ["arm", "hour", "low_ms", "high_ms", "share", "requests"]
+        if self._heat_edges is None:
+            return pd.DataFrame(columns=names)
+        edges, of_hour = self._heat_edges, self._of_hour.sum(axis=1)
+        hours, bins = np.nonzero(self._of_hour)
+        share = self._of_hour[hours, bins] / of_hour[hours]
         columns = (arm, hours, edges[bins], edges[bins + 1], share, of_hour[hours])
-        parts.append(pd.DataFrame(dict(zip(names, columns, strict=True))))
-    return pd.concat(parts)
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
+
+    def stages(self, arm: str) -> pd.DataFrame:
+        """Of `stages`."""
+        rows, start = [], 0.0
+        for stage, _, _, waiting in STAGES:
+            spent = self._spent[stage]
+            if spent.n == 0:
+                continue
+            end = start + spent.mean
+            rows.append(
+                {"arm": arm, "stage": stage, "waiting": waiting, "start_ms": start, "end_ms": end}
+                | {"mean_ms": spent.mean, "p99_ms": spent.p99}
+            )
+            start = end
+        names = ["arm", "stage", "waiting", "start_ms", "end_ms", "mean_ms", "p99_ms"]
+        return pd.DataFrame(rows, columns=names)
+
+    def ladder(self, arm: str) -> pd.DataFrame:
+        """Of `ladder`."""
+        names = ["arm", "step", "step_name", "share", "missed_share", "requests"]
+        if not self._steps:
+            return pd.DataFrame(columns=names)
+        steps = pd.concat(self._steps).groupby(["step", "step_name"], as_index=False).sum()
+        requests, missed = steps["missed_count"], steps["missed_sum"]
+        shares = {"share": requests / requests.sum(), "missed_share": missed / requests}
+        return steps.assign(arm=arm, requests=requests, **shares)[names]
+
+    def slowest(self) -> pd.DataFrame:
+        """Of `slowest`; of equal latencies the first in the table."""
+        if not self._slowest:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return pd.concat(self._slowest).nlargest(SLOWEST, "latency_ms")
 
 
-def _edges(latencies: dict[str, Floats], bins: int) -> Floats | None:
-    """Of logarithmic bins that hold every arm's latencies; None where no request took any time."""
-    some = [values[values > 0] for values in latencies.values() if (values > 0).any()]
-    if not some:
+def _edges(ends_ms: Sequence[tuple[float, float]], bins: int) -> Floats | None:
+    """Of logarithmic bins that hold all latencies above 0; None where there are none."""
+    if not ends_ms:
         return None
-    low, high = min(float(v.min()) for v in some), max(float(v.max()) for v in some)
+    low, high = min(low for low, _ in ends_ms), max(high for _, high in ends_ms)
     edges: Floats = np.geomspace(low * 0.999, high * 1.001, bins + 1)
     return edges
 
 
-def _bins(latencies: dict[str, Floats]) -> pd.DataFrame:
-    names = ["arm", "low_ms", "high_ms", "share", "cumulative"]
-    edges = _edges(latencies, BINS)
-    if edges is None:
-        return pd.DataFrame(columns=names)
-    frames = []
-    for arm, values in latencies.items():
-        # Clipped, so that a latency of 0 ms counts in the first bin and shares add up to one.
-        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        share = counts / max(1, len(values))
-        columns = (arm, edges[:-1], edges[1:], share, np.cumsum(share))
-        frames.append(pd.DataFrame(dict(zip(names, columns, strict=True))))
-    return pd.concat(frames)
-
-
-def _stages(arm: str, frame: pd.DataFrame) -> pd.DataFrame:
-    rows, start = [], 0.0
-    for stage, begins, ends, waiting in STAGES:
-        spent = frame[ends] - (frame[begins] if begins else 0.0)
-        spent = spent[spent.notna()]
-        if len(spent) == 0:
-            continue
-        mean = float(spent.mean())
-        p99 = float(np.percentile(spent, 99))
-        end = start + mean
-        rows.append(
-            {"arm": arm, "stage": stage, "waiting": waiting, "start_ms": start, "end_ms": end}
-            | {"mean_ms": mean, "p99_ms": p99}
-        )
-        start = end
-    names = ["arm", "stage", "waiting", "start_ms", "end_ms", "mean_ms", "p99_ms"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _ladder(arm: str, frame: pd.DataFrame) -> pd.DataFrame:
-    names = ["arm", "step", "step_name", "share", "missed_share", "requests"]
-    if len(frame) == 0:
-        return pd.DataFrame(columns=names)
-    grouped = frame.groupby(["step", "step_name"], observed=True, sort=True)["missed"]
-    steps = grouped.agg(["size", "mean"]).reset_index()
-    steps.columns = pd.Index(["step", "step_name", "requests", "missed_share"])
-    steps["step_name"] = steps["step_name"].astype(str)
-    steps["share"] = steps["requests"] / len(frame)
-    steps["arm"] = arm
-    return steps[names]
+def _bin(latency_ms: Floats, edges: Floats) -> NDArray[np.int64]:
+    """The bin of each latency; one of 0 ms counts in the first, so that shares add up to one."""
+    return np.clip(np.searchsorted(edges, latency_ms, side="right") - 1, 0, len(edges) - 2)
 
 
 def lost_shares(ladder: pd.DataFrame, arms: Sequence[str]) -> dict[str, tuple[float, float]]:

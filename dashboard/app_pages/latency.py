@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import head, serving_charts, states
 from dashboard.draw import chart, ink
 from dashboard.palette import TREATMENT, arm_colours
-from dashboard.summaries import COLUMNS, STEP, LatencySummary, lost_shares, stages_of, summarise
+from dashboard.summaries import STEP, LatencySummary, lost_shares, stages_of, summarise
 from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
@@ -58,9 +58,8 @@ def page() -> None:
 @st.cache_data(show_spinner="Reading latencies…", max_entries=16)
 def _summary(folder: str, stamp: tuple[int, int], *, assigned: bool) -> LatencySummary:
     # `stamp` is part of the key: a rerun of the experiment is read afresh.
-    from pathlib import Path
-
-    return summarise(read_run(Path(folder)).table("served", COLUMNS), assigned=assigned)
+    with read_run(folder).opened("served") as file:
+        return summarise(file, assigned=assigned)
 
 
 def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,13 +75,23 @@ class Folder:
         Raises:
             ResultsError: the file is missing, damaged or has other columns.
         """
+        with self.opened(name) as file:
+            return file.read(columns=list(columns) if columns is not None else None)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[pq.ParquetFile]:
+        """Table `name` as an open file, to read of it what fits into memory: row groups, some columns.
+
+        Raises:
+            ResultsError: as `table` does, also for what the block meets in the file.
+        """
         path = self.path / f"{name}.parquet"
         try:
             with pq.ParquetFile(path) as file:
                 absent = sorted(set(SCHEMAS[name].names) - set(file.schema_arrow.names))
                 if absent:
                     raise ResultsError(path, f"found no columns {absent}, expected them.", _rerun(path))
-                return file.read(columns=list(columns) if columns is not None else None)
+                yield file
         except FileNotFoundError:
             raise ResultsError(path, f"not found, expected in a {self.status} run.", self._advice()) from None
         except (pa.ArrowException, OSError) as error:

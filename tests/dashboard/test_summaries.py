@@ -1,9 +1,13 @@
+import io
+
 import made_runs
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from dashboard.summaries import COLUMNS, lost_shares, stages_of, summarise
+from dashboard.summaries import COLUMNS, SLOWEST, STAGES, lost_shares, stages_of
+from dashboard.summaries import summarise as summarise_file
 from simulator.results.read import read_run
 
 
@@ -11,6 +15,37 @@ from simulator.results.read import read_run
 def table(tmp_path_factory):
     run = made_runs.write_run(tmp_path_factory.mktemp("runs") / "run", requests=6000)
     return read_run(run).table("served", COLUMNS)
+
+
+def summarise(table, *, assigned, rows=1000):
+    """Of a file of the table, in row groups of so many rows."""
+    pq.write_table(table, file := io.BytesIO(), row_group_size=rows)
+    return summarise_file(pq.ParquetFile(file), assigned=assigned)
+
+
+@pytest.mark.parametrize("assigned", [True, False])
+def test_parts_of_a_table_add_up_to_what_the_whole_one_says(table, assigned):
+    # Arms mixed in every row group, equal latencies in several, and some of 0 ms.
+    mixed = table.take(np.random.default_rng(3).permutation(len(table)))
+    rounded = mixed.to_pandas().assign(latency_ms=lambda frame: frame["latency_ms"].round(0))
+    mixed = mixed.set_column(mixed.column_names.index("latency_ms"), "latency_ms", [rounded["latency_ms"]])
+    summary = summarise(mixed, assigned=assigned, rows=777)
+    frame = rounded[(rounded["period"] == "experiment") & (rounded["assigned"] | (not assigned))]
+    edges = np.geomspace(
+        0.999 * frame["latency_ms"][frame["latency_ms"] > 0].min(), 1.001 * frame["latency_ms"].max(), 61
+    )
+    for arm, own in frame.groupby("arm", observed=True):
+        names = ("bins", "stages", "ladder", "slowest")
+        found = {name: (rows := getattr(summary, name))[rows["arm"] == arm] for name in names}
+        counts, _ = np.histogram(own["latency_ms"].clip(lower=edges[0]), edges)
+        np.testing.assert_allclose(found["bins"]["share"], counts / len(own))
+        assert found["ladder"]["requests"].to_list() == own.groupby("step").size().to_list()
+        np.testing.assert_allclose(found["ladder"]["missed_share"], own.groupby("step")["missed"].mean())
+        spent = [own[until] - (own[since] if since else 0) for _, since, until, _ in STAGES]
+        np.testing.assert_allclose(found["stages"]["mean_ms"], [each.mean() for each in spent])
+        np.testing.assert_allclose(found["stages"]["p99_ms"], [each.quantile(0.99) for each in spent])
+        wanted = own.nlargest(SLOWEST, "latency_ms")
+        assert found["slowest"]["request_id"].to_list() == wanted["request_id"].to_list()
 
 
 def test_percentiles_are_those_of_the_experiments_requests(table):
