@@ -12,6 +12,7 @@ from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, TRUTH, arm_co
 from simulator.results import numbers
 from simulator.results.scorecard import Effect
 
+Rows = pd.DataFrame | alt.NamedData  # a chart's data, or in their place the name that they will have
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
 ESTIMATE_LINE = "Estimate of this A/B"
 NO_SIGN_AT_ZERO = "datum.value == 0 ? '0%' : datum.label"
@@ -84,39 +85,43 @@ def _lift_row(effect: Effect) -> dict[str, Any]:
 
 
 def curve(
-    rows: pd.DataFrame,
-    x_title: str,
-    y_title: str,
+    rows: Rows,
+    *,
+    series: Sequence[str],
+    words: Sequence[str] | None,
+    titles: tuple[str, str],
     y_format: str,
     ink: str,
-    *,
-    budget_ms: float | None = None,
+    budget: bool = False,
     break_even_ms: float | None = None,
     zero_line: bool = False,
 ) -> alt.LayerChart:
     """A metric over a sweep's axis with its interval band; the chosen cell's points are ringed.
 
     Args:
-        rows: series, x (numbers, or words in their order), cell (in words), chosen, value, ci_low, ci_high,
-            truth (a number where it is to be marked beside the value), text and truth_text.
-        x_title, y_title, y_format: of the axes.
+        rows: series, x, cell (in words), chosen, value, ci_low, ci_high, truth (a number where it is to be
+            marked beside the value), text, truth_text and, for a budget, budget (in words).
+        series: their names, in the order of their colours.
+        words: the values of x in their order, where they are words; None where they are numbers.
+        titles: of the axes, x first.
+        y_format: of the y axis.
         ink: of the text.
-        budget_ms: where to draw the latency budget; None for no such line.
+        budget: whether x is the latency budget, and the chosen one a line.
         break_even_ms: where the lift leaves zero, to be marked there.
         zero_line: whether to draw a line at zero, for lifts.
     """
-    names = list(dict.fromkeys(rows["series"]))
-    colours = arm_colours(names) if len(names) > 1 else [TREATMENT]
+    x_title, y_title = titles
+    colours = arm_colours(series) if len(series) > 1 else [TREATMENT]
     colour = alt.Color(
         "series:N",
-        scale=alt.Scale(domain=names, range=colours),
+        scale=alt.Scale(domain=list(series), range=colours),
         title=None,
         legend=alt.Legend(orient="top", symbolOpacity=1, columns=3),
     )
     base = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False), axis=ms_axis())
-        if pd.api.types.is_numeric_dtype(rows["x"])
-        else alt.X("x:O", title=x_title, sort=list(dict.fromkeys(rows["x"]))),
+        if words is None
+        else alt.X("x:O", title=x_title, sort=list(words)),
         color=colour,
         tooltip=[
             "series:N",
@@ -125,8 +130,8 @@ def curve(
             alt.Tooltip("truth_text:N", title="truth"),
         ],
     )
-    words = NO_SIGN_AT_ZERO if y_format.startswith("+") else "datum.label"
-    y_axis = alt.Axis(format=y_format, labelExpr=words, gridColor=NEUTRAL, gridOpacity=0.25)
+    label = NO_SIGN_AT_ZERO if y_format.startswith("+") else "datum.label"
+    y_axis = alt.Axis(format=y_format, labelExpr=label, gridColor=NEUTRAL, gridOpacity=0.25)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis)
     band = base.mark_area(opacity=0.22).encode(
         y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2="ci_high:Q"
@@ -147,11 +152,16 @@ def curve(
     if break_even_ms is not None:
         at = {"x": alt.datum(break_even_ms), "y": alt.datum(0)}
         cross = alt.Chart().mark_point(shape="cross", size=160, filled=True, color=ink, opacity=1)
-        words = alt.Chart().mark_text(
+        said = alt.Chart().mark_text(
             color=ink, align="left", dx=10, dy=12, text=f"break-even {numbers.ms(break_even_ms)}"
         )
-        marks += [cross.encode(**at), words.encode(**at)]
-    return layers(*budget_line(budget_ms, ink), *marks).properties(height=340)
+        marks += [cross.encode(**at), said.encode(**at)]
+    if budget:
+        # Of the rows, as the ring is: a number in the chart itself would make another chart of it.
+        chosen = alt.Chart(rows).transform_filter(alt.datum.chosen)
+        once = chosen.transform_aggregate(x="min(x)", groupby=["budget"])
+        marks = [*_budget_marks(once, ink, alt.X("x:Q", title=x_title), text="budget:N"), *marks]
+    return layers(*marks).properties(height=340)
 
 
 def by_day(rows: pd.DataFrame) -> alt.LayerChart:
@@ -221,11 +231,19 @@ def budget_line(budget_ms: float | None, ink: str) -> list[alt.Chart]:
     """The latency budget as a line with words; nothing where there is none."""
     if budget_ms is None:
         return []
-    line = alt.Chart().mark_rule(color=BUDGET, strokeWidth=2, strokeDash=[6, 4])
-    words = alt.Chart().mark_text(
-        color=ink, align="left", dx=6, dy=8, fontWeight="bold", text=f"budget {numbers.ms(budget_ms)}"
-    )
-    return [line.encode(x=alt.datum(budget_ms)), words.encode(x=alt.datum(budget_ms), y=alt.value(0))]
+    words = alt.value(budget_words(budget_ms))
+    return _budget_marks(alt.Chart(), ink, alt.datum(budget_ms), text=words)
+
+
+def budget_words(budget_ms: float) -> str:
+    """What stands beside that line."""
+    return f"budget {numbers.ms(budget_ms)}"
+
+
+def _budget_marks(base: alt.Chart, ink: str, x: Any, text: Any) -> list[alt.Chart]:
+    line = base.mark_rule(color=BUDGET, strokeWidth=2, strokeDash=[6, 4])
+    words = base.mark_text(color=ink, align="left", dx=6, dy=8, fontWeight="bold")
+    return [line.encode(x=x), words.encode(x=x, y=alt.value(0), text=text)]
 
 
 def ms_axis() -> alt.Axis:

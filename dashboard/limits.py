@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import serving_charts
-from dashboard.draw import chart
+from dashboard.draw import redrawn
 from simulator.results.bottleneck import PARTS, UTILISATIONS, sentences, serving_of
 from simulator.results.read import Folder
 
@@ -33,9 +33,9 @@ def section(folder: Folder, card: Mapping[str, Any], where: str = "") -> None:
     for arm, load in loads.items():
         st.write(sentences(f"**{arm}** ({models[arm]})" if models.get(arm) else f"**{arm}**", load))
     left, right = st.columns(2)
-    work, time = serving_charts.busy(_utilisations(loads)), serving_charts.p99_parts(_parts(loads))
-    chart(work, "Share of the time that servers are busy", left)
-    chart(time, "What the time of P99 requests is spent on", right)
+    words, work = "Share of the time that servers are busy", tuple(PARTS[part] for part in _WORK.values())
+    redrawn(serving_charts.busy, _utilisations(loads), words, left, parts=work)
+    redrawn(serving_charts.p99_parts, _parts(loads), "What the time of P99 requests is spent on", right)
     st.caption(
         "Of all requests of the experiment, served by that arm alone. Left: the fuller bar is the "
         "bottleneck; store workers hold a request through reading and transport. Right: requests about "

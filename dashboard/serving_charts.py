@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import budget_line, layers, ms_axis
+from dashboard.charts import Rows, budget_line, layers, ms_axis
 from dashboard.palette import GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
 from simulator.results import numbers
 from simulator.results.bottleneck import PARTS
@@ -186,9 +188,8 @@ def ladder(steps: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def busy(rows: pd.DataFrame) -> alt.Chart:
-    """How busy each arm's servers are, by the work they do; full width is always."""
-    colour = _part_colour(rows)
+def busy(rows: Rows, *, parts: Sequence[str]) -> alt.Chart:
+    """How busy each arm's servers are, by the work they do, its parts; full width is always."""
     axis = alt.Axis(format="~%", tickCount=5, gridColor=NEUTRAL, gridOpacity=0.25)
     chart: alt.Chart = (
         alt.Chart(rows)
@@ -196,7 +197,7 @@ def busy(rows: pd.DataFrame) -> alt.Chart:
         .encode(
             y=alt.Y("server:N", sort=None, title=None, axis=alt.Axis(minExtent=140, labelLimit=220)),
             x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=axis, title="Share of the time busy"),
-            color=colour,
+            color=_part_colour(parts),
             tooltip=["server:N", "part:N", alt.Tooltip("share:Q", format=".1%", title="of the time")],
         )
         .properties(height=alt.Step(34))
@@ -204,7 +205,7 @@ def busy(rows: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def p99_parts(rows: pd.DataFrame) -> alt.Chart:
+def p99_parts(rows: Rows) -> alt.Chart:
     """What the time of each arm's requests about the P99 is spent on."""
     axis = alt.Axis(format="~%", grid=False, tickCount=5)  # a grid would show through the paler parts
     chart: alt.Chart = (
@@ -220,7 +221,7 @@ def p99_parts(rows: pd.DataFrame) -> alt.Chart:
                 title="Share of P99 latency",
             ),
             order=alt.Order("order:Q"),
-            color=_part_colour(rows),
+            color=_part_colour(list(PARTS.values())),
             tooltip=["arm:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(height=alt.Step(68))
@@ -228,9 +229,8 @@ def p99_parts(rows: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def _part_colour(rows: pd.DataFrame) -> alt.Color:
-    """The colours of the parts that are there; the same part has the same colour in every chart."""
-    found = set(rows["part"])
-    pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in found]
+def _part_colour(parts: Sequence[str]) -> alt.Color:
+    """The colours of some parts; the same part has the same colour in every chart."""
+    pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in parts]
     scale = alt.Scale(domain=[name for name, _ in pairs], range=[colour for _, colour in pairs])
     return alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=2))

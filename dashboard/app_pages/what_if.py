@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts, head, limits, states, tiles, verdicts
-from dashboard.draw import chart, ink
+from dashboard.draw import ink, redrawn
 from dashboard.sections import fronts
 from simulator.results import numbers
 from simulator.results.answers.build import answers_of
@@ -24,6 +24,9 @@ from simulator.results.scorecard import arms_of, control_name, effects, tile_met
 
 LIFT, ARMS = "Lift", "Each arm"
 BY_P99 = "P99 latency"
+# Of one metric of one arm: value, interval, the truth and the truth's own error; None where unknown.
+KNOWN = ("value", "ci_low", "ci_high", "true_value", "true_se")
+Cell = Mapping[tuple[str, str], Mapping[str, float | None]]  # (arm, metric) -> KNOWN
 
 
 def page() -> None:
@@ -39,7 +42,7 @@ def page() -> None:
     if table.empty or not sweep.axes:
         st.info("Not enough data: the sweep has no point yet.")
         return
-    panel(sweep, table)
+    panel(sweep, table, _cards(str(sweep.path), stamp.st_mtime_ns))
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
@@ -49,25 +52,32 @@ def _table(folder: str, stamp: tuple[int, int]) -> pd.DataFrame:
     frame: pd.DataFrame = sweep.table("sweep").to_pandas()
     errors = {
         (cell, arm, f"{metric}_lift"): entry.get("true_se")
-        for cell in sweep.cells
-        for arm, own in arms_of(sweep.cell(cell) or {}).items()
+        for cell, card in _cards(folder, stamp[0]).items()
+        for arm, own in arms_of(card).items()
         for metric, entry in own["metrics"].items()
     }
     keys = zip(frame["cell"], frame["arm"], frame["metric"], strict=True)
     return frame.assign(true_se=pd.Series([errors.get(key) for key in keys], dtype=float))
 
 
+@st.cache_resource(show_spinner=False, max_entries=4)  # not copied for every move of a slider
+def _cards(folder: str, stamp: int) -> dict[int, dict[str, Any]]:
+    """The scorecard of every cell, to be read and not to be changed; empty for a cell that has none."""
+    sweep = read_sweep(Path(folder))
+    return {cell: sweep.cell(cell) or {} for cell in sweep.cells}
+
+
 @st.fragment
-def panel(sweep: Sweep, table: pd.DataFrame) -> None:
+def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]) -> None:
     """Sliders, verdict, tiles and curve: moving a slider redraws these alone."""
-    first = _card(sweep)
+    first: dict[str, Any] = next(iter(cards.values()), {})  # for what all cells have in common
     arms = _arms(first, table)
     chosen = {axis.key: _choose(axis) for axis in sweep.axes}
     st.caption(
         "Every point is a whole simulated run with those settings; nothing is interpolated. "
         + service_times(sweep.manifest)
     )
-    differs = traffic(sweep.cell(one) or {} for one in sweep.cells)
+    differs = traffic(cards.values())
     if differs:
         st.info(differs)
     treatment = verdicts.pick_treatment(arms[1:] or arms)
@@ -75,7 +85,7 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     if cell.empty:  # its cells were listed one by one
         st.info("Not simulated: this sweep has no cell at these settings. Choose others.")
         return
-    card = sweep.cell(int(cell["cell"].iloc[0])) or {}
+    card = cards.get(int(cell["cell"].iloc[0]), {})
     if treatment in treatment_names(card):
         verdicts.verdict(card, treatment)
     level = numbers.level_name(first.get("level"))
@@ -83,8 +93,9 @@ def panel(sweep: Sweep, table: pd.DataFrame) -> None:
     known = set(table["metric"])
     leading = [metric for metric in tile_metrics(first) if metric.name in known]
     money = [metric.name for metric in leading if not metric.of_serving]
+    at = _by_metric(cell)
     for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
-        tiles.rows([_tile(metric, cell, arms[0], treatment, level, few) for metric in metrics])
+        tiles.rows([_tile(metric, at, arms[0], treatment, level, few) for metric in metrics])
     stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
     answers, lines = _answers(str(sweep.path), stamp)
     _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
@@ -117,45 +128,38 @@ def _at(table: pd.DataFrame, axes: Sequence[Axis], values: Mapping[str, Any]) ->
     return found
 
 
-def _card(sweep: Sweep) -> dict[str, Any]:
-    """The first cell's scorecard: what all cells have in common; empty if there is none."""
-    cells = sweep.cells
-    return (sweep.cell(cells[0]) if cells else None) or {}
-
-
 def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
     """The arms' names, control first."""
     control = control_name(card)
     return sorted(dict.fromkeys(table["arm"]), key=lambda name: name != control)
 
 
-def _row(cell: pd.DataFrame, arm: str, metric: str) -> dict[str, float | None]:
-    """One metric of one arm: value, its interval, the truth and the truth's error; None where unknown."""
-    rows = cell[(cell["arm"] == arm) & (cell["metric"] == metric)]
-    keys = ("value", "ci_low", "ci_high", "true_value", "true_se")
-    if rows.empty:
-        return dict.fromkeys(keys)
-    first = rows.iloc[0]
-    return {key: None if pd.isna(first[key]) else float(first[key]) for key in keys}
+def _by_metric(cell: pd.DataFrame) -> Cell:
+    """Its rows by arm and metric, from a frame's: looked up for every tile."""
+    return {
+        (row["arm"], row["metric"]): {key: None if pd.isna(row[key]) else float(row[key]) for key in KNOWN}
+        for row in cell.to_dict("records")
+    }
 
 
 def _tile(
-    metric: str, cell: pd.DataFrame, control: str, treatment: str, level: str, few: Collection[str]
+    metric: str, cell: Cell, control: str, treatment: str, level: str, few: Collection[str]
 ) -> tiles.Tile:
     """The truth in large where it is known, and what this A/B would have said in the small print.
 
     Args:
         metric: which.
-        cell: the rows of the sweep's cell.
+        cell: what is known at the chosen settings.
         control, treatment: the arms.
         level: the intervals' name.
         few: metrics of which there is not data enough to show the estimate.
     """
     form = numbers.metric_form(metric)
-    base, value = _row(cell, control, metric), _row(cell, treatment, metric)
-    lift = _row(cell, treatment, f"{metric}_lift")
+    nothing = dict.fromkeys(KNOWN)
+    base, value = (cell.get((arm, metric), nothing) for arm in (control, treatment))
+    lift = cell.get((treatment, f"{metric}_lift"), nothing)
     # A lift that is there and null was kept back: an arm has too few users.
-    has_lift = f"{metric}_lift" in set(cell.loc[cell["arm"] == treatment, "metric"])
+    has_lift = (treatment, f"{metric}_lift") in cell
     told = lift["true_value"] is not None or (not has_lift and value["true_value"] is not None)
     which = "true_value" if told else "value"
     truth = tiles.within_error(lift["true_value"], lift["true_se"])
@@ -217,25 +221,29 @@ def _curve(
         title, y_format = f"{form.label} ({form.unit})", ".2%" if form.form is numbers.ratio else "~r"
     rows = _placed(rows, axes, axis, chosen, by_p99=across == BY_P99)
     x_title = "P99 latency of the arm (ms)" if across == BY_P99 else axis.label
-    budget_ms = chosen[BUDGET] if axis.key == BUDGET and axis.numeric and across != BY_P99 else None
+    budget = axis.key == BUDGET and axis.numeric and across != BY_P99
     even_ms = None
-    if budget_ms is not None and show == LIFT and metric == money[0]:
-        even_ms = _break_even(answers, arms[1], chosen)
+    if budget:
+        rows = rows.assign(budget=rows["x"].map(charts.budget_words))
+        if show == LIFT and metric == money[0]:
+            even_ms = _break_even(answers, arms[1], chosen)
     at = f"chosen {axis.short} {axis.text(chosen[axis.key])}"
 
     def draw(shown: pd.DataFrame, words: str) -> None:
         named = f"{title}, {words}"
-        made = charts.curve(
+        redrawn(
+            charts.curve,
             shown,
-            x_title,
-            named,
-            y_format,
-            ink(),
-            budget_ms=budget_ms,
+            f"{named}, over {x_title}, {at}",
+            series=tuple(dict.fromkeys(shown["series"])),
+            words=None if pd.api.types.is_numeric_dtype(shown["x"]) else tuple(dict.fromkeys(shown["x"])),
+            titles=(x_title, named),
+            y_format=y_format,
+            ink=ink(),
+            budget=budget,
             break_even_ms=even_ms,
             zero_line=show == LIFT,
         )
-        chart(made, f"{named}, over {x_title}, {at}")
 
     known = rows["truth"].notna().any()
     if known:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import NO_SIGN_AT_ZERO, layers, ms_axis
+from dashboard.charts import NO_SIGN_AT_ZERO, Rows, layers, ms_axis
 from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, TRUTH, arm_colours
 
 SIGNED = "+.2~%"
@@ -126,22 +128,22 @@ def peeking(rows: pd.DataFrame, level: float | None) -> alt.LayerChart:
     return layers(*marks).properties(height=280)
 
 
-def fronts(rows: pd.DataFrame, x_title: str, ink: str) -> alt.LayerChart:
+def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.LayerChart:
     """Settings by cost and true lift: filled are those that no other beats, ringed those that are chosen, and
     a square is about the cheapest.
 
     Args:
         rows: arm, setting, x, lift, p99_ms, cost, front, chosen, cheapest.
+        arms: their names, control first.
         x_title: of the cost.
         ink: of the words.
     """
-    arms = list(dict.fromkeys(rows["arm"]))
     base = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, axis=ms_axis(), scale=alt.Scale(zero=False, padding=20)),
         y=alt.Y("lift:Q", title="True lift", axis=_signed(), scale=alt.Scale(padding=20)),
         color=alt.Color(
             "arm:N",
-            scale=alt.Scale(domain=arms, range=arm_colours(arms)),
+            scale=alt.Scale(domain=list(arms), range=arm_colours(arms)),
             title=None,
             legend=alt.Legend(orient="top", columns=3),
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.draw import chart, ink
+from dashboard.draw import ink, redrawn
 from dashboard.sections import apart_charts
 from dashboard.words import plain
 from simulator.results import numbers
@@ -53,9 +53,13 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
     words = "; ".join(
         f"{name}: {numbers.lift(lift)}" for name, lift in zip(best["setting"], best["lift"], strict=True)
     )
-    chart(
-        apart_charts.fronts(frame.drop(columns="at"), f"{across} ({unit})", ink()),
+    redrawn(
+        apart_charts.fronts,
+        frame.drop(columns="at"),
         f"True lift against {across.lower()}. No other beats in lift, P99 and cost at once: {words}",
+        arms=tuple(dict.fromkeys(frame["arm"])),
+        x_title=f"{across} ({unit})",
+        ink=ink(),
     )
     found = "" if reason is None else f" None holds everything: {plain(reason)}."
     st.caption(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import made_runs
 import numpy as np
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -298,8 +299,8 @@ def test_latency_distribution_has_the_budget_line(folder, view):
     chart = specs(opened(LATENCY, view=view))[0]
     (line,) = [layer for layer in chart["layer"] if layer["mark"].get("color") == BUDGET]
     assert line["encoding"]["x"]["datum"] == made_runs.BUDGET_MS
-    (words,) = [layer["mark"] for layer in chart["layer"] if layer["mark"]["type"] == "text"]
-    assert words["text"] == "budget 25.0 ms"
+    (words,) = [layer["encoding"] for layer in chart["layer"] if layer["mark"]["type"] == "text"]
+    assert words["text"]["value"] == "budget 25.0 ms"
     assert chart["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
 
 
@@ -378,8 +379,25 @@ def test_budget_in_the_url_chooses_the_point(folder):
     ring = specs(app)[0]["layer"][-1]
     assert "chosen" in json.dumps(ring["transform"])
     assert ring["mark"]["size"] > 300
-    lines = [layer for layer in specs(app)[0]["layer"] if layer["mark"].get("color") == BUDGET]
-    assert lines[0]["encoding"]["x"]["datum"] == 10
+    (line,) = [layer for layer in specs(app)[0]["layer"] if layer["mark"].get("color") == BUDGET]
+    assert (line["transform"][0], line["encoding"]["x"]["field"]) == (ring["transform"][0], "x")
+    rows = drawn_rows(app, 0)
+    assert [(row["x"], row["budget"]) for row in rows if row["chosen"]] == [(10.0, "budget 10.0 ms")]
+
+
+def test_a_slider_moves_the_marks_of_a_chart_and_makes_no_other_chart(folder):
+    make("finished", folder)
+    app = opened(WHAT_IF)
+    before, rows = specs(app), [drawn_rows(app, i) for i in range(2)]
+    app.select_slider[0].set_value("10").run()
+    assert specs(app) == before
+    assert all(drawn_rows(app, i) != rows[i] for i in range(2))
+
+
+def drawn_rows(app: AppTest, chart: int) -> list[dict]:
+    """The data of a chart, as it is sent to the browser."""
+    (data,) = app.get("vega_lite_chart")[chart].proto.datasets
+    return pa.ipc.open_stream(data.data.data).read_all().to_pylist()
 
 
 @pytest.mark.parametrize("against", ["Latency budget (ms)", "P99 latency"])

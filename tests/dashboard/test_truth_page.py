@@ -70,14 +70,19 @@ def apart() -> dict:
 @pytest.fixture
 def drawn(monkeypatch) -> list[list[dict]]:
     """The rows of every chart, as they were drawn."""
-    charts, own = [], streamlit.altair_chart
+    charts, own, own_redrawn = [], streamlit.altair_chart, streamlit.vega_lite_chart
 
     def draw(chart, **options):
         data = chart.to_dict()["datasets"].values()
         charts.append([row for rows in data for row in rows if row])
         return own(chart, **options)
 
+    def redraw(spec, **options):
+        charts.append([row for rows in spec["datasets"].values() for row in rows.to_dict("records")])
+        return own_redrawn(spec=spec, **options)
+
     monkeypatch.setattr(streamlit, "altair_chart", draw)
+    monkeypatch.setattr(streamlit, "vega_lite_chart", redraw)
     return charts
 
 
