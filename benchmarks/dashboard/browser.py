@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.launch import free_port
+from simulator.results.pdf import chromium_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
@@ -72,11 +72,6 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"{url}: no answer, expected the dashboard. Run laser-ab dash by hand to see why.")
 
 
-def chromium_path() -> str | None:
-    """Where a Chromium is; None where there is none."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser of playwright's, until the block ends.
@@ -90,8 +85,8 @@ def chromium() -> Iterator[Any]:
     if path is None:
         raise RuntimeError("Found no Chromium, expected one. Install it: apt-get install chromium.")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        found = driver.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
         try:
-            yield browser
+            yield found
         finally:
-            browser.close()
+            found.close()

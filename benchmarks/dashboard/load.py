@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.dashboard.browser import CHART, SETTLED, chromium, chromium_path, served
+from benchmarks.dashboard.browser import CHART, SETTLED, chromium, served
 from benchmarks.dashboard.results import copies, write_run, write_sweep
 from benchmarks.result import Measured, bar, options, show
 from simulator.results.index import list_results
+from simulator.results.pdf import chromium_path
 
 SEED = 7
 REQUESTS, QUICK_REQUESTS = 5_000_000, 200_000

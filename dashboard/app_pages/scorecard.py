@@ -12,9 +12,11 @@ from dashboard.draw import chart
 from dashboard.sections import certificate
 from dashboard.sections import effects as apart
 from dashboard.words import plain
+from dashboard.work.places import read_only
 from simulator.results import numbers, report
 from simulator.results.document import as_html, as_markdown
 from simulator.results.overview import serving
+from simulator.results.pdf import as_pdf, chromium_path
 from simulator.results.read import Run
 from simulator.results.scorecard import (
     Effect,
@@ -141,7 +143,8 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
         "html": as_html(card),
         "md": as_markdown(card),
     }
-    for column, (ending, document) in zip(st.columns(4), documents.items(), strict=True):
+    *columns, last = st.columns(len(documents) + 1)
+    for column, (ending, document) in zip(columns, documents.items(), strict=True):
         column.download_button(
             f"Download {ending.upper()}",
             document,
@@ -149,6 +152,17 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
             on_click="ignore",
             width="stretch",
         )
+    missing = "" if chromium_path() else "Needs a Chromium, Chrome or Edge where the dashboard runs."
+    last.download_button(
+        "Download PDF",
+        lambda: as_pdf(documents["html"]),  # printed when it is asked for: it takes a second
+        file_name=f"{name}-scorecard.pdf",
+        mime="application/pdf",
+        on_click="ignore",
+        width="stretch",
+        disabled=bool(missing) or read_only(),
+        help=missing or ("This dashboard is read-only, and starts nothing." if read_only() else None),
+    )
 
 
 def serving_table(card: dict[str, Any]) -> None:

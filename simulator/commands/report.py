@@ -25,6 +25,15 @@ def report(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write there; parquet needs it.", callback=named),
     ] = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option(
+            "--pdf",
+            metavar="FILE",
+            help="Write the page of --format html there too, as a PDF; needs a Chromium, Chrome or Edge.",
+            callback=named,
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Say in full how busy each arm's servers were.")
     ] = False,
@@ -69,14 +78,16 @@ def report(
         **_prices(price_per_hour),
     }
     if _is_sweep(run):
-        given = {"--format": form != "table", "--out": out, "--verbose": verbose, "--fail-on": fail_on}
+        given = {"--format": form != "table", "--out": out, "--pdf": pdf, "--verbose": verbose,
+                 "--fail-on": fail_on}  # fmt: skip
         _answer(run, asked, as_json, [name for name, value in given.items() if value])
         return
     if any(value is not None for value in asked.values()):
         raise typer.BadParameter(f"found {run}, which is a run; limits and prices are asked of a sweep")
     checks = parse_fail_on(fail_on)
     form = "json" if as_json else form
-    _refuse_results(out)
+    _refuse_results(out, "--out")
+    _refuse_results(pdf, "--pdf")
     scorecard = scorecard_of(run)
     if form == "parquet":
         if out is None:
@@ -94,6 +105,12 @@ def report(
             print(text, end="")
         else:
             _write(out, lambda file: file.write(text.encode()))
+    if pdf is not None:
+        from simulator.results.document import as_html
+        from simulator.results.pdf import as_pdf
+
+        printed = as_pdf(as_html(scorecard))
+        _write(pdf, lambda file: file.write(printed))
     end_on(scorecard, checks)
 
 
@@ -223,14 +240,14 @@ def end_on(scorecard: Mapping[str, Any], checks: tuple[str, ...]) -> None:
         raise typer.Exit(code)
 
 
-def _refuse_results(out: Path | None) -> None:
+def _refuse_results(out: Path | None, option: str) -> None:
     from simulator.results.read import results_around
 
     found = results_around(out) if out is not None else None
     if found is not None:
         raise typer.BadParameter(
             f"found {out} inside {found}, which holds results; expected a file outside of it",
-            param_hint="--out",
+            param_hint=option,
         )
 
 

@@ -25,7 +25,9 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 .wide { overflow-x: auto; } table { border-collapse: collapse; } svg { max-width: 100%; height: auto; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
-@media print { body { margin: 0; max-width: none; } }
+@page { size: A4; margin: 14mm; }
+@media print { body { margin: 0; max-width: none; font-size: 11px; } .wide { overflow: visible; }
+  h2 { break-after: avoid; } tr, svg { break-inside: avoid; } th, td { padding: .2rem .4rem; } }
 """
 _WIDTH, _LEFT, _RIGHT, _ROW = 760, 190, 90, 44  # of the drawing, in pixels
 
@@ -38,7 +40,10 @@ def as_html(scorecard: Mapping[str, Any]) -> str:
         parts.append(f"<h2>{escape(heading)}</h2>{_html_table(rows)}")
     for arm in treatment_names(scorecard):
         own = [effect for effect in effects(scorecard) if effect.arm == arm]
-        parts += [_drawing([e for e in own if (e.unit == "ms") is slow], arm) for slow in (False, True)]
+        drawings = [_drawing([e for e in own if (e.unit == "ms") is slow], arm) for slow in (False, True)]
+        if any(drawings):
+            words = f"Lifts of {arm} with their intervals, the truth as a diamond"
+            parts += [f"<h2>{escape(words)}</h2>", *drawings]
     parts.append("<h2>What these numbers are</h2>")
     parts += [f"<p>{escape(note)}</p>" for note in notes(scorecard, servers=True)]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'

@@ -9,7 +9,8 @@ from urllib.parse import urlparse
 import made_runs
 import pytest
 
-from benchmarks.dashboard.browser import CHART, SETTLED, chromium, chromium_path, served
+from benchmarks.dashboard.browser import CHART, SETTLED, chromium, served
+from simulator.results.pdf import chromium_path
 from simulator.results.read import read_run
 
 playwright = pytest.importorskip(
@@ -182,6 +183,21 @@ def test_scorecard_downloads_its_rows(opened):
         page.get_by_role("button", name="Download CSV").click()
     text = Path(download.value.path()).read_text()
     assert text.startswith("metric,arm,unit,role,control,treatment,lift,")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download PDF").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("name", ["scorecard", "what_if"])
+def test_a_chart_is_had_as_a_picture_and_as_a_table(opened, name):
+    page = opened(f"/{name}")
+    chart = page.locator("[data-testid='stFullScreenFrame']").filter(has=page.locator(CHART)).first
+    chart.hover()
+    with page.expect_download() as download:
+        chart.get_by_role("button", name="Download as PNG").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    chart.get_by_role("button", name="Show data").click()
+    page.wait_for_selector("[data-testid='stDataFrame'] canvas")
 
 
 def until(true, seconds: float = 300) -> None:

@@ -5,9 +5,13 @@ from html.parser import HTMLParser
 
 import made_runs
 import pytest
+from typer.testing import CliRunner
 
+from simulator.cli import app
+from simulator.results import pdf
 from simulator.results.document import as_html, as_markdown
-from simulator.results.report import render
+from simulator.results.errors import ResultsError
+from simulator.results.report import headlines, render
 
 EVIL = '<script>alert(1)</script> ![x](http://example.com/x.png) | "quoted"'
 VOID = {"meta", "line", "circle", "polygon"}
@@ -105,3 +109,47 @@ def test_markdown_keeps_its_tables_whatever_a_name_holds():
         if lines and lines[0].startswith("|"):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert len(rows) > 10
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(
+    pdf.chromium_path() is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+def test_the_pdf_is_the_page_on_a4_with_words_for_its_drawings():
+    printed = pdf.as_pdf(as_html(made_runs.scorecard()))
+    assert printed.startswith(b"%PDF-")
+    assert printed.rstrip().endswith(b"%%EOF")
+    title = f"\ufeff{headlines(made_runs.scorecard())[0]}".encode("utf-16-be").hex().upper()
+    assert f"/Title <{title}>".encode() in printed
+    sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed)
+    assert {(round(float(width)), round(float(height))) for width, height in sizes} == {(595, 842)}
+    assert printed.count(b"/Alt ") == 2
+
+
+def test_a_pdf_without_a_browser_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(pdf, "chromium_path", lambda: None)
+    with pytest.raises(ResultsError, match=r"found no Chromium.*expected one.*--format html"):
+        pdf.as_pdf("<p>")
+
+
+@pytest.mark.parametrize("ends", ["echo out of memory >&2; exit 1", "exit 0"])
+def test_a_browser_that_prints_nothing_is_named_with_what_it_said(monkeypatch, tmp_path, ends):
+    browser = tmp_path / "chromium"
+    browser.write_text(f"#!/bin/sh\n{ends}\n")
+    browser.chmod(0o755)
+    monkeypatch.setattr(pdf, "chromium_path", lambda: str(browser))
+    said = "out of memory" if "memory" in ends else ""
+    with pytest.raises(ResultsError, match=rf"chromium: printed no PDF \({said}\), expected one"):
+        pdf.as_pdf("<p>")
+
+
+def test_the_command_line_writes_the_pdf_of_the_page_outside_of_results(monkeypatch, tmp_path):
+    run = made_runs.write_run(tmp_path / "run", requests=200)
+    monkeypatch.setattr(pdf, "as_pdf", str.encode)
+    done = CliRunner().invoke(app, ["report", str(run), "--pdf", str(tmp_path / "card.pdf")])
+    assert done.exit_code == 0
+    assert "ADVV per request" in done.stdout
+    assert (tmp_path / "card.pdf").read_text().startswith("<!doctype html>")
+    refused = CliRunner().invoke(app, ["report", str(run), "--pdf", str(run / "card.pdf")])
+    assert refused.exit_code == 2
+    assert not (run / "card.pdf").exists()
