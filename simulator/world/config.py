@@ -66,6 +66,15 @@ class WorldConfig:
     #: A quarter of KuaiRand-Pure's users came once in all, and most of MovieLens' on one day.
     promised_visits: int = 2
     log_candidates: int = 8  #: random ads shown per log request
+    #: Above 0: users arrive evenly over all days and are gone after a stay, log-normal with this median and
+    #: `stay_sd`; `history_median` and its like then count for nothing. Half of MovieLens' users came for an
+    #: hour, a quarter for more than 39 days of 22 years, a tenth for more than 617.
+    stay_days: float = 0.0
+    stay_sd: float = 2.0  #: sd of the logarithm of a stay
+    #: Above 0: events of a stay's first session, log-normal with this mean and `first_session_sd`. In
+    #: MovieLens' first sessions 44 films were rated (median), in later ones 2: newcomers are asked for some.
+    first_session: float = 0.0
+    first_session_sd: float = 1.0
 
     # --- interests (events)
     interests: int = 16
@@ -181,7 +190,8 @@ _RULES: dict[str, _Rule] = {
     "candidates": _count(1, 100_000), "slots": _count(1, 255), "history_days": _count(1, _DAYS),
     "log_days": _count(1, _DAYS), "holdout_days": _count(1, _DAYS), "pre_days": _count(0, _DAYS),
     "days": _count(1, _DAYS), "requests": _count(1, _BILLIONS), "log_requests": _count(1, _MILLIONS),
-    "promised_visits": _count(1, 2),
+    "promised_visits": _count(1, 2), "stay_days": _between(0, _DAYS), "stay_sd": _between(0, 20),
+    "first_session": _between(0, 1e6), "first_session_sd": _between(0, 5),
     "log_candidates": _count(1, 127), "interests": _count(1, 10_000),
     "interests_permanent": _count(0, 10_000), "interests_evergreen": _count(0, 10_000),
     "share_evergreen": _between(0, 1), "share_burst": _between(0, 1), "life_share": _positive(),
@@ -275,6 +285,16 @@ def _combinations(c: WorldConfig) -> list[tuple[str, bool, str]]:
             f"related is {c.related:g} where a department has one category, expected departments of more",
             c.related == 0 or c.department > 1,
             "Raise department, or set related to 0",
+        ),
+        (
+            f"stay_days is {c.stay_days:g} where promised_visits is 2, expected 1: who is gone pays no visit",
+            c.stay_days == 0 or c.promised_visits == 1,
+            "Set promised_visits to 1, or stay_days to 0",
+        ),
+        (
+            f"first_session is {c.first_session:g} and stay_days 0, expected stays, which begin with it",
+            c.first_session == 0 or c.stay_days > 0,
+            "Set stay_days, or first_session to 0",
         ),
         (f"duty_min {c.duty_min:g} > duty_max {c.duty_max:g}", c.duty_min <= c.duty_max, "Swap them"),
         (

@@ -15,6 +15,8 @@ from simulator.world.config import WorldConfig
 from simulator.world.streams import block_stream
 from simulator.world.users import UserTable, pace_of
 
+_GAPS_AT_ONCE = 16  # visits of a stay that are drawn together
+
 
 @dataclass(frozen=True)
 class Sessions:
@@ -45,9 +47,11 @@ def _draw_sessions(config: WorldConfig, users: UserTable, rng: np.random.Generat
 
     The history holds exactly `history_length` events. Every user starts at least one session in the log's
     days and one in the trace's, or, where `promised_visits` is 1, one in either: whoever never came would
-    be in neither.
+    be in neither. With `stay_days` users come from their arrival until they are gone, in whatever days.
     """
     visits = pace_of(config, users)
+    if config.stay_days > 0:
+        return _stays(config, visits, rng)
     old_start, old_length = _history(config, users, visits, rng)
     new_start, new_length = _window(config, visits, rng)
     start = np.concatenate([old_start[:, ::-1], new_start], axis=1)
@@ -81,9 +85,14 @@ def _lengths(config: WorldConfig, shape: tuple[int, ...], rng: np.random.Generat
     """Events of sessions, at least 1."""
     if config.session_sd == 0:
         return rng.geometric(1.0 / config.session_mean, shape).astype(np.int64)
-    # The mean before rounding; what is below one event counts as one.
-    centre = np.log(config.session_mean) - 0.5 * config.session_sd**2
-    drawn = np.exp(centre + config.session_sd * rng.standard_normal(shape))
+    return _log_normal(config.session_mean, config.session_sd, shape, rng)
+
+
+def _log_normal(
+    mean: float, sd: float, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Events of sessions of this mean before rounding; what is below one event counts as one."""
+    drawn = np.exp(np.log(mean) - 0.5 * sd**2 + sd * rng.standard_normal(shape))
     lengths: NDArray[np.int64] = np.maximum(np.rint(drawn), 1.0).astype(np.int64)
     return lengths
 
@@ -109,6 +118,35 @@ def _history(
     oldest = np.where(lengths > 0, back, 0.0).max(axis=1, initial=0.0)
     squeeze = np.minimum(1.0, (log_start - 1.0) / np.maximum(oldest, 1.0))
     return log_start - back * squeeze[:, None], lengths
+
+
+def _stays(config: WorldConfig, pace: NDArray[np.float64], rng: np.random.Generator) -> Sessions:
+    """All visits of users who arrive at any time and stay for a while; an arrival is a visit."""
+    end = Timeline.of(config).end_s
+    arrival = end * rng.random(len(pace))
+    # Of a day's fraction or of centuries: the exponent is bounded, so that a wide sd stays finite.
+    stay = (
+        config.stay_days * DAY_S * np.exp(np.minimum(config.stay_sd * rng.standard_normal(len(pace)), 50.0))
+    )
+    leave = np.minimum(arrival + stay, end)
+    user, start = [np.arange(len(pace))], [arrival]
+    staying, latest = user[0], arrival
+    # Some gaps of everyone who is still there, until nobody is: most are gone after the first.
+    while len(staying):
+        gaps = _gaps(config, pace[staying], _GAPS_AT_ONCE, rng)
+        starts = latest[:, None] + np.cumsum(gaps, axis=1)
+        there = starts < leave[staying, None]
+        user.append(np.broadcast_to(staying[:, None], starts.shape)[there])
+        start.append(starts[there])
+        staying, latest = staying[there[:, -1]], starts[there[:, -1], -1]
+    users, starts = np.concatenate(user), np.concatenate(start)
+    order = np.lexsort((starts, users))
+    users, starts = users[order], starts[order]
+    lengths = _lengths(config, users.shape, rng)
+    if config.first_session > 0:
+        newcomers = np.flatnonzero(np.diff(users, prepend=-1))
+        lengths[newcomers] = _log_normal(config.first_session, config.first_session_sd, newcomers.shape, rng)
+    return Sessions(users, starts, lengths)
 
 
 def _window(

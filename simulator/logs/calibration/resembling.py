@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from simulator.logs.calibration.levels import click_level, with_repeats
-from simulator.logs.calibration.statistics import CALIBRATED, distributions, kolmogorov
+from simulator.logs.calibration.statistics import CALIBRATED, SESSION_S, distributions, kolmogorov
 from simulator.logs.calibration.trials import TRIAL_SEED, trial
 from simulator.logs.real_log import RealLog, Split
 from simulator.traffic.behaviours import Behaviours
@@ -38,6 +38,8 @@ _ABSENT = 0.05  #: where more users than these came only before the trace or onl
 _LEAST_GAP_S = 0.01  # baskets have one time for all that is in them
 _NO_HISTORY = 0.001  # of who brings none to the log's begin
 _MOST_SHOWN = 127
+_LEAST_STAY = 0.001  # days
+_SHORT_STAY = 0.1  #: of the log's days: where half of the users are gone by then, they have stays
 
 #: What is searched, in order, by factors or by values. Pace and sessions come first: lengths rest on them.
 _FACTORS: dict[str, tuple[float, ...]] = {
@@ -45,6 +47,8 @@ _FACTORS: dict[str, tuple[float, ...]] = {
     "session_mean": (0.6, 0.8, 1.25, 1.6),
     "history_median": (0.7, 0.85, 1.2, 1.4),
     "gap_median_s": (0.5, 0.75, 1.4, 2.0),
+    "stay_days": (0.25, 0.5, 2.0, 4.0),
+    "first_session": (0.7, 0.85, 1.2, 1.4),
 }
 _VALUES: dict[str, tuple[float, ...]] = {
     "activity_sd": (0.3, 0.5, 0.8, 1.1, 1.4, 1.8),
@@ -52,6 +56,8 @@ _VALUES: dict[str, tuple[float, ...]] = {
     "session_sd": (0.0, 0.7, 1.2, 1.8),
     "history_sd": (0.3, 0.6, 0.9, 1.2, 1.5),
     "gap_sd": (0.8, 1.2, 1.778, 2.3),
+    "stay_sd": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0),
+    "first_session_sd": (0.4, 0.6, 0.8, 1.0, 1.25),
     "interests": (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
     "category_zipf": (0.3, 0.7, 1.1, 1.5),
     "topic_first": (0.0, 0.1, 0.3, 0.525, 0.75),
@@ -156,6 +162,7 @@ def _from_log(log: RealLog, world: LogWorld, split: Split, target: dict[str, F8]
         **({} if log.positions else {"position_slope": 0.0}),
         "noise_own": 0.0,
         "follow_share": 0.0,
+        **_stays(did, log.days),
     }
 
 
@@ -175,10 +182,36 @@ def _pauses(gap_s: F8) -> tuple[float, float]:
     return float(best[0]), float(best[1])
 
 
+def _stays(did: Behaviours, days: int) -> dict[str, Any]:
+    """Where half of the users are soon gone: stays, first sessions and later ones as the log has them."""
+    lengths = np.diff(did.offsets)
+    begin, end = did.offsets[:-1][lengths > 0], did.offsets[1:][lengths > 0]
+    spent = (did.time_s[end - 1] - did.time_s[begin]) / 86_400.0
+    if len(spent) == 0 or np.median(spent) > _SHORT_STAY * days:
+        return {}
+    pause = np.diff(did.time_s, prepend=did.time_s[:1]) > SESSION_S
+    pause[begin] = True
+    starts = np.flatnonzero(pause)
+    session = np.diff(starts, append=len(did))
+    newcomer = np.isin(starts, begin)
+    first, later = (session[rows] for rows in (newcomer, ~newcomer))
+    low, high = np.quantile(np.maximum(spent, _LEAST_STAY), (0.5, 0.9))
+    return {
+        "promised_visits": 1,
+        "stay_days": float(low),
+        "stay_sd": float(np.log(high / low) / norm.ppf(0.9)),
+        "first_session": float(first.mean()),
+        "first_session_sd": float(np.log(first).std()),
+        "session_mean": float(later.mean()) if len(later) else 1.0,
+    }
+
+
 def _matters(name: str, chosen: dict[str, Any]) -> bool:
     """Whether a parameter can move anything: the log may have no earlier histories, or no pauses."""
     if name.startswith("history_"):
         return bool(chosen["history_median"] > _NO_HISTORY)
+    if name.startswith(("stay_", "first_session")):
+        return "stay_days" in chosen
     return not (name in ("gap_median_s", "gap_sd") and chosen["gap_sd"] == 0)
 
 
