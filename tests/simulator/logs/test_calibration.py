@@ -220,6 +220,15 @@ def test_a_search_tries_no_world_of_more_visits_than_it_can_draw(
     assert resembling._visits(chosen) <= 30 * (1 + 1e-9)
 
 
+def test_stays_are_found_where_users_have_some() -> None:
+    shape = {"users": 500, "requests": 500, "log_requests": 2, "history_days": 300, "session_gap_days": 0.1}
+    truth = {"stay_days": 4.0, "stay_sd": 1.5, "first_session": 40.0, "first_session_sd": 0.6}
+    did = build_world(preset("demo", promised_visits=1, **shape, **truth), 5).behaviours
+    found = resembling._stays(did, 320)
+    assert {name: found[name] for name in truth} == pytest.approx(truth, rel=0.15)
+    assert resembling._stays(build_world(preset("demo", **shape), 5).behaviours, 320) == {}
+
+
 @pytest.mark.parametrize("name", calibrated())
 def test_a_calibrated_preset_is_within_the_bar_of_its_log(name: str) -> None:
     distances = calibrated()[name].distances

@@ -59,6 +59,7 @@ def test_unknown_parameter_lists_the_known_ones() -> None:
         ("interests", 0), ("interests", 3), ("interests_permanent", 99), ("share_burst", 0.9),
         ("topic_second", 0.6), ("period_min", 1e6), ("duty_max", 0.01), ("session_mean", 0.5),
         ("related", 0.5), ("department", 0), ("follow_share", 1.0), ("promised_visits", 0),
+        ("stay_days", 3.0), ("first_session", 9.0), ("stay_sd", -1.0),
         ("tcpa_median", 0.0), ("activity_floor", 0.0), ("history_min", 5000),
         ("bursts", ((0, 25.0, 10.0, 2.0),)), ("bursts", ((0, 23.0, 90.0, 2.0),)), ("bursts", ((1, 2.0),)),
     ],

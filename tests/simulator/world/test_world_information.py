@@ -61,7 +61,7 @@ def test_under_fast_drift_the_distant_past_reveals_nothing_new() -> None:
 
 EVERY: dict[str, Any] = {
     "promised_visits": 1, "session_sd": 1.0, "activity_sd": 0.8, "noise_own": 0.5, "follow_share": 0.3,
-    "department": 8, "item_repeat": 0.3,
+    "department": 8, "item_repeat": 0.3, "stay_days": 30.0, "stay_sd": 1.0, "first_session": 20.0,
 }  # fmt: skip
 
 

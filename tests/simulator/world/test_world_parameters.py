@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from simulator.logs.calibration.statistics import distributions, figures
 from simulator.world.config import preset
@@ -46,6 +47,34 @@ def test_who_is_promised_both_visits_comes_in_log_and_trace() -> None:
     time = world.timeline
     assert came(world, time.log_start_s, time.pre_start_s).min() > 0
     assert came(world, time.pre_start_s, time.end_s).min() > 0
+
+
+STAYS = {"users": 800, "history_days": 300, "promised_visits": 1, "stay_days": 5.0, "stay_sd": 0.7}
+
+
+def test_users_arrive_at_any_time_and_are_gone_after_their_stay() -> None:
+    # Visits follow so closely that the last one is near the stay's end.
+    often = {"session_gap_days": 0.05, "session_gap_sd": 0.1, "activity_floor": 1.0, "session_mean": 1.0}
+    world = build_world(preset("demo", requests=500, log_requests=2, **STAYS, **often), 3)
+    did, end = world.behaviours, world.timeline.end_s
+    first, last = did.time_s[did.offsets[:-1]], did.time_s[did.offsets[1:] - 1]
+    assert kstest(first / end, "uniform").pvalue > 0.01
+    whole = first < end - 40 * 86_400
+    spent = (last - first)[whole] / 86_400
+    assert kstest(np.log(spent), "norm", (np.log(5.0), 0.7)).pvalue > 0.01
+
+
+def test_a_stay_begins_with_a_session_of_its_own_kind() -> None:
+    shape = {"session_gap_days": 1.0, "session_mean": 2.0, "first_session": 50.0, "first_session_sd": 0.5}
+    world = build_world(preset("demo", requests=500, log_requests=2, **STAYS, **shape), 3)
+    did = world.behaviours
+    begins = np.concatenate([[True], np.diff(did.time_s) > 1800])
+    begins[did.offsets[:-1]] = True
+    length = np.diff(np.flatnonzero(begins), append=len(did))
+    first = np.isin(np.flatnonzero(begins), did.offsets[:-1])
+    assert length[first].mean() == pytest.approx(50.0, rel=0.05)
+    assert np.log(length[first]).std() == pytest.approx(0.5, rel=0.1)
+    assert length[~first].mean() == pytest.approx(2.0, rel=0.1)
 
 
 def test_noise_of_ones_own_lets_fewer_categories_return_after_long() -> None:
