@@ -1,17 +1,15 @@
 """The auction's compiled loop. Read `simulator.market.plain` first: it says the same.
 
-Paths differ by what is left of budgets. So candidates are ranked once, as they would bid if no budget ended,
-in one pass that keeps the best few, and further ones as they are asked for. A page is sold once for all paths
-that have enough for it, and anew on the others, by letting candidates in, in that order, until nobody who is
-still to come could bid more.
+Paths differ by what is left of budgets. So a page is sold once with the most that any path has left, which is
+also the sale of every path that has as much or enough for it, and anew on the others. A single path is always
+the one with the most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -20,27 +18,74 @@ from numba import float64
 from simulator.config.market import Charge, Pacing, Pricing
 from simulator.kept_code import jit_kept
 from simulator.market.draws import CLICK, CONVERSION, THROTTLE, as_uniform, fold, key
-from simulator.market.pages import PACE, Book, Pages, Rules, Shown, pcvr_of
+from simulator.market.pages import F8, I8, Book, Pages, Rules, Shown
 from simulator.market.selling import (
     FREE,
     PER_CLICK,
     PER_CONVERSION,
     PER_IMPRESSION,
     SHADED,
+    SOLD,
     THROTTLED,
-    ample,
+    Candidates,
+    Path,
+    Purse,
+    Terms,
+    alike,
     bill,
-    pressure_now,
-    rank,
-    room_for,
+    inlined,
+    no_candidates,
+    no_sale,
     sell,
-    sell_in_order,
 )
+from simulator.metrics import OUTCOMES
 
 # Prices by name, as in `simulator.market.plain`, with its arguments -> currency per click.
 PRICES: dict[Pricing, Callable[[float, float, float, float, float], float]] = {}
 _PACINGS: dict[Pacing, int] = {"none": FREE, "throttle": THROTTLED, "shade": SHADED}
 _CHARGES: dict[Charge, int] = {"click": PER_CLICK, "impression": PER_IMPRESSION, "conversion": PER_CONVERSION}
+
+
+class _Trace(NamedTuple):
+    """The pages, (R, ...) each; pCVR of no rows if it is the ad's."""
+
+    request_id: Any
+    slots: Any
+    day: Any
+    time_s: Any
+    candidates: Any
+    pctr: Any
+    pcvr: Any
+    p_click: Any
+    p_convert: Any
+
+
+class _Ads(NamedTuple):
+    """What is known of ads, (A,) each."""
+
+    pcvr: Any
+    tcpa: Any
+    advertiser: Any
+    seen: Any  # row of the page that had it last
+
+
+class _Keys(NamedTuple):
+    """(P,) what the paths' draws start from."""
+
+    click: Any
+    conversion: Any
+    throttle: Any
+
+
+class _Counts(NamedTuple):
+    """What comes of pages, see `simulator.market.auction.Paths`."""
+
+    expected: Any
+    totals: Any
+    clicks: Any
+    conversions: Any
+    value: Any
+    sums: Any  # (5,) a page's own
 
 
 def pricing(name: Pricing) -> Callable[[Any], Any]:
@@ -102,96 +147,130 @@ def auction_loop(
         out: (expected, totals, spend, clicks, conversions, value, pressure, since_s), see
             `simulator.market.auction.Paths`.
     """
-    whole = (order, pages.candidates, pages.slots, pages.budget_row)
-    real = (pages.pctr, pcvr_of(pages, book), pages.p_click, pages.p_convert, book.tcpa)
-    arguments: tuple[Any, ...] = (
-        *(np.ascontiguousarray(a, np.int64) for a in whole),
-        np.ascontiguousarray(pages.request_id, np.uint64),
-        *(np.ascontiguousarray(a, np.float64) for a in real),
-        np.ascontiguousarray(book.advertiser, np.int64),
-        np.ascontiguousarray(budgets, np.float64),
-        float(rules.reserve_ecpm),
-        _compiled(rules.pricing),
-        _CHARGES[rules.charge],
-        np.array([rules.slot_weight(s) for s in range(pages.p_click.shape[2])]),
-        np.array([key(seed, CLICK) for seed in seeds], np.uint64),
-        np.array([key(seed, CONVERSION) for seed in seeds], np.uint64),
-        np.ascontiguousarray(pages.time_s, np.float64),
+    expected, totals, spend, clicks, conversions, value, pressure, since_s = out
+    wide, slots = pages.candidates.shape[1], pages.p_click.shape[2]
+    left = budgets - spend
+    if len(seeds) > 1:
+        left = np.concatenate([left, left.max(axis=0, keepdims=True)])
+    weights = np.array([rules.slot_weight(s) for s in range(slots)])
+    keys = [[key(seed, cause) for seed in seeds] for cause in (CLICK, CONVERSION, THROTTLE)]
+    _loop(
+        _whole(order),
+        _Trace(
+            request_id=np.ascontiguousarray(pages.request_id, np.uint64),
+            slots=_whole(pages.slots),
+            day=_whole(pages.budget_row),
+            time_s=_real(pages.time_s),
+            candidates=_whole(pages.candidates),
+            pctr=_real(pages.pctr),
+            pcvr=_real(np.empty((0, 0)) if pages.pcvr is None else pages.pcvr),
+            p_click=_real(pages.p_click),
+            p_convert=_real(pages.p_convert),
+        ),
+        _Ads(_real(book.pcvr), _real(book.tcpa), _whole(book.advertiser), np.full(len(book.tcpa), -1)),
+        Purse(_real(budgets), spend, _real(left), pressure, since_s),
+        Terms(float(rules.reserve_ecpm), _compiled(rules.pricing), _CHARGES[rules.charge], weights),
         _PACINGS[rules.pacing],
-        np.array([key(seed, THROTTLE) for seed in seeds], np.uint64),
-        *(getattr(shown, field.name) for field in fields(shown)),
-        *out,
+        _Keys(*np.array(keys, np.uint64)),
+        no_candidates(wide),
+        (no_sale(wide, slots), no_sale(wide, slots)),
+        _Counts(expected, totals, clicks, conversions, value, np.zeros(len(OUTCOMES))),
+        tuple(vars(shown).values()),
     )
-    _loop(*arguments)
+
+
+def _whole(values: Any) -> I8:
+    return np.ascontiguousarray(values, np.int64)
+
+
+def _real(values: Any) -> F8:
+    return np.ascontiguousarray(values, np.float64)
 
 
 @jit_kept
 def _loop(  # type: ignore[no-untyped-def]
-    order, candidates, slots, budget_row, request_id, pctr, pcvr, p_click, p_convert, tcpa, advertiser,
-    budgets, reserve, price_of, charge, weights, click_keys, conversion_keys, time_s, pacing, throttle_keys,
-    ad, pctr_won, pcvr_won, price, p_click_won, p_convert_won, click, conversion, charged,
-    expected, totals, spend, clicks, conversions, value, pressure, since_s,
+    order, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown
 ):  # fmt: skip
-    wide, most, keep = candidates.shape[1], p_click.shape[2], len(ad) > 0
-    rules = (reserve, price_of, charge, weights)
-    ranking = (np.zeros(wide), np.zeros(wide, np.int64), np.zeros(3, np.int64))  # known, ended, looked at
-    shared, own = room_for(wide, most), room_for(wide, most)
-    unlimited = (np.full((1, 1, budgets.shape[2]), np.inf), np.zeros((1, 1, budgets.shape[2])), 0, 0)
-    free = (FREE, pressure, since_s, 0, 0, 0.0, np.uint64(0))
     for r in order:
-        day, page, ctr, book = budget_row[r], candidates[r], pctr[r], (pcvr[r], tcpa, advertiser)
-        rank(page, ctr, book, reserve, ranking, min(slots[r] + 1, wide))
-        # Sold once as if no budget ended: the same page on every path that has enough.
-        shared_sold = sell_in_order(page, ctr, slots[r], book, rules, ranking, shared)
-        if shared_sold < 0:
-            shared_sold = sell(page, ctr, slots[r], book, unlimited, free, rules, ranking, shared)
-        looked = ranking[2][2]
-        for p in range(len(click_keys)):
-            room, sold, purse, paced = shared, shared_sold, (budgets, spend, p, day), free
-            if pacing != FREE:
-                state = fold(throttle_keys[p], request_id[r])
-                paced = (pacing, pressure, since_s, p, day, time_s[r], state)
-            if not ample(page, ctr, book, purse, paced, charge, ranking, looked, shared, sold):
-                room = own
-                sold = sell(page, ctr, slots[r], book, purse, paced, rules, ranking, own)
-            entered, _, _, who, pays, due = room
-            click_state = fold(click_keys[p], request_id[r])
-            clicking, converting, earning, worth = 0.0, 0.0, 0.0, 0.0  # expected, of the page
-            for s in range(sold):
-                c, v = entered[s], who[s]
-                a = page[c]
-                clicked = as_uniform(fold(fold(click_state, np.uint64(a)), np.uint64(s))) < p_click[r, c, s]
-                converted = False
-                if clicked and (p == 0 or charge == PER_CONVERSION):
-                    state = fold(fold(conversion_keys[p], request_id[r]), np.uint64(a))
-                    converted = as_uniform(state) < p_convert[r, c]
-                converts = p_click[r, c, s] * p_convert[r, c]
-                chance, billed = p_click[r, c, s], clicked
-                if charge == PER_IMPRESSION:
-                    chance, billed = 1.0, True
-                elif charge == PER_CONVERSION:
-                    chance, billed = converts, converted
-                clicking += p_click[r, c, s]
-                converting += converts
-                earning += chance * due[s]
-                worth += converts * tcpa[a]
-                if billed:
-                    bill(purse, v, due[s])
-                    if pacing != FREE and due[s] > 0.0:
-                        now = pressure_now(pressure[p, day, v], since_s[p, day, v], time_s[r])
-                        pressure[p, day, v] = now + PACE * due[s] / budgets[p, day, v]
-                        since_s[p, day, v] = time_s[r]
-                if p > 0:
-                    continue
-                clicks[day, v] += clicked
-                if converted:
-                    conversions[day, v] += 1
-                    value[day, v] += tcpa[a]
-                if keep:
-                    ad[r, s], pctr_won[r, s], pcvr_won[r, s], price[r, s] = a, ctr[c], pcvr[r, c], pays[s]
-                    p_click_won[r, s], p_convert_won[r, s] = p_click[r, c, s], p_convert[r, c]
-                    click[r, s], conversion[r, s] = clicked, converted
-                    charged[r, s] = due[s] if billed else 0.0
-            for k, total in enumerate((float(sold), clicking, converting, earning, worth)):
-                expected[r, k] += total
-                totals[p, k] += total
+        _auction(r, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown)
+
+
+@inlined
+def _auction(  # type: ignore[no-untyped-def]
+    r, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown
+):  # fmt: skip
+    """One page on all paths."""
+    _read_page(r, trace, ads, terms.reserve, page)
+    first, request = len(counts.totals) - len(purse.left), trace.request_id[r]
+    for p in range(first, len(counts.totals)):
+        paced = FREE if p < 0 else pacing
+        state = request if paced == FREE else fold(keys.throttle[p], request)
+        path = Path(p, trace.day[r], trace.time_s[r], paced, state)
+        sale = sales[0]
+        if p == first or not alike(page, purse, path, terms, sale):
+            sale = sales[0] if p == first else sales[1]
+            sell(trace.slots[r], page, purse, path, terms, sale)
+        if p < 0:
+            continue
+        counts.sums[:] = 0.0
+        for s in range(sale.state[SOLD]):
+            _answer(r, s, trace, ads, purse, path, terms, keys, page, sale, counts, shown)
+        for k in range(len(counts.sums)):
+            counts.expected[r, k] += counts.sums[k]
+            counts.totals[p, k] += counts.sums[k]
+
+
+@inlined
+def _read_page(r: int, trace: _Trace, ads: _Ads, reserve: float, page: Candidates) -> None:
+    """Fill in a request's candidates."""
+    for c in range(len(page.ad)):
+        a = trace.candidates[r, c]
+        page.ad[c], page.full[c] = a, 0.0
+        if a < 0 or ads.seen[a] == r:
+            continue  # an ad's first appearance counts
+        ads.seen[a] = r
+        page.owner[c], page.pctr[c] = ads.advertiser[a], trace.pctr[r, c]
+        page.pcvr[c] = trace.pcvr[r, c] if len(trace.pcvr) > 0 else ads.pcvr[a]
+        page.bid[c] = page.pcvr[c] * ads.tcpa[a]
+        e = 1000.0 * page.pctr[c] * page.bid[c]
+        page.full[c] = e if e >= reserve else 0.0
+
+
+@inlined
+def _answer(  # type: ignore[no-untyped-def]
+    r, s, trace, ads, purse, path, terms, keys, page, sale, counts, shown
+):  # fmt: skip
+    """A slot is seen, perhaps clicked and converted, and paid for."""
+    p, c, v, due = path.number, sale.shows[s], sale.payer[s], sale.due[s]
+    request, ad, tcpa = trace.request_id[r], np.uint64(page.ad[c]), ads.tcpa[page.ad[c]]
+    p_click, p_convert = trace.p_click[r, c, s], trace.p_convert[r, c]
+    clicked = as_uniform(fold(fold(fold(keys.click[p], request), ad), np.uint64(s))) < p_click
+    converted = clicked and as_uniform(fold(fold(keys.conversion[p], request), ad)) < p_convert
+    chance, billed, converts = p_click, clicked, p_click * p_convert
+    if terms.charge == PER_IMPRESSION:
+        chance, billed = 1.0, True
+    elif terms.charge == PER_CONVERSION:
+        chance, billed = converts, converted
+    for k, one in enumerate((1.0, p_click, converts, chance * due, converts * tcpa)):  # as in `OUTCOMES`
+        counts.sums[k] += one
+    if billed:
+        bill(v, due, purse, path)
+    if p > 0:
+        return
+    counts.clicks[path.day, v] += clicked
+    if converted:
+        counts.conversions[path.day, v] += 1
+        counts.value[path.day, v] += tcpa
+    if len(shown[0]) > 0:
+        _keep(r, s, c, p_click, p_convert, clicked, converted, due if billed else 0.0, page, sale, shown)
+
+
+@inlined
+def _keep(  # type: ignore[no-untyped-def]
+    r, s, c, p_click, p_convert, clicked, converted, paid, page, sale, shown
+):  # fmt: skip
+    """What a slot of the first path's page showed."""
+    ad, pctr, pcvr, price, p_click_won, p_convert_won, click, conversion, charged = shown
+    ad[r, s], pctr[r, s], pcvr[r, s], price[r, s] = page.ad[c], page.pctr[c], page.pcvr[c], sale.pays[s]
+    p_click_won[r, s], p_convert_won[r, s] = p_click, p_convert
+    click[r, s], conversion[r, s], charged[r, s] = clicked, converted, paid

@@ -1,20 +1,12 @@
 """How a page's slots are sold, compiled: the parts of `kernel.py`'s loop. Start at `sell`.
 
-Arguments that go through all of it, as tuples:
-
-    book      pcvr (C,) of the page, tcpa and advertiser by ad
-    rules     reserve, price, what is charged for, slot weights
-    ranking   (C,) eCPM if no budget ended, negative once taken; their order as far as it is known; how many
-              those are, whether nobody is left, how many of them this sale has looked at
-    purse     budgets and spend (P, B, V); which path; which day
-    paced     how advertisers pace; their pressure and since when (P, B, V); path; day; time; the draw's state
-    room      a page's sale: who may show, and their eCPM, best first; others' below a slot; by slot, whose it
-              is, its price, what is due
+Letters as in `simulator.market.pages`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -24,63 +16,104 @@ from simulator.market.pages import DAY_S, NEARLY, PACE
 
 PER_CLICK, PER_IMPRESSION, PER_CONVERSION = range(3)
 FREE, THROTTLED, SHADED = range(3)
+# A page's eCPM are reduced to so many maxima first; a page may have any number of candidates and slots.
+LANES = 16
 
 
-@numba.njit(cache=True)
-def _first_appearance(candidates: Any, c: int) -> bool:
-    for before in range(c):  # noqa: SIM110  # numba compiles no generator expressions
-        if candidates[before] == candidates[c]:
-            return False
-    return True
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a part of the loop. It may make no array.
+
+    Calls, and the counting of references to arrays, took half the time of an auction.
+    """
+    options: Any = {"cache": True, "forceinline": True, "error_model": "numpy", "_nrt": False}
+    return numba.njit(**options)(function)
 
 
-@numba.njit(cache=True)
-def _next_best(ecpm: Any, candidates: Any) -> int:
-    """Index of the highest eCPM left, ties to the lower ad, and take it out; -1 if none is left."""
-    while True:
-        best = -1
-        for c in range(len(candidates)):
-            e = ecpm[c]
-            if e <= 0.0:
-                continue
-            if best < 0 or e > ecpm[best] or (e == ecpm[best] and candidates[c] < candidates[best]):
-                best = c
-        if best < 0:
-            return -1
-        ecpm[best] = -ecpm[best]  # taken; its size still bounds what comes after it
-        if _first_appearance(candidates, best):
-            return best
+class Terms(NamedTuple):
+    """The rules of the market, compiled."""
+
+    reserve: float
+    price_of: Any  # see `simulator.market.plain`
+    charge: int
+    weights: Any  # (S,) of the slots
 
 
-@numba.njit(cache=True)
-def _bid(own: float, left: float, pctr: float, pcvr: float, charge: int) -> float:
-    """The own bid per click, or the most per click that a budget can pay."""
-    if not left > 0.0 or pctr == 0.0 or pcvr == 0.0:
+class Candidates(NamedTuple):
+    """A page's candidates, (C,) each."""
+
+    ad: Any
+    owner: Any  # advertiser
+    pctr: Any
+    pcvr: Any
+    bid: Any  # per click, if no budget ended
+    full: Any  # eCPM if no budget ended; 0 of who may not show, and of an ad that stands there already
+    now: Any  # eCPM for the next slot, with zeros behind, up to a multiple of LANES
+
+
+class Purse(NamedTuple):
+    """Budgets, (P, B, V) each."""
+
+    budgets: Any
+    spend: Any
+    left: Any  # of several paths, with one more for the most that any of them has left
+    pressure: Any  # how far ahead of the budget
+    since_s: Any  # when it was that
+
+
+class Path(NamedTuple):
+    """A path of clicks at a page."""
+
+    number: int  # -1: whatever any path has left at most
+    day: int
+    time_s: float
+    pacing: int
+    state: np.uint64  # of the throttle's draw
+
+
+class Sale(NamedTuple):
+    """A page's sale."""
+
+    ranked: Any  # (C,) the best candidates, best first
+    ecpm: Any  # (C,) theirs
+    had: Any  # (C,) what their advertisers had left
+    state: Any  # (3,) how many those are, how many slots were sold, whether those changed any bid
+    shows: Any  # (S,) candidate
+    payer: Any  # (S,) advertiser
+    pays: Any  # (S,) per click
+    due: Any  # (S,) when what is charged for happens
+    below: Any  # (S,) others' eCPM
+
+
+KNOWN, SOLD, MOVED = range(3)  # in `Sale.state`
+
+
+def no_candidates(wide: int) -> Candidates:
+    """Room for a page's."""
+    ad, owner = np.zeros((2, wide), np.int64)
+    pctr, pcvr, bid, full = np.zeros((4, wide))
+    return Candidates(ad, owner, pctr, pcvr, bid, full, now=np.zeros(-(-wide // LANES) * LANES))
+
+
+def no_sale(wide: int, slots: int) -> Sale:
+    """Room for one."""
+    ranked, state = np.zeros(wide, np.int64), np.zeros(3, np.int64)
+    ecpm, had = np.zeros((2, wide))
+    shows, payer = np.zeros((2, slots), np.int64)
+    pays, due, below = np.zeros((3, slots))
+    return Sale(ranked, ecpm, had, state, shows, payer, pays, due, below)
+
+
+@inlined
+def _most(left: float, pctr: float, pcvr: float, charge: int) -> float:
+    """The most per click that a budget can pay, of a candidate that may show."""
+    if not left > 0.0:
         return 0.0
     if charge == PER_IMPRESSION:
-        return min(own, left / pctr)
-    return min(own, left * pcvr if charge == PER_CONVERSION else left)
+        return left / pctr
+    return left * pcvr if charge == PER_CONVERSION else left
 
 
-@numba.njit(cache=True)
-def pressure_now(pressure: float, since_s: float, time_s: float) -> float:
-    """How far an advertiser is ahead of its day's budget, now."""
-    return max(0.0, pressure - PACE * max(0.0, time_s - since_s) / DAY_S)
-
-
-@numba.njit(cache=True)
-def _share(paced: Any, v: int) -> float:
-    """What pacing leaves of an advertiser's bids on this page."""
-    kind, pressure, since_s, p, day, time_s, state = paced
-    if kind == FREE:
-        return 1.0
-    left = 1.0 / (1.0 + pressure_now(pressure[p, day, v], since_s[p, day, v], time_s))
-    if kind == SHADED:
-        return left
-    return 1.0 if as_uniform(fold(state, np.uint64(v))) < left else 0.0
-
-
-@numba.njit(cache=True)
+@inlined
 def _charge(pays: float, pctr: float, pcvr: float, charge: int) -> float:
     """What a price per click is, per what is charged for."""
     if charge == PER_IMPRESSION:
@@ -88,139 +121,112 @@ def _charge(pays: float, pctr: float, pcvr: float, charge: int) -> float:
     return pays / pcvr if charge == PER_CONVERSION else pays
 
 
-@numba.njit(cache=True)
-def _left(v: int, purse: Any, who: Any, due: Any, sold: int) -> float:
+@inlined
+def _pressure(purse: Purse, path: Path, v: int) -> float:
+    """How far an advertiser is ahead of its day's budget, now."""
+    passed_s: float = max(0.0, path.time_s - purse.since_s[path.number, path.day, v])
+    before: float = purse.pressure[path.number, path.day, v]
+    return max(0.0, before - PACE * passed_s / DAY_S)
+
+
+@inlined
+def _share(purse: Purse, path: Path, v: int) -> float:
+    """What pacing leaves of an advertiser's bids on this page."""
+    if path.pacing == FREE:
+        return 1.0
+    left: float = 1.0 / (1.0 + _pressure(purse, path, v))
+    if path.pacing == SHADED:
+        return left
+    return 1.0 if as_uniform(fold(path.state, np.uint64(v))) < left else 0.0
+
+
+@inlined
+def _left(v: int, purse: Purse, path: Path, sale: Sale, sold: int) -> float:
     """Of a budget of the day, less what the page's slots that are sold may cost."""
-    budgets, spend, p, day = purse
     aside = 0.0
     for s in range(sold):
-        if who[s] == v:
-            aside += due[s]
-    left: float = budgets[p, day, v] - spend[p, day, v] - aside
+        if sale.payer[s] == v:
+            aside += sale.due[s]
+    left: float = purse.left[path.number, path.day, v] - aside
     return left
 
 
-@numba.njit(cache=True)
-def room_for(wide: int, most: int) -> Any:
-    """For a page: who may show, their eCPM, best first; others' below a slot; by slot, whose, price, due."""
-    seats = (np.zeros(most, np.int64), np.zeros(most), np.zeros(most))
-    return (np.zeros(wide + 1, np.int64), np.zeros(wide + 1), np.zeros(most), *seats)
+@inlined
+def _bid(c: int, left: float, page: Candidates, purse: Purse, path: Path, terms: Terms) -> float:
+    """A candidate's bid per click: its own, or the most that its budget can pay."""
+    own: float = page.bid[c] * _share(purse, path, page.owner[c])
+    most: float = _most(left, page.pctr[c], page.pcvr[c], terms.charge)
+    return min(own, most)
 
 
-@numba.njit(cache=True)
-def rank(page, ctr, book, reserve, ranking, enough):  # type: ignore[no-untyped-def]
-    """Begin a page's ranking: every candidate's eCPM if no budget ended, and the best few in order."""
-    pcvr, tcpa, _ = book
-    ecpm, ranked, progress = ranking
-    known, least = 0, 0.0
-    for c in range(len(page)):
-        a, e = page[c], 0.0
-        if a >= 0:
-            e = 1000.0 * ctr[c] * (pcvr[c] * tcpa[a])
-            e = e if e >= reserve else 0.0
-        ecpm[c] = e
-        if e <= 0.0 or (known == enough and (e < least or (e == least and a > page[ranked[known - 1]]))):
+@inlined
+def _ecpm(c: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale, sold: int) -> float:
+    """A candidate's eCPM for the next slot; 0 below the reserve."""
+    left = _left(page.owner[c], purse, path, sale, sold)
+    e: float = 1000.0 * page.pctr[c] * _bid(c, left, page, purse, path, terms)
+    return e if e >= terms.reserve else 0.0
+
+
+@inlined
+def _threshold(now: Any, enough: int, best: Any) -> float:
+    """An eCPM that `enough` candidates reach, and few more: of maxima of as many parts of the page.
+
+    Without a branch: which candidates are good cannot be predicted, and wrong predictions cost most.
+    """
+    if not 0 < enough <= LANES:
+        return 0.0
+    best[:enough] = 0.0
+    for lane in range(LANES):
+        x = 0.0
+        for c in range(lane, len(now), LANES):
+            x = max(x, now[c])
+        for k in range(enough):
+            y = best[k]
+            best[k], x = max(x, y), min(x, y)
+    least: float = best[enough - 1]
+    return least
+
+
+@inlined
+def _rank(
+    enough: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale, sold: int
+) -> int:
+    """The best candidates for the next slot, ties to the lower ad; returns how many, at most `enough`."""
+    now, ranked, ecpm = page.now, sale.ranked, sale.ecpm
+    for c in range(len(page.ad)):
+        now[c] = _ecpm(c, page, purse, path, terms, sale, sold) if page.full[c] > 0.0 else 0.0
+    for s in range(sold):
+        now[sale.shows[s]] = 0.0
+    known, least = 0, _threshold(now, enough, ecpm)
+    for c in range(len(page.ad)):
+        if now[c] == 0.0 or now[c] < least:
             continue
-        if not _first_appearance(page, c):
-            continue
-        at = known if known < enough else known - 1  # the last of them gives way
-        known = at + 1
+        at = known
         while at > 0:
             other = ranked[at - 1]
-            if ecpm[other] > e or (ecpm[other] == e and page[other] < a):
+            if ecpm[at - 1] > now[c] or (ecpm[at - 1] == now[c] and page.ad[other] < page.ad[c]):
                 break
-            ranked[at] = other
+            if at < enough:
+                ranked[at], ecpm[at] = other, ecpm[at - 1]
             at -= 1
-        ranked[at] = c
-        least = ecpm[ranked[known - 1]]
-    for k in range(known):
-        ecpm[ranked[k]] = -ecpm[ranked[k]]  # taken, see `_next_best`
-    progress[0], progress[1], progress[2] = known, 0, 0
+        if at < enough:
+            ranked[at], ecpm[at] = c, now[c]
+            known = min(known + 1, enough)
+    return known
 
 
-@numba.njit(cache=True)
-def _put(entered: Any, bids: Any, begin: int, end: int, page: Any, c: int, e: float) -> None:
-    """Insert a candidate into the places [begin, end), best first, ties to the lower ad."""
-    at = end
-    while at > begin:
-        other = bids[at - 1]
-        if other > e or (other == e and page[entered[at - 1]] < page[c]):
-            break
-        entered[at], bids[at] = entered[at - 1], other
-        at -= 1
-    entered[at], bids[at] = c, e
-
-
-@numba.njit(cache=True)
-def _settled(  # type: ignore[no-untyped-def]
-    entered, bids, begin, end, bound, last, page, advertiser, below, enough
-):  # fmt: skip
-    """How many bids of others than the best entry's advertiser are settled, put into `below`; -1: none is.
-
-    Nobody who is still to enter comes before an entry that ranks above the last one that did, `last`, whose
-    eCPM if no budget ended is the `bound`.
-    """
-    v, others = -1, -1
-    for k in range(begin, end):
-        a = page[entered[k]]
-        if bids[k] < bound or (bids[k] == bound and a > last):
-            break
-        if others < 0:
-            v, others = advertiser[a], 0
-        elif advertiser[a] != v:
-            below[others] = bids[k]
+@inlined
+def _others_below(at: int, known: int, wanted: int, page: Candidates, sale: Sale) -> int:
+    """Put the eCPM of other advertisers than the best one's into `below`; returns how many of the wanted."""
+    others = 0
+    for k in range(at + 1, known):
+        if others < wanted and page.owner[sale.ranked[k]] != page.owner[sale.ranked[at]]:
+            sale.below[others] = sale.ecpm[k]
             others += 1
-            if others == enough:
-                break
     return others
 
 
-@numba.njit(cache=True)
-def _enter(  # type: ignore[no-untyped-def]
-    page, ctr, slots, book, purse, paced, rules, ranking, room, sold, end
-):  # fmt: skip
-    """Let candidates in until the next slot's winner and those below it are settled.
-
-    Returns:
-        How many bids of others stand below the winner, -1 without a winner, and the end of those entered.
-    """
-    pcvr, tcpa, advertiser = book
-    reserve, _, charge, _ = rules
-    ecpm, ranked, progress = ranking
-    entered, bids, below, who, _, due = room
-    enough = slots - sold
-    while True:
-        bound, last = np.inf, -1
-        complete = progress[1] > 0 and progress[2] == progress[0]
-        if complete:
-            bound = 0.0
-        elif progress[2] > 0:
-            last = ranked[progress[2] - 1]
-            bound, last = -ecpm[last], page[last]
-        others = _settled(entered, bids, sold, end, bound, last, page, advertiser, below, enough)
-        if others == enough or complete:
-            return others, end
-        if (
-            progress[2] == progress[0]
-        ):  # candidates are ranked once for all paths, as far as any of them looks
-            c = _next_best(ecpm, page)
-            if c < 0:
-                progress[1] = 1
-                continue
-            ranked[progress[0]] = c
-            progress[0] += 1
-        c = ranked[progress[2]]
-        progress[2] += 1
-        a = page[c]
-        v = advertiser[a]
-        left = _left(v, purse, who, due, sold)
-        e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a] * _share(paced, v), left, ctr[c], pcvr[c], charge)
-        if e > 0.0 and e >= reserve:
-            _put(entered, bids, sold, end, page, c, e)
-            end += 1
-
-
-@numba.njit(cache=True)
+@inlined
 def _displaced(below: Any, weights: Any, slot: int, slots: int) -> float:
     """What others would earn more if the winner of the slot were away: each moves up by a slot."""
     total = 0.0
@@ -230,117 +236,107 @@ def _displaced(below: Any, weights: Any, slot: int, slots: int) -> float:
     return total
 
 
-@numba.njit(cache=True)
-def sell(  # type: ignore[no-untyped-def]
-    page, ctr, slots, book, purse, paced, rules, ranking, room
-):  # fmt: skip
-    """Sell a page's slots, the top one first, before anyone clicks; returns how many were sold."""
-    pcvr, tcpa, advertiser = book
-    reserve, price_of, charge, weights = rules
-    entered, _, below, who, pays, due = room
-    ranking[2][2] = 0
-    sold, end = 0, 0
-    while sold < slots:
-        others, end = _enter(page, ctr, slots, book, purse, paced, rules, ranking, room, sold, end)
-        if others < 0:
-            break  # nobody is left for the slot
-        below[others : slots - sold] = reserve
-        c = entered[sold]
-        a, v = page[c], advertiser[page[c]]
-        left = _left(v, purse, who, due, sold)
-        own = _bid(pcvr[c] * tcpa[a] * _share(paced, v), left, ctr[c], pcvr[c], charge)
-        lost = _displaced(below, weights, sold, slots)
-        pays[sold] = min(own, price_of(own, below[0], lost, reserve, ctr[c]))
-        due[sold] = min(_charge(pays[sold], ctr[c], pcvr[c], charge), left)
-        who[sold] = v
-        sold += 1
-        if left < np.inf and sold < slots:
-            end = _lower(page, ctr, book, purse, paced, rules, room, sold, end, v)
-    return sold
+@inlined
+def _sell_slot(
+    s: int, c: int, lost: float, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale
+) -> None:
+    """The next slot is a candidate's, at a price by who stands below it."""
+    v, pctr = page.owner[c], page.pctr[c]
+    left = _left(v, purse, path, sale, s)
+    own = _bid(c, left, page, purse, path, terms)
+    pays = min(own, terms.price_of(own, sale.below[0], lost, terms.reserve, pctr))
+    sale.shows[s], sale.payer[s], sale.pays[s] = c, v, pays
+    sale.due[s] = min(_charge(pays, pctr, page.pcvr[c], terms.charge), left)
 
 
-@numba.njit(cache=True)
-def sell_in_order(page, ctr, slots, book, rules, ranking, room):  # type: ignore[no-untyped-def]
-    """Sell a page as if no budget ended, where its best are of as many advertisers: in their order.
-
-    It is what `sell` would do, an order of magnitude faster.
-
-    Returns:
-        How many slots were sold; -1 where an advertiser has two of the best.
-    """
-    pcvr, tcpa, advertiser = book
-    reserve, price_of, charge, weights = rules
-    ecpm, ranked, progress = ranking
-    entered, _, below, who, pays, due = room
-    known = progress[0]
-    for k in range(known):
-        for j in range(k):
-            if advertiser[page[ranked[j]]] == advertiser[page[ranked[k]]]:
-                return -1
-    progress[2] = known
-    sold = min(known, slots)
-    for s in range(sold):
-        for k in range(slots - s):
-            below[k] = -ecpm[ranked[s + 1 + k]] if s + 1 + k < known else reserve
-        c = ranked[s]
-        own = pcvr[c] * tcpa[page[c]]
-        lost = _displaced(below, weights, s, slots)
-        pays[s] = min(own, price_of(own, below[0], lost, reserve, ctr[c]))
-        due[s] = _charge(pays[s], ctr[c], pcvr[c], charge)
-        entered[s], who[s] = c, advertiser[page[c]]
-    return sold
+@inlined
+def _moved(
+    at: int, known: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale, sold: int
+) -> bool:
+    """Whether what the last slot may cost lowers a bid of its advertiser's other ads."""
+    moved = False
+    for k in range(at, known):
+        c = sale.ranked[k]
+        if page.owner[c] == sale.payer[sold - 1]:
+            moved |= _ecpm(c, page, purse, path, terms, sale, sold) != sale.ecpm[k]
+    return moved
 
 
-@numba.njit(cache=True)
-def _lower(  # type: ignore[no-untyped-def]
-    page, ctr, book, purse, paced, rules, room, sold, end, v
-):  # fmt: skip
-    """After a sale the advertiser's other ads have less budget; returns the new end of those entered."""
-    pcvr, tcpa, advertiser = book
-    reserve, _, charge, _ = rules
-    entered, bids, _, who, _, due = room
-    left, share = _left(v, purse, who, due, sold), _share(paced, v)
-    k = sold
-    while k < end:
-        c = entered[k]
-        a = page[c]
-        if advertiser[a] == v:
-            e = 1000.0 * ctr[c] * _bid(pcvr[c] * tcpa[a] * share, left, ctr[c], pcvr[c], charge)
-            if e < bids[k]:
-                end -= 1
-                for j in range(k, end):
-                    entered[j], bids[j] = entered[j + 1], bids[j + 1]
-                if e > 0.0 and e >= reserve:
-                    _put(entered, bids, k, end, page, c, e)
-                    end += 1
-                continue
-        k += 1
-    return end
-
-
-@numba.njit(cache=True)
-def ample(  # type: ignore[no-untyped-def]
-    page, ctr, book, purse, paced, charge, ranking, looked, room, sold
-):  # fmt: skip
-    """Whether a path's budgets and pacing let everyone a page looked at bid in full for any of its slots.
-
-    With a millionth to spare, so that a rounding step in a charge makes no difference either.
-    """
-    pcvr, tcpa, advertiser = book
-    for k in range(looked):
-        c = ranking[1][k]
-        a = page[c]
-        left = _left(advertiser[a], purse, room[3], room[5], sold)
-        if not _bid(np.inf, left, ctr[c], pcvr[c], charge) > 1.000001 * pcvr[c] * tcpa[a]:
+@inlined
+def _sell_among(
+    enough: int, slots: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale
+) -> bool:
+    """Sell to the best few; returns whether these were enough."""
+    known, at, anew = 0, 0, True
+    sale.state[:] = 0
+    for s in range(slots):
+        if anew:
+            known, at = _rank(enough, page, purse, path, terms, sale, s), 0
+            sale.state[MOVED] = s > 0
+        if s == 0:
+            sale.state[KNOWN] = known
+            for k in range(known):
+                sale.had[k] = purse.left[path.number, path.day, page.owner[sale.ranked[k]]]
+        everyone = known < enough or enough == len(page.ad)
+        others = _others_below(at, known, slots - s, page, sale)
+        if others < slots - s and not everyone:
             return False
-        if _share(paced, advertiser[a]) < 1.0:
-            return False
+        if at == known:
+            break
+        sale.below[others : slots - s] = terms.reserve
+        lost = _displaced(sale.below, terms.weights, s, slots)
+        _sell_slot(s, sale.ranked[at], lost, page, purse, path, terms, sale)
+        sale.state[SOLD], at = s + 1, at + 1
+        # With more than the others there may be another ad of the same advertiser.
+        anew = others < known - at and _moved(at, known, page, purse, path, terms, sale, s + 1)
     return True
 
 
-@numba.njit(cache=True)
-def bill(purse: Any, v: int, due: float) -> None:
+@inlined
+def sell(slots: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale) -> None:
+    """Sell a page's slots, the top one first, before anyone clicks.
+
+    The best of as many advertisers are sold in their order. Where more than these must be known, or a slot
+    takes so much of a budget that its advertiser's next ad bids less, the page is ranked anew.
+    """
+    enough = min(slots + 1, len(page.ad))
+    while not _sell_among(enough, slots, page, purse, path, terms, sale):
+        enough = min(2 * enough, len(page.ad))
+
+
+@inlined
+def alike(page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale) -> bool:
+    """Whether a sale with the most that any path has left is this path's too.
+
+    That is so if everyone who was looked at has as much left, or enough to bid in full for any of its slots,
+    with a millionth to spare, so that a rounding step in a charge makes no difference either.
+    """
+    if sale.state[MOVED]:
+        return False
+    for k in range(sale.state[KNOWN]):
+        c = sale.ranked[k]
+        v = page.owner[c]
+        if _share(purse, path, v) < 1.0:
+            return False
+        if purse.left[path.number, path.day, v] != sale.had[k]:
+            left = _left(v, purse, path, sale, sale.state[SOLD])
+            if not _most(left, page.pctr[c], page.pcvr[c], terms.charge) > 1.000001 * page.bid[c]:
+                return False
+    return True
+
+
+@inlined
+def bill(v: int, due: float, purse: Purse, path: Path) -> None:
     """A path's advertiser pays."""
-    budgets, spend, p, day = purse
-    after, budget = spend[p, day, v] + due, budgets[p, day, v]
-    spend[p, day, v] = budget if after >= NEARLY * budget else after
+    p, day, left = path.number, path.day, purse.left
+    budget, had_most = purse.budgets[p, day, v], left[p, day, v] == left[-1, day, v]
+    after = purse.spend[p, day, v] + due
+    purse.spend[p, day, v] = budget if after >= NEARLY * budget else after
+    left[p, day, v] = budget - purse.spend[p, day, v]
+    if had_most:
+        left[-1, day, v] = left[p, day, v]
+        for q in range(len(purse.spend)):
+            left[-1, day, v] = max(left[-1, day, v], left[q, day, v])
+    if path.pacing != FREE and due > 0.0:
+        purse.pressure[p, day, v] = _pressure(purse, path, v) + PACE * due / budget
+        purse.since_s[p, day, v] = path.time_s

@@ -55,6 +55,14 @@ def test_the_compiled_loop_equals_its_plain_twin_bit_for_bit(seed, slots, advert
 
 
 @pytest.mark.parametrize("rules", RULES)
+def test_many_ads_of_two_advertisers_on_a_page_are_sold_as_the_plain_twin_does(rules):
+    order, pages, book = market(6, rows=10, wide=24, slots=4, ads=60, advertisers=2)
+    budgets = np.full((2, 2), 30.0)
+    fast, plain = (run(order, pages, book, budgets, rules, 6) for run in (run_auctions, run_auctions_plain))
+    same(fast, plain)
+
+
+@pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("budget", [np.inf, 5.0, 0.0])
 def test_all_paths_in_one_pass_and_in_parts_equal_one_path_after_the_other(rules, budget):
     order, pages, book = market(2, rows=120)
