@@ -8,6 +8,7 @@ Every figure is read from a saved result, and beside it stands the command that 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from scipy import stats
@@ -163,7 +164,7 @@ def _short(worlds: Result) -> str:
     ]
     least = percent(max(entry["bar"] for entry in wanted.values()))
     apart = [
-        f"{_name(row['what'])} ({' to '.join(lift(end) for end in row['ci'])})"
+        f"{_name(row['what'])} ({_mean_interval(row)})"
         for row in worlds["rows"]
         if row["part"] == "pooled" and row["ci"][0] * row["ci"][1] > 0
     ]
@@ -173,7 +174,7 @@ def _short(worlds: Result) -> str:
         else ""
     )
     return (
-        f"Wanted are {least} of the worlds in the last column"
+        f"Of the worlds {least} are wanted to cover 0"
         + (f"; {' and '.join(missed)}, short of it." if missed else ", and met.")
         + reason
     )
@@ -183,11 +184,12 @@ def _null_table(worlds: Result) -> str:
     lines = [
         [
             _name(row["what"]),
-            lift(row["lift"]),
-            " to ".join(lift(end) for end in row["ci"]),
+            percent(row["lift"], signed=True, digits=2),
+            _mean_interval(row),
             percent(row["sd"], digits=2),
             percent(row["sd_users"], digits=2),
-            _near_zero(row),
+            _with_chance(row["covers_zero"], row["worlds"]),
+            _with_chance(_near_mean(row, worlds["rows"]), row["worlds"]),
         ]
         for row in worlds["rows"]
         if row["part"] == "pooled"
@@ -200,15 +202,28 @@ def _null_table(worlds: Result) -> str:
             "between worlds",
             "of it users",
             "worlds that cover 0",
+            "that cover the mean",
         ],
         lines,
     )
 
 
-def _near_zero(row: dict[str, Any]) -> str:
-    """The share of worlds that cover 0, with its exact binomial interval."""
-    chance = stats.binomtest(round(row["covers_zero"] * row["worlds"]), row["worlds"]).proportion_ci()
-    return f"{percent(row['covers_zero'])} ({percent(chance.low)} to {percent(chance.high)})"
+def _mean_interval(row: dict[str, Any]) -> str:
+    return " to ".join(percent(end, signed=True, digits=2) for end in row["ci"])
+
+
+def _near_mean(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
+    """The share of worlds as near to their mean as `covers_zero` asks them to be to 0: within t·sd."""
+    mean = math.log1p(row["lift"])
+    reach = (math.log1p(row["ci"][1]) - mean) * math.sqrt(row["worlds"])
+    own = [math.log1p(r["lift"]) for r in rows if r["part"] == "seed" and r["what"] == row["what"]]
+    return sum(abs(lift - mean) <= reach for lift in own) / len(own)
+
+
+def _with_chance(share: float, worlds: int) -> str:
+    """A share of worlds with its exact binomial interval."""
+    chance = stats.binomtest(round(share * worlds), worlds).proportion_ci()
+    return f"{percent(share)} ({percent(chance.low)} to {percent(chance.high)})"
 
 
 def _faults(faults: Result) -> str:
