@@ -31,7 +31,9 @@ def lifts(
     rows = pd.DataFrame([_lift_row(effect) for effect in effects])
     if labels is not None:
         rows["label"] = list(labels)
-    scale = alt.Scale(domain=[ESTIMATE, TRUE, UNDETECTABLE], range=[CONTROL, TRUTH, NEUTRAL])
+    marks = [(ESTIMATE, CONTROL, "lift"), (TRUE, TRUTH, "true_lift"), (UNDETECTABLE, NEUTRAL, "mde")]
+    there = [(name, colour) for name, colour, column in marks if rows[column].notna().any()]
+    scale = alt.Scale(domain=[name for name, _ in there], range=[colour for _, colour in there])
     # One below the other: a telephone has no room for them side by side.
     box = alt.Legend(orient="top", symbolOpacity=1, columns=1) if legend else None
 

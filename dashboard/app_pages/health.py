@@ -103,7 +103,7 @@ def before(run: Run, card: Mapping[str, Any], arm: str) -> None:
         return
     shown = [
         {
-            "Per user, before": row.column.removeprefix("pre_"),
+            "Per user, before": row.column.removeprefix("pre_").replace("advv", "ADVV"),
             control_name(card): numbers.plain_number(row.control),
             arm: numbers.plain_number(row.treatment),
             "Difference (standard deviations)": numbers.MISSING

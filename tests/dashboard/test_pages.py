@@ -204,6 +204,13 @@ def test_lift_chart_has_interval_truth_mark_and_mde(folder):
     assert len(latency["layer"]) == 5
 
 
+def test_a_legend_has_only_marks_that_are_there():
+    effect = next(iter(effects(made_runs.scorecard())))
+    without = charts.lifts([replace(effect, mde=None)]).to_dict()["layer"][-1]["encoding"]["color"]["scale"]
+    assert without["domain"] == [charts.ESTIMATE, charts.TRUE]
+    assert len(without["range"]) == 2
+
+
 def test_every_mark_names_its_colour(folder):
     make("finished", folder)
     for page in PAGES:
