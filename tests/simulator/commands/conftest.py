@@ -1,0 +1,15 @@
+"""A store's folder for the tests of `laser-ab store`."""
+
+from pathlib import Path
+
+import pytest
+from store_folders import KINDS, fill
+
+from seqvault.vault import SeqVault
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with SeqVault(tmp_path / "store", sequences=KINDS, block_rows=128, background=False) as store:
+        fill(store)
+    return tmp_path / "store"
