@@ -13,10 +13,12 @@ from typing import Any
 from benchmarks.pages.layout import RESULTS, ROOT
 from benchmarks.result import falls_short
 from benchmarks.stores.harness.generator import REFERENCE
+from benchmarks.stores.harness.ratios import ratio
 
 PAGE = ROOT / "docs" / "store-benchmarks.md"
 NAMES = (
     "store_reads",
+    "store_hot",
     "store_disk",
     "store_writes",
     "store_scale",
@@ -25,6 +27,16 @@ NAMES = (
     "store_rivals",
 )
 NS = ("200", "1k", "10k", "full")
+REGIMES = {
+    "warm": "page cache",
+    "16 users": "a call, page cache; MultiGet in B and H",
+    "cold": "O_DIRECT, wall time is the device's",
+}
+# What SeqVault's blocks are read beside: rivals as they are deployed, then its own blocks in other engines.
+BESIDE = {
+    "packed": ("C", "C=", "C*", "B", "B=", "B*", "A", "A=", "A*", "H", "H="),
+    "packed, kernel": ("packed in RocksDB", "packed in LMDB"),
+}
 Row = dict[str, Any]
 
 
@@ -120,13 +132,30 @@ What limits, where a bar or a stretch is missed:
 """
 
 
+def of_beside(rows: list[Row]) -> str:
+    """How many times the CPU of SeqVault's blocks each rival takes."""
+    lines = [
+        [regime, rival, own, *times]
+        for regime in ("warm", "16 users")
+        for own, others in BESIDE.items()
+        for rival in others
+        if any(times := [ratio(rows, "cpu_mean_us", rival, own, regime=regime, n=n) for n in NS])
+    ]
+    return "\nCPU of a rival's read over that of SeqVault's blocks; below 1 the rival is faster:\n\n" + table(
+        ["regime", "rival", "over", *NS], lines
+    )
+
+
 def of_reads(rows: list[Row]) -> str:
-    """Reads of each regime, and throughput by threads."""
-    text = []
-    for regime, what in (("warm", "page cache"), ("cold", "O_DIRECT, wall time is the device's")):
+    """Reads beside SeqVault's, of each regime, and throughput by threads."""
+    text = [of_beside(rows)]
+    for regime, what in REGIMES.items():
+        engines = engines_of(rows, regime=regime)
+        if not engines:
+            continue
         text.append(f"\n**{regime}** ({what}); wall P50 / P99 and mean CPU of a read, µs\n")
         lines = []
-        for engine in engines_of(rows, regime=regime):
+        for engine in engines:
             cells: list[object] = [engine]
             for n in NS:
                 which = {"regime": regime, "engine": engine, "n": n}
@@ -162,6 +191,7 @@ def of_writes(rows: list[Row]) -> str:
         for engine in engines_of(rows, measure="write")
     ]
     text = table(["engine", "CPU µs until accepted", "until settled", "million/s", "bytes written"], lines)
+    text += _steady(rows)
     synced = [row for row in rows if row.get("measure") == "synced append"]
     text += "\nSynced appends, wall µs:\n\n" + table(
         ["batch", "engine", "P50", "P99", "appends"],
@@ -177,6 +207,38 @@ def of_writes(rows: list[Row]) -> str:
         for s in ("idle", "writing")
     ]
     return text + "\nReads of the newest 1,000, wall µs:\n\n" + table(["", "P50", "P99"], lines)
+
+
+def _steady(rows: list[Row]) -> str:
+    metrics = ("cpu_us", "settled_cpu_us", "bytes_per_behaviour", "disk_bytes_per_behaviour", "read_cpu_us")
+    lines = [
+        [engine, *(middle(rows, m, measure="steady", engine=engine) for m in metrics)]
+        for engine in engines_of(rows, measure="steady")
+    ]
+    if not lines:
+        return ""
+    head = [
+        "engine",
+        "CPU µs until accepted",
+        "until settled",
+        "bytes written",
+        "on disk",
+        "newest 1,000, CPU µs",
+    ]
+    return (
+        "\nSteady state: a behaviour of the stream's second half, from settled to settled, with equal "
+        "buffers, and the newest 1,000 read in the state that it left:\n\n" + table(head, lines)
+    )
+
+
+def of_hot(rows: list[Row]) -> str:
+    """The hot tier beside blobs in a cache of as many bytes: mean CPU of a read."""
+    lines = []
+    for room in dict.fromkeys(row["room"] for row in rows if "room" in row):
+        for engine in engines_of(rows, room=room):
+            cpu = [middle(rows, "cpu_mean_us", room=room, engine=engine, n=n) for n in NS[:3]]
+            lines.append([room, engine, *cpu])
+    return table(["room for", "engine", *NS[:3]], lines)
 
 
 def of_scale(rows: list[Row]) -> str:
@@ -251,6 +313,7 @@ def of_rivals(rows: list[Row]) -> str:
 
 SECTIONS = {
     "store_reads": ("Reads", of_reads),
+    "store_hot": ("Hot tier and cached blobs, as many bytes of DRAM; mean CPU of a read, µs", of_hot),
     "store_disk": ("Disk", of_disk),
     "store_writes": ("Writes", of_writes),
     "store_scale": ("Scale", of_scale),
@@ -265,10 +328,13 @@ def page(results: dict[str, Row]) -> str:
     text = [
         "# Store benchmarks\n",
         "Written by `make bench-page` from the files in benchmarks/results; each script's docstring says "
-        "what it does. Medians over rounds. A, B, C: RocksDB from C++ with one key per behaviour, one blob "
-        "per user, chunks of 256 (A*, B*, C*: with 2 GB of block cache). packed, zstd: SeqVault's tiers; "
-        "tail: its newest 200 from DRAM. floor: a bare pread of the same bytes and a memcpy of the output; "
-        "libzstd: a bare pread and the decompression.\n",
+        "what it does. Medians over rounds. A, B, C, H: RocksDB from C++ with one key per behaviour, one "
+        "blob per user, chunks of 256, and such chunks with a head per user (A*, B*, C*: with 2 GB of block "
+        "cache; A=, B=, C=, H=: with as much as SeqVault has in DRAM). packed, zstd: SeqVault's tiers; tail: "
+        "its newest 200 from DRAM. packed in RocksDB, packed in LMDB: SeqVault's blocks as values of these "
+        "engines, under its decoder; beside them packed, kernel: its compiled read without the Python around "
+        "it. floor: a bare pread of the same bytes and a memcpy of the output; libzstd: a bare pread and the "
+        "decompression.\n",
     ]
     for name, result in results.items():
         machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items() if value is not None)
