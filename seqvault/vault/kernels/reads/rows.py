@@ -7,6 +7,7 @@ from seqvault.vault.format.damage import BAD_COLUMN, NOT_EXPECTED, OK
 from seqvault.vault.kernels.compiled import inner, symbol
 from seqvault.vault.kernels.decode import decode_rows, verify_block, verify_shared
 from seqvault.vault.kernels.reads import contexts as c
+from seqvault.vault.kernels.reads.search import first_at_least
 from seqvault.vault.kernels.views import address_in, bytes_at, view8
 
 __all__ = ["decode", "verify"]
@@ -48,19 +49,6 @@ def decode(thread, data, at, block, rows, wanted, out, row):  # type: ignore[no-
 
 
 @inner
-def _first_at_least(users, user):  # type: ignore[no-untyped-def]
-    """How many of the sorted users are below one."""
-    low, high = _U0, np.uint64(users.size)
-    while low < high:
-        middle = (low + high) >> _U1
-        if users[middle] < user:
-            low = middle + _U1
-        else:
-            high = middle
-    return low
-
-
-@inner
 def _decode8(thread, data, at, block, rows, column, out, row):  # type: ignore[no-untyped-def]
     """Rows (first, last) of one column of eight bytes into rows row.. of `out`, (R,) u8."""
     wanted = np.empty((_U1, _U4), np.uint64)
@@ -80,7 +68,7 @@ def _find(thread, data, at, user, block):  # type: ignore[no-untyped-def]
     code = _decode8(thread, data, at, block, (_U0, held), last_column, users, _U0)
     if code != OK:
         return code
-    first = _first_at_least(users, user)
+    first = first_at_least(users, user)
     last = first + rows - _U1
     if last >= held or users[first] != user or users[last] != user:
         return np.int64(NOT_EXPECTED)

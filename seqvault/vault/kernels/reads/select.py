@@ -9,6 +9,7 @@ from numba import njit
 
 from seqvault.vault.kernels.compiled import inner
 from seqvault.vault.kernels.reads import contexts as c
+from seqvault.vault.kernels.reads.search import first_at_least
 from seqvault.vault.kernels.views import address_in, bytes_at, memset, view2, view4, view8
 
 __all__ = ["CAP_ROWS", "CURSOR", "TAIL", "WALK_WORDS", "WANTED", "choose", "gather", "mark", "seen_set"]
@@ -38,14 +39,8 @@ def _load(address, width):  # type: ignore[no-untyped-def]
 @inner
 def _among(codes, value):  # type: ignore[no-untyped-def]
     """Whether sorted codes hold a value."""
-    low, high = _U0, np.uint64(codes.size)
-    while low < high:
-        middle = (low + high) >> _U1
-        if codes[middle] < value:
-            low = middle + _U1
-        else:
-            high = middle
-    return low < np.uint64(codes.size) and codes[low] == value
+    at = first_at_least(codes, value)
+    return at < np.uint64(codes.size) and codes[at] == value
 
 
 @inner
