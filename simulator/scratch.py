@@ -7,6 +7,7 @@ The files have no name, so nothing is left of them when the process ends, howeve
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import weakref
@@ -21,29 +22,39 @@ from numpy.typing import DTypeLike, NDArray
 
 I8 = NDArray[np.int64]
 _ALIGNMENT = 64
+_FEW_BYTES = 1 << 20  # are not worth a file
 
 
 def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> dict[str, NDArray[Any]]:
     """The same columns in a temporary file: read-only, and in memory only from a look until `let_go`.
 
+    Those that are in a file already stay where they are, and so do few bytes.
+
     Raises:
         OSError: the disk is full or the folder not writable.
     """
-    found: dict[str, NDArray[Any]] = {}
+    found = dict(columns)
+    columns = {name: column for name, column in columns.items() if _file_of(column) is None}
+    if sum(column.nbytes for column in columns.values()) <= _FEW_BYTES:
+        return found | {name: _read_only(column) for name, column in columns.items()}
     with _saying_where(folder), TemporaryFile(dir=folder) as file:
         starts = {}
         for name, column in columns.items():
             file.write(bytes(-file.tell() % _ALIGNMENT))
             starts[name] = file.tell()
             file.write(np.ascontiguousarray(column).data)
-        if file.tell() == 0:
-            return dict(columns)
         file.flush()
         held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         for name, column in columns.items():
             flat = np.frombuffer(held, column.dtype, column.size, starts[name])
             found[name] = flat.reshape(column.shape)
     return found
+
+
+def _read_only(column: NDArray[Any]) -> NDArray[Any]:
+    column = column.view()
+    column.flags.writeable = False
+    return column
 
 
 def gathered(
@@ -74,6 +85,40 @@ def gathered(
     return found
 
 
+def blank(columns: Mapping[str, tuple[DTypeLike, tuple[int, ...]]]) -> dict[str, NDArray[Any]]:
+    """Zeros to be written to: in a temporary file, or in memory where they are few.
+
+    Args:
+        columns: by name, dtype and shape.
+
+    Raises:
+        OSError: the disk is full or the folder of temporary files not writable.
+    """
+    starts, end = {}, 0
+    for name, (dtype, shape) in columns.items():
+        starts[name] = end
+        size = np.dtype(dtype).itemsize * math.prod(shape)
+        end += size + -size % _ALIGNMENT
+    if end <= _FEW_BYTES:
+        return {name: np.zeros(shape, dtype) for name, (dtype, shape) in columns.items()}
+    with _saying_where(None), TemporaryFile() as file:
+        _make_room(file.fileno(), end)
+        held = mmap.mmap(file.fileno(), end)
+    return {
+        name: np.frombuffer(held, dtype, math.prod(shape), starts[name]).reshape(shape)
+        for name, (dtype, shape) in columns.items()
+    }
+
+
+def _make_room(file: int, size: int) -> None:
+    """Lengthen a file by zeros."""
+    if hasattr(os, "posix_fallocate") and size:
+        # Room is made now: on a disk that fills up later a mapped page would end the process.
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
+
+
 @contextmanager
 def _saying_where(folder: Path | None) -> Iterator[None]:
     """An error about a file without a name names its folder."""
@@ -87,12 +132,18 @@ def _saying_where(folder: Path | None) -> Iterator[None]:
 
 def let_go(*arrays: NDArray[Any]) -> None:
     """Give the memory back that mapped files' pages take once they were looked at; other arrays stay."""
-    for array in arrays:
-        held: Any = array
-        while isinstance(held, np.ndarray | memoryview):
-            held = held.base if isinstance(held, np.ndarray) else held.obj
-        if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            held.madvise(mmap.MADV_DONTNEED)
+    files = {id(file): file for array in arrays if (file := _file_of(array)) is not None}
+    for file in files.values():
+        if hasattr(mmap, "MADV_DONTNEED"):
+            file.madvise(mmap.MADV_DONTNEED)
+
+
+def _file_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The mapped file that an array looks at; None where it is in memory."""
+    held: Any = array
+    while isinstance(held, np.ndarray | memoryview):
+        held = held.base if isinstance(held, np.ndarray) else held.obj
+    return held if isinstance(held, mmap.mmap) else None
 
 
 class Scratch:
@@ -114,11 +165,7 @@ class Scratch:
             with TemporaryFile(dir=folder) as file:
                 self._file = os.dup(file.fileno())
             weakref.finalize(self, os.close, self._file)
-            if hasattr(os, "posix_fallocate") and size:
-                # Room is made now: on a disk that fills up later a mapped page would end the process.
-                os.posix_fallocate(self._file, 0, size)
-            else:
-                os.truncate(self._file, size)
+            _make_room(self._file, size)
 
     def __len__(self) -> int:
         return self._rows

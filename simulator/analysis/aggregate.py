@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels
+from simulator.analysis.columns import AnalysisError, Array, Table, columns, labels, units_of
 from simulator.metrics import OUTCOMES
 
 EXPERIMENT, PRE = "experiment", "pre"
@@ -38,7 +38,7 @@ def aggregate_users(
     _known(period, "period", (PRE, EXPERIMENT))
     _known(arm, "arm", arms)
     mine = s["assigned"].astype(bool) & (period == 1)
-    users, at = np.unique(s["user_id"][mine].astype(np.uint64), return_inverse=True)
+    users, at = units_of(s["user_id"][mine].astype(np.uint64, copy=False))
     arm_of = _arm_of(users, at, arm[mine], arms)
 
     def count(values: Array) -> Array:
@@ -83,7 +83,7 @@ def _outcomes(
 
 def _places(user_id: Array, users: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Index of each id in the sorted users, and whether it is there."""
-    wanted = user_id.astype(np.uint64)
+    wanted = user_id.astype(np.uint64, copy=False)
     place = np.searchsorted(users, wanted).astype(np.int64)
     place[place == len(users)] = 0
     known = users[place] == wanted if len(users) else np.zeros(len(wanted), np.bool_)
@@ -106,7 +106,7 @@ def _arm_of(users: Array, at: Array, arm: Array, arms: tuple[str, ...]) -> NDArr
     return first
 
 
-def _known(codes: NDArray[np.int64], name: str, expected: tuple[str, ...]) -> None:
+def _known(codes: NDArray[np.int16], name: str, expected: tuple[str, ...]) -> None:
     if (codes < 0).any():
         raise AnalysisError(
             f"{int((codes < 0).sum())} rows have an unknown {name}, expected one of {expected}. "

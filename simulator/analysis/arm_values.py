@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from simulator.analysis.columns import AnalysisError
+from simulator.analysis.columns import AnalysisError, units_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Clustered:
         if not x.sum() > 0:
             return None
         value = float(y.sum() / x.sum())
-        users, at = np.unique(user_id, return_inverse=True)
+        users, at = units_of(user_id)
         of_user = np.bincount(at, x)
         weight = float(of_user.sum() ** 2 / (of_user @ of_user))  # Kish's
         if len(users) < 2:

@@ -16,6 +16,8 @@ Columns = Mapping[str, Array]
 # A pyarrow Table, or a mapping of columns; pyarrow ships no types.
 Table: TypeAlias = Any
 
+_AT_ONCE = 1 << 18  # rows that are looked up together
+
 
 class AnalysisError(SimulatorError):
     """A table or a setting the analysis cannot use."""
@@ -30,7 +32,23 @@ def columns(table: Table, *names: str) -> dict[str, Array]:
     return {name: _column(table, name) for name in names}
 
 
-def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int64]:
+def units_of(ids: Array) -> tuple[Array, NDArray[np.int32]]:
+    """What `np.unique` finds with `return_inverse`, in a quarter of its memory.
+
+    Args:
+        ids: (R,) of units, such as users.
+
+    Returns:
+        (U,) the distinct ids, sorted, and (R,) the place of each row's among them.
+    """
+    units = np.unique(ids)
+    at = np.empty(len(ids), np.int32)
+    for first in range(0, len(ids), _AT_ONCE):
+        at[first : first + _AT_ONCE] = np.searchsorted(units, ids[first : first + _AT_ONCE])
+    return units, at
+
+
+def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int16]:
     """A text column as indices into `known`, -1 for any other text.
 
     Raises:
@@ -44,9 +62,9 @@ def labels(table: Table, name: str, known: tuple[str, ...]) -> NDArray[np.int64]
     # Hashing text once per distinct value: sorting half a million names would take a second.
     coded = text if pa.types.is_dictionary(text.type) else text.dictionary_encode()
     if not len(coded):
-        return np.zeros(0, np.int64)
-    lookup = np.array([known.index(d) if d in known else -1 for d in coded.dictionary.to_pylist()], np.int64)
-    found: NDArray[np.int64] = lookup[coded.indices.to_numpy(zero_copy_only=False)]
+        return np.zeros(0, np.int16)
+    lookup = np.array([known.index(d) if d in known else -1 for d in coded.dictionary.to_pylist()], np.int16)
+    found: NDArray[np.int16] = lookup[coded.indices.to_numpy(zero_copy_only=False)]
     return found
 
 

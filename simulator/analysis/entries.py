@@ -37,6 +37,7 @@ from simulator.metrics import (
     LatencyQuantile,
     Ratio,
 )
+from simulator.scratch import let_go
 
 Entry = dict[str, Any]
 _SMALLEST_P = 1e-300
@@ -207,9 +208,10 @@ class Sample:
         if (name, assigned) not in self._known:
             served = self.served[name]
             rows = served["assigned"].astype(bool) if assigned else slice(None)
-            latency, user = served["latency_ms"][rows].astype(np.float64), served["user_id"][rows]
+            latency, user = served["latency_ms"][rows].astype(np.float64, copy=False), served["user_id"][rows]
             shares = [metric.p for metric in QUANTILES]
             self._known[name, assigned] = clustered_quantiles(latency, user, shares, self.question.level)
+            let_go(served["latency_ms"], served["user_id"])
         return self._known[name, assigned][p]
 
 

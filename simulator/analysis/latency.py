@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
-from simulator.analysis.columns import AnalysisError
+from simulator.analysis.columns import AnalysisError, units_of
 from simulator.analysis.power import mde
+from simulator.scratch import mapped
 
 F8 = NDArray[np.float64]
 
@@ -101,13 +102,13 @@ def clustered_quantiles(
             raise AnalysisError(f"p is {p} and level {level}, expected numbers in (0, 1).")
     if not len(values):
         return dict.fromkeys(shares)
-    users, at = np.unique(user_id, return_inverse=True)
-    ordered = np.sort(values)
+    users, at = units_of(user_id)
+    ordered = mapped({"ordered": np.sort(values)})["ordered"]
     return {p: _clustered(values, ordered, users, at, p, level) for p in shares}
 
 
 def _clustered(
-    values: F8, ordered: F8, users: NDArray[np.uint64], at: NDArray[np.int64], p: float, level: float
+    values: F8, ordered: F8, users: NDArray[np.uint64], at: NDArray[np.int32], p: float, level: float
 ) -> Quantile:
     value = float(_at(ordered, p))
     # Ties at the quantile put the share above it on either side of 1 - p; take the wider.
@@ -218,7 +219,7 @@ def _at(ordered: F8, p: float) -> float:
     return float(ordered[below] + (ordered[above] - ordered[below]) * (place - below))
 
 
-def _residuals(above: NDArray[np.bool_], at: NDArray[np.int64], users: int) -> F8:
+def _residuals(above: NDArray[np.bool_], at: NDArray[np.int32], users: int) -> F8:
     """(U,) what each user adds to the share of requests above."""
     requests = np.bincount(at, minlength=users)
     slow = np.bincount(at[above], minlength=users)

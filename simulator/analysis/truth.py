@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.analysis.columns import AnalysisError, Array, Table, columns
+from simulator.analysis.columns import AnalysisError, Array, Table, columns, units_of
 from simulator.analysis.latency import F8, Quantile
 from simulator.metrics import OUTCOMES, Ratio
 
@@ -42,7 +42,7 @@ OUTCOME_COLUMNS = tuple(f"expected_{name}" for name in OUTCOMES)
 def by_user(truth: Table) -> dict[str, Array]:
     """One arm's rows of the truth table, added up: user_id u8 (sorted), requests i8, expected_*."""
     rows = columns(truth, "user_id", *OUTCOME_COLUMNS)
-    users, at = np.unique(rows["user_id"], return_inverse=True)
+    users, at = units_of(rows["user_id"])
     found = {"user_id": users, "requests": np.bincount(at, minlength=len(users))}
     return found | {
         name: np.bincount(at, rows[name].astype(np.float64), len(users)) for name in OUTCOME_COLUMNS

@@ -195,6 +195,7 @@ def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tup
     served = serve(
         clock.sim_arrival_s, prepared.history_available, arm.serving, times, clock.budget_s, engine
     )
+    prepared.let_go()
     return served, {stage: count - before[stage] for stage, count in times.clamped.items()}
 
 
@@ -244,6 +245,7 @@ def needed_scores(
     for one in served:
         rows = np.flatnonzero((one.step < steps) & ~one.missed)
         needed[rows, one.step[rows]] = True
+        one.let_go()
     if any(arm.role == "control" for _, arm in arms):
         needed[~prepared.in_experiment, 0] = True
     return needed

@@ -50,6 +50,7 @@ DEFAULT_GB = 20.0
 _MAGIC = b"LASERSC1"
 _HEAD = struct.Struct("<8sQQ32s8x")  # 64 bytes, so that numbers stay aligned
 _LOCK = "lock"
+_AT_ONCE = 1 << 16  # requests whose scores are looked at together
 _log = logging.getLogger(__name__)
 
 
@@ -279,8 +280,11 @@ def rows_of(scores: F4, rows: NDArray[np.int64]) -> F4:
 
 def scored(scores: F4) -> NDArray[np.bool_]:
     """(R,) which requests were scored; what is memory-mapped stays on disk."""
-    found: NDArray[np.bool_] = ~np.isnan(scores[:, 0])
-    let_go(scores)
+    found = np.empty(len(scores), np.bool_)
+    for first in range(0, len(scores), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        found[rows] = ~np.isnan(scores[rows, 0])
+        let_go(scores)
     return found
 
 

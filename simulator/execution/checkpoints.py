@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from simulator.errors import SimulatorError
 from simulator.execution import interrupts
 from simulator.results.files import write_atomic
+from simulator.scratch import blank, let_go
 
 EVERY_S = 20.0  # wall seconds of work that may be lost; a checkpoint costs milliseconds
 
@@ -204,14 +205,17 @@ class ScoreFiles:
         candidates: C.
 
     Attributes:
-        logits: (K, R, C) float32; what earlier processes computed is in, the rest is NaN.
+        logits: (K, R, C) float32 in a temporary file; what earlier processes computed is in, the rest is NaN.
         missing: (R, K) what is still to be scored.
     """
 
     def __init__(self, folder: Path | None, inputs: str, needed: NDArray[np.bool_], candidates: int) -> None:
         rows, steps = needed.shape
         self._folder, self._inputs, self._needed, self._timer = folder, inputs, needed, Timer()
-        self.logits = np.full((steps, rows, candidates), np.nan, np.float32)
+        self.logits = blank({"logits": (np.float32, (steps, rows, candidates))})["logits"]
+        for of_step in self.logits:
+            of_step[:] = np.nan
+            let_go(of_step)
         self.missing = needed.copy()
         for path in [] if folder is None else sorted(folder.glob("scores-*")):
             self._take(path)
@@ -229,6 +233,7 @@ class ScoreFiles:
             ResultsError: the disk is full.
         """
         last = row == len(self._needed)
+        let_go(self.logits)
         if self._folder is None or not (last or self._timer.due()):
             return
         if self.missing[self._kept : row].any():

@@ -5,9 +5,9 @@ Letters: R requests, C candidates, K ladder steps with a model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,17 +90,33 @@ class ArmAnswers:
         return prior
 
 
+def of_own(arm_of: NDArray[np.int8], columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """(R,) each request's value in its own arm.
+
+    Args:
+        arm_of: (R,) which that is.
+        columns: (R,) every arm's values, in the arms' order; one column is held at a time.
+    """
+    found: NDArray[Any] | None = None
+    for index, column in enumerate(columns):
+        if found is None:
+            found = np.array(column)
+        np.copyto(found, column, where=arm_of == index)
+    assert found is not None
+    return found
+
+
 @dataclass(frozen=True)
 class MixedAnswers:
     """Each request's answer from the arm it was given to: `arm_of` (R,) indexes `arms`."""
 
-    arm_of: I8
+    arm_of: NDArray[np.int8]
     arms: Sequence[Answers]
 
     @property
     def response_s(self) -> F8:
         """See `Answers`."""
-        return np.choose(self.arm_of, [arm.response_s for arm in self.arms])
+        return of_own(self.arm_of, (arm.response_s for arm in self.arms))
 
     def pctr(self, rows: I8) -> F8:
         """See `Answers`."""

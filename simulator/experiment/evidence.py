@@ -13,9 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from simulator.analysis.columns import units_of
 from simulator.analysis.truth import OUTCOME_COLUMNS
+from simulator.experiment.answers import of_own
 from simulator.experiment.outcomes import KeptPages, Market, World, stretches
 from simulator.inputs.prepare import Prepared
+from simulator.scratch import mapped
 from simulator.serving.pipeline import Served
 from simulator.traffic.trace import PERIODS
 
@@ -35,8 +38,8 @@ def assigned_requests(prepared: Prepared, served: Mapping[str, Served], arm_of: 
         {
             "user_id": prepared.requests.user_id,
             "assigned": np.ones(len(arm_of), np.bool_),
-            "step": np.choose(arm_of, [arm.step for arm in arms]),
-            "missed": np.choose(arm_of, [arm.missed for arm in arms]),
+            "step": of_own(arm_of, (arm.step for arm in arms)),
+            "missed": of_own(arm_of, (arm.missed for arm in arms)),
             "arm": _coded(list(served), arm_of),
             "period": _coded(PERIODS, prepared.requests.period),
         }
@@ -54,7 +57,7 @@ def answered_requests(prepared: Prepared, served: Mapping[str, Served], arm_of: 
         "user_id": prepared.requests.user_id,
         "day": prepared.requests.day,
         "period": _coded(PERIODS, prepared.requests.period),
-        "latency_ms": np.choose(arm_of, [arm.latency_s * 1000.0 for arm in served.values()]),
+        "latency_ms": of_own(arm_of, (_latency_ms(arm) for arm in served.values())),
     }
 
 
@@ -78,22 +81,32 @@ def impressions(prepared: Prepared, shown: KeptPages, tcpa: Array) -> Iterator[C
 def served_requests(prepared: Prepared, served: Mapping[str, Served], arm_of: Array) -> dict[str, Columns]:
     """By arm, what is read of its served rows, of the experiment's requests."""
     inside = prepared.in_experiment
-    user_id = prepared.requests.user_id[inside]
+    users = mapped({"user_id": prepared.requests.user_id[inside]})
     return {
-        name: {
-            "user_id": user_id,
-            "assigned": arm_of[inside] == index,
-            "step": arm.step[inside],
-            "missed": arm.missed[inside],
-            "latency_ms": arm.latency_s[inside] * 1000.0,
-        }
+        name: mapped(
+            users
+            | {
+                "assigned": arm_of[inside] == index,
+                "step": arm.step[inside],
+                "missed": arm.missed[inside],
+                "latency_ms": _latency_ms(arm)[inside],
+            }
+        )
         for index, (name, arm) in enumerate(served.items())
     }
 
 
+def _latency_ms(served: Served) -> Array:
+    """(R,) of every request."""
+    latency_ms = served.latency_s
+    latency_ms *= 1000.0
+    served.let_go()
+    return latency_ms
+
+
 def truth_by_user(market: Market, worlds: Mapping[str, World]) -> dict[str, Columns]:
     """By arm, its world's expected outcomes by user; see `simulator.analysis.truth.by_user`."""
-    users, at = np.unique(market.prepared.requests.user_id[market.experiment], return_inverse=True)
+    users, at = units_of(market.prepared.requests.user_id[market.experiment])
     requests = np.bincount(at, minlength=len(users))
     return {
         name: {"user_id": users, "requests": requests, **_sums(market, world, at, len(users))}

@@ -42,9 +42,11 @@ from simulator.experiment.tables import (
     served_parts,
     truth_parts,
 )
+from simulator.results.schemas import ROW_GROUP_ROWS
 from simulator.serving.bottleneck import server_load
 from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.profile import ServiceProfile
+from simulator.traffic.trace import PRE
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path 
     served = {arm.name: result.served for arm, result in arms}
     seen = impressions(prepared, shown, market.book.tcpa)
     users = aggregate_users(assigned_requests(prepared, served, arm_of), seen, names)
+    prepared.let_go()
     precision = Precision.of(users, plan)
     worlds = market.truth(pages, precision.enough)
     paths = {name: world.path_totals for name, world in worlds.items()}
     shown_again = impressions(prepared, shown, market.book.tcpa)
     health = _health(plan, logs_of(answered_requests(prepared, served, arm_of), shown_again))
+    prepared.let_go()
     ledgers = {"ab": ledger} | {f"all:{name}": world.ledger for name, world in worlds.items()}
     return Outcome(
         {
@@ -156,12 +160,18 @@ def _own_share(arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> float | 
     return float((own[served.step[rows]] & ~served.missed[rows]).mean()) if len(rows) else None
 
 
-def assigned_arms(plan: Plan) -> NDArray[np.int64]:
+def assigned_arms(plan: Plan) -> NDArray[np.int8]:
     """(R,) index of the arm each request belongs to; the pre-period is the control's (index 0)."""
     config, prepared = plan.config, plan.prepared
     split = {arm.name: config.experiment.split[arm.name] for arm in plan.arms}
-    arm_of = assign(prepared.requests.user_id, config.salt, split, config.seed)
-    return np.where(prepared.in_experiment, arm_of, 0)
+    requests = prepared.requests
+    arm_of = np.zeros(len(requests), np.int8)
+    for first in range(0, len(requests), ROW_GROUP_ROWS):
+        rows = slice(first, first + ROW_GROUP_ROWS)
+        own = assign(requests.user_id[rows], config.salt, split, config.seed)
+        arm_of[rows] = np.where(requests.period[rows] == PRE, 0, own)
+    prepared.let_go()
+    return arm_of
 
 
 def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:

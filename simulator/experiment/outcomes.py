@@ -27,8 +27,9 @@ from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
-from simulator.scratch import Scratch, let_go
+from simulator.scratch import Scratch
 from simulator.traffic.priors import slot_weights
+from simulator.traffic.trace import PRE
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -337,13 +338,13 @@ class Market:
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected
-        let_go(self.prepared.requests.candidates)
+        self.prepared.let_go()
 
     def _pages(self, rows: I8, answers: Answers) -> Pages:
         requests = self.prepared.requests
         p_click, p_convert = self.prepared.truth.of(rows)
         day = np.searchsorted(self.days, requests.day[rows])
-        inside = self.prepared.in_experiment[rows]
+        inside = requests.period[rows] != PRE
         return Pages(
             request_id=requests.request_id[rows],
             time_s=requests.arrival_s[rows],

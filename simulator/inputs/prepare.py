@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from laser.examples import ExampleSet
 from simulator.inputs.truth import Truth
 from simulator.inputs.worlds import WorldSource, make_world
-from simulator.scratch import let_go
+from simulator.scratch import let_go, mapped
 from simulator.traffic.examples import history_slices, log_examples
 from simulator.traffic.priors import item_ctr, item_cvr, top_slot_factor
 from simulator.traffic.trace import PRE, Requests
@@ -66,6 +66,11 @@ class Prepared:
     def truth(self) -> Truth:
         """How every candidate of the trace would be answered."""
         return Truth(self.world, self.requests)
+
+    def let_go(self) -> None:
+        """Give the memory back that what lies in files takes once it was looked at."""
+        held = (self.requests, self.world.log, self.world.behaviours, self)
+        let_go(*(column for part in held for column in vars(part).values() if isinstance(column, np.ndarray)))
 
     def __getstate__(self) -> dict[str, Any]:
         # The truth's blocks are kept for this process's threads.
@@ -116,19 +121,22 @@ def _made(source: WorldSource, jobs: int) -> Prepared:
     requests = world.requests
     ads = world.sizes.ads
     start, end = history_slices(world.behaviours, requests.user_id, requests.arrival_s, delay_s)
+    # time_s is whole seconds, so "time_s < arrival - delay" is "time_s < ceil(arrival - delay)".
+    readable_s = np.ceil(requests.arrival_s - delay_s).astype(np.int64)
+    of_requests = mapped({"readable_before_s": readable_s, "history_available": end - start})
+    del start, end, readable_s
     examples = {split: _examples(world, split, delay_s) for split in ("train", "holdout")}
-    world.behaviours.let_go()
-    return Prepared(
+    made = Prepared(
         source=source,
         world=world,
         requests=requests,
         examples=examples,
         prior_ctr=np.minimum(item_ctr(world.log, ads) * top_slot_factor(world.log), 1.0),
         pcvr=item_cvr(world.log, ads),
-        # time_s is whole seconds, so "time_s < arrival - delay" is "time_s < ceil(arrival - delay)".
-        readable_before_s=np.ceil(requests.arrival_s - delay_s).astype(np.int64),
-        history_available=end - start,
+        **of_requests,
     )
+    made.let_go()
+    return made
 
 
 def _digest(first: str, *parts: object) -> str:
@@ -146,4 +154,6 @@ def _digest(first: str, *parts: object) -> str:
 
 
 def _examples(world: ExperimentWorld, split: str, delay_s: float) -> ExampleSet:
-    return ExampleSet(**vars(log_examples(world.behaviours, world.log, split, ingest_delay_s=delay_s)))
+    arrays = vars(log_examples(world.behaviours, world.log, split, ingest_delay_s=delay_s))
+    there = {name: array for name, array in arrays.items() if array is not None}
+    return ExampleSet(**arrays | mapped(there))

@@ -65,9 +65,8 @@ def server_load(
     part = served if rows is None else _rows(served, rows)
     full = arm.full
     cost = [times.expected_score_s(full.model or "", full.history, size) for size in (arm.max_batch, 1)]
-    parts = latency_parts(part)
     span_s = float(part.completion_s.max() - part.arrival_s.min()) if len(part) else 0.0
-    busy = _busy_s(part, parts)
+    busy = _busy_s(part)
     store, transport, scorer = (
         None if span_s == 0.0 else seconds / (span_s * servers)
         for seconds, servers in zip(busy, (arm.store_workers, arm.store_workers, arm.scorers), strict=True)
@@ -84,7 +83,7 @@ def server_load(
         bottleneck=_busiest(store, transport, scorer),
         mean_batch=float((part.batch > 0).sum()) / batches if batches else None,
         full_batch_cost=cost[0] / cost[1] if cost[1] > 0.0 else 1.0,
-        p99_shares=_shares_at(part.latency_s, parts),
+        p99_shares=_shares_at(part),
     )
 
 
@@ -99,24 +98,40 @@ def latency_parts(served: Served) -> dict[str, F8]:
     scored_at = np.where(unscored, served.completion_s, served.score_start_s)
     return {
         "store_queueing": read_at - served.arrival_s,
-        "store_service": np.nan_to_num(served.store_end_s - served.store_start_s),
-        "transport_service": np.nan_to_num(served.transport_end_s - served.transport_start_s),
+        "store_service": _service_s(served, "store"),
+        "transport_service": _service_s(served, "transport"),
         "scorer_queueing": scored_at - ready_at,
-        "scorer_service": np.nan_to_num(served.score_end_s - served.score_start_s),
+        "scorer_service": _service_s(served, "score"),
     }
+
+
+def _service_s(served: Served, stage: str) -> F8:
+    """(R,) seconds of work in a stage; 0 where it did not happen."""
+    spent: F8 = np.nan_to_num(getattr(served, f"{stage}_end_s") - getattr(served, f"{stage}_start_s"))
+    served.let_go()
+    return spent
 
 
 def _rows(served: Served, rows: NDArray[np.int64]) -> Served:
     # A stretch of time is a slice: nothing is copied.
     whole = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
     part = slice(rows[0], rows[-1] + 1) if whole else rows
-    return Served(**{name: column[part] for name, column in vars(served).items()})
+    return _taken(served, part)
 
 
-def _busy_s(served: Served, parts: dict[str, F8]) -> tuple[float, float, float]:
+def _taken(served: Served, rows: NDArray[np.int64] | slice) -> Served:
+    columns = {}
+    for name, column in vars(served).items():
+        columns[name] = column[rows]
+        served.let_go()
+    return Served(**columns)
+
+
+def _busy_s(served: Served) -> tuple[float, float, float]:
     """Seconds of reading, transport and scoring; a batch is one scorer's work, however many it holds."""
-    scoring = parts["scorer_service"] / np.maximum(served.batch, 1)
-    return float(parts["store_service"].sum()), float(parts["transport_service"].sum()), float(scoring.sum())
+    reading, transport = (float(_service_s(served, stage).sum()) for stage in ("store", "transport"))
+    scoring = _service_s(served, "score") / np.maximum(served.batch, 1)
+    return reading, transport, float(scoring.sum())
 
 
 def _busiest(store: float | None, transport: float | None, scorer: float | None) -> str | None:
@@ -127,8 +142,10 @@ def _busiest(store: float | None, transport: float | None, scorer: float | None)
     return "store" if store >= transport else "transport"
 
 
-def _shares_at(latency_s: F8, parts: dict[str, F8]) -> dict[str, float] | None:
+def _shares_at(served: Served) -> dict[str, float] | None:
     """How the latency of the requests about the P99 divides into the parts."""
+    latency_s = served.latency_s
+    served.let_go()
     if len(latency_s) == 0:
         return None
     last = len(latency_s) - 1
@@ -139,4 +156,6 @@ def _shares_at(latency_s: F8, parts: dict[str, F8]) -> dict[str, float] | None:
     shorter = len(latency_s) - len(slow)
     about = slow[np.argsort(latency_s[slow], kind="stable")][first - shorter : end - shorter]
     whole = float(latency_s[about].sum())
-    return {name: float(part[about].sum()) / whole for name, part in parts.items()} if whole > 0.0 else None
+    if not whole > 0.0:
+        return None
+    return {name: float(part.sum()) / whole for name, part in latency_parts(_taken(served, about)).items()}

@@ -6,13 +6,15 @@ that are drawn. Lists grow with nothing: a burst costs as much a request as quie
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kept_code import jit_kept
+from simulator.scratch import blank, let_go
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.predictions import LEVELS
 from simulator.serving.profile import ServiceProfile
@@ -37,9 +39,14 @@ from simulator.serving.rules import (
 )
 from simulator.serving.served import Served, exact_gaps
 from simulator.serving.service_times import ProfileServiceTimes
-from simulator.serving.tables import tables_of
+from simulator.serving.tables import places_of, tables_of
 
 _POLICIES = {"fifo": FIFO, "goodput": GOODPUT, "ladder": LADDER}
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+
+# Requests whose records are in memory at a time, about.
+_STRETCH = 1 << 18
 _TURN, _WAITED, _BATCH = range(3)  # kinds of moments, in the order in which a request can have them
 
 
@@ -51,34 +58,54 @@ def serve_compiled(
     budget_s: float | None,
 ) -> Served:
     """`serve` for a checked trace and drawn service times; times.clamped counts as there."""
-    tables = tables_of(arm, times, available)
-    line = _line(arm, len(arrivals), len(tables.histories))
+    tables, requests = tables_of(arm, times, available), len(arrivals)
     most_s = np.inf if budget_s is None else float(budget_s)
-    clamped = np.zeros(3, np.int64)
-    if len(arrivals):
+    kept = blank(dict.fromkeys(("arrival_s", "deadline_s"), (np.float64, (requests,))) | {
+        "times_s": (np.float64, (6, requests)), "place": (np.int32, (requests,)),
+        "batch": (np.int32, (requests,)), "step": (np.int8, (requests,)), "missed": (np.bool_, (requests,)),
+    })  # fmt: skip
+    line, agenda, clamped = (
+        _line(arm, kept, len(tables.histories)),
+        _agenda(arm, requests),
+        np.zeros(3, np.int64),
+    )
+    for first in range(0, requests, _STRETCH):
+        end = min(first + _STRETCH, requests)
+        rows = slice(first, end)
+        kept["arrival_s"][rows], kept["deadline_s"][rows] = arrivals[rows], arrivals[rows] + most_s
+        line.links[rows], line.times_s[rows] = -1, np.nan
+        line.place[rows] = places_of(tables, available[rows])
+        # The last arrival of a stretch plans the first of the next one.
+        gaps = exact_gaps(arrivals[max(first - 1, 0) : end + 1])[min(first, 1) :]
         _run(
-            line, tables, times.luck, arrivals, exact_gaps(arrivals), most_s, arm.store_workers,
-            arm.max_batch, float(arm.max_wait_s), _POLICIES[arm.policy], clamped,
+            line, tables, agenda, times.luck, arrivals, gaps, first, end, most_s, arm.max_batch,
+            float(arm.max_wait_s), _POLICIES[arm.policy], clamped,
         )  # fmt: skip
+        let_go(line.links, line.step, agenda.waits, times.luck)
     for stage, count in zip(times.clamped, clamped.tolist(), strict=True):
         times.clamped[stage] += count
-    prior = line.step == GIVEN_UP
-    store_end = line.times_s[:, STORE_END]
-    completion, deadline = line.times_s[:, DONE], arrivals + most_s
+    for first in range(0, requests, _STRETCH):
+        rows = slice(first, first + _STRETCH)
+        prior = line.step[rows] == GIVEN_UP
+        # From now on it is the history used, in place of its place.
+        line.place[rows] = np.where(prior, 0, tables.histories[line.place[rows]])
+        line.step[rows][prior] = len(arm.steps) - 1
+        kept["missed"][rows] = line.times_s[rows, DONE] > kept["deadline_s"][rows]
+        let_go(line.step)
     return Served(
-        step=np.where(prior, len(arm.steps) - 1, line.step).astype(np.int8),
-        history_used=np.where(prior, 0, tables.histories[line.place]).astype(np.int32),
-        missed=completion > deadline,
+        step=line.step,
+        history_used=line.place,
+        missed=kept["missed"],
         batch=line.batch,
-        arrival_s=arrivals,
+        arrival_s=kept["arrival_s"],
         store_start_s=line.times_s[:, STORE_START],
-        store_end_s=store_end,
-        transport_start_s=store_end,
+        store_end_s=line.times_s[:, STORE_END],
+        transport_start_s=line.times_s[:, STORE_END],
         transport_end_s=line.times_s[:, READY],
         score_start_s=line.times_s[:, SCORE_START],
         score_end_s=line.times_s[:, SCORE_END],
-        completion_s=completion,
-        deadline_s=deadline,
+        completion_s=line.times_s[:, DONE],
+        deadline_s=kept["deadline_s"],
     )
 
 
@@ -98,16 +125,16 @@ def warm(profile: ServiceProfile) -> Path:
     return Path(_run.stats.cache_path)
 
 
-def _line(arm: ServingArm, requests: int, histories: int) -> Line:
-    steps = len(arm.steps) - 1
+def _line(arm: ServingArm, kept: Mapping[str, NDArray[Any]], histories: int) -> Line:
+    steps, requests = len(arm.steps) - 1, len(kept["step"])
     return Line(
-        links=np.full((requests, 2), -1, np.int32),
+        links=blank({"links": (np.int32, (requests, 2))})["links"],
         ends=np.full((steps, 2), -1, np.int64),
         counts=np.zeros(steps, np.int64),
-        place=np.zeros(requests, np.int32),
-        step=np.zeros(requests, np.int8),
-        batch=np.zeros(requests, np.int32),
-        times_s=np.full((6, requests), np.nan).T,  # columns that can be given away as they are
+        place=kept["place"],
+        step=kept["step"],
+        batch=kept["batch"],
+        times_s=kept["times_s"].T,  # columns that can be given away as they are
         window=np.zeros(2 * arm.max_batch, np.int64),
         levels_s=np.zeros(LEVELS),
         alone_s=np.zeros((histories, 2)),
@@ -116,35 +143,67 @@ def _line(arm: ServingArm, requests: int, histories: int) -> Line:
     )
 
 
+class _Agenda(NamedTuple):
+    """What is to come when a stretch of arrivals ends.
+
+    Attributes:
+        moments, rows, kinds: of what is planned, a heap; see `queues.py`.
+        waits: (R,) who waits for a batch to fill, by time; none where nobody does.
+        at: how many are planned, first and last of `waits`, how many are read, idle workers and scorers.
+        next_s: (1,) the next arrival.
+    """
+
+    moments: F8
+    rows: I8
+    kinds: I8
+    waits: NDArray[np.int32]
+    at: I8
+    next_s: F8
+
+
+def _agenda(arm: ServingArm, requests: int) -> _Agenda:
+    room = arm.store_workers + arm.scorers + 1
+    return _Agenda(
+        moments=np.zeros(room),
+        rows=np.zeros(room, np.int64),
+        kinds=np.zeros(room, np.int64),
+        waits=blank({"waits": (np.int32, (requests if arm.max_wait_s > 0.0 else 0,))})["waits"],
+        at=np.array([0, 0, 0, 0, arm.store_workers, arm.scorers]),
+        next_s=np.zeros(1),
+    )
+
+
 @jit_kept
 def _run(  # type: ignore[no-untyped-def]
-    line, t, luck, arrival_s, gaps, budget_s, workers, max_batch, wait_s, policy, clamped
+    line, t, agenda, luck, arrival_s, gaps, first, end, budget_s, max_batch, wait_s, policy, clamped
 ) -> None:
-    """Every event of the trace. `luck` is (3, R): a uniform for each stage of a request."""
-    requests, scorers = len(arrival_s), len(line.free_at)
-    room = workers + scorers + 1
-    moments, rows, kinds = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
-    waits = np.empty(requests if wait_s > 0.0 else 0, np.int32)  # who waits for a batch to fill, by time
-    planned, first_wait, last_wait, read, arrived = 0, 0, 0, 0, 0
-    idle_workers, idle_scorers, next_s = workers, scorers, gaps[0]
-    if policy == GOODPUT:
-        score_alone(line, t)
-    while arrived < requests or planned or first_wait < last_wait:
+    """Every event until the last arrival of a stretch of rows; of the last stretch, every event.
+
+    `luck` is (3, R): a uniform for each stage of a request; `gaps` begin with the stretch.
+    """
+    requests, arrived = len(arrival_s), first
+    moments, rows, kinds, waits, at, next_s = agenda
+    planned, first_wait, last_wait, read, idle_workers, idle_scorers = at
+    if first == 0:
+        next_s[0] = gaps[0]
+        if policy == GOODPUT:
+            score_alone(line, t)
+    while arrived < end or (end == requests and (planned or first_wait < last_wait)):
         # The earliest moment of three: of equal ones the lower row's, then the one begun first.
         now, row, kind = np.inf, requests, 3
         if planned:
             now, row, kind = moments[0], rows[0], kinds[0]
         if first_wait < last_wait:
             waiter = int(waits[first_wait])
-            at = line.times_s[waiter, READY] + wait_s
-            if at < now or (at == now and (waiter < row or (waiter == row and kind > _WAITED))):
-                now, row, kind = at, waiter, _WAITED
-        if arrived < requests and (next_s < now or (next_s == now and arrived < row)):
-            now, row, kind = next_s, arrived, -1
+            over_s = line.times_s[waiter, READY] + wait_s
+            if over_s < now or (over_s == now and (waiter < row or (waiter == row and kind > _WAITED))):
+                now, row, kind = over_s, waiter, _WAITED
+        if arrived < requests and (next_s[0] < now or (next_s[0] == now and arrived < row)):
+            now, row, kind = next_s[0], arrived, -1
         if kind == -1:
             arrived += 1
             if arrived < requests:
-                next_s = now + gaps[arrived]
+                next_s[0] = now + gaps[arrived - first]
         elif kind == _WAITED:
             first_wait += 1
         else:
@@ -178,6 +237,7 @@ def _run(  # type: ignore[no-untyped-def]
                 idle_workers -= 1
                 seconds = _fetch(line, t, luck, row, now, clamped)
                 planned = push(moments, rows, kinds, planned, now + seconds, row, _TURN)
+    at[:] = planned, first_wait, last_wait, read, idle_workers, idle_scorers
 
 
 @inlined
@@ -194,7 +254,7 @@ def _begins(  # type: ignore[no-untyped-def]
         give_up_now = max(at_s, arrival_s[row])
         line.step[row], line.times_s[row, DONE] = GIVEN_UP, give_up_now
         return False
-    line.step[row], line.place[row] = step, t.cut[step, t.place[row]]
+    line.step[row], line.place[row] = step, t.cut[step, line.place[row]]
     return True
 
 

@@ -17,7 +17,7 @@ from simulator.serving.profile import VISIT, ServiceProfile
 F8 = NDArray[np.float64]
 
 
-def luck(profile: ServiceProfile, stage: str, seed: int, request_ids: ArrayLike) -> F8:
+def luck(profile: ServiceProfile, stage: str, seed: int, request_ids: ArrayLike, first: int = 0) -> F8:
     """Quantiles, keyed by seed, stage and request (or its ten), never by the arm: luck is common to all.
 
     Args:
@@ -25,6 +25,7 @@ def luck(profile: ServiceProfile, stage: str, seed: int, request_ids: ArrayLike)
         stage: "store", "transport" or "score".
         seed: the experiment's.
         request_ids: (R,) unsigned integers, in the trace's order.
+        first: the row of the first of them.
 
     Returns:
         (R,) float64 in [0, 1].
@@ -33,9 +34,10 @@ def luck(profile: ServiceProfile, stage: str, seed: int, request_ids: ArrayLike)
     visits = visits_of(profile, stage)
     if len(visits) == 0:
         return uniform(seed, f"service-{stage}", ids)
-    blocks = np.arange(-(-len(ids) // VISIT))
+    before = first // VISIT
+    blocks = np.arange(before, -(-(first + len(ids)) // VISIT))
     chosen = (uniform(seed, f"service-{stage} visit", blocks) * len(visits)).astype(np.int64)
-    drawn: F8 = visits[chosen].reshape(-1)[: len(ids)]
+    drawn: F8 = visits[chosen].reshape(-1)[first - before * VISIT :][: len(ids)]
     return drawn
 
 

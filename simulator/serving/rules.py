@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
     Attributes:
         links, ends, counts: the lists of who waits for a scorer; see `queues.py`.
-        place: (R,) of the history read, or to be scored.
+        place: (R,) of the history that a request has, then of what is read of it, or to be scored.
         step, batch: (R,).
         times_s: (R, 6) store start and end, transport end, scoring start and end, completion.
         window: rows that are weighed for a batch.
@@ -82,7 +82,7 @@ def _levels(levels_s: Any, t: Any, step: int, place: int, size: int) -> None:
 @inlined
 def goodput_turn(line: Any, t: Any, row: int, deadline_s: float, now: float, others_wait: bool) -> float:
     """See `Goodput.at_turn`; the moment at which the request is given up, NaN to read it."""
-    place = t.cut[0, t.place[row]]
+    place = t.cut[0, line.place[row]]
     fastest_s = draw(t.grids, 0, place, 1, 0.0) + draw(t.grids, 1, place, 1, 0.0)
     last_s = deadline_s - (fastest_s + line.alone_s[place, 0])
     if last_s < now:
@@ -209,7 +209,7 @@ def ladder_turn(
     line: Any, t: Any, row: int, deadline_s: float, max_batch: int, wait_s: float, now: float
 ) -> tuple[int, float]:
     """See `Ladder.at_turn`: (step, NaN), or (GIVEN_UP, the moment)."""
-    steps, has = t.cut.shape[0], t.place[row]
+    steps, has = t.cut.shape[0], line.place[row]
     if deadline_s == np.inf:
         line.committed[0] += 1
         return 0, np.nan

@@ -21,6 +21,7 @@ from simulator.serving.service_times import ProfileServiceTimes
 F8 = NDArray[np.float64]
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
+_AT_ONCE = 1 << 18  # requests whose histories are looked at together
 
 
 class Grids(NamedTuple):
@@ -70,15 +71,13 @@ class Tables(NamedTuple):
     """All of it.
 
     Attributes:
-        histories: (H,) distinct lengths, ascending.
-        place: (R,) of what each request has, at most the longest step's.
+        histories: (H,) distinct lengths, ascending, at most the longest step's.
         cut: (K, H) place of the history that a step makes of one.
     """
 
     grids: Grids
     known: Known
     histories: I8
-    place: I4
     cut: I4
 
 
@@ -86,17 +85,24 @@ def tables_of(arm: ServingArm, times: ProfileServiceTimes, available: NDArray[An
     """The arrays of one arm and trace."""
     steps = [s for s in arm.steps if s.model is not None]
     limits = np.array([s.history for s in steps], np.int64)
-    capped = np.minimum(available, limits.max()).astype(np.int64)
-    histories = np.unique(np.concatenate([capped, limits]))
+    most, parts = limits.max(), range(0, len(available), _AT_ONCE)
+    found = [np.unique(np.minimum(available[first : first + _AT_ONCE], most)) for first in parts]
+    histories = np.unique(np.concatenate([*found, limits]).astype(np.int64))
     cut = np.searchsorted(histories, np.minimum(histories, limits[:, None])).astype(np.int32)
     grids = [times.store_grid, times.transport_grid, *(times.score_grids[s.model or ""] for s in steps)]
     return Tables(
         _grids(grids, histories, times.candidates, arm.max_batch),
         _known(arm, times, available, histories),
         histories,
-        np.searchsorted(histories, capped).astype(np.int32),
         cut,
     )
+
+
+def places_of(tables: Tables, available: NDArray[Any]) -> I4:
+    """Of what each of some requests has, as far as the longest step reads."""
+    read = np.minimum(available, tables.histories[-1])
+    places: I4 = np.searchsorted(tables.histories, read).astype(np.int32)
+    return places
 
 
 def _sides(grid: Grid, axis: int, values: Any) -> tuple[I4, F8]:

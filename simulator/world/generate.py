@@ -33,6 +33,10 @@ class Moments:
     event: NDArray[np.int32]  #: index on the event axis, T at the pre-period's start
     topic: NDArray[np.uint16]  #: first topic of the session under way
 
+    def take(self, rows: NDArray[np.int64] | slice) -> Moments:
+        """Some of them."""
+        return Moments(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     @classmethod
     def concatenate(cls, parts: list[Moments]) -> Moments:
         """Moments of several blocks, joined."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.draws import uniform
+from simulator.scratch import gathered, mapped
 from simulator.traffic.behaviours import ACTIONS, SCENES, Behaviours
 from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
@@ -25,6 +27,8 @@ from simulator.world.generate import Moments, Plan, generate_block
 from simulator.world.protocol import Sizes
 from simulator.world.response import response
 from simulator.world.users import block_count, build_users
+
+_LOGGED_AT_ONCE = 1 << 14  # requests of the log whose answers are drawn together
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class World:
         if ad.size == 0:
             return np.empty(shape), np.empty(shape)
         place = np.broadcast_to(place, shape)
-        taken = Moments(moments.user[row], moments.time_s[row], moments.event[row], moments.topic[row])
+        taken = moments.take(row)
         ad, place = ad.reshape(len(row), -1), place.reshape(len(row), -1)
         click, convert = response(
             self.config, self._plan.users, self.catalogue, self._ad_truth, taken, ad, place
@@ -197,9 +201,11 @@ def build_world(config: WorldConfig, seed: int, *, keep_behaviours: bool = True,
 
 
 def _in_time_order(parts: list[Moments]) -> Moments:
+    """All moments, in a temporary file."""
     moments = Moments.concatenate(parts)
+    parts.clear()
     order = np.argsort(moments.time_s, kind="stable")
-    return Moments(moments.user[order], moments.time_s[order], moments.event[order], moments.topic[order])
+    return Moments(**mapped({name: column[order] for name, column in vars(moments).items()}))
 
 
 def _requests(plan: Plan, moments: Moments, jobs: int) -> Requests:
@@ -217,17 +223,18 @@ def _requests(plan: Plan, moments: Moments, jobs: int) -> Requests:
         jobs,
     )
     started = moments.time_s >= Timeline.of(config).experiment_start_s
-    return Requests(
-        request_id=ids,
-        arrival_s=moments.time_s,
-        user_id=moments.user.view(np.uint64),
-        candidates=candidates,
-        slots=np.full(n, config.slots, dtype=np.uint8),
-        hour=hour_of_day(moments.time_s),
-        propensity=plan.users.propensity[moments.user],
-        period=np.where(started, EXPERIMENT, PRE).astype(np.uint8),
-        day=(moments.time_s // DAY_S).astype(np.int32),
-    )
+    columns: dict[str, NDArray[Any]] = {
+        "request_id": ids,
+        "arrival_s": moments.time_s,
+        "user_id": moments.user.view(np.uint64),
+        "candidates": candidates,
+        "slots": np.full(n, config.slots, dtype=np.uint8),
+        "hour": hour_of_day(moments.time_s),
+        "propensity": plan.users.propensity[moments.user],
+        "period": np.where(started, EXPERIMENT, PRE).astype(np.uint8),
+        "day": (moments.time_s // DAY_S).astype(np.int32),
+    }
+    return Requests(**mapped(columns))
 
 
 def _log(plan: Plan, catalogue: Catalogue, ad_truth: AdTruth, moments: Moments) -> LogImpressions:
@@ -237,23 +244,32 @@ def _log(plan: Plan, catalogue: Catalogue, ad_truth: AdTruth, moments: Moments) 
     drawn = draw_candidates(
         config, seed, "log-candidate", plan.users, plan.categories, moments.user, ids, config.log_candidates
     )
-    ads = drawn.astype(np.int64)
-    position = np.broadcast_to(np.arange(config.log_candidates), ads.shape)
-    p_click, p_convert = response(config, plan.users, catalogue, ad_truth, moments, ads, position)
-    click = uniform(seed, "log-click", ids[:, None], ads, position) < p_click
-    conversion = click & (uniform(seed, "log-conversion", ids[:, None], ads, position) < p_convert)
+
+    def shown(first: int) -> dict[str, NDArray[Any]]:
+        rows = slice(first, first + _LOGGED_AT_ONCE)
+        ads, request = drawn[rows].astype(np.int64), ids[rows, None]
+        position = np.broadcast_to(np.arange(config.log_candidates), ads.shape)
+        p_click, p_convert = response(
+            config, plan.users, catalogue, ad_truth, moments.take(rows), ads, position
+        )
+        click = uniform(seed, "log-click", request, ads, position) < p_click
+        conversion = click & (uniform(seed, "log-conversion", request, ads, position) < p_convert)
+        return {
+            "ad": ads.astype(np.int32),
+            "ad_category": catalogue.category[ads].astype(np.int16),
+            "position": position.astype(np.int8),
+            "click": click.astype(np.uint8),
+            "conversion": conversion.astype(np.uint8),
+            "p_true": p_click.astype(np.float32),
+        }
+
     later = moments.time_s >= Timeline.of(config).holdout_start_s
-    return LogImpressions(
-        request_id=ids,
-        time_s=moments.time_s,
-        user_id=moments.user.astype(np.uint64),
-        hour=hour_of_day(moments.time_s),
-        propensity=plan.users.propensity[moments.user],
-        split=np.where(later, HOLDOUT, TRAIN).astype(np.uint8),
-        ad=ads.astype(np.int32),
-        ad_category=catalogue.category[ads].astype(np.int16),
-        position=position.astype(np.int8),
-        click=click.astype(np.uint8),
-        conversion=conversion.astype(np.uint8),
-        p_true=p_click.astype(np.float32),
-    )
+    of_requests: dict[str, NDArray[Any]] = {
+        "request_id": ids,
+        "time_s": moments.time_s,
+        "user_id": moments.user.view(np.uint64),
+        "hour": hour_of_day(moments.time_s),
+        "propensity": plan.users.propensity[moments.user],
+        "split": np.where(later, HOLDOUT, TRAIN).astype(np.uint8),
+    }
+    return LogImpressions(**mapped(of_requests), **gathered(map(shown, range(0, max(n, 1), _LOGGED_AT_ONCE))))

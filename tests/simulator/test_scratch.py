@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.scratch import Scratch, gathered, let_go, mapped
+from simulator.scratch import Scratch, blank, gathered, let_go, mapped
 
 RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
 
@@ -52,7 +52,10 @@ def test_a_full_disk_is_met_at_once_and_said(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
 
 
-def test_mapped_columns_are_the_same_and_come_back_after_they_were_let_go(tmp_path: Path) -> None:
+def test_mapped_columns_are_the_same_and_come_back_after_they_were_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.scratch._FEW_BYTES", 0)
     columns = {"a": np.arange(9.0), "none": np.zeros(0), "b": np.ones((3, 2), np.int8), "c": np.array([True])}
     found = mapped(columns, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -64,6 +67,29 @@ def test_mapped_columns_are_the_same_and_come_back_after_they_were_let_go(tmp_pa
     let_go(columns["a"])
     assert columns["a"][3] == 3.0
     assert list(mapped({"none": np.zeros(0)})["none"]) == []
+    assert mapped({"again": found["a"]})["again"] is found["a"]
+
+
+@pytest.mark.parametrize("few", [0, 1 << 20])
+def test_blank_columns_keep_what_is_written_and_few_bytes_cannot_be_told_from_many(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.scratch._FEW_BYTES", few)
+    found = blank({"a": (np.float64, (3, 5)), "none": (np.int8, (0,)), "b": (np.bool_, (7,))})
+    assert [(found[name].shape, found[name].dtype, found[name].any()) for name in found] == [
+        ((3, 5), np.float64, False),
+        ((0,), np.int8, False),
+        ((7,), np.bool_, False),
+    ]
+    found["a"].T[2] = [1.0, 2.0, 3.0]
+    found["b"][6] = True
+    let_go(found["a"], found["b"])
+    assert found["a"].sum() == 6.0
+    assert found["b"].tolist() == [False] * 6 + [True]
+    kept = mapped(found)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped({"c": np.ones(3)})["c"][0] = 2.0
+    assert np.array_equal(kept["a"], found["a"])
 
 
 def test_columns_gathered_from_parts_are_the_parts_joined_and_come_back_after_they_were_let_go(

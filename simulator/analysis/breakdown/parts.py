@@ -61,7 +61,7 @@ class Requests:
     """
 
     user_id: NDArray[np.uint64]
-    arm: I8
+    arm: NDArray[np.int16]
     before: F8
     user: I8
     day: I8

@@ -10,9 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.analysis.aggregate import EXPERIMENT, PRE
-from simulator.analysis.columns import AnalysisError, Table, columns, labels
+from simulator.analysis.columns import AnalysisError, Table, columns, labels, units_of
 
 F8 = NDArray[np.float64]
+_AT_ONCE = 1 << 18  # requests that are counted together
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,28 @@ def logs_of(requests: Table, impressions: Table | Iterable[Table]) -> Logs:
             no request.
     """
     asked = columns(requests, "user_id", "day", "latency_ms")
-    users, at = np.unique(asked["user_id"].astype(np.uint64), return_inverse=True)
+    users, at = units_of(asked["user_id"].astype(np.uint64, copy=False))
     inside = labels(requests, "period", (PRE, EXPERIMENT)) == 1
     days = np.unique(asked["day"][inside].astype(np.int64))
     if not len(days):
         raise AnalysisError("No request is the experiment's, expected at least one.")
     cells = _Cells(users, days)
-    before = np.bincount(at[~inside], minlength=len(users))
-    spent = np.bincount(at[~inside], asked["latency_ms"][~inside].astype(np.float64), len(users))
+    at = at[~inside]
+    before = np.bincount(at, minlength=len(users))
+    spent = np.bincount(at, asked["latency_ms"][~inside].astype(np.float64), len(users))
+    del at
     counted = cells.zeros(), cells.zeros(), cells.zeros(), cells.zeros()
     parts = [impressions] if isinstance(impressions, Mapping | pa.Table) else impressions
     for part in parts:
         _count(cells, part, counted)
-    cell = cells.of(asked["user_id"][inside], asked["day"][inside])
+    seen = np.zeros(cells.n, np.int64)
+    for first in range(0, len(inside), _AT_ONCE):
+        rows = first + np.flatnonzero(inside[first : first + _AT_ONCE])
+        seen += np.bincount(cells.of(asked["user_id"][rows], asked["day"][rows]), minlength=cells.n)
     shown, clicks, conversions, predicted = (cells.shaped(column) for column in counted)
     return Logs(
         users,
-        cells.shaped(np.bincount(cell, minlength=cells.n)),
+        cells.shaped(seen),
         shown,
         clicks,
         conversions,

@@ -68,6 +68,20 @@ def test_the_engines_give_equal_bits(
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("max_wait_s", [0.0, 0.002])
+def test_the_engines_agree_where_a_trace_is_gone_through_in_stretches(
+    policy: Policy, max_wait_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("compiled._STRETCH", "tables._AT_ONCE", "service_times._AT_ONCE"):
+        monkeypatch.setattr(f"simulator.serving.{name}", 37)  # no multiple of anything
+    monkeypatch.setattr("simulator.scratch._FEW_BYTES", 0)
+    rng = np.random.default_rng(5)
+    arm = replace(long_arm(store_workers=2, scorers=2), policy=policy, max_wait_s=max_wait_s)
+    arrivals = np.round(np.cumsum(rng.exponential(1 / 3000, 1000)), 4)
+    assert_equal_bits(arrivals, rng.integers(0, 1201, 1000), arm, 0.004)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("count", [0, 1])
 def test_the_engines_agree_on_empty_and_single_traces(policy: Policy, count: int) -> None:
     arm = replace(long_arm(), policy=policy)

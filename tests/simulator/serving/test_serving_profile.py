@@ -291,6 +291,7 @@ def test_a_stretch_of_slowness_meets_requests_that_follow_one_another() -> None:
     assert slow[1:][slow[:-1]].mean() > 0.85
     assert (slow.reshape(-1, VISIT).sum(axis=1) % VISIT == 0).all()
     assert np.array_equal(luck(profile, "store", 7, np.arange(500)), drawn[:500])
+    assert np.array_equal(luck(profile, "store", 7, np.arange(123, 500), 123), drawn[123:500])
     assert not np.array_equal(luck(profile, "store", 8, np.arange(500)), drawn[:500])
     assert not np.array_equal(luck(profile, "transport", 7, np.arange(500)), drawn[:500])
 
