@@ -27,7 +27,7 @@ from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
 from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
-from simulator.scratch import Scratch
+from simulator.scratch import Scratch, let_go
 from simulator.traffic.priors import slot_weights
 from simulator.traffic.trace import PRE
 
@@ -40,6 +40,8 @@ I8 = NDArray[np.int64]
 TRUTH_PATHS = (4, 8, 16, 32, 64)
 # Pages that are made at a time; bounds the temporary arrays.
 _ROWS = 8192
+# After so many parts the trace is let go of; its candidates, most of it, are after each.
+_PARTS = 16
 _EXPECTED = np.dtype([("sums", np.float64, (len(OUTCOMES),))])
 
 
@@ -323,6 +325,8 @@ class Market:
         with ThreadPoolExecutor(max(1, min(self._jobs, len(passes)))) as pool:
             for first in range(0, most, _ROWS):
                 interrupts.check()
+                if first // _ROWS % _PARTS == 0:
+                    self.prepared.let_go()
                 # The kernel and most of numpy leave Python's lock alone.
                 list(pool.map(partial(self._part, first), passes))
 
@@ -338,7 +342,7 @@ class Market:
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected
-        self.prepared.let_go()
+        let_go(self.prepared.requests.candidates)
 
     def _pages(self, rows: I8, answers: Answers) -> Pages:
         requests = self.prepared.requests
