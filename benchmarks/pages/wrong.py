@@ -53,7 +53,10 @@ what they would spend: {_worlds(designs)} A hundred re-assignments of each desig
 
 {_designs(designs)}
 Bias is what the design shows minus the truth; "arms' doing" is the part that the arms do to each other,
-measured on the same clicks and units, with standard errors after ±. In points of the lift.
+measured on the same clicks and units, with standard errors after ±. In points of the lift. The truth is
+that of the models at hand: given a run's folder `designs` takes the run's own, and its truth is the run's but
+for the paths of clicks, which both average over. Given a file it trains; another version or processor trains
+other weights of the same models, and the truth moves with them, as the next section measures.
 
 {_sentences(designs)}
 

@@ -60,10 +60,11 @@ def designs(
     asked = [known[name] for name in known if not design or name in design]
     run = read_run(source) if source.is_dir() else None
     config = load_checked(source / "experiment.toml" if source.is_dir() else source, overrides, seed)
+    unchanged = run if not overrides and seed is None else None
     with (
         stops_at_checkpoints(),
         progress(quiet) as told,
-        served(make_plan(config), treatment, jobs, told) as bench,
+        served(make_plan(config), treatment, jobs, told, unchanged) as bench,
     ):
         found = compare_designs(bench, asked, assignments, told)
     found = {
@@ -74,8 +75,8 @@ def designs(
         "level": bench.level,
         **explained(found, asked, config.experiment.primary),
     }
-    if run is not None and not overrides and seed is None:
-        keep_answer(run, "designs", found)
+    if unchanged is not None:
+        keep_answer(unchanged, "designs", found)
     if as_json:
         print_json(found)
     else:
