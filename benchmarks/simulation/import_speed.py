@@ -11,10 +11,10 @@ Saved is a measurement of 20 million rows, beside other work on both cores. What
 - Parquet, 4.1 million rows per CPU second (bar 5): a row's 240 ns are, by about a third each, reading it,
   mapping and checking it in DuckDB, and writing it down. A table of DuckDB's took three times as long, and
   smaller batches and other encodings of the staged rows gained nothing.
-- Memory, 4.2 GB (bar 2): the reading holds batches, and of CSV up to 32 blocks that pyarrow reads ahead, but an
-  import ends in arrays of all rows: about 180 bytes a row with what they are worked out by, so that 2 GB are
-  enough for some 8 million rows, and 10^8 would take 19 GB. Candidates and staged rows are in files already.
-  To have less, `RealLog` itself would have to lie in files and be worked on in parts, as by whoever reads it.
+- Memory, 4.2 GB (bar 2): the reading holds batches, and of CSV up to 32 blocks that pyarrow reads ahead. But
+  an import ends in arrays of all rows: about 180 bytes a row with what they are worked out by, so that 2 GB
+  are enough for some 8 million rows, and 10^8 would take 19 GB. Candidates and staged rows are in files
+  already. To have less, `RealLog` would have to lie in files and be worked on in parts, as by its readers.
 """
 
 from __future__ import annotations

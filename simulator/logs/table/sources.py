@@ -177,7 +177,8 @@ class ParquetRows:
         self.path = path
         self.lost: list[int] = []
         try:
-            self._file = pq.ParquetFile(path)
+            # Not read ahead: what is would be kept until the end.
+            self._file = pq.ParquetFile(path, pre_buffer=False)
         except (pa.ArrowException, OSError) as problem:
             raise TraceError(f"{path} is damaged or no Parquet file ({problem}). Write it anew.") from problem
         self.names = self._file.schema_arrow.names

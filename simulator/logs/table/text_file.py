@@ -20,7 +20,8 @@ import pyarrow.csv
 from simulator.logs.table.mapping import Files
 from simulator.traffic.trace import TraceError
 
-_BLOCK_BYTES = 1 << 24
+#: pyarrow reads up to 32 blocks ahead.
+_BLOCK_BYTES = 1 << 23
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 #: A separator of several characters becomes this one, which text does not hold.
 _UNIT_SEPARATOR = "\x1f"
