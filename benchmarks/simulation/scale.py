@@ -8,6 +8,9 @@ cell is everything else: the timing plane of both arms, the worlds of the market
 A run also makes the world and writes the tables. CPU seconds are of a machine that may be busy; the ratio of
 the same run is what counts.
 
+What is kept of every request lies in temporary files. What grows in memory is the users' table, the orders of
+the auctions, and the columns that the analysis sorts and counts.
+
 --most measures a still larger run. Where 10^7 requests were not measured, their memory is extrapolated by
 the line through the two largest runs that were, and the row says so.
 """

@@ -1,5 +1,6 @@
 """What the check says before any work, and that what it says is so."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from small_runs import EXAMPLES, ROOT
 
+from benchmarks.simulation.one_cell import EXPERIMENT, REQUESTS_A_USER
+from simulator.arms.forecast import forecast
 from simulator.arms.outlook import Finding, findings, refuse
 from simulator.config.load import ConfigError, load_config
 from simulator.inputs.extent import extent_of
@@ -115,3 +118,16 @@ def test_a_check_is_quick_and_loads_nothing_heavy() -> None:
         "assert not heavy, heavy\nassert time.process_time() < 2, time.process_time()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_memory_foretold_is_what_runs_of_the_benchmark_took(tmp_path: Path) -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "simulation_scale.json").read_text())
+    measured = [row for row in found["rows"] if row["program"] == "this" and "run_peak_gb" in row]
+    assert len(measured) >= 2
+    for row in measured:
+        file = tmp_path / "experiment.toml"
+        users = max(2000, row["requests"] // REQUESTS_A_USER)
+        file.write_text(EXPERIMENT.format(requests=row["requests"], users=users))
+        ahead = forecast(load_config(file, [], environment={}))
+        # The benchmark's GB are 1,000,000 KiB.
+        assert ahead.memory_gib == pytest.approx(row["run_peak_gb"] * 1e6 / 2**20, rel=0.25)
