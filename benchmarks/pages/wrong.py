@@ -68,9 +68,9 @@ other weights of the same models, and the truth moves with them, as the next sec
 {_short(worlds)}
 
 A run's own `true_se` counts the users of its world alone (the column "of it users"): another world and
-another training move the "truth" more than that. The mean need not be 0 either: a model of longer histories
-can learn noise from so small a log and rank a little worse for it, which is then true. `laser-ab truth CONFIG
---seeds N` says how much, for your experiment.
+another training move the "truth" more than that. The mean need not be 0 either: two kinds of models, each
+trained by settings of its own, rank differently even where no history helps. With a log four times as long
+CTR's mean was above 0, not below. `laser-ab truth CONFIG --seeds N` says how much, for your experiment.
 
 ## The test itself
 

@@ -7,9 +7,14 @@ is a world with models trained in it. The bars: 94 % of the worlds have a lift o
 what users, worlds and trainings together make.
 
 CTR stays short of its bar for a reason and not by chance. Of a hundred worlds the mean true lift is -0.6 %,
-five of its errors from 0: a model that reads sixty behaviours of no meaning learns some of their noise from a
-log this small, and ranks worse for it. Where the mean lies half of the worlds' spread from 0, 92 % of them
-are expected to cover 0; that near their own mean lay 98 %. A run's A/B is to cover its own truth, not 0.
+five of its errors from 0. Where the mean lies half of the worlds' spread from 0, 92 % of them are expected to
+cover 0; that near their own mean lay 98 %. A run's A/B is to cover its own truth, not 0.
+
+That the longer model learns noise of a small log is not all of it. With four times the log (`log_requests`
+20, 30,000 in all, seeds 100 to 164) the spread halves for ADVV (1.1 to .5 %) and stays for CTR (.9 %),
+and the means are above 0: ADVV +.21 (error .06), revenue +.15 (.05), CTR +.30 % (.12); 94, 91 and 95 % of the
+worlds cover 0. So a longer log moves what is true, and not to 0: two models, each trained by settings of its
+own, differ in more than the history they read.
 """
 
 from __future__ import annotations
