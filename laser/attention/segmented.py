@@ -77,6 +77,28 @@ def gated_segments(
     return sums.view(requests, -1, candidates, heads, width)
 
 
+def gated_values(query: Tensor, history: Tensor, values: Tensor, segment: int, bias: Tensor) -> Tensor:
+    """`gated_segments` with the value map first: sum_j sigmoid(query . x_j + bias) v_j, over heads too.
+
+    Values cost each behaviour once, whatever the number of candidates; then sums have their width and need no
+    map behind them.
+
+    Args:
+        query, history, segment, bias: as in `gated_segments`, with sigmoid gates.
+        values: (B, L, A V), each head's v_j, zero where padded.
+
+    Returns:
+        (B, S, C, V), segments oldest first.
+    """
+    requests, candidates, heads, width = query.shape
+    keys = query.transpose(1, 2).reshape(requests, heads * candidates, width).transpose(1, 2)
+    # (B, L, A C): behaviours and heads of a segment are one dimension, over which one product sums.
+    offset = bias.repeat_interleave(candidates).view(1, 1, -1)
+    gates = torch.baddbmm(offset, history, keys).sigmoid_().view(-1, segment * heads, candidates)
+    sums = torch.bmm(gates.transpose(1, 2), values.reshape(len(gates), segment * heads, -1))
+    return sums.view(requests, -1, candidates, sums.shape[2])
+
+
 def shares(scores: Tensor, dim: int, sink: bool) -> Tensor:
     """Softmax along a dimension; with a sink beside one more entry of score 0, which is then left out."""
     if not sink:

@@ -9,8 +9,12 @@ from torch import Tensor
 from laser.attention.activation_unit import ActivationUnit, activation_unit_plain
 from laser.attention.look_up import table_rows
 from laser.attention.relu import relu
-from laser.attention.segmented import Gates, gated_segments, gated_segments_plain
+from laser.attention.segmented import Gates, gated_segments, gated_segments_plain, gated_values
+from laser.attention.segments import Segments
 from laser.attention.stacked import target_attention, target_attention_plain
+from laser.models.history import KIND_WIDTH
+from laser.models.laser import Laser
+from laser.models.laser_branch import AbsorbedGather, _strongest, _strongest_at_once
 
 B, C, L, A, D, K, V, W = 3, 4, 20, 2, 6, 5, 7, 5
 
@@ -48,6 +52,36 @@ def test_absorbed_segments_equal_the_formula_with_keys_and_values(gates: Gates) 
     plain = gated_segments_plain(target, history, W, query_map, key_map, value_map, bias, real, gates)
     leaves = [target, raw, query_map, key_map, value_map] + ([] if gates == "softmax" else [bias])
     assert_same_outputs_and_gradients(fast, plain, leaves)
+
+
+def test_segments_with_values_built_first_equal_the_formula_summed_over_heads() -> None:
+    real = mask([20, 13, 0], L)
+    target, raw = leaf(B, C, D), leaf(B, L, D)
+    query_map, key_map, value_map, bias = leaf(A, D, K), leaf(A, D, K), leaf(A, D, V), leaf(A)
+    history = raw * real.unsqueeze(2)
+    query = torch.einsum("bcd,adk,aek->bcae", target, query_map, key_map) * K**-0.5
+    fast = gated_values(query, history, torch.einsum("bld,adv->blav", history, value_map).flatten(2), W, bias)
+    plain = gated_segments_plain(target, history, W, query_map, key_map, value_map, bias, real)
+    torch.testing.assert_close(fast, plain.sum(dim=3), rtol=1e-10, atol=1e-12)
+
+
+def test_scores_are_the_same_whether_values_or_sums_come_first() -> None:
+    gather = AbsorbedGather(D, Segments(W), {**Laser.OPTIONS, "gates": "sigmoid"}).double()
+    torch.nn.init.normal_(gather.bias)
+    target, history = torch.randn(B, 40, D).double(), torch.randn(B, L, D + KIND_WIDTH).double()
+    sums = gather(target, history, None)
+    with torch.no_grad():
+        assert gather._values_first(40)
+        assert not gather._values_first(1)
+        torch.testing.assert_close(gather(target, history, None), sums, rtol=1e-10, atol=1e-12)
+
+
+def test_scores_find_the_strongest_token_as_training_does() -> None:
+    fed, filled = torch.randn(B, 4, C, D), mask([4, 2, 0], 4)
+    tokens = fed.transpose(1, 2)
+    assert torch.equal(_strongest_at_once(fed, filled), _strongest(tokens, filled))
+    assert torch.equal(_strongest_at_once(fed, None), _strongest(tokens, None))
+    assert not _strongest_at_once(fed, filled)[2].any()
 
 
 @pytest.mark.parametrize("sink", [True, False])
