@@ -2,16 +2,25 @@
 
 A task is a module-level function and one picklable argument. With one job everything runs in this
 process; the results are the same, because no task sees another.
+
+Where the system can, processes are forked from one that has imported what they need and done nothing else: it
+imports torch once for all of them, while the run begins. They are not forked from this process: torch and
+RocksDB own threads that a fork would lose.
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
+import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, TypeVar
 
 from simulator.errors import SimulatorError
@@ -23,7 +32,8 @@ Result = TypeVar("Result")
 #: Makes what is sent to other processes.
 Share = Callable[[], Callable[[], None]]
 
-_PARENT_CHECK_S = 1.0
+# What a run's workers need, by name: what is below knows nothing of what is above.
+_OF_RUNS = ("simulator.arms.training", "simulator.arms.serve")
 _LOOK_S = 0.2  # how often the parent looks whether it was asked to end
 
 
@@ -76,6 +86,43 @@ def run_tasks(
     return _in_pool(function, tasks, min(jobs, len(tasks)), progress, stage, setup)
 
 
+def start_importing(jobs: int) -> None:
+    """Let a run's worker processes find their modules imported; this process goes on meanwhile.
+
+    Args:
+        jobs: with fewer than two there will be none.
+    """
+    if jobs > 1 and not cluster.chosen():
+        process_context(*_OF_RUNS)
+
+
+def process_context(*modules: str) -> SpawnContext | ForkServerContext:
+    """How processes are started here.
+
+    Args:
+        modules: imported in the process that others are forked from, if this call is the one that starts it.
+    """
+    # Elsewhere a fork of what has imported this much may fail: macOS forbids it to some of its own libraries.
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    # Held there for good, so that a SIGTERM to all processes of a run leaves what its workers come from.
+    with interrupts.signals_held():
+        forkserver.ensure_running()
+    atexit.unregister(_end_server)
+    atexit.register(_end_server)
+    return context
+
+
+def _end_server() -> None:
+    """End what processes are forked from, and wait for it: its time, and theirs, counts as this process's."""
+    server: Any = forkserver._forkserver  # its end has no public name
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, signal.SIGKILL)  # it may be importing still
+        server._stop()
+
+
 def _in_pool(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -84,11 +131,10 @@ def _in_pool(
     stage: str,
     setup: Callable[[], None] | None,
 ) -> list[Result]:
-    # Spawned, not forked: torch and RocksDB own threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
+    context = process_context(function.__module__)
     stop = context.Event()
     pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=prepare_worker, initargs=(os.getpid(), stop, setup)
+        jobs, mp_context=context, initializer=prepare_worker, initargs=(dict(os.environ), stop, setup)
     )
     try:
         with interrupts.signals_held():
@@ -126,24 +172,28 @@ def _in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def prepare_worker(parent: int, stop: interrupts.Flag, setup: Callable[[], None] | None = None) -> None:
+def prepare_worker(
+    environment: Mapping[str, str], stop: interrupts.Flag, setup: Callable[[], None] | None = None
+) -> None:
     """In a process that was started for some work: leave signals to the parent, and end when it is gone.
 
     Args:
-        parent: its process id.
+        environment: the parent's; what this process was forked from has an earlier one.
         stop: by which it asks for an end at the next checkpoint.
         setup: called then.
     """
+    os.environ.clear()
+    os.environ.update(environment)
     # Ctrl-C reaches the whole process group; only the parent answers it, and stops the workers.
     interrupts.listen_to(stop)
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     if setup is not None:
         setup()
 
 
-def _leave_with(parent: int) -> None:
+def _leave_with_parent() -> None:
     """End this worker when its parent is gone (killed), so that none is left computing for nobody."""
-    gone = threading.Event()
-    while os.getppid() == parent:
-        gone.wait(_PARENT_CHECK_S)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

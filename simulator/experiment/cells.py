@@ -17,6 +17,7 @@ from simulator.arms.serve import ArmResult, serve_cells
 from simulator.arms.training import train_all
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
+from simulator.execution.parallel import start_importing
 from simulator.experiment.carry import Job
 from simulator.experiment.judge import machine_in_words
 from simulator.inputs.prepare import prepare
@@ -44,6 +45,7 @@ def served_cells(
     progress = job.progress
     progress.stage("world", 0, 1)
     world = plans[0].world
+    start_importing(job.jobs)
     prepare(world, job.jobs)
     progress.stage("world", 1, 1)
     interrupts.check()

@@ -13,6 +13,7 @@ from simulator.arms.outlook import refuse
 from simulator.arms.plan import make_plan
 from simulator.config.load import ExperimentConfig
 from simulator.execution import interrupts
+from simulator.execution.parallel import start_importing
 from simulator.execution.progress import Progress
 from simulator.experiment.carry import RUNS, Job, begin, resume
 from simulator.experiment.cells import served_cells
@@ -45,6 +46,7 @@ def run_experiment(
         ResultsError: the folder cannot be written.
     """
     refuse(config)
+    start_importing(jobs)
     plan = make_plan(config)
     return begin(RunWriter, out or RUNS / config.experiment.name, plan, _compute, jobs, progress)
 

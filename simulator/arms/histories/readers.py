@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context, reduction
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -32,7 +32,7 @@ from seqvault.schema import BEHAVIOURS
 from seqvault.store import HistoryBatch, HistoryStore, open_store
 from simulator.arms.histories.asked import MODEL_COLUMNS, Answer, Ask, answer
 from simulator.execution import interrupts
-from simulator.execution.parallel import WorkerError, prepare_worker
+from simulator.execution.parallel import WorkerError, prepare_worker, process_context
 
 #: Stores that several processes may open at once.
 SHARED = ("lastn", "seqvault")
@@ -132,10 +132,10 @@ class _Reader:
         self._size = most * _ROW_BYTES
         memory = _Memory.of(_SLOTS * self._size, place.folder.parent)
         self._memory = memory.mapped()
-        context = get_context("spawn")  # RocksDB owns threads that a fork would lose
+        context = process_context(__name__)
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_read, args=(theirs, place, memory, self._size, os.getpid()), daemon=True
+            target=_read, args=(theirs, place, memory, self._size, dict(os.environ)), daemon=True
         )
         self._process.start()
         # So that its end is noticed here.
@@ -186,9 +186,11 @@ class _Reader:
         return found
 
 
-def _read(connection: Connection, place: Place, memory: _Memory, size: int, parent: int) -> None:
+def _read(
+    connection: Connection, place: Place, memory: _Memory, size: int, environment: dict[str, str]
+) -> None:
     """The process: answer until it is ended."""
-    prepare_worker(parent, threading.Event())
+    prepare_worker(environment, threading.Event())
     tempfile.tempdir = str(place.folder.parent)  # for what a store keeps for itself
     try:
         mapped = memory.mapped()
