@@ -112,9 +112,12 @@ def _scores(model: Any, holdout: Any, history: int) -> Any:
         scorer = Scorer(model, "cpu", 1)
         return np.concatenate([scorer.score(holdout.batch(rows[i : i + 64], history)) for i in rows[::64]])
     fixed = BucketScorer(model, "cpu", 1)
-    step = fixed.at_a_time
-    parts = [Requests.of(holdout.batch(rows[i : i + step], history)) for i in rows[::step]]
-    return np.concatenate([fixed.score(part, history).logits for part in parts])
+    order = fixed.neighbours(holdout.history_end - holdout.history_start, history, holdout.candidates)
+    logits = np.empty(holdout.ad.shape, np.float32)
+    for i in range(0, len(order), fixed.at_a_time):
+        chosen = order[i : i + fixed.at_a_time]
+        logits[chosen] = fixed.score(Requests.of(holdout.batch(chosen, history)), history).logits
+    return logits
 
 
 if __name__ == "__main__":

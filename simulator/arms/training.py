@@ -252,12 +252,15 @@ def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str
 
 def holdout_logits(scorer: BucketScorer, holdout: ExampleSet, history: int) -> NDArray[np.float32]:
     """Logits of held-out examples, (R, C) float32, on the newest `history` behaviours."""
-    rows, chunks = np.arange(len(holdout)), []
-    for i in range(0, len(rows), scorer.at_a_time):
+    lengths = holdout.history_end - holdout.history_start
+    # Those of one shape together: else each call would end with a part of a batch of every shape.
+    order = scorer.neighbours(lengths, history, holdout.candidates)
+    logits = np.empty(holdout.ad.shape, np.float32)
+    for i in range(0, len(order), scorer.at_a_time):
         interrupts.check()
-        requests = Requests.of(holdout.batch(rows[i : i + scorer.at_a_time], history))
-        chunks.append(scorer.score(requests, history).logits)
-    return np.concatenate(chunks)
+        rows = order[i : i + scorer.at_a_time]
+        logits[rows] = scorer.score(Requests.of(holdout.batch(rows, history)), history).logits
+    return logits
 
 
 def model_metrics(
