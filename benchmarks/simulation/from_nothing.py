@@ -15,7 +15,12 @@ Rows hold the paths of clicks that the truth took: a million may need others.
 All three bars are missed: a million takes 2.5 times less CPU (5 wanted), the demo .73 of the CPU and .77 of
 the wall time (.6 and .35). What limits them: training, 57 of the demo's 81 CPU seconds, is 1.17 times faster
 than before; of a request, .84 ms where it was 2.2, most is LASER's multiplications, which one core does twice
-as fast as before (`cpu_laser1000`). Imports of two pools of workers (9 CPU seconds) could be those of one.
+as fast as before (`cpu_laser1000`). These are figures of commit 1164248, before two pools of workers shared
+their imports, held-out requests were sorted by shape, and values were built once for many candidates.
+
+The wall time of two workers is that of LASER's training, on one core. In two halves, as two threads could
+take them with gradients added in a fixed order, its step took a tenth to two fifths more CPU, for everything
+small is done twice: the wall's bar would be paid for by the CPU's and by `train_cpu`.
 
 --quick takes the demo's world for the quick one, and a fifth of its requests for the demo.
 """
