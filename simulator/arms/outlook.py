@@ -5,6 +5,8 @@ Nothing is built, no torch imported: `laser-ab config check` shows it at once, a
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,12 +27,11 @@ from simulator.logs.manifest import read_manifest
 from simulator.results.numbers import ms
 from simulator.results.scorecard import MIN_UNITS
 from simulator.serving.capacity import AUTO_BUDGET
-from simulator.serving.measure import this_machine
 from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.profile import ProfileError, ServiceProfile, load
 from simulator.world.catalogue import build_catalogue
 
-_MOST_GIB = 32_768  # more than any machine has
+_MOST_GIB = 32_768  # more than any machine's disk has
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,17 @@ def _intervals(config: ExperimentConfig, extent: Extent) -> Iterator[Finding]:
 
 
 def _sizes(config: ExperimentConfig, extent: Extent, here: bool) -> Iterator[Finding]:
-    """More than this machine holds, or than a page of the log has candidates for."""
-    memory_gib = this_machine().memory_gib
-    if extent.memory_gib > memory_gib:
+    """More than this machine's disk holds, or than a page of the log has candidates for."""
+    folder = tempfile.gettempdir()
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    if extent.histories_gib > free_gib:
         yield Finding(
             _users_key(config),
-            f"the histories of {extent.users:,} users take about {extent.memory_gib:,.0f} GiB, and this "
-            f"machine has {memory_gib:g} GiB",
-            "fewer users or shorter histories (traffic.world.users, traffic.world.history_max)",
-            warning=not here and extent.memory_gib < _MOST_GIB,
+            f"the histories of {extent.users:,} users take about {extent.histories_gib:,.0f} GiB of "
+            f"temporary files, and {folder} has {free_gib:,.0f} GiB free",
+            "fewer users or shorter histories (traffic.world.users, traffic.world.history_max), or TMPDIR "
+            "with a folder on a larger disk",
+            warning=not here and extent.histories_gib < _MOST_GIB,
         )
     slots = config.market.slots or 1
     if config.traffic.log is not None and slots > extent.candidates:

@@ -113,7 +113,8 @@ def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> Non
         f"  requests   {extent.requests:,} of {extent.users:,} users, in {extent.days} days and "
         f"{extent.pre_days} before them on control",
         f"  to rank    {extent.candidates} of {extent.ads:,} ads for each request",
-        f"  histories  up to about {extent.longest:,} behaviours, {extent.memory_gib:.1f} GiB for all users",
+        f"  histories  up to about {extent.longest:,} behaviours, {extent.histories_gib:.1f} GiB of "
+        "temporary files for all users",
         f"  training   {len(to_train)} models on about {extent.training_requests:,} requests: "
         + ", ".join(f"{spec.kind} on {spec.history:,} behaviours" for spec in to_train),
         f"  budget     {words}",

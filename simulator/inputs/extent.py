@@ -27,7 +27,7 @@ class Extent:
         training_requests: of the log that models learn from; about.
         pre_days, days: of the trace.
         shortest, longest: behaviours that a request may find in its user's history; about.
-        memory_gib: of all histories; about, and the least that a run needs.
+        histories_gib: of all histories, which a run keeps in temporary files; about.
     """
 
     users: int
@@ -39,7 +39,7 @@ class Extent:
     days: int
     shortest: int
     longest: int
-    memory_gib: float
+    histories_gib: float
 
 
 def extent_of(config: ExperimentConfig) -> Extent:
@@ -66,7 +66,7 @@ def _of_world(world: WorldConfig) -> Extent:
         shortest=world.history_min,
         # The most active users visit at more than twice the mean pace.
         longest=world.history_max + math.ceil(2.5 * added),
-        memory_gib=world.users * (kept + added) * _BEHAVIOUR_BYTES / 2**30,
+        histories_gib=world.users * (kept + added) * _BEHAVIOUR_BYTES / 2**30,
     )
 
 
@@ -90,5 +90,5 @@ def _of_log(config: ExperimentConfig) -> Extent:
         days=split.end - split.experiment,
         shortest=0,
         longest=int(manifest.get("histories", {}).get("max", 0)) or sizes["impressions"],
-        memory_gib=sizes["impressions"] * _BEHAVIOUR_BYTES / 2**30,
+        histories_gib=sizes["impressions"] * _BEHAVIOUR_BYTES / 2**30,
     )

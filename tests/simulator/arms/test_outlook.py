@@ -66,7 +66,7 @@ def test_what_would_end_a_run_or_leave_it_empty_is_an_error(
         (["arms.treatment.max_batch=64", EDGE], "arms.treatment.max_batch", "up to 8"),
         (["traffic.world.candidates=100", EDGE], "traffic.world.candidates", "up to 64"),
         (["traffic.world.users=150"], "traffic.world.users", "gets no interval"),
-        (["traffic.world.users=200000000"], "traffic.world.users", "GiB, and this machine has"),
+        (["traffic.world.users=200000000"], "traffic.world.users", "GiB of temporary files, and"),
         (["market.reserve_ecpm=3e4"], "market.reserve_ecpm", "hardly any ad"),
         (["market.budget_clicks=4"], "market.budget_clicks", "fewer than 5 clicks"),
         (["arms.control.training.batch=900000"], "arms.control.training.batch", "a single step"),
