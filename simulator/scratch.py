@@ -22,7 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 
 I8 = NDArray[np.int64]
 _ALIGNMENT = 64
-_FEW_BYTES = 1 << 20  # are not worth a file
+# Are not worth a file: each page of one that is written to costs, in all a tenth of a what-if's answer.
+_FEW_BYTES = 1 << 25
 
 
 def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> dict[str, NDArray[Any]]:
