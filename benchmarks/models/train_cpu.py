@@ -27,7 +27,7 @@ from laser.training.presets import recommended
 SEED = 7
 LENGTHS = (1.0, 0.5, 0.25)  # what the demo's ladders ask for, and what its trainings draw
 MODELS = {"din": 50, "laser": 1000}
-SHARE, ROUNDS = 0.2, 3
+SHARE, ROUNDS = 0.2, 7
 QUICK_SHARE = 0.02
 WORSE = 0.001  # of truth-weighted AUC: what a training seed moves on so few requests
 
