@@ -7,8 +7,8 @@ tables are a run's. Pages are timed in Chromium from the request to the settled 
 playwright only the list is measured. RUN is a finished run of one's own: it is held and asked again, and the
 time is from the slider's key to the settled page.
 
-A sweep's slider takes .36 s where .3 was wanted, on cores on which other parts of this project take a fifth to a
-third longer than where the pages' times were measured before; so first page and page switch miss theirs, too.
+A sweep's slider takes .36 s where .3 was wanted, on cores on which other parts of this project take a fifth
+to a third longer than where the pages' times were measured before; so first page and page switch miss theirs.
 """
 
 from __future__ import annotations
