@@ -13,16 +13,16 @@ tensors that the plain model keeps for its backward pass, each written and read 
 their gradients. Fused kernels keep fewer, so a step may come below that; it cannot come below reading the
 behaviours themselves, which is given too.
 
---against TREE, a checkout of an earlier commit: instead of all that, the demo's models on one CPU thread in
-both trees in turn (`train_cpu.py`). The bar `train_cpu` is against commit b8ab8cb, at the same quality.
-It is 1.17 where 1.2 was wanted (rounds 1.15 to 1.26). What limits it: DIN's steps are mostly the dispatch of
-small operations, LASER's are products of 10 x 24 and 51,200 x 16, a LayerNorm over 16 numbers, and padding;
-and held-out requests, scored in fixed shapes so that their bits depend on nobody, cost a sixth more than in
-batches of any shape. Gradients written out, look-ups by row and batches of 64 brought the most; Adam over
-flat vectors, denormals flushed to zero, and a collector switched off brought nothing; nor did values built
-before the sums at 8 candidates, a LayerNorm by passes over all rows, nets over parts of the tokens that fit a
-cache, scattered additions for look-ups, or examples in 16 bytes a behaviour. The figure is from before
-held-out requests were sorted by shape.
+--against TREE, a checkout of an earlier commit: instead of all that, the demo's models on one CPU thread
+in both trees in turn (`train_cpu.py`). The bar `train_cpu` is against commit b8ab8cb, at the same
+quality. It is 1.195 where 1.2 was wanted (seven rounds, 1.14 to 1.22). What limits it: DIN's steps are
+mostly the dispatch of small operations, LASER's are products of 10 x 24 and 51,200 x 16, a LayerNorm over
+16 numbers, and padding; and held-out requests, scored in fixed shapes so that their bits depend on
+nobody, cost a third more of DIN's time there than in batches of any shape. Gradients written out,
+look-ups by row and batches of 64 brought the most; Adam over flat vectors, denormals flushed to zero, and
+a collector switched off brought nothing; nor did values built before the sums at 8 candidates, a
+LayerNorm by passes over all rows, nets over parts of the tokens that fit a cache, scattered additions for
+look-ups, or examples in 16 bytes a behaviour.
 """
 
 import argparse

@@ -12,11 +12,12 @@ with a smaller log: histories, candidates, models and ladders are those of `quic
 same there, while world and training, whose CPU seconds vary by more than some requests cost, are a tenth.
 Rows hold the paths of clicks that the truth took: a million may need others.
 
-All three bars are missed: a million takes 2.5 times less CPU (5 wanted), the demo .73 of the CPU and .77 of
-the wall time (.6 and .35). What limits them: training, 57 of the demo's 81 CPU seconds, is 1.17 times faster
-than before; of a request, .84 ms where it was 2.2, most is LASER's multiplications, which one core does twice
-as fast as before (`cpu_laser1000`). These are figures of commit 1164248, before two pools of workers shared
-their imports, held-out requests were sorted by shape, and values were built once for many candidates.
+The demo takes .56 of the CPU (bar .6) and .60 of the wall time (.35: missed); a million takes 3.6 times less
+CPU (5: missed). Ratios depend on the cores: others gave .73, .77 and 2.5, before two pools of workers shared
+their imports, held-out requests were sorted by shape, and values were built once for many candidates; there
+the earlier commit took 100 CPU seconds for the demo, here 146. What limits them: training, most of the demo's
+CPU seconds, is 1.2 times faster than before (`train_cpu`); of a request, .9 ms, most is LASER's
+multiplications, which one core does twice as fast as before (`cpu_laser1000`).
 
 The wall time of two workers is that of LASER's training, on one core. In two halves, as two threads could
 take them with gradients added in a fixed order, its step took a tenth to two fifths more CPU, for everything
