@@ -159,14 +159,14 @@ def luminance(colour: str) -> float:
 def test_arrow_keys_on_the_slider_change_tiles_and_url(opened):
     page = opened("/what_if")
     tiles = page.locator("[data-testid='stMetricValue']")
+    playwright.expect(tiles).to_have_count(6)  # they are drawn one by one
     before = tiles.all_inner_texts()
     slider = page.get_by_role("slider", name="Latency budget (ms)")
     slider.focus()
     slider.press("ArrowLeft")
     slider.press("ArrowLeft")
     page.wait_for_url("**/what_if?*experiment.budget_ms=15*")
-    assert len(before) == 6
-    # The address changes first, the tiles one by one: each is waited for.
+    # The address changes first, then each tile: it is waited for.
     for i, text in enumerate(before):
         playwright.expect(tiles.nth(i)).not_to_have_text(text)
     playwright.expect(tiles).to_have_count(6)
