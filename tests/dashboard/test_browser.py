@@ -57,7 +57,7 @@ def opened(browser, server):
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 2100})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: _note_error(message, errors))
         page.on("request", lambda request: _note_outside(request.url, outside))
