@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 
 I8 = NDArray[np.int64]
 _ALIGNMENT = 64
-# Are not worth a file: each page of one that is written to costs, in all a tenth of a what-if's answer.
+# Are not worth a file: each of its pages costs when it is written to first, and a what-if has many.
 _FEW_BYTES = 1 << 25
 
 

@@ -35,8 +35,7 @@ from simulator.inputs.prepare import Prepared
 from simulator.serving.arm import LadderStep
 
 F4 = NDArray[np.float32]
-# Calls of a scorer whose requests are sorted by shape together: of a call by itself an eighth of the places
-# was empty.
+# Calls of a scorer whose requests are sorted by shape together: the more, the fewer places stay empty.
 _TOGETHER = 8
 _COMPARED = 256  # requests of a step, about, scored in fp32 too where an arm has another precision
 
