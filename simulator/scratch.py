@@ -24,6 +24,7 @@ I8 = NDArray[np.int64]
 _ALIGNMENT = 64
 # Are not worth a file: each of its pages costs when it is written to first, and a what-if has many.
 _FEW_BYTES = 1 << 25
+_AT_ONCE = 1 << 20  # rows of a column in a file that are looked at together
 
 
 def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> dict[str, NDArray[Any]]:
@@ -86,6 +87,35 @@ def gathered(
     return found
 
 
+def apart(
+    parts: Iterable[tuple[NDArray[Any], I8]], groups: int, folder: Path | None = None
+) -> Iterator[NDArray[Any]]:
+    """Records by group, in the order in which they came, one group in memory at a time.
+
+    Args:
+        parts: records, and the group of each, from 0.
+        groups: how many there are.
+        folder: of the temporary files, one a group.
+
+    Raises:
+        OSError: the disk is full or the folder not writable.
+    """
+    with _saying_where(folder), ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile(dir=folder)) for _ in range(groups)]
+        record: np.dtype[Any] | None = None
+        for records, group in parts:
+            order = np.argsort(group, kind="stable")
+            records, record = records[order], records.dtype
+            edges = np.searchsorted(group[order], np.arange(groups + 1)).tolist()
+            for file, low, high in zip(files, edges, edges[1:], strict=False):
+                file.write(records[low:high].tobytes())
+        for file in files:
+            file.seek(0)
+            data = file.read()
+            yield np.frombuffer(data, record) if data else np.empty(0, record)
+            file.truncate(0)
+
+
 def blank(columns: Mapping[str, tuple[DTypeLike, tuple[int, ...]]]) -> dict[str, NDArray[Any]]:
     """Zeros to be written to: in a temporary file, or in memory where they are few.
 
@@ -137,6 +167,30 @@ def let_go(*arrays: NDArray[Any]) -> None:
     for file in files.values():
         if hasattr(mmap, "MADV_DONTNEED"):
             file.madvise(mmap.MADV_DONTNEED)
+
+
+def slices_of(rows: int, size: int, *columns: NDArray[Any]) -> Iterator[slice]:
+    """Rows, `size` at a time, in order; after each the memory that columns in files took is given back."""
+    for first in range(0, rows, size):
+        yield slice(first, min(first + size, rows))
+        let_go(*columns)
+
+
+def taken(column: NDArray[Any], rows: I8) -> NDArray[Any]:
+    """column[rows] of ascending rows, with a part of a file in memory at a time."""
+    found = np.empty((len(rows), *column.shape[1:]), column.dtype)
+    for part in slices_of(len(column), _AT_ONCE, column):
+        low, high = np.searchsorted(rows, (part.start, part.stop))
+        found[low:high] = column[rows[low:high]]
+    return found
+
+
+def largest(column: NDArray[Any], least: int = 0) -> int:
+    """The maximum of a column of whole numbers, or `least` where that is more or there is none."""
+    found = least
+    for part in slices_of(len(column), _AT_ONCE, column):
+        found = max(found, int(column[part].max()))
+    return found
 
 
 def _file_of(array: NDArray[Any]) -> mmap.mmap | None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ SHORT, CLICK, DEEP = 0, 1, 2  #: action codes
 FEED, VIDEO, SEARCH = 0, 1, 2  #: scene codes; each scene is one sequence type
 ACTIONS, SCENES = 3, 3
 _AT_ONCE = 1 << 16  # moments looked up together
+_GROUP = 1 << 18  # behaviours of `groups`
 
 #: Columns beside user_id, with dtype, in the order of the behaviours contract.
 COLUMNS: dict[str, str] = {
@@ -60,7 +63,7 @@ class Behaviours:
         return {name: getattr(self, name) for name in COLUMNS}
 
     @classmethod
-    def concatenate(cls, parts: Iterable[Behaviours]) -> Behaviours:
+    def concatenate(cls, parts: Iterable[Behaviours], folder: Path | None = None) -> Behaviours:
         """Behaviours of consecutive groups of users, joined in temporary files; see `simulator.scratch`.
 
         Pass an iterator rather than a list where memory matters: one group is held at a time.
@@ -74,9 +77,19 @@ class Behaviours:
                 lengths.append(np.diff(part.offsets))
                 yield part.columns
 
-        found = gathered(columns())
+        found = gathered(columns(), folder)
         offsets = np.concatenate([[0], *lengths]).cumsum(dtype=np.int64)
         return cls(np.concatenate(users), offsets, **found)
+
+    def groups(self) -> Iterator[Behaviours]:
+        """Consecutive users, about _GROUP behaviours together; what was looked at of files is let go of."""
+        edges = np.searchsorted(self.offsets, np.arange(_GROUP, len(self), _GROUP))
+        for low, high in pairwise(np.unique([0, *edges, len(self.users)]).tolist()):
+            own = slice(self.offsets[low], self.offsets[high])
+            columns: dict[str, NDArray[Any]] = {name: column[own] for name, column in self.columns.items()}
+            offsets = self.offsets[low : high + 1] - self.offsets[low]
+            yield Behaviours(self.users[low:high], offsets, **columns)
+            self.let_go()
 
     def let_go(self) -> None:
         """Give the memory back that behaviours in files take once they were looked at."""

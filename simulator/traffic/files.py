@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from simulator.scratch import let_go
+from simulator.scratch import gathered, slices_of
 from simulator.traffic.behaviours import COLUMNS, Behaviours
 from simulator.traffic.trace import DAY_S, PERIODS, Requests, TraceError
 
 ROW_GROUP = 65_536
+#: Lists of candidates read together: all requests' lists may hold more than the 2^31 ads that offsets count.
+LISTS_AT_ONCE = 1 << 14
 
 REQUESTS_SCHEMA = pa.schema(
     [
@@ -40,17 +43,42 @@ BEHAVIOURS_SCHEMA = pa.schema(
 )
 
 
-def write_requests(path: Path, requests: Requests) -> None:
-    """Write a trace; an existing file is replaced in one step.
+def write_requests(path: Path, requests: Requests | Iterable[Requests]) -> None:
+    """Write a trace, whole or in consecutive parts, of which one is held at a time.
+
+    An existing file is replaced in one step.
 
     Raises:
         TraceError: the folder does not exist.
     """
+    parts = [requests] if isinstance(requests, Requests) else requests
     with replacing(path, REQUESTS_SCHEMA) as writer:
-        # A group at a time, because candidates may stand in a file (`simulator.scratch`).
-        for first in range(0, len(requests), ROW_GROUP):
-            writer.write_table(_request_rows(requests, slice(first, first + ROW_GROUP)))
-            let_go(requests.candidates)
+        tables = (_request_rows(part, rows) for part in parts for rows in _groups_of(part))
+        write_groups(writer, tables)
+
+
+def _groups_of(requests: Requests) -> Iterator[slice]:
+    # A group at a time, because candidates may stand in a file (`simulator.scratch`).
+    return slices_of(len(requests), ROW_GROUP, requests.candidates)
+
+
+def write_groups(writer: pq.ParquetWriter, tables: Iterable[pa.Table]) -> int:
+    """Write tables as row groups of ROW_GROUP rows, however they were cut; how many rows they had."""
+    waiting: list[pa.Table] = []
+    written = 0
+    for table in tables:
+        waiting.append(table)
+        written += len(table)
+        if sum(map(len, waiting)) < ROW_GROUP:
+            continue
+        together = pa.concat_tables(waiting)
+        whole = len(together) // ROW_GROUP * ROW_GROUP
+        for first in range(0, whole, ROW_GROUP):
+            writer.write_table(together.slice(first, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
+        waiting = [together.slice(whole)]
+    if written % ROW_GROUP:
+        writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=ROW_GROUP)
+    return written
 
 
 def _request_rows(requests: Requests, rows: slice) -> pa.Table:
@@ -72,22 +100,13 @@ def _request_rows(requests: Requests, rows: slice) -> pa.Table:
 
 
 def read_requests(path: Path) -> Requests:
-    """Read a trace written by `write_requests`, or by anyone in its schema.
+    """Read a trace written by `write_requests`, or by anyone in its schema; its candidates lie in a file.
 
     Raises:
         TraceError: missing, damaged or empty file, missing or mistyped columns, nulls, candidate lists
             of different lengths, or rows that break the trace's rules.
     """
-    table = read_table(path, REQUESTS_SCHEMA)
-    lists = table["candidates"].combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = pa.concat_arrays(lists.chunks)
-    lengths = np.diff(lists.offsets.to_numpy())
-    if (lengths != lengths[0]).any() or lengths[0] == 0:
-        raise TraceError(
-            f"{path}: candidate lists have {lengths.min()} to {lengths.max()} ads, expected one length "
-            "above 0 for all requests. Cut or fill the lists to one length."
-        )
+    table = read_table(path, REQUESTS_SCHEMA, apart=("candidates",))
     names = table["period"].cast(pa.string()).to_numpy()
     unknown = sorted(set(names) - set(PERIODS))
     if unknown:
@@ -95,12 +114,13 @@ def read_requests(path: Path) -> Requests:
             f"{path}: unknown period {unknown[0]!r}, expected one of {', '.join(PERIODS)}. Rename it."
         )
     arrival_s = table["arrival_s"].to_numpy()
+    candidates = gathered(_candidates(path))["ads"]
     try:
         return Requests(
             request_id=table["request_id"].to_numpy(),
             arrival_s=arrival_s,
             user_id=table["user_id"].to_numpy(),
-            candidates=lists.flatten().to_numpy().reshape(-1, int(lengths[0])),
+            candidates=candidates,
             slots=table["slots"].to_numpy(),
             hour=table["hour"].to_numpy(),
             propensity=table["propensity_logit"].to_numpy(),
@@ -109,6 +129,31 @@ def read_requests(path: Path) -> Requests:
         )
     except TraceError as problem:
         raise TraceError(f"{path}: {problem}") from None
+
+
+def _candidates(path: Path) -> Iterator[dict[str, NDArray[np.uint64]]]:
+    """(r, C) "ads" of r requests after the other, so few that their candidates are counted in 32 bits."""
+    width: int | None = None
+    for lists in _lists(path):
+        lengths = np.diff(lists.offsets.to_numpy())
+        width = int(lengths[0]) if width is None else width
+        if (lengths != width).any() or width == 0:
+            raise TraceError(
+                f"{path}: candidate lists have {min(lengths.min(), width)} to {max(lengths.max(), width)} "
+                "ads, expected one length above 0 for all requests. Cut or fill the lists to one length."
+            )
+        yield {"ads": lists.flatten().to_numpy().reshape(-1, width)}
+
+
+def _lists(path: Path) -> Iterator[pa.ListArray]:
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(LISTS_AT_ONCE, columns=["candidates"], use_threads=False):
+            lists = batch.column(0)
+            _refuse_nulls(path, "candidates", lists.null_count + lists.values.null_count)
+            yield lists
+    except (pa.ArrowException, OSError) as problem:
+        raise _damaged(path, problem) from problem
 
 
 def write_behaviours(path: Path, behaviours: Behaviours | Iterable[Behaviours]) -> int:
@@ -122,27 +167,22 @@ def write_behaviours(path: Path, behaviours: Behaviours | Iterable[Behaviours]) 
     Raises:
         TraceError: the folder does not exist, or a group's users do not follow the previous group's.
     """
-    groups = [behaviours] if isinstance(behaviours, Behaviours) else behaviours
-    waiting, written, last_user = BEHAVIOURS_SCHEMA.empty_table(), 0, -1
+    groups = behaviours.groups() if isinstance(behaviours, Behaviours) else behaviours
     with replacing(path, BEHAVIOURS_SCHEMA) as writer:
-        for group in groups:
-            if len(group.users) and int(group.users[0]) <= last_user:
-                raise TraceError(
-                    f"User {int(group.users[0])} comes after user {last_user}, expected ascending users. "
-                    "Write the groups in order."
-                )
-            last_user = int(group.users[-1]) if len(group.users) else last_user
-            arrays = [pa.array(group.user_id), *(pa.array(c) for c in group.columns.values())]
-            waiting = pa.concat_tables([waiting, pa.Table.from_arrays(arrays, schema=BEHAVIOURS_SCHEMA)])
-            # Whole row groups only: the layout must not depend on how the users were grouped.
-            whole = len(waiting) // ROW_GROUP * ROW_GROUP
-            if whole:
-                writer.write_table(waiting.slice(0, whole), row_group_size=ROW_GROUP)
-                waiting = waiting.slice(whole)
-            written += len(group)
-        if len(waiting):
-            writer.write_table(waiting, row_group_size=ROW_GROUP)
-    return written
+        return write_groups(writer, _behaviour_tables(groups))
+
+
+def _behaviour_tables(groups: Iterable[Behaviours]) -> Iterator[pa.Table]:
+    last_user = -1
+    for group in groups:
+        if len(group.users) and int(group.users[0]) <= last_user:
+            raise TraceError(
+                f"User {int(group.users[0])} comes after user {last_user}, expected ascending users. "
+                "Write the groups in order."
+            )
+        last_user = int(group.users[-1]) if len(group.users) else last_user
+        arrays = [pa.array(group.user_id), *(pa.array(c) for c in group.columns.values())]
+        yield pa.Table.from_arrays(arrays, schema=BEHAVIOURS_SCHEMA)
 
 
 def read_behaviours(path: Path) -> Behaviours:
@@ -184,8 +224,13 @@ def replacing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         beside.unlink(missing_ok=True)
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, apart: tuple[str, ...] = ()) -> pa.Table:
     """A whole Parquet file, checked against a schema.
+
+    Args:
+        path: the file.
+        schema: the columns to read.
+        apart: those that are read by the caller; here only their types are checked.
 
     Raises:
         TraceError: missing, damaged or empty file, missing or mistyped columns, or nulls.
@@ -206,30 +251,38 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
                 f"{path} lacks column {', '.join(missing)}; found {', '.join(found.names)}. "
                 f"Write all of: {', '.join(schema.names)}."
             )
-        table = file.read(columns=schema.names)
+        table = file.read(columns=[name for name in schema.names if name not in apart])
     except (pa.ArrowException, OSError) as problem:
-        raise TraceError(
-            f"{path} is damaged or no Parquet file ({problem}). Restore it from a copy or write it anew."
-        ) from problem
+        raise _damaged(path, problem) from problem
     if len(table) == 0:
         raise TraceError(f"{path} has no rows, expected at least one. Choose a longer period or more users.")
     for field in schema:
-        column = table[field.name]
-        if column.null_count:
+        if field.name not in apart:
+            _refuse_nulls(path, field.name, table[field.name].null_count)
+        kind = found.field(field.name).type
+        if kind != field.type and not _same_kind(kind, field.type):
             raise TraceError(
-                f"{path}: column {field.name} has {column.null_count} nulls, expected none. Fill them."
-            )
-        if column.type != field.type and not _same_kind(column.type, field.type):
-            raise TraceError(
-                f"{path}: column {field.name} is {column.type}, expected {field.type}. Write it in that type."
+                f"{path}: column {field.name} is {kind}, expected {field.type}. Write it in that type."
             )
     return table
 
 
+def _refuse_nulls(path: Path, name: str, count: int) -> None:
+    if count:
+        raise TraceError(f"{path}: column {name} has {count} nulls, expected none. Fill them.")
+
+
+def _damaged(path: Path, problem: Exception) -> TraceError:
+    return TraceError(
+        f"{path} is damaged or no Parquet file ({problem}). Restore it from a copy or write it anew."
+    )
+
+
 def _same_kind(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Differences that do not matter: a list's inner field name, text with or without a dictionary."""
+    """Differences that do not matter: a list's inner field and offsets, text with or without a dictionary."""
     if pa.types.is_list(expected):
-        return bool(pa.types.is_list(found) and found.value_type == expected.value_type)
+        listed = pa.types.is_list(found) or pa.types.is_large_list(found)
+        return bool(listed and found.value_type == expected.value_type)
     if pa.types.is_dictionary(expected):
         inner = found.value_type if pa.types.is_dictionary(found) else found
         return bool(pa.types.is_string(inner))

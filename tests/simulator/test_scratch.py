@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.scratch import Scratch, blank, gathered, let_go, mapped
+from simulator.scratch import Scratch, apart, blank, gathered, largest, let_go, mapped, slices_of, taken
 
 RECORD = np.dtype([("count", np.int32), ("sums", np.float64, (3,))], align=True)
 
@@ -131,3 +131,24 @@ def test_what_was_let_go_of_is_memory_no_more() -> None:
     assert resident_bytes() > before + size // 2
     let_go(column)
     assert resident_bytes() < before + size // 2
+
+
+def test_a_column_in_a_file_is_gone_through_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulator.scratch._AT_ONCE", 100)
+    rng = np.random.default_rng(4)
+    column = gathered([{"a": rng.integers(0, 900, 1_037)}], tmp_path)["a"]
+    for rows in (np.arange(0), np.array([0, 99, 100, 1_036]), np.flatnonzero(rng.random(1_037) < 0.3)):
+        assert np.array_equal(taken(column, rows), column[rows])
+    assert (largest(column), largest(column, 1_000), largest(column[:0], 3)) == (column.max(), 1_000, 3)
+    parts = list(slices_of(1_037, 100, column))
+    assert [part.start for part in parts] == list(range(0, 1_037, 100))
+    assert np.array_equal(np.concatenate([column[part] for part in parts]), column)
+
+
+def test_records_set_apart_keep_their_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    records, group = np.arange(900), rng.choice([0, 2, 3], 900)  # nothing is in group 1, or in 4
+    parts = ((records[part], group[part]) for part in slices_of(900, 70))
+    found = list(apart(parts, 5, tmp_path))
+    assert [rows.tolist() for rows in found] == [records[group == each].tolist() for each in range(5)]
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from simulator.traffic import files
 from simulator.traffic.files import (
     BEHAVIOURS_SCHEMA,
     REQUESTS_SCHEMA,
@@ -48,6 +49,30 @@ def test_row_groups_are_fixed(world: World, tmp_path: Path) -> None:
     meta = pq.ParquetFile(tmp_path / "b.parquet").metadata
     sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
     assert set(sizes[:-1]) == {ROW_GROUP}
+
+
+def test_candidates_are_read_in_parts_that_32_bits_count_however_many_there_are(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, width = tmp_path / "requests.parquet", world.requests.candidates.shape[1]
+    write_requests(path, world.requests)
+    monkeypatch.setattr(files, "LISTS_AT_ONCE", 7)
+    read = [part["ads"] for part in files._candidates(path)]
+    assert max(part.size for part in read) == 7 * width < world.requests.candidates.size
+    np.testing.assert_array_equal(np.concatenate(read), world.requests.candidates)
+    same(read_requests(path), world.requests)
+
+
+def test_requests_written_in_parts_are_the_same_bytes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "ROW_GROUP", 50)
+    write_requests(tmp_path / "whole.parquet", world.requests)
+    parts = (world.requests.take(slice(first, first + 7)) for first in range(0, len(world.requests), 7))
+    write_requests(tmp_path / "parts.parquet", parts)
+    assert (tmp_path / "whole.parquet").read_bytes() == (tmp_path / "parts.parquet").read_bytes()
+    groups = pq.ParquetFile(tmp_path / "parts.parquet").metadata
+    assert {groups.row_group(i).num_rows for i in range(groups.num_row_groups - 1)} == {50}
 
 
 def test_units_are_in_the_column_names() -> None:
