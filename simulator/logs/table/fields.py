@@ -226,6 +226,12 @@ def constants(columns: Named[str, str]) -> dict[str, str]:
     }
 
 
+def derived(table: Impressions | Behaviours) -> dict[str, str]:
+    """Those of `row_of`'s columns that follow from others, as SQL over these."""
+    # The same number: an action of CLICK where there was a click, else SHORT.
+    return {"action": "click"} if isinstance(table, Impressions) and table.action is None else {}
+
+
 def _of_an_impression(sql: Fields, table: Impressions) -> dict[str, str]:
     click = sql.flag(table.click)
     bought = "null::utinyint" if table.conversion is None else sql.flag(table.conversion)

@@ -23,6 +23,7 @@ from simulator.traffic.trace import TraceError
 _PARQUET = (".parquet", ".pq")
 _JSON = (".jsonl", ".ndjson", ".json")
 _ROWS = 1 << 20
+_LISTS = 1 << 14  # rows of lists: a batch counts their bytes in 32 bits
 _KEYS_READ = 1000  # lines of JSON whose keys are taken for the columns
 
 
@@ -42,6 +43,9 @@ class RawFile(Protocol):
 
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """SQL that gives the columns of a batch registered under a name."""
+
+    def sample(self, wanted: Sequence[str]) -> pa.Table | None:
+        """A batch of no rows, where columns have the same types in all batches; else None."""
 
     @property
     def lost(self) -> list[int]:
@@ -117,6 +121,10 @@ class TextRows:
         for table, position in self._file.batches(wanted):
             yield _whole_numbers(table, whole), position
 
+    def sample(self, wanted: Sequence[str]) -> pa.Table | None:
+        """See RawFile."""
+        return None
+
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """See RawFile."""
         return batch
@@ -153,6 +161,10 @@ class JsonLines:
         """See RawFile."""
         yield from self._file.batches([LINE])
 
+    def sample(self, wanted: Sequence[str]) -> pa.Table | None:
+        """See RawFile."""
+        return None
+
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """See RawFile."""
         path = {name: "$." + json.dumps(name).replace("'", "''") for name in wanted}
@@ -188,22 +200,33 @@ class ParquetRows:
 
     def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
         """See RawFile."""
+        self._check(wanted)
         rows, size = self._file.metadata.num_rows, self.path.stat().st_size
-        missing = [name for name in wanted if name not in self.names]
-        if missing:
-            raise TraceError(
-                f"{self.path}: no column {', '.join(missing)}; found {', '.join(self.names)[:300]}. "
-                "Correct the mapping."
-            )
+        nested = any(pa.types.is_nested(self._file.schema_arrow.field(name).type) for name in wanted)
         done = 0
         try:
-            for batch in self._file.iter_batches(_ROWS, columns=list(wanted), use_threads=False):
+            for batch in self._file.iter_batches(
+                _LISTS if nested else _ROWS, columns=list(wanted), use_threads=False
+            ):
                 done += len(batch)
                 yield pa.Table.from_batches([batch]), size * done // max(rows, 1)
         except (pa.ArrowException, OSError) as problem:
             raise TraceError(
                 f"{self.path}, {self._group(done)}: damaged ({problem}). Write it anew."
             ) from problem
+
+    def sample(self, wanted: Sequence[str]) -> pa.Table | None:
+        """See RawFile."""
+        self._check(wanted)
+        return self._file.schema_arrow.empty_table().select(list(wanted))
+
+    def _check(self, wanted: Sequence[str]) -> None:
+        missing = [name for name in wanted if name not in self.names]
+        if missing:
+            raise TraceError(
+                f"{self.path}: no column {', '.join(missing)}; found {', '.join(self.names)[:300]}. "
+                "Correct the mapping."
+            )
 
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """See RawFile."""

@@ -1,11 +1,12 @@
-"""Raw files become staged rows: mapped, each with the reason why it cannot be used, if any.
+"""Raw files become staged rows: mapped, those that cannot be used left out and counted by reason.
 
 The rows of each raw file stand in a Parquet file beside the log folder to be while an import works, so memory
 holds one batch of them. An import that was cut off goes on after the last file that it had read whole.
 
-    shown-N.parquet    impressions of raw file N: file, row, reason, found, and the columns of `fields.row_of`
+    shown-N.parquet    usable impressions of raw file N: row, and the columns of `fields.row_of`
     done-N.parquet     behaviours likewise
-    shown-N.json       what was read of the file, once it was read whole
+    shown-N.json       what was read of the file and what was wrong with it, once it was read whole
+    spill              what DuckDB does not hold in memory, while it is open
 
 In SQL `shown` and `done` are the usable rows of all files.
 """
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,6 +35,7 @@ from simulator.logs.table.fields import (
     Reason,
     columns_read,
     constants,
+    derived,
     literal,
     row_of,
 )
@@ -49,9 +50,9 @@ OnProgress = Callable[[str, int, int], None]
 ALWAYS_BORNE = 3  #: damaged rows, however few there are
 PLACES_SHOWN = 5
 MEMORY = "1GB"  #: what DuckDB may hold; beyond it, it spills
-_VERSION = 3  # of the staged form: another one is read anew
+_VERSION = 4  # of the staged form: another one is read anew
 _TYPES = {
-    "file": pa.uint16(), "row": pa.int64(), "reason": pa.uint8(), "found": pa.string(),
+    "row": pa.int64(),
     "user_n": pa.int64(), "user_t": pa.string(), "item_n": pa.int64(), "item_t": pa.string(),
     "time_ms": pa.int64(), "category_n": pa.int64(), "category_t": pa.string(),
     "scene_n": pa.int64(), "scene_t": pa.string(), "dwell_s": pa.int64(), "action": pa.uint8(),
@@ -93,6 +94,17 @@ class Read:
         return sum(entry["rows"] for entry in self.dropped.values())
 
 
+@dataclass(frozen=True)
+class _Damage:
+    """Rows that cannot be used for one reason: how many, the first ones, and the first raw value."""
+
+    number: int  # of the reason
+    reason: Reason
+    count: int
+    rows: list[int]
+    value: str | None
+
+
 class Stage:
     """Staged rows of one mapping.
 
@@ -117,18 +129,21 @@ class Stage:
         marker = folder / "key"
         if folder.exists() and not (marker.is_file() and marker.read_text() == key):
             shutil.rmtree(folder)
+        self.spill = folder / "spill"
+        shutil.rmtree(self.spill, ignore_errors=True)  # of an import that was killed
         folder.mkdir(parents=True, exist_ok=True)
         self.db = duckdb.connect()
         self.db.execute(f"set memory_limit = '{MEMORY}'")
-        self.db.execute(f"set temp_directory = {literal(folder / 'spill')}")
+        self.db.execute(f"set temp_directory = {literal(self.spill)}")
         self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
         # For expressions: a flag there reads as one of `Fields.flag` does.
         self.db.execute(f"create temp macro yes(flag) as lower(trim(flag::varchar)) in {YES}")
         marker.write_text(key)
 
     def close(self) -> None:
-        """Let go of the rows; their files stay."""
+        """Let go of the rows; their files stay, and what was spilled goes."""
         self.db.close()
+        shutil.rmtree(self.spill, ignore_errors=True)
 
     def read(self, on_progress: OnProgress) -> None:
         """Read all files that were not read yet.
@@ -201,72 +216,99 @@ class Stage:
         size = raw.path.stat().st_size
         read = Read(raw.path.name, size, file_digest(raw.path))
         self._raw[kind, number] = raw
-        schema, reasons = self._schema(table), list[Reason]()
-        whole_numbers = {n: "DELTA_BINARY_PACKED" for n in schema.names if _TYPES[n] in _PACKED}
+        relation, damage = raw.relation("batch", wanted), list[_Damage]()
+        schema = self._schema(table, self._types(relation, raw.sample(wanted)))
         with pq.ParquetWriter(
             self._staged(kind, number),
             schema,
             compression="none",
             use_dictionary=[name for name in schema.names if _TYPES[name] == pa.string()],
-            write_statistics=["reason"],  # most groups are without damage, and are skipped in its search
-            column_encoding=whole_numbers,
+            write_statistics=False,
+            column_encoding={n: "DELTA_BINARY_PACKED" for n in schema.names if _TYPES[n] in _PACKED},
         ) as writer:
             for batch, position in raw.batches(wanted, whole):
                 rows = numbered(batch, read.rows)
-                self.db.register("batch", rows)
-                mapped, reasons = self._mapped(raw.relation("batch", wanted), table, where)
-                self.db.unregister("batch")
-                writer.write_table(_whole(mapped, schema, number))
+                mapped, found = self._mapped(relation, rows, schema, table, where)
+                writer.write_table(mapped)
+                damage += found
                 read.rows += len(rows)
                 moved(position)
         read.cut = list(raw.lost)
         read.rows += len(read.cut)
-        self._note_damage(kind, number, raw, read, reasons)
+        self._note_damage(kind, raw, read, damage)
         return read
 
+    def _types(self, relation: str, batch: pa.Table | None) -> dict[str, str]:
+        """DuckDB's types of a batch's columns; none where there is no batch."""
+        if batch is None:
+            return {}
+        self.db.register("batch", batch)
+        return {name: str(kind) for name, kind, *_ in self.db.execute(f"describe from {relation}").fetchall()}
+
     def _mapped(
-        self, relation: str, table: Impressions | Behaviours, where: str | None
-    ) -> tuple[pa.Table, list[Reason]]:
-        """A batch's staged columns, but those that are null in all of it; and what may be wrong with rows."""
+        self,
+        relation: str,
+        batch: pa.Table,
+        schema: pa.Schema,
+        table: Impressions | Behaviours,
+        where: str | None,
+    ) -> tuple[pa.Table, list[_Damage]]:
+        """A batch's usable rows as they are staged, and what is wrong with the others."""
         source = self.loaded.mapping.source
         try:
-            types = {name: str(t) for name, t, *_ in self.db.execute(f"describe from {relation}").fetchall()}
-            columns, reasons = row_of(table, types, source.time_zone)
-            # Writing a column costs more than working it out: what is the same in every row is not written.
-            here = columns.keys() - constants(columns).keys()
-            stored = [name for name in self._schema(table).names if name in here]
-            found = {r.field: r.found for r in reasons}
+            columns, reasons = row_of(table, self._types(relation, batch), source.time_zone)
+            # What is the same in every row is not worked out row by row.
+            stored = [name for name in schema.names if name in columns.keys() - constants(columns).keys()]
             inner = [f"({sql})::{_SQL_TYPES[_TYPES[name]]} as {name}" for name, sql in columns.items()]
-            inner += [f"{sql} as found_{name}" for name, sql in found.items()]
+            inner += [f"{sql} as found_{field}" for field, sql in {r.field: r.found for r in reasons}.items()]
             cases = " ".join(f"when {r.condition} then {i + 1}" for i, r in enumerate(reasons))
-            # The raw value becomes text here, where only damaged rows come to it.
-            values = " ".join(f"when {i + 1} then found_{r.field}::varchar" for i, r in enumerate(reasons))
-            return self.db.sql(
-                f"select _row as row, reason, case reason {values} end as found, {', '.join(stored)} from "
+            rows = (
                 f"(select *, (case {cases} else 0 end)::utinyint as reason from (select _row, "
                 f"{', '.join(inner)} from {relation} where {where or 'true'})) where {self._dates()}"
-            ).to_arrow_table(), reasons
+            )
+            query = f"select _row as row, {', '.join(stored)}, reason from {rows}"
+            mapped = self.db.sql(query).to_arrow_table()
+            reason = mapped["reason"].to_numpy()
+            found: list[_Damage] = []
+            if reason.any():
+                mapped = mapped.filter(pa.array(reason == 0))
+                each = (f"when {i + 1} then found_{r.field}::varchar" for i, r in enumerate(reasons))
+                damaged = self.db.execute(
+                    f"select reason, count(*), min(_row, {PLACES_SHOWN}), arg_min(found, _row) from "
+                    f"(select _row, reason, case reason {' '.join(each)} end as found from {rows}) "
+                    "where reason > 0 group by reason order by reason"
+                ).fetchall()
+                found = [_Damage(number, reasons[number - 1], *rest) for number, *rest in damaged]
         except duckdb.Error as error:
             self._explain(relation, table, where, error)
+        finally:
+            self.db.unregister("batch")
+        return _whole(mapped, schema), found
 
-    def _schema(self, table: Impressions | Behaviours) -> pa.Schema:
-        """Of the rows as they stand in files: without what the mapping leaves open."""
-        columns, _ = row_of(table, {}, self.loaded.mapping.source.time_zone)
-        names = ["file", "row", "reason", "found", *(n for n in columns if n not in constants(columns))]
-        return pa.schema([(name, _TYPES[name]) for name in names])
+    def _schema(self, table: Impressions | Behaviours, types: dict[str, str]) -> pa.Schema:
+        """Of the rows as they stand in a file: without what is the same in all of them, or follows."""
+        columns, _ = row_of(table, types, self.loaded.mapping.source.time_zone)
+        left_out = constants(columns).keys() | derived(table).keys()
+        return pa.schema([(name, _TYPES[name]) for name in ("row", *columns) if name not in left_out])
 
     def _staged(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}-{number}.parquet"
 
     def _show(self, kind: str, table: Impressions | Behaviours) -> None:
         """Make the view of the usable rows of all files."""
-        fixed = constants(row_of(table, {}, self.loaded.mapping.source.time_zone)[0])
-        open_ = "".join(f", {sql} as {name}" for name, sql in fixed.items())
-        files = [_path(self._staged(kind, number)) for number in range(len(self.paths[kind]))]
-        self.db.execute(
-            f"create or replace temp view {kind} as select * exclude (reason, found){open_} "
-            f"from read_parquet([{', '.join(files)}]) where reason = 0"
-        )
+        columns, _ = row_of(table, {}, self.loaded.mapping.source.time_zone)
+        open_ = constants(columns) | derived(table)
+        files = []
+        for number in range(len(self.paths[kind])):
+            path = self._staged(kind, number)
+            there = pq.read_schema(path).names
+            missing = {n: open_.get(n, f"null::{_SQL_TYPES[_TYPES[n]]}") for n in columns if n not in there}
+            selected = [f"{missing[n]} as {n}" if n in missing else n for n in columns]
+            files.append(
+                f"select {number}::usmallint as file, row, {', '.join(selected)} "
+                f"from read_parquet({path_literal(path)})"
+            )
+        self.db.execute(f"create or replace temp view {kind} as {' union all '.join(files)}")
 
     def _dates(self) -> str:
         """SQL that keeps the local dates asked for; a row without a time is damaged, not another day's."""
@@ -296,46 +338,38 @@ class Stage:
                 self.loaded.refuse(path, f"`{'.'.join(path)}`: {said}", help)
         raise TraceError(f"The rows cannot be mapped: {error}. Correct the mapping.") from error
 
-    def _note_damage(self, kind: str, number: int, raw: RawFile, read: Read, reasons: list[Reason]) -> None:
+    def _note_damage(self, kind: str, raw: RawFile, read: Read, damage: list[_Damage]) -> None:
         if read.rows == 0:
             raise TraceError(
                 f"{raw.path}, line 2: found no rows after the header, expected some. Get it anew."
             )
-        found = self.db.execute(
-            f"select reason, count(*), min(row, {PLACES_SHOWN}), arg_min(found, row) from "
-            f"read_parquet({_path(self._staged(kind, number))}) "
-            "where reason > 0 group by reason order by reason"
-        ).fetchall()
-        firsts = []
-        for reason, count, rows, value in found:
-            one = reasons[reason - 1]
-            read.dropped[one.text] = {"rows": count, "first": [raw.place(row) for row in rows]}
-            firsts.append((rows[0], one, value))
+        together = _by_reason(damage)
+        for each in together:
+            places = [raw.place(row) for row in each.rows]
+            read.dropped[each.reason.text] = {"rows": each.count, "first": places}
         if read.cut:
             places = [f"{raw.path.name}:{line}" for line in read.cut[:PLACES_SHOWN]]
             read.dropped["too few or too many fields (a cut row)"] = {"rows": len(read.cut), "first": places}
-        if firsts:
-            row, one, value = min(firsts, key=lambda first: first[0])
-            read.first = (raw.place(row), one.text, value)
-        times = next((first for first in firsts if first[1].field == "time"), None)
-        if times is not None:
-            lost = next(entry["rows"] for text, entry in read.dropped.items() if text == times[1].text)
-            if 2 * lost > read.rows:
-                self._refuse_unit(kind, raw, times)
+        if together:
+            first = min(together, key=lambda each: each.rows[0])
+            read.first = (raw.place(first.rows[0]), first.reason.text, first.value)
+        times = next((each for each in together if each.reason.field == "time"), None)
+        if times is not None and 2 * times.count > read.rows:
+            self._refuse_unit(kind, raw, times)
         self._check_share(raw, read)
 
-    def _refuse_unit(self, kind: str, raw: RawFile, times: tuple[int, Reason, str | None]) -> None:
+    def _refuse_unit(self, kind: str, raw: RawFile, times: _Damage) -> None:
         """Refuse a file in another unit of time: every row of it would be dropped one by one otherwise."""
         mapping = self.loaded.mapping
         table = mapping.impressions if kind == "shown" else mapping.behaviours
         assert table is not None
-        unit = looks_like(times[2], table.time)
+        unit = looks_like(times.value, table.time)
         if unit is not None:
             expected = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
             raise TraceError(
-                f"{_where(raw, raw.place(times[0]))}: {table.time.name} is {times[2]}, which looks like "
-                f"{expected[unit]}, expected {expected.get(table.time.unit, 'a date and time')}. State the "
-                "unit in the mapping, or convert the column."
+                f"{_where(raw, raw.place(times.rows[0]))}: {table.time.name} is {times.value}, which looks "
+                f"like {expected[unit]}, expected {expected.get(table.time.unit, 'a date and time')}. State "
+                "the unit in the mapping, or convert the column."
             )
 
     def _check_share(self, raw: RawFile, read: Read) -> None:
@@ -352,15 +386,27 @@ class Stage:
             )
 
 
-def _whole(mapped: pa.Table, schema: pa.Schema, number: int) -> pa.Table:
-    """Mapped columns of raw file `number` with those that are missing: the file, and nulls."""
+def _by_reason(damage: list[_Damage]) -> list[_Damage]:
+    """What is wrong with a file's rows, from what is wrong in its batches, in the order of reasons."""
+    found: dict[int, _Damage] = {}
+    for each in damage:
+        before = found.get(each.number)
+        if before is not None:
+            rows = [*before.rows, *each.rows][:PLACES_SHOWN]
+            value = each.value if before.value is None else before.value
+            each = _Damage(each.number, each.reason, before.count + each.count, rows, value)
+        found[each.number] = each
+    return [found[number] for number in sorted(found)]
+
+
+def _whole(mapped: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Mapped columns with those that are missing in this batch: nulls."""
     columns = dict(zip(mapped.column_names, mapped.columns, strict=True))
-    columns["file"] = pa.array(np.full(len(mapped), number, np.uint16))
     columns |= {f.name: pa.nulls(len(mapped), f.type) for f in schema if f.name not in columns}
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _path(path: Path) -> str:
+def path_literal(path: Path) -> str:
     """A path as SQL takes it for a file and for no pattern."""
     return literal(re.sub(r"([*?[])", r"[\1]", str(path)))
 
