@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from simulator.logs import manifest as files_of
 from simulator.logs.manifest import check_files, file_entry, read_manifest
-from simulator.logs.real_log import Impressions, LogAds, RealLog
+from simulator.logs.real_log import Impressions, LogAds, LogRows, RealLog
 from simulator.results.files import json_text
+from simulator.scratch import slices_of
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.files import (
     ROW_GROUP,
@@ -32,9 +33,10 @@ from simulator.traffic.files import (
     read_table,
     replacing,
     write_behaviours,
+    write_groups,
     write_requests,
 )
-from simulator.traffic.trace import TraceError
+from simulator.traffic.trace import Requests, TraceError
 from simulator.world.fitted import FEATURES, POSITION, TABLES, FittedLogit, FittedResponse
 
 
@@ -70,21 +72,26 @@ _OUTCOMES = ("click", "convert")
 
 def write_log(
     out: Path,
-    log: RealLog,
+    log: LogRows,
+    requests: Iterable[Requests],
     response: FittedResponse,
-    manifest: Mapping[str, Any],
+    manifest: Callable[[], Mapping[str, Any]],
     names: Mapping[str, tuple[Any, Any]] | None = None,
-) -> None:
-    """Write a log folder; it appears whole, or not at all.
+) -> dict[str, Any]:
+    """Write a log folder; it appears whole, or not at all. Tables are written a row group at a time.
 
     Args:
         out: where; nothing may be there.
-        log, response: what it holds.
-        manifest: what is said of it; sizes and checksums of the files are added.
+        log, requests, response: what it holds, the requests part by part.
+        manifest: what is said of it, asked for when the tables are written; sizes and checksums of the files
+            are added.
         names: (ids, names) of what the log calls otherwise, by the file's stem, such as "users".
 
+    Returns:
+        What the manifest says, without the entries of its files.
+
     Raises:
-        TraceError: something is there already.
+        TraceError: something is there already; or what a part of the requests raises.
         OSError: the disk is full or the place not writable.
     """
     out = out.absolute()
@@ -94,7 +101,7 @@ def write_log(
     try:
         beside.mkdir()
         write_behaviours(beside / files_of.BEHAVIOURS, log.behaviours)
-        write_requests(beside / files_of.REQUESTS, log.requests)
+        write_requests(beside / files_of.REQUESTS, requests)
         recorded = [f for f in OPTIONAL_SCHEMA if getattr(log.impressions, f.name) is not None]
         columns = [getattr(log.impressions, f.name) for f in recorded]
         schema = pa.schema([*IMPRESSIONS_SCHEMA, *recorded])
@@ -104,7 +111,8 @@ def write_log(
         _write(beside / files_of.CATALOGUE, CATALOGUE_SCHEMA, _ad_columns(log.ads))
         _write(beside / files_of.RESPONSE, RESPONSE_SCHEMA, _response_columns(response))
         files = {path.name: file_entry(path) for path in sorted(beside.glob("*.parquet"))}
-        whole = {"schema_version": files_of.SCHEMA_VERSION, "kind": "log", **manifest, "files": files}
+        said = dict(manifest())
+        whole = {"schema_version": files_of.SCHEMA_VERSION, "kind": "log", **said, "files": files}
         (beside / files_of.MANIFEST).write_text(json_text(whole), encoding="utf-8")
         for path in beside.iterdir():
             _sync(path)
@@ -114,6 +122,7 @@ def write_log(
             check_free(out)  # another import may have been faster
             raise
         _sync(out.parent)
+        return said
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -176,14 +185,19 @@ def _of_users(behaviours: Behaviours, user_id: Any) -> Behaviours:
 
 
 def _write(path: Path, schema: pa.Schema, columns: list[Any]) -> None:
+    files = [column for column in columns if isinstance(column, np.ndarray)]
+    groups = slices_of(len(columns[0]), ROW_GROUP, *files)
+    typed = list(zip(columns, schema.types, strict=True))
+    tables = (
+        pa.Table.from_arrays([pa.array(c[part], kind) for c, kind in typed], schema=schema) for part in groups
+    )
     with replacing(path, schema) as writer:
-        table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
-        writer.write_table(table, row_group_size=ROW_GROUP)
+        write_groups(writer, tables)
 
 
 def _impression_columns(shown: Impressions) -> list[Any]:
     rest = (shown.scene, shown.click, shown.conversion, shown.action, shown.dwell_s)
-    ad = shown.ad.astype(np.uint32)
+    ad = shown.ad.view(np.uint32)
     return [shown.request_id, shown.user_id, shown.time_s, ad, *rest, shown.hour, shown.propensity]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.scratch import largest, taken
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.trace import DAY_S, EXPERIMENT, PRE, Requests, TraceError
 
@@ -40,11 +41,11 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.time_s)
 
-    def take(self, rows: NDArray[Any]) -> Impressions:
-        """Some rows only, in the order given."""
+    def take(self, rows: NDArray[np.int64]) -> Impressions:
+        """Some rows only, ascending."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
-        return Impressions(**taken)
+        some: dict[str, Any] = {n: None if c is None else taken(c, rows) for n, c in columns.items()}
+        return Impressions(**some)
 
     @property
     def day(self) -> NDArray[np.int64]:
@@ -108,31 +109,37 @@ def split_days(
 
 
 @dataclass(frozen=True)
-class RealLog:
-    """A whole log; see the parts. `requests.period` is that of `split_days` by default."""
+class LogRows:
+    """A whole log but its requests and their candidates; see the parts."""
 
     epoch_ms: int
     days: int
     impressions: Impressions
     ads: LogAds
     behaviours: Behaviours
-    requests: Requests
 
     @property
     def categories(self) -> int:
         """Category ids, of ads and of behaviours, run from 0 to here."""
-        return int(max(self.ads.category.max(), self.behaviours.category.max(initial=0))) + 1
+        return largest(self.behaviours.category, int(self.ads.category.max())) + 1
 
     @property
     def scenes(self) -> int:
         """Scene ids, of requests and of behaviours, run from 0 to here."""
-        return int(max(self.impressions.scene.max(), self.behaviours.scene.max(initial=0))) + 1
+        return largest(self.behaviours.scene, largest(self.impressions.scene)) + 1
 
     @property
     def positions(self) -> int:
         """Positions run from 0 to here; 0 where the log records none."""
         position = self.impressions.position
-        return 0 if position is None else int(position.max()) + 1
+        return 0 if position is None else largest(position) + 1
+
+
+@dataclass(frozen=True)
+class RealLog(LogRows):
+    """A whole log. `requests.period` is that of `split_days` by default."""
+
+    requests: Requests
 
 
 def request_scenes(impressions: Impressions, requests: Requests) -> NDArray[np.uint8]:

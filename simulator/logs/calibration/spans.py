@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from laser.training.metrics import auc, pcoc
 from simulator.logs.real_log import RealLog
-from simulator.logs.table.fit import FIT_ROWS, design_of, fit_logit, fitted_rows, quality_of
+from simulator.logs.table.fit import FIT_ROWS, design_of, fit_logit, fitted_impressions, quality_of
 from simulator.traffic.trace import TraceError
 
 F8 = NDArray[np.float64]
@@ -80,9 +80,9 @@ def fit_and_test(
             f"--fit {fit} and --test {test} have days in common, expected none: a fit knows its own days. "
             "Move one of them."
         )
-    shown, rows = log.impressions, fitted_rows(log)
-    design, day = design_of(log, rows), shown.day[rows]
-    click, conversion = shown.click[rows], shown.conversion[rows]
+    shown = fitted_impressions(log)
+    design, day = design_of(log, shown), shown.day
+    click, conversion = shown.click, shown.conversion
     for option, span in (("--fit", fit), ("--test", test)):
         label = click[span.of(day)]
         if len(label) == 0 or label.min() == label.max():
@@ -90,9 +90,9 @@ def fit_and_test(
                 f"{option} {span} holds {len(label)} impressions, {int(label.sum())} of them clicked, "
                 f"expected some of both kinds. Choose other days for {option}."
             )
-    found: dict[str, Any] = {"sampled": min(1.0, FIT_ROWS / len(shown))}
+    found: dict[str, Any] = {"sampled": min(1.0, FIT_ROWS / len(log.impressions))}
     for number, (name, label, some) in enumerate(
-        (("click", click, np.ones(len(rows), np.bool_)), ("conversion", conversion, click == 1))
+        (("click", click, np.ones(len(shown), np.bool_)), ("conversion", conversion, click == 1))
     ):
         on_progress("fit and test", number, 2)
         before, after = some & fit.of(day), some & test.of(day)

@@ -171,7 +171,7 @@ def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]
         )
         return
     # Where a row stands, as one number: its file, then its row. Behaviours come after all impressions.
-    place = "file::bigint << 45 | row"
+    place = "((file::bigint << 45) | row)"
     sources = [f"select item_n, item_t, {name}_n, {name}_t, {place} as place from shown"]
     did = stage.loaded.mapping.behaviours
     if name == "category" and did is not None and did.item is not None and did.category is not None:

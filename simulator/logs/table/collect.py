@@ -12,45 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.table.catalogue import AdColumns, make_catalogue, read_items
-from simulator.logs.table.fields import WHOLE
 from simulator.logs.table.ids import Names, arrays, id_of, make_items, number_ids, one, same, streamed
+from simulator.logs.table.rows import MERGED, REPEATED, Columns, Totals, shown_rows
 from simulator.logs.table.stage import ALWAYS_BORNE, PLACES_SHOWN, Stage
 from simulator.logs.table.strays import stray_bounds
+from simulator.scratch import gathered
+from simulator.traffic.behaviours import COLUMNS
 from simulator.traffic.trace import TraceError
 
-_SHOWN_COLUMNS = {
-    "click": "utinyint",
-    "conversion": "utinyint",
-    "action": "utinyint",
-    "dwell_s": "usmallint",
-    "request": "ubigint",
-    "position": "bigint",
-    "propensity": "double",
-    "bid": "double",
-    "price": "double",
-}
-#: Of these, what the mapping may leave out.
-_OPTIONAL = ("request", "position", "propensity", "bid", "price")
+#: Reasons that are no damage.
+_HARMLESS = (REPEATED, *MERGED.values(), "behaviours of users never shown an ad")
+_AT_ONCE = 1 << 18  # behaviours in memory together
 
 
 @dataclass
 class Collected:
-    """A log's rows. `shown` (N,) sorted by (time_ms, user_id, ad), `done` (B,) by (user_id, time_ms).
+    """A log's rows, columns in files, and what is known of them.
 
     Attributes:
-        shown: user_id, time_ms, ad, scene, and what is mapped of click, conversion, action, ...
-        done: user_id, time_ms, item_id, category, action, scene, dwell_s; empty where impressions are the
-            behaviours.
-        given: the "row" of `shown` and the "ad" of each listed candidate; empty where there are none.
+        shown: (N,) the impressions; see `rows.shown_rows`.
+        totals: what was counted of them.
+        users: (U,) those who were shown something, ascending.
+        done: (B,) by (user_id, time_ms): user_id, time_ms, item_id, category, action, scene, dwell_s; empty
+            where impressions are the behaviours.
         ads: what items are.
         names: what was numbered, by kind.
         dropped: rows left out, by reason.
         remarks: what else a reader should know.
     """
 
-    shown: dict[str, NDArray[Any]]
-    done: dict[str, NDArray[Any]]
-    given: dict[str, NDArray[Any]]
+    shown: Columns
+    totals: Totals
+    users: NDArray[np.uint64]
+    done: Columns
     ads: AdColumns
     names: dict[str, Names] = field(default_factory=dict)
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,13 +79,14 @@ def collect(stage: Stage) -> Collected:
     names["scenes"] = number_ids(db, "scenes", scenes)
     _check_scenes(stage)
     ads = make_catalogue(stage, remarks)
-    shown = _shown(stage, names)
-    given = _given(stage, names) if mapping.impressions.candidates is not None else {}
-    shown, given = _distinct(stage, shown, given, dropped)
+    users = np.asarray(arrays(db, "select id from people order by id")["id"], np.uint64)
+    shown, totals = shown_rows(stage, names)
+    for reason, (rows, places) in totals.dropped.items():
+        _drop(dropped, reason, rows, places)
     done = _done(stage, names, dropped) if mapping.behaviours is not None else {}
     _check_share(stage, dropped)
     numbered = {kind: found for kind, found in names.items() if found is not None}
-    return Collected(shown, done, given, ads, {**numbered, **ads.names}, dropped, remarks)
+    return Collected(shown, totals, users, done, ads, {**numbered, **ads.names}, dropped, remarks)
 
 
 def _drop(dropped: dict[str, dict[str, Any]], reason: str, rows: int, places: list[str]) -> None:
@@ -130,121 +125,23 @@ def _check_scenes(stage: Stage) -> None:
         )
 
 
-def _shown(stage: Stage, names: dict[str, Names | None]) -> dict[str, NDArray[Any]]:
-    mapped = stage.loaded.mapping.impressions
-    absent = {"propensity": mapped.logging_propensity}
-    columns = [
-        name
-        for name in _SHOWN_COLUMNS
-        if name not in _OPTIONAL or absent.get(name, getattr(mapped, name, None)) is not None
-    ]
-    fields = ", ".join(f"coalesce(s.{name}, 0)::{_SHOWN_COLUMNS[name]} as {name}" for name in columns)
-    user, rows, order = _numbered(names)
-    scene, scenes = id_of(names["scenes"], "s", "scene", "scenes", "c")
-    return streamed(
-        stage.db,
-        f"select {user} as user_id, s.time_ms, i.ad::integer as ad, coalesce({scene}, 0)::utinyint as scene, "
-        f"{fields}, s.file, s.row from {rows}{scenes} order by {order}",
-    )
-
-
-def _numbered(names: dict[str, Names | None]) -> tuple[str, str, str]:
-    """SQL of a row's user, of the rows `s` with their items `i`, and of their order."""
-    user, people = id_of(names["users"], "s", "user", "people", "u")
-    item = "s.item_n = i.n" if names["items"] is None else same("s", "item", "i")
-    return user, f"shown s{people} join things i on {item}", f"s.time_ms, {user}, i.ad, s.file, s.row"
-
-
-def _given(stage: Stage, names: dict[str, Names | None]) -> dict[str, NDArray[Any]]:
-    """The listed candidates, by the rows of `_shown`'s order."""
-    text = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
-    _, rows, order = _numbered(names)
-    return streamed(
-        stage.db,
-        f"with ordered as (select s.candidates, row_number() over (order by {order}) - 1 as number "
-        f"from {rows}), listed as (select number, trim(unnest(candidates)) as c, "
-        "generate_subscripts(candidates, 1) as place from ordered), "
-        f"pairs as (select number, place, {text} as c_n, case when {text} is null then c end as c_t "
-        "from listed) "
-        f"select number as row, i.ad from pairs p join things i on {same('p', 'c', 'i')} "
-        "order by number, place",
-    )
-
-
-def _distinct(
-    stage: Stage,
-    shown: dict[str, NDArray[Any]],
-    given: dict[str, NDArray[Any]],
-    dropped: dict[str, dict[str, Any]],
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Of rows that share (user, item, time) the first in the files' order, or all of them together.
-
-    Or of those that share (user, item, request), wherever clicks are rows of their own.
-    """
-    repeats = stage.loaded.mapping.impressions.repeats
-    if repeats == "request":
-        keys = [shown["user_id"], shown["ad"], shown["request"]]
-        first = _firsts(keys, np.lexsort(keys))  # stable: the earliest of a request comes first
-    else:
-        # Sorted by these already.
-        keys = [shown["user_id"], shown["ad"], shown["time_ms"]]
-        first = _firsts(keys, np.arange(len(shown["ad"])))
-    again = first != np.arange(len(first))
-    file, row = shown.pop("file"), shown.pop("row")
-    labels = ("click", "conversion")
-    if again.any():
-        if repeats != "first":
-            for name in (*labels, "action"):
-                np.maximum.at(shown[name], first[again], shown[name][again])
-            _drop(dropped, MERGED[repeats], int(again.sum()), [])
-        else:
-            contrary = again & np.logical_or.reduce([shown[n] != shown[n][first] for n in labels])
-            at = np.flatnonzero(contrary)[:PLACES_SHOWN]
-            places = [stage.place("shown", int(file[i]), int(row[i])) for i in at]
-            _drop(dropped, "repeats (user, item, time)", int((again & ~contrary).sum()), [])
-            _drop(dropped, CONTRADICTING, int(contrary.sum()), places)
-        if given:
-            number = np.cumsum(~again) - 1
-            kept = ~again[given["row"]]
-            given = {"row": number[given["row"]][kept], "ad": given["ad"][kept]}
-        shown = {name: column[~again] for name, column in shown.items()}
-    return shown, given
-
-
-def _firsts(keys: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) the first row that has the same keys as each row, in an order that puts them together."""
-    new = np.ones(len(order), np.bool_)
-    new[1:] = np.logical_or.reduce([key[order[1:]] != key[order[:-1]] for key in keys])
-    first = np.empty(len(order), np.int64)
-    first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
-    return first
-
-
-MERGED = {"merge": "repeats (user, item, time), merged", "request": "rows of one request and item, merged"}
-CONTRADICTING = "repeats (user, item, time) that contradict the first: another click or conversion"
-#: Reasons that are no damage.
-_HARMLESS = (
-    "repeats (user, item, time)",
-    *MERGED.values(),
-    "behaviours of users never shown an ad",
-)
-
-
-def _done(
-    stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[str, Any]]
-) -> dict[str, NDArray[Any]]:
+def _done(stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[str, Any]]) -> Columns:
     item, things = id_of(names["items"], "d", "item", "things", "i")
     scene, scenes = id_of(names["scenes"], "d", "scene", "scenes", "c")
-    found = streamed(
+    tables = streamed(
         stage.db,
         f"select u.id as user_id, d.time_ms, coalesce({item}, 0) as item_id, "
         "coalesce(k.number, 0)::usmallint as category, d.action::utinyint as action, "
         f"coalesce({scene}, 0)::utinyint as scene, coalesce(d.dwell_s, 0)::usmallint as dwell_s "
         f"from did d join people u on {same('d', 'user', 'u')}{things}{scenes} left join kinds k on "
         f"{same('d', 'kind', 'k')} order by u.id, d.time_ms, d.file, d.row",
+        _AT_ONCE,
     )
-    all_rows = one(stage.db, "select count(*) from done")
-    _drop(dropped, "behaviours of users never shown an ad", all_rows - len(found["time_ms"]), [])
+    found = gathered(({n: table[n].to_numpy() for n in table.column_names} for table in tables), stage.folder)
+    kinds = {"user_id": "i8", "time_ms": "i8", **COLUMNS}
+    found = found or {name: np.empty(0, kind) for name, kind in kinds.items()}
+    lost = one(stage.db, "select count(*) from done") - len(found["time_ms"])
+    _drop(dropped, "behaviours of users never shown an ad", lost, [])
     return found
 
 

@@ -4,82 +4,136 @@
     propensity  the user's earlier click rate, smoothed, as a logit
     behaviours  the mapping's, or else the impressions, clicked or not
 
-No row's features depend on later rows.
+No row's features depend on later rows. Start at `convert`. Columns lie in files (`simulator.scratch`) and are
+gone through part by part. Letters: N impressions, R requests, U users.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.draws import uniform
-from simulator.logs.real_log import (
-    MIN_DAYS,
-    Impressions,
-    LogAds,
-    RealLog,
-    periods,
-    split_days,
-)
-from simulator.logs.table.candidates import candidates_of
+from simulator.logs.real_log import MIN_DAYS, Impressions, LogAds, LogRows, periods, split_days
+from simulator.logs.table.candidates import Listed, candidates_of, check_width
 from simulator.logs.table.collect import Collected
 from simulator.logs.table.mapping import Mapping
+from simulator.logs.table.rows import Columns, Totals
+from simulator.scratch import apart, gathered, let_go, slices_of
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.trace import DAY_S, Requests, TraceError
 
+I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
+Rows = tuple[I4, I8, NDArray[np.uint8]]  # users, seconds, clicks
 
 #: Impressions of the average user that a user's own click rate is weighed against.
 PRIOR_IMPRESSIONS = 5.0
 #: What a click rate may know is this old, as behaviours are before a store can serve them.
 FEATURE_DELAY_S = 60
-#: Clicks of a log without conversions become some, drawn: this share of them.
-DRAWN_CONVERSIONS = 0.1
 _DAY_MS, _HOUR_MS = DAY_S * 1000, 3_600_000
 _AT_ONCE = 1 << 18  # rows whose intermediate values are in memory together
-_DRAW_SEED = 0  # fixed: what is drawn into a log belongs to it, not to a run
+_SORTED = 1 << 21  # behaviours that are sorted together
+_LAST_POSITION = 126  # a trace counts at most 127
+_BEHAVIOUR = np.dtype(
+    [("user", "i4"), ("ad", "i4"), ("time_s", "i8"), ("action", "u1"), ("scene", "u1"), ("dwell_s", "u2")]
+)
 
 
-def convert(found: Collected, mapping: Mapping) -> RealLog:
+@dataclass(frozen=True)
+class Converted:
+    """A log in the project's terms; its requests are made when they are asked for, since they are its bulk.
+
+    Attributes:
+        rows: the log without its requests.
+        first: (R,) the first impression of each request; requests are numbered in their order.
+        time_ms: (N,) of the impressions, Unix.
+        listed: the candidates that the log lists.
+        width: candidates of a request.
+    """
+
+    rows: LogRows
+    first: I8
+    time_ms: I8
+    listed: Listed | None
+    width: int
+
+    def requests(self) -> Iterator[Requests]:
+        """All requests, part by part; `period` is that of the default split.
+
+        Raises:
+            TraceError: a request has too few candidates.
+        """
+        shown, split = self.rows.impressions, split_days(self.rows.days)
+        columns = (shown.request_id, shown.time_s, shown.user_id, shown.hour, shown.propensity, self.first)
+        ads, done = len(self.rows.ads.item_id), 0
+        for chosen in candidates_of(self.time_ms, shown.ad, self.first, self.listed, ads, self.width):
+            at = self.first[done : done + len(chosen)]
+            time_s = shown.time_s[at]
+            day = (time_s // DAY_S).astype(np.int32)
+            yield Requests(
+                request_id=shown.request_id[at],
+                arrival_s=time_s,
+                user_id=shown.user_id[at],
+                candidates=chosen,
+                slots=np.ones(len(at), np.uint8),
+                hour=shown.hour[at],
+                propensity=shown.propensity[at],
+                period=periods(day, split),
+                day=day,
+            )
+            let_go(*columns)
+            done += len(chosen)
+
+
+def convert(found: Collected, mapping: Mapping, folder: Path) -> Converted:
     """Bring a log into the project's terms.
+
+    Args:
+        found: its rows.
+        mapping: what they mean.
+        folder: where the files of columns are; they have no name there.
 
     Raises:
         TraceError: nothing to learn from: one user, no or only clicks, no conversion, fewer items than
             candidates, or fewer than four days.
     """
-    shown = found.shown
-    zone = ZoneInfo(mapping.source.time_zone)
-    epoch_ms = local_midnight_ms(int(shown["time_ms"][0]), zone)
-    if mapping.impressions.conversion is None:
-        shown["conversion"] = np.empty_like(shown["click"])
-        for part in _parts(len(shown["click"])):
-            ids = (shown[name][part] for name in ("user_id", "ad", "time_ms"))
-            shown["conversion"][part] = uniform(_DRAW_SEED, "conversion", *ids) < DRAWN_CONVERSIONS
-    shown["conversion"] = shown["conversion"] & shown["click"]
-    _check_content(shown, epoch_ms)
-    shown, rows = _by_request(shown)
-    request, first = _requests_of(shown)
-    impressions = _impressions(shown, request, epoch_ms, zone, mapping)
+    shown, zone = found.shown, ZoneInfo(mapping.source.time_zone)
+    time_ms = shown["time_ms"]
+    epoch_ms = local_midnight_ms(int(time_ms[0]), zone)
+    _check_content(found.totals, len(found.users), epoch_ms)
+    listed = Listed(shown["given"], shown["given_end"], shown.get("came")) if "given" in shown else None
     ads = LogAds(*(getattr(found.ads, f.name) for f in fields(LogAds)))
-    days = int(impressions.day[-1]) + 1
-    given = (rows[found.given["row"]], found.given["ad"]) if found.given else None
-    chosen = candidates_of(shown["time_ms"], impressions.ad, request, first, given, mapping.impressions.width)
-    for rows_as_read in (shown, found.shown):
-        rows_as_read.clear()  # memory: the impressions have it all
-    return RealLog(
-        epoch_ms,
-        days,
-        impressions,
-        ads,
-        _organic(found, impressions, epoch_ms) if found.done else _behaviours(impressions, ads),
-        _requests(impressions, first, chosen, days),
+    check_width(shown["ad"], listed, len(ads.item_id), mapping.impressions.width)
+    made = gathered(_made(shown, found.users, epoch_ms, zone), folder)
+    impressions = Impressions(
+        request_id=made["request_id"],
+        user_id=shown["user_id"].view(np.uint64),
+        time_s=made["time_s"],
+        ad=shown["ad"],
+        **{name: shown[name] for name in ("scene", "click", "conversion", "action", "dwell_s")},
+        hour=made["hour"],
+        propensity=made["propensity"],
+        position=made.get("position"),
+        logging_propensity=shown.get("propensity"),
+        bid=shown.get("bid"),
+        price=shown.get("price"),
     )
+    if mapping.behaviours is not None:
+        behaviours = _organic(found, epoch_ms, folder)
+    else:
+        groups = _by_user(impressions, made["user"], found.users, ads, folder)
+        behaviours = Behaviours.concatenate(groups, folder)
+    days = int(impressions.time_s[-1] // DAY_S) + 1
+    rows = LogRows(epoch_ms, days, impressions, ads, behaviours)
+    return Converted(rows, made["first"], time_ms, listed, mapping.impressions.width)
 
 
 def local_midnight_ms(time_ms: int, zone: ZoneInfo) -> int:
@@ -97,22 +151,13 @@ def local_date(epoch_ms: int, day: int, zone: ZoneInfo) -> str:
 
 def local_hours(time_ms: I8, zone: ZoneInfo) -> NDArray[np.float32]:
     """(N,) local hour of day in [0, 24)."""
-    hours = np.empty(len(time_ms), np.float32)
-    for part in _parts(len(hours)):
-        # An offset holds for whole quarters of an hour, whatever the zone.
-        quarters, of = np.unique(time_ms[part] // (_HOUR_MS // 4), return_inverse=True)
-        offsets = np.array(
-            [_offset_ms(int(quarter) * (_HOUR_MS // 4), zone) for quarter in quarters.tolist()], np.int64
-        )
-        local_ms = (time_ms[part] + offsets[of]) % _DAY_MS
-        # float32 rounds 23.99999999 up to 24.
-        hours[part] = np.minimum(local_ms / 1000.0 / 3600.0, 23.999)
-    return hours
-
-
-def _parts(rows: int) -> list[slice]:
-    """Rows in parts of which memory holds one."""
-    return [slice(first, first + _AT_ONCE) for first in range(0, rows, _AT_ONCE)]
+    # An offset holds for whole quarters of an hour, whatever the zone.
+    quarters, of = np.unique(time_ms // (_HOUR_MS // 4), return_inverse=True)
+    starts = (int(quarter) * (_HOUR_MS // 4) for quarter in quarters.tolist())
+    offsets = np.array([_offset_ms(start, zone) for start in starts], np.int64)
+    local_ms = (time_ms + offsets[of]) % _DAY_MS
+    # float32 rounds 23.99999999 up to 24.
+    return np.minimum(local_ms / 1000.0 / 3600.0, 23.999).astype(np.float32)
 
 
 def _offset_ms(time_ms: int, zone: ZoneInfo) -> int:
@@ -121,17 +166,15 @@ def _offset_ms(time_ms: int, zone: ZoneInfo) -> int:
     return int(offset.total_seconds()) * 1000
 
 
-def _check_content(shown: dict[str, NDArray[Any]], epoch_ms: int) -> None:
+def _check_content(totals: Totals, users: int, epoch_ms: int) -> None:
     """What the models and the experiment cannot do without."""
-    users = len(np.unique(shown["user_id"]))
-    click = shown["click"] == 1
-    days = int((int(shown["time_ms"][-1]) - epoch_ms) // _DAY_MS) + 1
+    days = int((totals.last_ms - epoch_ms) // _DAY_MS) + 1
     problems = (
         (users < 2, f"{users} user", "at least two, one per arm"),
-        (not click.any(), "no clicks", "some to learn from"),
-        (click.all(), "nothing but clicks", "some impressions that were not clicked"),
+        (not totals.clicks, "no clicks", "some to learn from"),
+        (totals.clicks == totals.rows, "nothing but clicks", "some impressions that were not clicked"),
         (
-            click.any() and not shown["conversion"].any(),
+            totals.clicks and not totals.conversions,
             "no conversion of a click",
             "some; leave conversion out of the mapping to have them drawn",
         ),
@@ -142,154 +185,147 @@ def _check_content(shown: dict[str, NDArray[Any]], epoch_ms: int) -> None:
             raise TraceError(f"The log has {what}, expected {expected}. Use more of the log.")
 
 
-def _by_request(shown: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], I8]:
-    """Rows of one request together, at the time of its first; and where each row went.
-
-    Only a log that names its requests changes.
-    """
-    rows = np.arange(len(shown["time_ms"]))
-    if "request" not in shown:
-        return shown, rows
-    _, of = np.unique(shown["request"], return_inverse=True)
-    began = np.full(int(of.max()) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(began, of, shown["time_ms"])
-    changed = {**shown, "time_ms": began[of]}
-    order = np.lexsort((shown["ad"], of, shown["user_id"], changed["time_ms"]))
-    where = np.empty(len(order), np.int64)
-    where[order] = rows
-    return {name: column[order] for name, column in changed.items()}, where
-
-
-def _requests_of(shown: dict[str, NDArray[Any]]) -> tuple[I8, I8]:
-    """(N,) request number of each row and (R,) the first row of each."""
-    keys = [shown[name] for name in ("user_id", "time_ms", "request") if name in shown]
-    new = np.ones(len(keys[0]), np.bool_)
-    new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
-    return np.cumsum(new) - 1, np.flatnonzero(new)
-
-
-def _impressions(
-    shown: dict[str, NDArray[Any]], request: I8, epoch_ms: int, zone: ZoneInfo, mapping: Mapping
-) -> Impressions:
-    since_ms = shown["time_ms"] - epoch_ms
-    position = None
-    if mapping.impressions.position is not None:
-        # Numbered from 0 in their order; a trace counts at most 127.
-        position = np.minimum(np.unique(shown["position"], return_inverse=True)[1], 126).astype(np.uint8)
-    return Impressions(
-        request_id=request.astype(np.uint64),
-        user_id=shown["user_id"].view(np.uint64),
-        time_s=since_ms / 1000.0,
-        ad=shown["ad"].astype(np.int32),
-        scene=shown["scene"].astype(np.uint8),
-        click=shown["click"].astype(np.uint8),
-        conversion=shown["conversion"].astype(np.uint8),
-        action=shown["action"].astype(np.uint8),
-        dwell_s=shown["dwell_s"].astype(np.uint16),
-        hour=local_hours(shown["time_ms"], zone),
-        propensity=earlier_click_logit(
-            shown["user_id"].astype(np.int64), since_ms // 1000, shown["click"] == 1
-        ).astype(np.float32),
-        position=position,
-        logging_propensity=_kept(shown, "propensity"),
-        bid=_kept(shown, "bid"),
-        price=_kept(shown, "price"),
-    )
+def _made(shown: Columns, users: NDArray[np.uint64], epoch_ms: int, zone: ZoneInfo) -> Iterator[Columns]:
+    """What is worked out for each impression, and the "first" one of each request."""
+    names = [name for name in ("user_id", "time_ms", "request") if name in shown]
+    positions = _positions(shown["position"]) if "position" in shown else None
+    earlier = EarlierClicks(len(users))
+    last: list[Any] | None = None
+    requests = 0
+    for part in slices_of(len(shown["ad"]), _AT_ONCE, *shown.values()):
+        time_ms, since_ms = shown["time_ms"][part], shown["time_ms"][part] - epoch_ms
+        keys = [shown[name][part] for name in names]
+        new = np.ones(len(time_ms), np.bool_)
+        new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
+        new[0] = last is None or any(key[0] != before for key, before in zip(keys, last, strict=True))
+        last = [key[-1] for key in keys]
+        request = requests + np.cumsum(new) - 1
+        requests = int(request[-1]) + 1
+        user = np.searchsorted(users, shown["user_id"][part].view(np.uint64)).astype(np.int32)
+        made = {
+            "request_id": request.astype(np.uint64),
+            "first": part.start + np.flatnonzero(new),
+            "user": user,
+            "time_s": since_ms / 1000.0,
+            "hour": local_hours(time_ms, zone),
+            "propensity": earlier(user, since_ms // 1000, shown["click"][part]).astype(np.float32),
+        }
+        if positions is not None:
+            # Numbered from 0 in their order.
+            rank = np.searchsorted(positions, shown["position"][part])
+            made["position"] = np.minimum(rank, _LAST_POSITION).astype(np.uint8)
+        yield made
 
 
-def _kept(shown: dict[str, NDArray[Any]], name: str) -> NDArray[np.float64] | None:
-    return np.asarray(shown[name], np.float64) if name in shown else None
+def _positions(position: I8) -> I8:
+    """The lowest positions that are distinguished, ascending."""
+    known = np.empty(0, np.int64)
+    for part in slices_of(len(position), _AT_ONCE, position):
+        known = np.unique(np.concatenate([known, position[part]]))[: _LAST_POSITION + 1]
+    return known
 
 
-def earlier_click_logit(user: I8, second: I8, click: NDArray[Any]) -> NDArray[np.float64]:
-    """The logit of each row's user's click rate before it, pulled towards everyone's rate before it.
+class EarlierClicks:
+    """The logit of each impression's user's click rate before it, pulled towards everyone's rate before it.
 
     Only rows at least FEATURE_DELAY_S older count, for the user and for everyone.
 
     Args:
-        user, second, click: (N,), ascending in `second`.
+        users: U.
     """
-    before = _before(click)
-    # Within a user rows keep their order in time, so counts are differences of running sums.
-    order = np.argsort(user, kind="stable")
-    starts = np.flatnonzero(np.diff(user[order], prepend=user[order[:1]] - 1))
-    # One ascending key for (user, second): the user's rank, then the second.
-    span = int(second[-1]) + FEATURE_DELAY_S + 2
-    logit = np.empty(len(user))
-    for low, high in _groups(starts, len(order)):
-        rows = order[low:high]
-        own = starts[np.searchsorted(starts, low) : np.searchsorted(starts, high)] - low
-        rank = np.repeat(np.arange(len(own)), np.diff(own, append=len(rows)))
-        begin, horizon = own[rank], second[rows] - FEATURE_DELAY_S
-        seen = np.searchsorted(second, horizon, side="left")
-        everyone = (before[seen] + 0.5) / (seen + 1.0)
-        end = np.searchsorted(rank * span + second[rows], rank * span + np.maximum(horizon, 0), side="left")
-        end = np.maximum(end, begin)
-        clicks = _before(click[rows])
-        mine = clicks[end] - clicks[begin]
-        rate = (mine + PRIOR_IMPRESSIONS * everyone) / (end - begin + PRIOR_IMPRESSIONS)
-        logit[rows] = np.log(rate) - np.log1p(-rate)
-    return logit
+
+    def __init__(self, users: int) -> None:
+        self._seen = np.zeros((users + 1, 2), np.int64)  # rows and clicks by user, and of all in the last row
+        self._waiting: Rows = (np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint8))  # too new
+
+    def __call__(self, user: I4, second: I8, click: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The logits of the next rows.
+
+        Args:
+            user, second, click: (n,), ascending in `second`, and not before the rows of earlier calls.
+        """
+        asked = len(self._waiting[0])
+        users, seconds, clicks = self._waiting
+        rows = (
+            np.concatenate([users, user]),
+            np.concatenate([seconds, second]),
+            np.concatenate([clicks, click]),
+        )
+        own, everyone = np.empty((len(user), 2), np.int64), np.empty((len(user), 2), np.int64)
+        old = _count(*rows, asked, FEATURE_DELAY_S, self._seen, own, everyone)
+        self._waiting = (rows[0][old:], rows[1][old:], rows[2][old:])
+        rate = (everyone[:, 1] + 0.5) / (everyone[:, 0] + 1.0)
+        rate = (own[:, 1] + PRIOR_IMPRESSIONS * rate) / (own[:, 0] + PRIOR_IMPRESSIONS)
+        logit: NDArray[np.float64] = np.log(rate) - np.log1p(-rate)
+        return logit
 
 
-def _groups(starts: I8, rows: int) -> list[tuple[int, int]]:
-    """Rows [low, high) of whole users, about _AT_ONCE rows together."""
-    edges = starts[np.unique(np.searchsorted(starts, np.arange(0, rows, _AT_ONCE)).clip(max=len(starts) - 1))]
-    return list(pairwise([*edges.tolist(), rows]))
+@nb.njit(cache=True)
+def _count(
+    user: I4, second: I8, click: NDArray[np.uint8], asked: int, delay: int, seen: I8, own: I8, everyone: I8
+) -> int:  # pragma: no cover - compiled
+    """Rows and clicks that are old enough, for each row from `asked` on; which rows are not, is returned."""
+    old, last = 0, len(seen) - 1
+    for row in range(asked, len(user)):
+        while second[old] < second[row] - delay:
+            seen[user[old], 0] += 1
+            seen[user[old], 1] += click[old]
+            seen[last, 0] += 1
+            seen[last, 1] += click[old]
+            old += 1
+        own[row - asked] = seen[user[row]]
+        everyone[row - asked] = seen[last]
+    return old
 
 
-def _before(click: NDArray[Any]) -> NDArray[np.float64]:
-    """(N + 1,) clicks among the first rows."""
-    return np.concatenate([[0.0], np.cumsum(click, dtype=np.float64)])
-
-
-def _organic(found: Collected, shown: Impressions, epoch_ms: int) -> Behaviours:
+def _organic(found: Collected, epoch_ms: int, folder: Path) -> Behaviours:
     """The mapping's behaviours; a user without any has an empty history. Earlier than the log is negative."""
-    done = found.done
-    users = np.unique(shown.user_id)
-    owner = np.searchsorted(users, done["user_id"].astype(np.uint64))
-    lengths = np.bincount(owner, minlength=len(users))
+    done, users = found.done, found.users
+    lengths = np.zeros(len(users), np.int64)
+
+    def seconds() -> Iterator[Columns]:
+        for part in slices_of(len(done["time_ms"]), _AT_ONCE, *done.values()):
+            owner = np.searchsorted(users, done["user_id"][part].astype(np.uint64))
+            lengths[:] += np.bincount(owner, minlength=len(users))
+            yield {"time_s": (done["time_ms"][part] - epoch_ms) // 1000}
+
+    time_s = gathered(seconds(), folder).get("time_s", np.empty(0, np.int64))
     return Behaviours(
         users,
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        (done["time_ms"] - epoch_ms) // 1000,
-        done["item_id"].astype(np.uint64),
-        done["category"].astype(np.uint16),
-        done["action"].astype(np.uint8),
-        done["scene"].astype(np.uint8),
-        done["dwell_s"].astype(np.uint16),
+        time_s,
+        done["item_id"].view(np.uint64),
+        *(done[name] for name in ("category", "action", "scene", "dwell_s")),
     )
 
 
-def _behaviours(shown: Impressions, ads: LogAds) -> Behaviours:
-    order = np.lexsort((shown.time_s, shown.user_id))
-    user = shown.user_id[order]
-    users, first = np.unique(user, return_index=True)
-    return Behaviours(
-        users,
-        np.concatenate([first, [len(user)]]).astype(np.int64),
-        np.floor(shown.time_s[order]).astype(np.int64),
-        ads.item_id[shown.ad[order]],
-        ads.category[shown.ad[order]],
-        shown.action[order],
-        shown.scene[order],
-        shown.dwell_s[order],
-    )
+def _by_user(
+    shown: Impressions, user: I4, users: NDArray[np.uint64], ads: LogAds, folder: Path
+) -> Iterator[Behaviours]:
+    """The impressions as behaviours, of groups of users; each user's stay in their order."""
+    columns: Columns = {"user": user, "ad": shown.ad, "time_s": shown.time_s}
+    columns |= {name: getattr(shown, name) for name in ("action", "scene", "dwell_s")}
+    lengths = np.zeros(len(users), np.int64)
+    for part in slices_of(len(user), _AT_ONCE, user):
+        lengths += np.bincount(user[part], minlength=len(users))
+    ends = np.cumsum(lengths)
+    group = np.unique((ends - lengths) // _SORTED, return_inverse=True)[1]
 
+    def records() -> Iterator[tuple[NDArray[Any], I8]]:
+        for part in slices_of(len(user), _AT_ONCE, *columns.values()):
+            rows = np.empty(part.stop - part.start, _BEHAVIOUR)
+            for name, column in columns.items():
+                rows[name] = column[part]  # seconds are rounded down: the log begins at 0
+            yield rows, group[rows["user"]]
 
-def _requests(shown: Impressions, first: I8, candidates: NDArray[np.uint64], days: int) -> Requests:
-    # Where every row is a request of its own, they share its columns.
-    rows = first if len(first) < len(shown) else slice(None)
-    time_s = shown.time_s[rows]
-    day = (time_s // DAY_S).astype(np.int32)
-    return Requests(
-        request_id=shown.request_id[rows],
-        arrival_s=time_s,
-        user_id=shown.user_id[rows],
-        candidates=candidates,
-        slots=np.ones(len(first), np.uint8),
-        hour=shown.hour[rows],
-        propensity=shown.propensity[rows],
-        period=periods(day, split_days(days)),
-        day=day,
-    )
+    for number, rows in enumerate(apart(records(), int(group[-1]) + 1, folder)):
+        low, high = np.searchsorted(group, (number, number + 1))
+        own = rows[np.argsort(rows["user"], kind="stable")]
+        yield Behaviours(
+            users[low:high],
+            np.concatenate([[0], np.cumsum(lengths[low:high])]),
+            own["time_s"],
+            ads.item_id[own["ad"]],
+            ads.category[own["ad"]],
+            *(own[name] for name in ("action", "scene", "dwell_s")),
+        )

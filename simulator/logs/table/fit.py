@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from laser.training.metrics import auc, log_loss, pcoc
 from simulator.draws import uniform
-from simulator.logs.real_log import Impressions, RealLog
+from simulator.logs.real_log import Impressions, LogRows
+from simulator.scratch import slices_of
 from simulator.traffic.behaviours import CLICK
 from simulator.world.fitted import FEATURES, FittedLogit, FittedResponse
 
@@ -51,7 +52,7 @@ class Design:
 
 
 def fit_response(
-    log: RealLog, on_progress: Callable[[str, int, int], None] | None = None
+    log: LogRows, on_progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[FittedResponse, dict[str, Any]]:
     """Fit clicks and conversions on the whole log, and say how well it went.
 
@@ -59,17 +60,16 @@ def fit_response(
         The response, and its quality by outcome: "in_sample" on the rows it was fitted on, "last_day" on
         the log's last day by a twin fitted on the days before; AUC, log loss (nats) and PCOC each.
     """
-    shown = log.impressions
-    rows = fitted_rows(log)
-    design = design_of(log, rows)
-    day = shown.day[rows]
+    shown = fitted_impressions(log)
+    design = design_of(log, shown)
+    day = shown.day
     last = day == day[-1]
-    clicked = shown.click[rows] == 1
-    everything = np.ones(len(rows), np.bool_)
+    clicked = shown.click == 1
+    everything = np.ones(len(shown), np.bool_)
     fitted: dict[str, FittedLogit] = {}
     quality: dict[str, Any] = {}
     for number, (name, label, some) in enumerate(
-        (("click", shown.click[rows], everything), ("conversion", shown.conversion[rows], clicked))
+        (("click", shown.click, everything), ("conversion", shown.conversion, clicked))
     ):
         if on_progress is not None:
             on_progress("fit response", number, 2)
@@ -85,20 +85,20 @@ def fit_response(
     return FittedResponse(fitted["click"], fitted["conversion"]), quality
 
 
-def fitted_rows(log: RealLog) -> I8:
+def fitted_impressions(log: LogRows) -> Impressions:
     """The impressions that are fitted: all, or those of a sample of requests, about FIT_ROWS."""
     shown = log.impressions
-    if len(shown) <= FIT_ROWS:
-        return np.arange(len(shown))
-    drawn = uniform(_FIT_SEED, "fit", shown.request_id)
-    return np.flatnonzero(drawn < FIT_ROWS / len(shown))
+    share = FIT_ROWS / len(shown)
+    rows = [
+        part.start + np.flatnonzero(uniform(_FIT_SEED, "fit", shown.request_id[part]) < share)
+        for part in slices_of(len(shown), _AT_ONCE, shown.request_id)
+    ]
+    return shown.take(np.arange(len(shown)) if share >= 1 else np.concatenate(rows))
 
 
-def design_of(log: RealLog, rows: I8 | None = None) -> Design:
+def design_of(log: LogRows, shown: Impressions | None = None) -> Design:
     """Impressions as rows of the regression, all by default; only earlier seconds count."""
-    shown, ads = log.impressions, log.ads
-    if rows is not None and len(rows) < len(shown):
-        shown = shown.take(rows)
+    shown, ads = log.impressions if shown is None else shown, log.ads
     category = ads.category[shown.ad].astype(np.int64)
     features = _features(log, shown, category)
     ids = {
@@ -120,9 +120,9 @@ def design_of(log: RealLog, rows: I8 | None = None) -> Design:
     return Design(ids, sizes, features)
 
 
-def _features(log: RealLog, shown: Impressions, category: I8) -> F8:
+def _features(log: LogRows, shown: Impressions, category: I8) -> F8:
     """(N, F) of FEATURES, by one search for all rows: a twin of `world.fitted.request_features`."""
-    did = log.behaviours
+    did, categories = log.behaviours, log.categories
     user = np.searchsorted(did.users, shown.user_id)
     second = np.floor(shown.time_s).astype(np.int64)
     found = np.empty((len(shown), len(FEATURES)))
@@ -134,8 +134,8 @@ def _features(log: RealLog, shown: Impressions, category: I8) -> F8:
         rows = order[slice(*np.searchsorted(user, (low, high), sorter=order))]
         own = slice(did.offsets[low], did.offsets[high])
         owner = np.repeat(np.arange(low, high), np.diff(did.offsets[low : high + 1]))
-        of = owner * log.categories + did.category[own].astype(np.int64)
-        asked = user[rows] * log.categories + category[rows]
+        of = owner * categories + did.category[own].astype(np.int64)
+        asked = user[rows] * categories + category[rows]
         clicked, time_s = did.action[own] >= CLICK, did.time_s[own]
         counts = (
             _earlier(owner, time_s, user[rows], second[rows]),
@@ -143,6 +143,7 @@ def _features(log: RealLog, shown: Impressions, category: I8) -> F8:
             _earlier(of[~clicked], time_s[~clicked], asked, second[rows]),
         )
         found[rows, 1:] = np.log1p(np.stack(counts, axis=1))
+        did.let_go()
     return found
 
 

@@ -6,11 +6,13 @@ A raw id stands in two columns, `_n` and `_t`: a whole number, or text.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.draws import bits
@@ -180,16 +182,11 @@ def arrays(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]
     return columns
 
 
-def streamed(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]:
-    """The columns of a query without nulls, in their own types; for many rows, since none is held twice."""
-    reader = db.sql(query).to_arrow_reader(1 << 18)
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in reader.schema.names}
-    for batch in reader:
-        for name, column in zip(parts, batch.columns, strict=True):
-            # A copy, since a view keeps the whole batch.
-            parts[name].append(column.to_numpy().copy())
-    kinds = {field.name: field.type.to_pandas_dtype() for field in reader.schema}
-    return {name: np.concatenate(parts.pop(name) or [np.empty(0, kinds[name])]) for name in kinds}
+def streamed(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pa.Table]:
+    """The rows of a query, at most `rows` of them together; no other query may come in between."""
+    for batch in db.sql(query).to_arrow_reader(rows):
+        if len(batch):
+            yield pa.Table.from_batches([batch])
 
 
 def one(db: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -11,20 +11,24 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.logs.folder import OPTIONAL_SCHEMA, check_free, write_log
-from simulator.logs.real_log import Impressions, RealLog
+from simulator.logs.real_log import LogRows
 from simulator.logs.table.catalogue import ADVERTISERS
 from simulator.logs.table.collect import Collected, collect
-from simulator.logs.table.convert import DRAWN_CONVERSIONS, FEATURE_DELAY_S, convert, local_date
+from simulator.logs.table.convert import FEATURE_DELAY_S, Converted, convert, local_date
 from simulator.logs.table.fit import PRIOR_SD, fit_response
 from simulator.logs.table.load import Loaded
 from simulator.logs.table.mapping import Mapping
-from simulator.logs.table.shows import what_it_shows
+from simulator.logs.table.rows import DRAWN_CONVERSIONS
+from simulator.logs.table.shows import Shows
 from simulator.logs.table.stage import Stage
 from simulator.logs.table.strays import fragments
+from simulator.scratch import slices_of
 from simulator.traffic.behaviours import ACTIONS
-from simulator.traffic.trace import TraceError
+from simulator.traffic.files import ROW_GROUP
+from simulator.traffic.trace import DAY_S, TraceError
 from simulator.world.fitted import FEATURES, FittedResponse
 
 OnProgress = Callable[[str, int, int], None]
@@ -42,15 +46,22 @@ class Imported:
     """An import before it is written.
 
     Attributes:
-        log, response: what the folder will hold.
-        manifest: what it will say.
+        log: what was read; its requests are still to be made.
+        response: fitted on it.
+        shows: what the requests show, once they have passed.
+        said: what the manifest says already.
         names: (ids, names) of numbered ids, by kind.
     """
 
-    log: RealLog
+    log: Converted
     response: FittedResponse
-    manifest: dict[str, Any]
+    shows: Shows
+    said: dict[str, Any]
     names: dict[str, tuple[Any, Any]]
+
+    def manifest(self) -> dict[str, Any]:
+        """What the folder's manifest says, but the entries of its files, once the requests have passed."""
+        return {**self.said, "shows": self.shows.found(self.response)}
 
 
 def import_table(loaded: Loaded, out: Path, on_progress: OnProgress | None = None) -> dict[str, Any]:
@@ -76,13 +87,13 @@ def import_table(loaded: Loaded, out: Path, on_progress: OnProgress | None = Non
     on_progress = on_progress or (lambda stage, done, total: None)
     made = read_table_log(loaded, out, on_progress)
     on_progress("write", 0, 1)
-    write_log(out, made.log, made.response, made.manifest, made.names)
+    said = write_log(out, made.log.rows, made.shows.requests(), made.response, made.manifest, made.names)
     on_progress("write", 1, 1)
-    return made.manifest
+    return said
 
 
 def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Imported:
-    """All of an import but the writing.
+    """All of an import but the requests' candidates and the writing.
 
     Args:
         loaded: the mapping.
@@ -109,9 +120,9 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
                 raise Interrupted from None
             raise
         except duckdb.Error as problem:
-            said = str(problem).split("\n")[0]
+            reason = str(problem).split("\n")[0]
             raise TraceError(
-                f"{place}: the rows cannot be staged ({said}). Free some space, or choose another "
+                f"{place}: the rows cannot be staged ({reason}). Free some space, or choose another "
                 "place with --out."
             ) from problem
         finally:
@@ -119,11 +130,12 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
-    log = convert(found, loaded.mapping)
+    log = convert(found, loaded.mapping, out.parent)
     on_progress("convert", 1, 1)
-    response, quality = fit_response(log, on_progress)
+    response, quality = fit_response(log.rows, on_progress)
     names = {kind: (each.number, each.name) for kind, each in found.names.items()}
-    return Imported(log, response, _manifest(loaded.mapping, stage, found, log, response, quality), names)
+    said = _manifest(loaded.mapping, stage, found, log, response, quality)
+    return Imported(log, response, Shows(log), said, names)
 
 
 def history_lengths(lengths: Any) -> dict[str, float]:
@@ -139,13 +151,13 @@ def _manifest(
     mapping: Mapping,
     stage: Stage,
     found: Collected,
-    log: RealLog,
+    log: Converted,
     response: FittedResponse,
     quality: dict[str, Any],
 ) -> dict[str, Any]:
-    shown, zone = log.impressions, ZoneInfo(mapping.source.time_zone)
-    by_day = np.bincount(shown.day, minlength=log.days)
-    dates = [local_date(log.epoch_ms, day, zone) for day in range(log.days)]
+    rows, totals, zone = log.rows, found.totals, ZoneInfo(mapping.source.time_zone)
+    by_day, clicks_by_day = _days(rows)
+    dates = [local_date(rows.epoch_ms, day, zone) for day in range(rows.days)]
     reads = [*stage.reads["shown"], *stage.reads["done"]]
     return {
         "source": mapping.source.name,
@@ -156,38 +168,38 @@ def _manifest(
         ],
         "rows": {
             "read": sum(read.rows for read in stage.reads["shown"]),
-            "kept": len(shown),
+            "kept": len(rows.impressions),
             "dropped": found.dropped,
         },
-        "epoch_ms": log.epoch_ms,
-        "days": log.days,
+        "epoch_ms": rows.epoch_ms,
+        "days": rows.days,
         "first_date": dates[0],
         "last_date": dates[-1],
         "time_zone": mapping.source.time_zone,
         "impressions_by_day": by_day.tolist(),
         "empty_days": [dates[day] for day in np.flatnonzero(by_day == 0)],
         "fragments": [dates[day] for day in fragments(by_day)],
-        "recorded": [f.name for f in OPTIONAL_SCHEMA if getattr(shown, f.name) is not None],
+        "recorded": [f.name for f in OPTIONAL_SCHEMA if getattr(rows.impressions, f.name) is not None],
         "sizes": {
-            "impressions": len(shown),
-            "requests": len(log.requests),
-            "users": len(log.behaviours.users),
-            "behaviours": len(log.behaviours),
-            "ads": len(log.ads.item_id),
-            "advertisers": log.ads.advertisers,
-            "categories": log.categories,
-            "scenes": log.scenes,
+            "impressions": len(rows.impressions),
+            "requests": len(log.first),
+            "users": len(rows.behaviours.users),
+            "behaviours": len(rows.behaviours),
+            "ads": len(rows.ads.item_id),
+            "advertisers": rows.ads.advertisers,
+            "categories": rows.categories,
+            "scenes": rows.scenes,
             "actions": ACTIONS,
             "candidates": mapping.impressions.width,
         },
         "rates": {
-            "click": float(shown.click.mean()),
-            "conversion_of_clicks": float(shown.conversion.sum() / shown.click.sum()),
+            "click": totals.clicks / totals.rows,
+            "conversion_of_clicks": totals.conversions / totals.clicks,
         },
-        "histories": history_lengths(np.diff(log.behaviours.offsets)),
+        "histories": history_lengths(np.diff(rows.behaviours.offsets)),
         "feature_delay_s": FEATURE_DELAY_S,
-        "shows": what_it_shows(log, response),
-        "remarks": [*found.remarks, *_silent_days(shown, dates)],
+        "shows": {},
+        "remarks": [*found.remarks, *_silent_days(by_day, clicks_by_day, dates)],
         "invented": invented(mapping),
         "response": {
             "form": "logistic regression, normal priors, L-BFGS",
@@ -198,10 +210,20 @@ def _manifest(
     }
 
 
-def _silent_days(shown: Impressions, dates: list[str]) -> list[str]:
+def _days(log: LogRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(days,) impressions and clicks by day."""
+    shown = log.impressions
+    rows, clicks = np.zeros(log.days, np.int64), np.zeros(log.days, np.int64)
+    for part in slices_of(len(shown), ROW_GROUP, shown.time_s, shown.click):
+        day = (shown.time_s[part] // DAY_S).astype(np.int64)
+        rows += np.bincount(day, minlength=log.days)
+        clicks += np.bincount(day[shown.click[part] == 1], minlength=log.days)
+    return rows, clicks
+
+
+def _silent_days(rows: NDArray[np.int64], clicks: NDArray[np.int64], dates: list[str]) -> list[str]:
     """Days on which nothing was clicked, though by their rows ten clicks or more were to be expected."""
-    rows, clicks = (np.bincount(shown.day, w, len(dates)) for w in (None, shown.click))
-    silent = np.flatnonzero((clicks == 0) & (rows * shown.click.mean() >= 10))
+    silent = np.flatnonzero((clicks == 0) & (rows * (clicks.sum() / rows.sum()) >= 10))
     return [
         f"{dates[day]} has {int(rows[day]):,} rows and not one click; was clicking recorded?"
         for day in silent

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from simulator.logs.real_log import RealLog
+from simulator.logs.real_log import LogRows
 from simulator.logs.table.convert import local_date
 from simulator.logs.table.importer import read_table_log
 from simulator.logs.table.load import Loaded
@@ -33,13 +33,16 @@ def preview(loaded: Loaded, out: Path, on_progress: Callable[[str, int, int], No
     place = out.absolute().parent
     with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None, prefix=".dry-run.") as folder:
         made = read_table_log(loaded, Path(folder) / "log", on_progress)
+        for _ in made.shows.requests():
+            pass  # are made, so that what is wrong with them is found
+    manifest, log = made.manifest(), made.log.rows
     zone = ZoneInfo(loaded.mapping.source.time_zone)
-    by_day = made.manifest["impressions_by_day"]
-    dates = {local_date(made.log.epoch_ms, day, zone): rows for day, rows in enumerate(by_day)}
-    return {**made.manifest, "first_rows": _first_rows(made.log), "rows_by_date": dates}
+    by_day = manifest["impressions_by_day"]
+    dates = {local_date(log.epoch_ms, day, zone): rows for day, rows in enumerate(by_day)}
+    return {**manifest, "first_rows": _first_rows(log), "rows_by_date": dates}
 
 
-def _first_rows(log: RealLog) -> list[dict[str, Any]]:
+def _first_rows(log: LogRows) -> list[dict[str, Any]]:
     shown, ads = log.impressions, log.ads
     names = ("request_id", "user_id", "time_s", "scene", "click", "conversion", "action", "dwell_s", "hour")
     rows = []

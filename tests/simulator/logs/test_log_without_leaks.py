@@ -11,7 +11,7 @@ from kuairand_files import LOG_HEADER, log_lines, write_kuairand
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, request_scenes, split_days
 from simulator.logs.table.candidates import nearest_candidates
-from simulator.logs.table.convert import FEATURE_DELAY_S, PRIOR_IMPRESSIONS, earlier_click_logit
+from simulator.logs.table.convert import FEATURE_DELAY_S, PRIOR_IMPRESSIONS, EarlierClicks
 from simulator.logs.table.fit import design_of, fit_response
 from simulator.logs.table.shipped import import_kuairand
 from simulator.logs.world import load_log_world, log_impressions
@@ -82,11 +82,20 @@ def test_a_request_never_sees_what_it_led_to(log: RealLog) -> None:
     np.testing.assert_allclose(np.expm1(count[:300]), own)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200), st.booleans()), min_size=1, max_size=40))
-def test_propensity_is_the_smoothed_earlier_click_rate(rows: list[tuple[int, int, bool]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200), st.booleans()), min_size=1, max_size=40),
+    st.integers(0, 40),
+)
+def test_propensity_is_the_smoothed_earlier_click_rate_however_rows_are_parted(
+    rows: list[tuple[int, int, bool]], cut: int
+) -> None:
     rows = sorted(rows, key=lambda row: row[1])
     user, second, click = (np.array(c) for c in zip(*rows, strict=True))
-    found = earlier_click_logit(user, second, click)
+    earlier = EarlierClicks(4)
+    parts = (slice(0, cut), slice(cut, len(rows)))
+    found = np.concatenate(
+        [earlier(user[p].astype(np.int32), second[p], click[p].astype(np.uint8)) for p in parts]
+    )
     for i, (u, s, _) in enumerate(rows):
         before = second < s - FEATURE_DELAY_S
         mine = before & (user == u)

@@ -8,15 +8,19 @@ import pyarrow.parquet as pq
 import pytest
 from tables import MAP, MIDNIGHT_S, shown, write
 
+from simulator import scratch
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
-from simulator.logs.table import candidates, convert, fit, importer
+from simulator.logs.table import candidates, collect, convert, fit, importer, shows, sources
+from simulator.logs.table import rows as table_rows
 from simulator.logs.table.importer import Interrupted, import_table
 from simulator.logs.table.load import load_mapping, shipped
 from simulator.logs.table.preview import preview
 from simulator.logs.table.shipped import shipped_names
+from simulator.logs.table.stage import Stage
 from simulator.logs.world import load_log_world
+from simulator.traffic import behaviours
 from simulator.traffic.trace import TraceError
 
 ROWS = shown()
@@ -171,6 +175,27 @@ action = {column = "kind", short = ["view"], deep = ["buy"]}
     ).all()
 
 
+def test_items_of_behaviours_that_were_never_shown_have_their_own_category(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    did = [
+        {"who": 1 + i % 30, "at": MIDNIGHT_S + i * 60, "item": 100 + i % 90, "what": f"w{i % 6}"}
+        for i in range(700)
+    ]
+    write(tmp_path / "more" / "did.csv", did)
+    text = (
+        MAP + 'category = "vertical"\n[behaviours]\nfiles = ["more/did.csv"]\nuser = "who"\nitem = "item"\n'
+    )
+    log, _ = imported(tmp_path, text + 'time = {column = "at", unit = "s"}\ncategory = "what"\n')
+    names = pq.read_table(tmp_path / "log" / "categories.parquet")["name"].to_pylist()
+    by_moment = {(row["who"], row["at"] - MIDNIGHT_S): row for row in did}
+    users = log.behaviours.user_id.tolist()
+    for row, moment in enumerate(zip(users, log.behaviours.time_s.tolist(), strict=True)):
+        raw = by_moment[moment]
+        assert log.behaviours.item_id[row] == raw["item"]
+        assert names[log.behaviours.category[row]] == raw["what"]
+    assert [names[c] for c in log.ads.category] == [f"v{(i - 100) % 4}" for i in log.ads.item_id.tolist()]
+
+
 def test_listed_candidates_come_first_and_unshown_ones_join_the_catalogue(tmp_path: Path) -> None:
     rows = [{**row, "lost": [row["creative"] + 1, 900 + i % 3]} for i, row in enumerate(ROWS)]
     write(tmp_path / "shown.jsonl", rows)
@@ -229,14 +254,47 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     assert import_table(load_mapping(tmp_path / "map.toml"), out)["rows"]["kept"] == len(ROWS)
 
 
+#: A page of three, with what else it could have shown; some rows come twice, and some of these contradict.
+PAGES = [
+    {
+        **row,
+        "page": f"p{i // 3}",
+        "uid": 1 + (i // 3) % 29,
+        "lost": [row["creative"] + k for k in range(i % 4)],
+    }
+    for i, row in enumerate(ROWS)
+]
+PAGES += [
+    {**row, "clicked": row["clicked"] ^ (i % 9 == 0), "lost": [100 + i % 50]}
+    for i, row in enumerate(PAGES[::9])
+]
+LENIENT = "[limits]\ndamaged = 0.2\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        'position = "slot"\nconversion = "bought"\ncategory = "vertical"\nrepeats = "merge"\n',
+        'candidates = "lost"\n',
+        'request = "page"\n',
+        'request = "page"\ncandidates = "lost"\nwidth = 8\n',
+        'request = "page"\ncandidates = "lost"\nrepeats = "request"\n',
+    ],
+)
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_a_log_is_the_same_however_many_rows_are_held_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "shown.csv", ROWS)
-    (tmp_path / "map.toml").write_text(MAP)
+    write(tmp_path / f"shown.{form}", PAGES)
+    (tmp_path / "map.toml").write_text(MAP + more + LENIENT)
     import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "log")
-    for module in (candidates, convert, fit):
+    for module in (candidates, collect, convert, fit, scratch, shows, table_rows):
         monkeypatch.setattr(module, "_AT_ONCE", 7)
+    for module in (sources, table_rows):
+        monkeypatch.setattr(module, "_LISTS", 7)
+    monkeypatch.setattr(convert, "_SORTED", 60)
+    monkeypatch.setattr(behaviours, "_GROUP", 50)
     import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "again")
     for path in (tmp_path / "log").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
@@ -265,6 +323,34 @@ def test_a_cut_off_import_goes_on_after_whole_files(tmp_path: Path, monkeypatch:
     import_table(loaded, tmp_path / "again")
     for path in (tmp_path / "log").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_what_was_spilled_goes_when_an_import_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "WORTH_KEEPING", 1)
+    write(tmp_path / "shown.csv", ROWS)
+    (tmp_path / "map.toml").write_text(MAP)
+    loaded, staged = load_mapping(tmp_path / "map.toml"), tmp_path / ".log.stage"
+
+    def cut_off(stage: Stage) -> None:
+        stage.spill.mkdir(exist_ok=True)
+        (stage.spill / "sorted").write_bytes(b"rows")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importer, "collect", cut_off)
+        with pytest.raises(Interrupted):
+            import_table(loaded, tmp_path / "log")
+    assert {path.name for path in staged.iterdir()} == {"key", "shown-0.parquet", "shown-0.json"}
+    # A process that is killed cannot clear up after itself: the next import does.
+    (staged / "spill").mkdir()
+    (staged / "spill" / "sorted").write_bytes(b"rows")
+    stage = Stage(loaded, staged)
+    assert not (staged / "spill").exists()
+    stage.close()
+    import_table(loaded, tmp_path / "log")
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "map.toml", "shown.csv"}
 
 
 @pytest.mark.parametrize(
