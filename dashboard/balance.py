@@ -9,7 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-COLUMNS = ("pre_requests", "pre_impressions", "pre_clicks", "pre_conversions", "pre_revenue", "pre_advv")
+from simulator.results.schemas import USERS
+
+BEFORE = "pre_"  # begins the names of what the users table has from before the experiment
+COLUMNS = tuple(name for name in USERS.names if name.startswith(BEFORE))
 LARGE = 0.1  # standard deviations; above, the arms differ by more than chance leaves of many users
 
 
@@ -29,6 +32,11 @@ class Balance:
     treatment: float
     difference: float | None
     p_value: float | None
+
+    @property
+    def total(self) -> str:
+        """Which total of the user it is."""
+        return self.column.removeprefix(BEFORE)
 
 
 def balance(users: pa.Table, control: str, treatment: str) -> list[Balance]:

@@ -16,35 +16,50 @@ Rows = pd.DataFrame | alt.NamedData  # a chart's data, or in their place the nam
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
 ESTIMATE_LINE = "Estimate of this A/B"
 NO_SIGN_AT_ZERO = "datum.value == 0 ? '0%' : datum.label"
+# What the chart of lifts marks -> its colour, and the column that it takes.
+_MARKS = {
+    ESTIMATE: (CONTROL, "lift"),
+    TRUE: (TRUTH, "true_lift"),
+    UNDETECTABLE: (NEUTRAL, "mde"),
+}
 
 
-def lifts(
-    effects: Sequence[Effect], *, labels: Sequence[str] | None = None, legend: bool = True
-) -> alt.LayerChart:
-    """Each effect's lift with its interval, the true effect beside it, the MDE as a band around zero.
+def lift_rows(effects: Sequence[Effect], labels: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of `lifts`.
 
     Args:
         effects: in the order of the chart.
         labels: of each; its metric's by default.
-        legend: whether to say what the marks are.
     """
     rows = pd.DataFrame([_lift_row(effect) for effect in effects])
-    if labels is not None:
-        rows["label"] = list(labels)
-    marks = [(ESTIMATE, CONTROL, "lift"), (TRUE, TRUTH, "true_lift"), (UNDETECTABLE, NEUTRAL, "mde")]
-    there = [(name, colour) for name, colour, column in marks if rows[column].notna().any()]
-    scale = alt.Scale(domain=[name for name, _ in there], range=[colour for _, colour in there])
+    return rows if labels is None else rows.assign(label=list(labels))
+
+
+def marks_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Which marks some of these rows have: a legend names no others."""
+    return tuple(mark for mark, (_, column) in _MARKS.items() if rows[column].notna().any())
+
+
+def lifts(rows: Rows, *, labels: Sequence[str], marks: Sequence[str], legend: bool = True) -> alt.LayerChart:
+    """Each effect's lift with its interval, the true effect beside it, the MDE as a band around zero.
+
+    Args:
+        rows: of `lift_rows`.
+        labels: theirs, in the order of the chart.
+        marks: which of ESTIMATE, TRUE and UNDETECTABLE there are.
+        legend: whether to say what the marks are.
+    """
+    scale = alt.Scale(domain=list(marks), range=[_MARKS[mark][0] for mark in marks])
     # One below the other: a telephone has no room for them side by side.
     box = alt.Legend(orient="top", symbolOpacity=1, columns=1) if legend else None
-
     colour = alt.Color("mark:N", scale=scale, title=None, legend=box)
 
-    def named(name: str) -> alt.Chart:
-        return alt.Chart(rows.assign(mark=name))
+    def named(mark: str) -> alt.Chart:
+        known = alt.Chart(rows).transform_filter(f"isValid(datum.{_MARKS[mark][1]})")
+        return known.transform_calculate(mark=f"'{mark}'")
 
     # In words: without them Vega sorts the layers' labels together, and a layer may lack some.
-    order = list(rows["label"])
-    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
+    y = alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
     percent = alt.Axis(
         format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, tickCount=6, gridColor=NEUTRAL, gridOpacity=0.25
     )
@@ -52,16 +67,17 @@ def lifts(
     def x(column: str) -> alt.X:
         return alt.X(f"{column}:Q", title="Lift over control", axis=percent)
 
-    tooltip = ["label:N", "estimate:N", "truth:N", alt.Tooltip("mde_text:N", title="MDE")]
+    tooltip = [alt.Tooltip(f"{name}:N") for name in ("label", "estimate", "truth")]
+    tooltip += [alt.Tooltip("mde_text:N", title="MDE")]
     zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x=alt.datum(0))
-    mde = named(UNDETECTABLE).transform_filter("isValid(datum.mde)")
-    truth = named(TRUE).transform_filter("isValid(datum.true_lift)")
-    found = named(ESTIMATE).transform_filter("isValid(datum.lift)")
     shared = {"y": y, "color": colour, "tooltip": tooltip}
-    band = mde.mark_bar(height=26, opacity=0.22).encode(x=x("mde_low"), x2="mde:Q", **shared)
-    bar = found.mark_rule(strokeWidth=4, yOffset=-6).encode(x=x("ci_low"), x2="ci_high:Q", **shared)
-    point = found.mark_point(filled=True, size=130, opacity=1, yOffset=-6).encode(x=x("lift"), **shared)
-    diamond = truth.mark_point(filled=True, shape="diamond", size=150, opacity=1, yOffset=9)
+    band = named(UNDETECTABLE).mark_bar(height=26, opacity=0.22)
+    band = band.encode(x=x("mde_low"), x2=alt.X2("mde:Q"), **shared)
+    bar = named(ESTIMATE).mark_rule(strokeWidth=4, yOffset=-6)
+    bar = bar.encode(x=x("ci_low"), x2=alt.X2("ci_high:Q"), **shared)
+    point = named(ESTIMATE).mark_point(filled=True, size=130, opacity=1, yOffset=-6)
+    point = point.encode(x=x("lift"), **shared)
+    diamond = named(TRUE).mark_point(filled=True, shape="diamond", size=150, opacity=1, yOffset=9)
     diamond = diamond.encode(x=x("true_lift"), **shared)
     return layers(zero, band, bar, point, diamond).properties(height=alt.Step(62))
 
@@ -126,8 +142,8 @@ def curve(
         else alt.X("x:O", title=x_title, sort=list(words)),
         color=colour,
         tooltip=[
-            "series:N",
-            "cell:N",
+            alt.Tooltip("series:N"),
+            alt.Tooltip("cell:N"),
             alt.Tooltip("text:N", title="value"),
             alt.Tooltip("truth_text:N", title="truth"),
         ],
@@ -136,7 +152,7 @@ def curve(
     y_axis = alt.Axis(format=y_format, labelExpr=label, gridColor=NEUTRAL, gridOpacity=0.25)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis)
     band = base.mark_area(opacity=0.22).encode(
-        y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2="ci_high:Q"
+        y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2=alt.Y2("ci_high:Q")
     )
     line = base.mark_line(strokeWidth=2.5).encode(
         y=y, order=alt.Order("x:Q")
@@ -162,15 +178,16 @@ def curve(
         # Of the rows, as the ring is: a number in the chart itself would make another chart of it.
         chosen = alt.Chart(rows).transform_filter(alt.datum.chosen)
         once = chosen.transform_aggregate(x="min(x)", groupby=["budget"])
-        marks = [*_budget_marks(once, ink, alt.X("x:Q", title=x_title), text="budget:N"), *marks]
+        marks = [*_budget_marks(once, ink, alt.X("x:Q", title=x_title), text=alt.Text("budget:N")), *marks]
     return layers(*marks).properties(height=340)
 
 
-def by_day(rows: pd.DataFrame) -> alt.LayerChart:
+def by_day(rows: Rows, *, reach: float | None) -> alt.LayerChart:
     """How estimate and truth of a lift grew day by day, with the estimate's interval where it has one.
 
     Args:
         rows: day, which (ESTIMATE_LINE or TRUE), lift, low, high (null where there is no interval).
+        reach: of `reach_of` these.
     """
     scale = alt.Scale(domain=[ESTIMATE_LINE, TRUE], range=[CONTROL, TRUTH])
     percent = alt.Axis(format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25)
@@ -181,27 +198,35 @@ def by_day(rows: pd.DataFrame) -> alt.LayerChart:
             "which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1, symbolOpacity=1)
         ),
         tooltip=[
-            "day:O",
-            "which:N",
+            alt.Tooltip("day:O"),
+            alt.Tooltip("which:N"),
             *(alt.Tooltip(f"{name}:Q", format="+.2%") for name in ("lift", "low", "high")),
         ],
     )
     line = base.mark_line(point=True, strokeWidth=2.5, clip=True)
-    if rows["low"].isna().all():
+    if reach is None:
         return layers(line.encode(y=alt.Y("lift:Q", title=title, axis=percent))).properties(height=260)
-    # The last day's band gives the scale: by the first one's, all that follows would be one line.
-    known = rows.dropna(subset=["low"])
-    last = known[known["day"] == known["day"].max()]
-    reach = 2 * max(abs(last["low"].min()), abs(last["high"].max()))
     ends = alt.Scale(domain=[-reach, reach], nice=False)
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.25, clip=True)
     return layers(
-        band.encode(y=alt.Y("low:Q", title=title, axis=percent, scale=ends), y2="high:Q"),
+        band.encode(y=alt.Y("low:Q", title=title, axis=percent, scale=ends), y2=alt.Y2("high:Q")),
         line.encode(y=alt.Y("lift:Q", title=title, axis=percent, scale=ends)),
     ).properties(height=300)
 
 
-def mde(rows: pd.DataFrame, true_lift: float | None, ink: str) -> alt.LayerChart:
+def reach_of(rows: pd.DataFrame) -> float | None:
+    """How far the axis of `by_day` goes: twice as far as the last day's band; None where there is no band.
+
+    By the first day's band, all that follows would be one line.
+    """
+    known = rows.dropna(subset=["low"])
+    if known.empty:
+        return None
+    last = known[known["day"] == known["day"].max()]
+    return float(2 * max(abs(last["low"].min()), abs(last["high"].max())))
+
+
+def mde(rows: Rows, *, true_lift: float | None, ink: str) -> alt.LayerChart:
     """The smallest detectable lift over the requests of an experiment, with the true lift as a line.
 
     Args:

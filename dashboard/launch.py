@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import suppress
+from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 
 from dashboard.palette import ACCENT_ON_DARK, ACCENT_ON_LIGHT, DARK
 from dashboard.work.places import READ_ONLY_VARIABLE, RESULTS_VARIABLE, TOKEN_VARIABLE, DashboardError
@@ -56,7 +59,17 @@ def launch(
 
     import streamlit as st  # 0.6 s; the command line's --help need not wait for it
 
+    # Half a second of imports that the first page need not wait for: its reader's browser takes longer to
+    # begin. A module that cannot be imported is told of by the page that needs it.
+    Thread(target=_import_pages, daemon=True).start()
     st.App(APP).run(config=settings(chosen, open_browser, host))
+
+
+def _import_pages() -> None:
+    """Import what most pages need; the pages themselves are scripts."""
+    with suppress(ImportError):
+        for name in ("dashboard.limits", "dashboard.sections.certificate", "simulator.results.document"):
+            import_module(name)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,6 +90,8 @@ def settings(port: int, open_browser: bool, host: str = ADDRESS) -> dict[str, ob
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
+        # A page shows what it draws, and not the values that stand alone on its lines.
+        "runner.magicEnabled": False,
         # With Streamlit's welcome goes its offer, on the page, to install aids for writing Streamlit apps.
         "logger.hideWelcomeMessage": True,
         # Each on its own: one colour for both would switch off following the system's light or dark.

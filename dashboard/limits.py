@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import serving_charts
-from dashboard.draw import redrawn
+from dashboard.draw import chart
 from simulator.results.bottleneck import PARTS, UTILISATIONS, sentences, serving_of
 from simulator.results.read import Folder
 
@@ -34,8 +34,8 @@ def section(folder: Folder, card: Mapping[str, Any], where: str = "") -> None:
         st.write(sentences(f"**{arm}** ({models[arm]})" if models.get(arm) else f"**{arm}**", load))
     left, right = st.columns(2)
     words, work = "Share of the time that servers are busy", tuple(PARTS[part] for part in _WORK.values())
-    redrawn(serving_charts.busy, _utilisations(loads), words, left, parts=work)
-    redrawn(serving_charts.p99_parts, _parts(loads), "What the time of P99 requests is spent on", right)
+    chart(serving_charts.busy, _utilisations(loads), words, left, parts=work)
+    chart(serving_charts.p99_parts, _parts(loads), "What the time of P99 requests is spent on", right)
     st.caption(
         "Of all requests of the experiment, served by that arm alone. Left: the fuller bar is the "
         "bottleneck; store workers hold a request through reading and transport. Right: requests about "

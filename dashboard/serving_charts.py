@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 import pandas as pd
@@ -14,10 +14,9 @@ from simulator.results.bottleneck import PARTS
 
 
 def distribution(
-    bins: pd.DataFrame, budget_ms: float | None, ink: str, *, cumulative: bool
+    rows: Rows, *, arms: Sequence[str], budget_ms: float | None, ink: str, cumulative: bool
 ) -> alt.LayerChart:
     """Latency as a histogram or a CDF on a logarithmic axis, with the budget line; `ink` colours text."""
-    arms = list(dict.fromkeys(bins["arm"]))
     axis = alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25)
     scale = alt.Scale(type="log", nice=False)
     share = alt.Axis(format="~%", gridColor=NEUTRAL, gridOpacity=0.25)
@@ -29,17 +28,17 @@ def distribution(
     )
     colour = alt.Color(
         "arm:N",
-        scale=alt.Scale(domain=arms, range=arm_colours(arms)),
+        scale=alt.Scale(domain=list(arms), range=arm_colours(arms)),
         title=None,
         legend=alt.Legend(orient="top", columns=3),
     )
     tooltip = [
-        "arm:N",
+        alt.Tooltip("arm:N"),
         alt.Tooltip("low_ms:Q", format=".3~g", title="from (ms)"),
         alt.Tooltip("high_ms:Q", format=".3~g", title="to (ms)"),
         alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
     ]
-    base = alt.Chart(bins).encode(
+    base = alt.Chart(rows).encode(
         x=x, y=alt.Y(f"{column}:Q", axis=share, title=title, stack=None), color=colour
     )
     marks: list[alt.Chart] = [
@@ -53,57 +52,68 @@ def distribution(
     return layers(*marks, *budget_line(budget_ms, ink)).properties(height=340)
 
 
-def waterfall(
-    stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str, what: str = "mean"
-) -> alt.LayerChart:
-    """A request's stages one after the other; waiting is grey, work has the arm's colour, text is ink.
+def stage_rows(stages: pd.DataFrame, colour: str) -> pd.DataFrame:
+    """The rows of `waterfall` and `stage_p99`: waiting is grey, work has the arm's colour.
 
     Args:
-        stages: stage, waiting, start_ms, end_ms, mean_ms, p99_ms.
-        arm, colour: whose.
-        end_ms: of the axis, shared by several.
-        ink: of the text.
-        what: which request it is, in a word.
+        stages: of one arm or request: stage, waiting, start_ms, end_ms, mean_ms, p99_ms.
+        colour: the arm's.
     """
-    rows = stages.assign(colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
-    return _stage_bars(
-        rows, ("start_ms", "end_ms", "mean_ms"), f"{arm}: {what}, from arrival (ms)", end_ms, ink
+    return stages.assign(
+        zero=0.0,
+        colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]],
+        mean_text=_printed(stages["mean_ms"]),
+        p99_text=_printed(stages["p99_ms"]),
     )
 
 
-def stage_p99(stages: pd.DataFrame, arm: str, colour: str, end_ms: float, ink: str) -> alt.LayerChart:
-    """Each stage's own P99 in one arm; these do not add up to the P99 of the whole."""
-    rows = stages.assign(zero=0.0, colour=[NEUTRAL if waiting else colour for waiting in stages["waiting"]])
-    return _stage_bars(rows, ("zero", "p99_ms", "p99_ms"), f"{arm}: P99 of each stage (ms)", end_ms, ink)
+def waterfall(rows: Rows, *, title: str, end_ms: float, ink: str) -> alt.LayerChart:
+    """A request's stages one after the other.
+
+    Args:
+        rows: of `stage_rows`.
+        title: of the axis.
+        end_ms: of the axis, shared by several.
+        ink: of the text.
+    """
+    return _stage_bars(rows, ("start_ms", "end_ms", "mean_text"), f"{title} (ms)", end_ms, ink)
+
+
+def stage_p99(rows: Rows, *, title: str, end_ms: float, ink: str) -> alt.LayerChart:
+    """Each stage's own P99 in one arm; these do not add up to the P99 of the whole. As `waterfall`."""
+    return _stage_bars(rows, ("zero", "p99_ms", "p99_text"), f"{title} (ms)", end_ms, ink)
+
+
+def _printed(times_ms: Iterable[float]) -> list[str]:
+    return ["< 0.001 ms" if 0 < ms < 0.001 else numbers.ms(ms) for ms in times_ms]
 
 
 def _stage_bars(
-    rows: pd.DataFrame, columns: tuple[str, str, str], title: str, end_ms: float, ink: str
+    rows: Rows, columns: tuple[str, str, str], title: str, end_ms: float, ink: str
 ) -> alt.LayerChart:
     """Bars from the first column to the second, labelled with the third; arms share the axis' end."""
     start, end, label = columns
-    printed = ["< 0.001 ms" if 0 < ms < 0.001 else numbers.ms(ms) for ms in rows[label]]
     scale = alt.Scale(domain=[0, 1.15 * end_ms], nice=False)  # room for the last label
-    base = alt.Chart(rows.assign(printed=printed)).encode(
+    base = alt.Chart(rows).encode(
         y=alt.Y("stage:N", sort=None, title=None, axis=alt.Axis(minExtent=80)),
         tooltip=[
-            "stage:N",
+            alt.Tooltip("stage:N"),
             alt.Tooltip("mean_ms:Q", format=".3~f", title="mean (ms)"),
             alt.Tooltip("p99_ms:Q", format=".3~f", title="P99 (ms)"),
         ],
     )
     bar = base.mark_bar(height=18).encode(
         x=alt.X(f"{start}:Q", title=title, axis=ms_axis(), scale=scale),
-        x2=f"{end}:Q",
+        x2=alt.X2(f"{end}:Q"),
         color=alt.Color("colour:N", scale=None),
     )
     text = base.mark_text(align="left", dx=5, color=ink).encode(
-        x=alt.X(f"{end}:Q", title=title, scale=scale), text="printed:N"
+        x=alt.X(f"{end}:Q", title=title, scale=scale), text=alt.Text(f"{label}:N")
     )
     return layers(bar, text).properties(height=alt.Step(30))
 
 
-def heat(rows: pd.DataFrame, budget_ms: float | None, ink: str) -> alt.LayerChart:
+def heat(rows: Rows, *, budget_ms: float | None, ink: str) -> alt.LayerChart:
     """One arm's latencies by hour of the day, with the budget line; `hour_load` stands below it."""
     log = alt.Scale(type="log", nice=False)
     cells = (
@@ -112,7 +122,7 @@ def heat(rows: pd.DataFrame, budget_ms: float | None, ink: str) -> alt.LayerChar
         .encode(
             x=_hours(title=None),
             y=alt.Y("low_ms:Q", scale=log, title="Latency (ms)", axis=_even(ms_axis())),
-            y2="high_ms:Q",
+            y2=alt.Y2("high_ms:Q"),
             color=alt.Color(
                 "share:Q",
                 scale=alt.Scale(scheme="viridis"),
@@ -132,11 +142,11 @@ def heat(rows: pd.DataFrame, budget_ms: float | None, ink: str) -> alt.LayerChar
     return layers(cells, *budget).properties(height=280)
 
 
-def hour_load(rows: pd.DataFrame) -> alt.Chart:
-    """How many requests came in each hour of the day."""
+def hour_load(rows: Rows) -> alt.Chart:
+    """How many requests came in each hour of the day: a row of `heat` for each."""
     axis = _even(alt.Axis(format="~s", tickCount=2, gridColor=NEUTRAL, gridOpacity=0.25))
     chart: alt.Chart = (
-        alt.Chart(rows.drop_duplicates("hour"))
+        alt.Chart(rows)
         .mark_bar(color=NEUTRAL)
         .encode(
             x=_hours(title="Hour of the day"),
@@ -158,12 +168,11 @@ def _even(axis: alt.Axis) -> alt.Axis:
     return axis
 
 
-def ladder(steps: pd.DataFrame) -> alt.Chart:
-    """The share of each arm's requests served by each ladder step."""
-    names = list(dict.fromkeys(steps.sort_values("step")["step_name"]))
+def ladder(rows: Rows, *, names: Sequence[str]) -> alt.Chart:
+    """The share of each arm's requests served by each ladder step; names are the steps', best first."""
     colours = [GOOD_TO_BAD[min(i, len(GOOD_TO_BAD) - 1)] for i in range(len(names))]
     chart: alt.Chart = (
-        alt.Chart(steps)
+        alt.Chart(rows)
         .mark_bar(height=30)
         .encode(
             y=alt.Y("arm:N", sort=None, title=None),
@@ -171,12 +180,12 @@ def ladder(steps: pd.DataFrame) -> alt.Chart:
             order=alt.Order("step:Q"),
             color=alt.Color(
                 "step_name:N",
-                scale=alt.Scale(domain=names, range=colours),
+                scale=alt.Scale(domain=list(names), range=colours),
                 title="Ladder step",
                 legend=alt.Legend(orient="top", columns=3),
             ),
             tooltip=[
-                "arm:N",
+                alt.Tooltip("arm:N"),
                 alt.Tooltip("step_name:N", title="step"),
                 alt.Tooltip("share:Q", format=".2%"),
                 alt.Tooltip("missed_share:Q", format=".2%", title="of these missed"),
@@ -198,7 +207,11 @@ def busy(rows: Rows, *, parts: Sequence[str]) -> alt.Chart:
             y=alt.Y("server:N", sort=None, title=None, axis=alt.Axis(minExtent=140, labelLimit=220)),
             x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=axis, title="Share of the time busy"),
             color=_part_colour(parts),
-            tooltip=["server:N", "part:N", alt.Tooltip("share:Q", format=".1%", title="of the time")],
+            tooltip=[
+                alt.Tooltip("server:N"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("share:Q", format=".1%", title="of the time"),
+            ],
         )
         .properties(height=alt.Step(34))
     )
@@ -222,7 +235,7 @@ def p99_parts(rows: Rows) -> alt.Chart:
             ),
             order=alt.Order("order:Q"),
             color=_part_colour(list(PARTS.values())),
-            tooltip=["arm:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+            tooltip=[alt.Tooltip("arm:N"), alt.Tooltip("part:N"), alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(height=alt.Step(68))
     )

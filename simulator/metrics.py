@@ -13,9 +13,18 @@ from typing import Any, Literal
 
 Unit = Literal["currency", "fraction", "ms", "number"]
 
-#: User totals that ratios are made of, beside requests: columns of the users table. "pre_" + column is its
+#: Totals of a user -> their names for tables.
+TOTALS = {
+    "requests": "requests",
+    "impressions": "impressions",
+    "clicks": "clicks",
+    "conversions": "conversions",
+    "revenue": "revenue",
+    "advv": "ADVV",
+}
+#: Those that ratios are made of, beside requests: columns of the users table. "pre_" + column is its
 #: covariate, "expected_" + column of the truth table its expectation.
-OUTCOMES = ("impressions", "clicks", "conversions", "revenue", "advv")
+OUTCOMES = tuple(name for name in TOTALS if name != "requests")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,18 @@
 """How long the dashboard makes its reader wait: pages of a run of full size, a list of many runs.
 
-    python benchmarks/dashboard/load.py [--quick] [--run RUN] [--json] [--out FILE]
+    python benchmarks/dashboard/load.py [--quick] [--run RUN | --requests N] [--json] [--out FILE]
 
 The full form draws a run of five million requests, the quick one of 200,000; their numbers are drawn, their
 tables are a run's. Pages are timed in Chromium from the request to the settled page; without Chromium or
 playwright only the list is measured. RUN is a finished run of one's own: it is held and asked again, and the
-time is from the slider's key to the settled page.
-
-A sweep's slider takes .36 s where .3 was wanted, on cores on which other parts of this project take a fifth
-to a third longer than where the pages' times were measured before; so first page and page switch miss theirs.
+time is from the slider's key to the settled page. `--requests 100000` makes one of that size first, by
+`finished` of benchmarks/simulation/what_if.py: two arms, scores drawn.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 from pathlib import Path
@@ -30,8 +30,14 @@ REQUESTS, QUICK_REQUESTS = 5_000_000, 200_000
 MANY = 1000  # runs of the list
 
 
-def measure(quick: bool, own: Path | None) -> Measured:
-    """Rows and bars."""
+def measure(quick: bool, own: Path | None, own_requests: int | None) -> Measured:
+    """Rows and bars.
+
+    Args:
+        quick: whether a smaller run is drawn.
+        own: a finished run to hold and ask again.
+        own_requests: or of how many requests to make one.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         requests = QUICK_REQUESTS if quick else REQUESTS
@@ -43,6 +49,8 @@ def measure(quick: bool, own: Path | None) -> Measured:
         else:
             with served(folder / "results") as dashboard:
                 rows += _pages(dashboard.address, dashboard.pid, requests)
+            if own_requests is not None:
+                own = _made(own_requests, folder / "own")
             if own is not None:
                 with served(own.parent) as dashboard:
                     rows.append(_asked(dashboard.address, own))
@@ -54,6 +62,7 @@ def measure(quick: bool, own: Path | None) -> Measured:
         bar("page switch (s)", found.get("switch_s"), 1.0, better="lower"),
         bar("slider of a sweep to settled page (s)", found.get("slider_s"), 0.3, better="lower"),
         bar("slider to settled page, simulated again (s)", found.get("asked_s"), 1.5, better="lower"),
+        bar("of it the page's own (s)", found.get("asked_page_s"), 0.3, better="lower"),
         bar("memory of the server (MB)", found.get("server_mb"), 500.0, better="lower"),
         bar("first load (MB)", found.get("first_load_mb"), 6.0, better="lower"),
         bar("torch in the server", found.get("torch"), 0.0, better="lower"),
@@ -98,17 +107,35 @@ def _pages(address: str, server: int, requests: int) -> list[dict[str, Any]]:
     ]
 
 
+def _made(requests: int, folder: Path) -> Path:
+    """A finished run of so many requests, whose scores are kept beside it."""
+    from benchmarks.simulation.what_if import finished  # torch, which the rest does without
+
+    folder.mkdir()
+    os.environ |= {"LASER_AB_CACHE": str(folder / "cache"), "LASER_AB_CACHE_GB": "10"}
+    return finished(requests, folder)
+
+
 def _asked(address: str, run: Path) -> dict[str, Any]:
-    """A run held and asked again: from the slider's key to the settled page."""
+    """A run held and asked again: from the slider's key to the settled page, and what of it is the page's."""
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 1400})
         _timed(page, lambda: page.goto(f"{address}/simulate?run={run.name}"))
         page.get_by_role("button", name="Hold this run").click()
         page.wait_for_selector("[data-testid='stMetricValue']", timeout=600_000)
         page.wait_for_selector(SETTLED)
-        times = [_slide(page) for _ in range(5)]
-        said = page.get_by_text(re.compile(r"Simulated in")).first.inner_text()
-    return {"asked": run.name, "asked_s": sorted(times)[2], "said": said.partition(":")[0]}
+        moves = [(_slide(page), _said_s(page)) for _ in range(5)]
+    asked = sorted(total for total, _ in moves)[2]
+    own = sorted(total - simulated for total, simulated in moves)[2]
+    arms = json.loads((run / "scorecard.json").read_text())["arms"].values()
+    requests = sum(arm["requests"] for arm in arms)
+    return {"asked": run.name, "asked_requests": requests, "asked_s": asked, "asked_page_s": round(own, 3)}
+
+
+def _said_s(page: Any) -> float:
+    """How long the page says that the simulation took."""
+    text = page.get_by_text(re.compile("Simulated in")).first.inner_text()
+    return float(text.removeprefix("Simulated in ").partition(" s")[0])
 
 
 def _to(page: Any, name: str) -> None:
@@ -165,5 +192,6 @@ def _peak_mb(pid: int) -> float:
 if __name__ == "__main__":
     parser = options(__doc__)
     parser.add_argument("--run", type=Path, help="a finished run to hold and ask again")
+    parser.add_argument("--requests", type=int, help="make a run of so many requests to hold and ask again")
     args = parser.parse_args()
-    show("dashboard_load", SEED, args, measure(args.quick, args.run))
+    show("dashboard_load", SEED, args, measure(args.quick, args.run, args.requests))

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, states, verdicts
-from dashboard.draw import chart
+from dashboard import draw, states, verdicts
 from dashboard.folders import listed, name_of, opened
 from dashboard.head import line
 from dashboard.words import plain
@@ -61,9 +60,10 @@ def _lifts(cards: Mapping[str, Mapping[str, Any]]) -> None:
     shown = [(name, arm, effect) for (name, arm, of), effect in found.items() if of == metric]
     label = numbers.metric_form(str(metric)).label
     labels = [f"{name}: {arm}" for name, arm, _ in shown]
-    chart(
-        charts.lifts([effect for *_, effect in shown], labels=labels),
+    draw.lifts(
+        [effect for *_, effect in shown],
         f"{label}: lift over control by run and treatment",
+        labels=labels,
     )
     st.caption("Each against the control of its own run; a difference between runs has no interval here.")
     rows = [_row(name, arm, effect, cards[name]) for name, arm, effect in shown]

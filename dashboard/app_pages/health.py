@@ -103,7 +103,7 @@ def before(run: Run, card: Mapping[str, Any], arm: str) -> None:
         return
     shown = [
         {
-            "Per user, before": row.column.removeprefix("pre_").replace("advv", "ADVV"),
+            "Per user, before": numbers.total_label(row.total),
             control_name(card): numbers.plain_number(row.control),
             arm: numbers.plain_number(row.treatment),
             "Difference (standard deviations)": numbers.MISSING
@@ -114,7 +114,8 @@ def before(run: Run, card: Mapping[str, Any], arm: str) -> None:
         for row in rows
     ]
     st.table(pd.DataFrame(shown), border="horizontal", hide_index=True)
-    large = [row.column for row in rows if row.difference is not None and abs(row.difference) > LARGE]
+    apart = [row for row in rows if row.difference is not None and abs(row.difference) > LARGE]
+    large = [numbers.total_label(row.total) for row in apart]
     words = f"Above {LARGE:g} standard deviations: {', '.join(large)}. " if large else ""
     st.caption(
         f"{words}All users were served by the control then, so only chance separates the arms. CUPED takes "
@@ -143,7 +144,8 @@ def detectable(card: Mapping[str, Any], arm: str) -> None:
             "own": [times == 1 for times in TIMES],
         }
     )
-    chart(charts.mde(rows, effect.true_lift, ink()), f"Smallest detectable lift in {label} over requests")
+    words = f"Smallest detectable lift in {label} over requests"
+    chart(charts.mde, rows, words, true_lift=effect.true_lift, ink=ink())
     st.write(
         f"With its {numbers.count(effect.n)} requests a lift of {numbers.percent(effect.mde)} in {label} is "
         "found with 80% power."

@@ -81,7 +81,8 @@ def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
     for column, arm in zip(table.values(), summary.requests, strict=True):
         column[f"P{asked:g}"] = numbers.ms(summary.percentile(arm, asked))
     frame = pd.DataFrame(table).fillna(numbers.MISSING)
-    st.dataframe(frame.rename_axis("Percentile").reset_index(), hide_index=True, width="stretch")
+    shown = frame.rename_axis("Percentile").reset_index()
+    st.table(shown, border="horizontal", hide_index=True)
     words = "Late requests count in full."
     if arms_of(scorecard):
         words += " In brackets the scorecard's interval, clustered by user."
@@ -94,8 +95,15 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
     view = st.segmented_control(
         "View", [HISTOGRAM, CDF], default=HISTOGRAM, required=True, key="view", bind="query-params"
     )
-    shown = serving_charts.distribution(summary.bins, budget_ms, ink(), cumulative=view == CDF)
-    chart(shown, f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}")
+    chart(
+        serving_charts.distribution,
+        summary.bins,
+        f"{view} of latency by arm, with the budget at {numbers.ms(budget_ms)}",
+        arms=tuple(dict.fromkeys(summary.bins["arm"])),
+        budget_ms=budget_ms,
+        ink=ink(),
+        cumulative=view == CDF,
+    )
     words = (
         "A spike at the far left is the prior order (ads by their click rates in the log), shown at once "
         "where nothing better would fit."
@@ -109,12 +117,16 @@ def stages(summary: LatencySummary) -> None:
     arms = list(summary.requests)
     ends = float(summary.stages["end_ms"].max()), float(summary.stages["p99_ms"].max())
     for arm, colour in zip(arms, arm_colours(arms), strict=True):
-        rows = summary.stages[summary.stages["arm"] == arm]
+        rows = serving_charts.stage_rows(summary.stages[summary.stages["arm"] == arm], colour)
         left, right = st.columns(2)
         chart(
-            serving_charts.waterfall(rows, arm, colour, ends[0], ink()), f"Mean time by stage in {arm}", left
-        )
-        chart(serving_charts.stage_p99(rows, arm, colour, ends[1], ink()), f"P99 by stage in {arm}", right)
+            serving_charts.waterfall, rows, f"Mean time by stage in {arm}", left,
+            title=f"{arm}: mean, from arrival", end_ms=ends[0], ink=ink(),
+        )  # fmt: skip
+        chart(
+            serving_charts.stage_p99, rows, f"P99 by stage in {arm}", right,
+            title=f"{arm}: P99 of each stage", end_ms=ends[1], ink=ink(),
+        )  # fmt: skip
     st.caption(
         "Grey is waiting, the arm's colour is work. Left: means, laid end to end from arrival, over the "
         "requests that reached the stage. Right: the P99 of each stage alone; these do not add up to the "
@@ -127,8 +139,9 @@ def over_the_day(summary: LatencySummary, budget_ms: float | None) -> None:
     st.subheader("Over the day")
     arm = _pick_arm("Arm over the day", summary, "day_arm")
     rows = summary.heat[summary.heat["arm"] == arm]
-    chart(serving_charts.heat(rows, budget_ms, ink()), f"Latency of {arm} by hour of the day")
-    chart(serving_charts.hour_load(rows), f"Requests of {arm} by hour of the day")
+    chart(serving_charts.heat, rows, f"Latency of {arm} by hour of the day", budget_ms=budget_ms, ink=ink())
+    hours = rows.drop_duplicates("hour")
+    chart(serving_charts.hour_load, hours, f"Requests of {arm} by hour of the day")
     st.caption(
         "Each column is one hour of the day, over all days of the experiment; its colours add up to 100%. "
         "The dashed line is the budget."
@@ -154,8 +167,14 @@ def slowest(summary: LatencySummary) -> None:
     if rows.empty:
         st.caption("It reached no server: the prior order was shown at once.")
         return
-    shown = serving_charts.waterfall(rows, arm, TREATMENT, float(rows["end_ms"].max()), ink(), "this request")
-    chart(shown, f"Stages of request {one['request_id']} of {arm}")
+    chart(
+        serving_charts.waterfall,
+        serving_charts.stage_rows(rows, TREATMENT),
+        f"Stages of request {one['request_id']} of {arm}",
+        title=f"{arm}: this request, from arrival",
+        end_ms=float(rows["end_ms"].max()),
+        ink=ink(),
+    )
 
 
 def _pick_arm(label: str, summary: LatencySummary, key: str) -> str:
@@ -167,7 +186,8 @@ def _pick_arm(label: str, summary: LatencySummary, key: str) -> str:
 def ladder(summary: LatencySummary) -> None:
     """Requests by ladder step, and those that missed their deadline."""
     st.subheader("Degraded and missed")
-    chart(serving_charts.ladder(summary.ladder), "Share of requests by ladder step")
+    names = tuple(dict.fromkeys(summary.ladder.sort_values("step")["step_name"]))
+    chart(serving_charts.ladder, summary.ladder, "Share of requests by ladder step", names=names)
     arms = list(summary.requests)
     shares = lost_shares(summary.ladder, arms)
     for column, arm in zip(st.columns(len(arms)), arms, strict=True):
@@ -182,7 +202,7 @@ def ladder(summary: LatencySummary) -> None:
         requests=summary.ladder["requests"].map(numbers.count),
     ).drop(columns="step")
     rows.columns = pd.Index(["Arm", "Ladder step", "Share of requests", "Of these missed", "n (requests)"])
-    st.dataframe(rows, hide_index=True, width="stretch")
+    st.table(rows, border="horizontal", hide_index=True)
 
 
 def _source(run: Run) -> None:

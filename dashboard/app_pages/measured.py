@@ -160,8 +160,14 @@ def _times(rows: pd.DataFrame, percentile: str, title: str) -> None:
         f"{row['series']} {numbers.ms(row['ms'])} at {row['x']:,}" for row in longest.to_dict("records")
     )
     st.markdown(f"**{title}**")
-    drawn = measured_charts.times(shown, "Behaviours (log scale)", f"{percentile} (ms)")
-    chart(drawn, f"{title}, {percentile} by behaviours. {words}")
+    chart(
+        measured_charts.times,
+        shown,
+        f"{title}, {percentile} by behaviours. {words}",
+        series=tuple(dict.fromkeys(shown["series"])),
+        x_title="Behaviours (log scale)",
+        y_title=f"{percentile} (ms)",
+    )
 
 
 @st.cache_data(show_spinner="Reading the profile…", max_entries=8)
@@ -216,8 +222,12 @@ def study() -> None:
     )
     best = ", ".join(frame[frame["front"]].sort_values("x")["name"])
     chart(
-        measured_charts.quality(frame, f"{cost} (log scale)", found["base"], ink()),
+        measured_charts.quality,
+        frame,
         f"Lead over {found['base']} against {cost} on {world}. No other is as good and cheaper than: {best}",
+        x_title=f"{cost} (log scale)",
+        base=found["base"],
+        ink=ink(),
     )
     table = [
         {
@@ -289,8 +299,15 @@ def stores() -> None:
             f"{row['series']}: {row['text']}" for row in shown[shown["x"] == "1k"].to_dict("records")
         )
         st.markdown(f"**{title}**")
-        drawn = measured_charts.times(shown, "Behaviours", f"{READS[which]} (µs)", words=True)
-        chart(drawn, f"{title}, {READS[which]} of 1,000: {words}")
+        chart(
+            measured_charts.times,
+            shown,
+            f"{title}, {READS[which]} of 1,000: {words}",
+            series=tuple(dict.fromkeys(shown["series"])),
+            x_title="Behaviours",
+            y_title=f"{READS[which]} (µs)",
+            words=tuple(dict.fromkeys(shown["x"])),
+        )
     _bytes(found["disk"])
     _writes(found["writes"])
     st.caption(_sources(found["sources"], tuple(found["sources"])))
@@ -315,7 +332,15 @@ def _bytes(disk: Sequence[Mapping[str, Any]]) -> None:
     )
     title = "Bytes on disk for a behaviour"
     words = "; ".join(f"{row.group}, {row.kind}: {row.text}" for row in frame.itertuples())
-    chart(measured_charts.bars(frame, title, ink()), f"{title}, by data and store. {words}")
+    chart(
+        measured_charts.bars,
+        frame,
+        f"{title}, by data and store. {words}",
+        groups=tuple(dict.fromkeys(frame["group"])),
+        kinds=tuple(dict.fromkeys(frame["kind"])),
+        title=title,
+        ink=ink(),
+    )
     st.caption(
         "u4 and u8 are drawn histories whose item ids take four and eight bytes; the others are logs, most "
         "of them of short histories."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, head, limits, tiles, verdicts
-from dashboard.draw import chart
+from dashboard import draw, head, limits, tiles, verdicts
 from dashboard.sections import certificate
 from dashboard.sections import effects as apart
 from dashboard.words import plain
@@ -88,7 +88,7 @@ def lift_charts(shown: list[Effect]) -> None:
             f"true {numbers.lift(e.true_lift)}"
             for e in group
         )
-        chart(charts.lifts(group, legend=number == 0), f"Lifts over control. {words}")
+        draw.lifts(group, f"Lifts over control. {words}", legend=number == 0)
 
 
 MORE = {
@@ -137,11 +137,12 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
     # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.
     st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
     name = str(card.get("run") or "run").replace(" ", "-")
-    documents = {
-        "csv": report.render(card, "csv"),
-        "json": report.render(card, "json"),
-        "html": as_html(card),
-        "md": as_markdown(card),
+    # Each is made when it is asked for: most readers of the page ask for none.
+    documents: dict[str, Callable[[], str]] = {
+        "csv": lambda: report.render(card, "csv"),
+        "json": lambda: report.render(card, "json"),
+        "html": lambda: as_html(card),
+        "md": lambda: as_markdown(card),
     }
     *columns, last = st.columns(len(documents) + 1)
     for column, (ending, document) in zip(columns, documents.items(), strict=True):
@@ -155,7 +156,7 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
     missing = "" if chromium_path() else "Needs a Chromium, Chrome or Edge where the dashboard runs."
     last.download_button(
         "Download PDF",
-        lambda: as_pdf(documents["html"]),  # printed when it is asked for: it takes a second
+        lambda: as_pdf(as_html(card)),
         file_name=f"{name}-scorecard.pdf",
         mime="application/pdf",
         on_click="ignore",
@@ -188,12 +189,9 @@ def about(run: Run, card: dict[str, Any]) -> None:
     st.caption(f"Control is “{plain(control_name(card))}”. ¤ is the simulated world's currency.")
     if run.arms:
         keys = ("name", "role", "store", "model", "history")
-        rows = [{key.title(): str(arm.get(key, numbers.MISSING)) for key in keys} for arm in run.arms]
-        st.dataframe(
-            pd.DataFrame(rows).rename(columns={"History": "History (behaviours)"}),
-            hide_index=True,
-            width="stretch",
-        )
+        rows = [{key.title(): plain(arm.get(key, numbers.MISSING)) for key in keys} for arm in run.arms]
+        shown = pd.DataFrame(rows).rename(columns={"History": "History (behaviours)"})
+        st.table(shown, border="horizontal", hide_index=True)
 
 
 page()

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts, head, limits, states, tiles, verdicts
-from dashboard.draw import ink, redrawn
+from dashboard.draw import chart, ink
 from dashboard.sections import fronts
 from simulator.results import numbers
 from simulator.results.answers.build import answers_of
@@ -231,7 +231,7 @@ def _curve(
 
     def draw(shown: pd.DataFrame, words: str) -> None:
         named = f"{title}, {words}"
-        redrawn(
+        chart(
             charts.curve,
             shown,
             f"{named}, over {x_title}, {at}",

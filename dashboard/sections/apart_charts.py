@@ -1,4 +1,4 @@
-"""Charts of effects taken apart, of designs and of peeking: data frames in, Altair out."""
+"""Charts of effects taken apart, of designs and of peeking: rows in, Altair out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts import NO_SIGN_AT_ZERO, Rows, layers, ms_axis
-from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, TRUTH, arm_colours
+from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, arm_colours
 
 SIGNED = "+.2~%"
 BIAS, INTERFERENCE = "Bias", "Of it, interference"
@@ -16,22 +16,24 @@ _GREEN = "#2BA88C"
 RULE_COLOURS = {"fixed": BUDGET, "group-sequential": _GREEN, "always-valid": CONTROL}
 
 
-def channels(rows: pd.DataFrame) -> alt.LayerChart:
+def with_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of value and se with low and high: two standard errors to either side."""
+    reach = 2 * rows["se"]
+    return rows.assign(low=rows["value"] - reach, high=rows["value"] + reach)
+
+
+def channels(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     """Parts of an effect as bars from zero, with two standard errors.
 
     Args:
-        rows: channel, what, value, se, in order; the last is the whole.
+        rows: channel, what, value, se, low, high, colour.
+        names: of the channels, in order.
     """
-    rows = rows.assign(
-        low=rows["value"] - 2 * rows["se"],
-        high=rows["value"] + 2 * rows["se"],
-        colour=[NEUTRAL] * (len(rows) - 1) + [TRUTH],
-    )
     base = alt.Chart(rows).encode(
-        y=alt.Y("channel:N", sort=list(rows["channel"]), title=None, axis=alt.Axis(minExtent=70)),
+        y=alt.Y("channel:N", sort=list(names), title=None, axis=alt.Axis(minExtent=70)),
         tooltip=[
-            "channel:N",
-            "what:N",
+            alt.Tooltip("channel:N"),
+            alt.Tooltip("what:N"),
             alt.Tooltip("value:Q", format=SIGNED),
             alt.Tooltip("se:Q", format=".2~%"),
         ],
@@ -41,65 +43,66 @@ def channels(rows: pd.DataFrame) -> alt.LayerChart:
         x=alt.X("value:Q", title=title, axis=_signed()), color=alt.Color("colour:N", scale=None)
     )
     rule = base.mark_rule(strokeWidth=2.5, color=CONTROL).encode(
-        x=alt.X("low:Q", title=title, axis=_signed()), x2="high:Q"
+        x=alt.X("low:Q", title=title, axis=_signed()), x2=alt.X2("high:Q")
     )
     return layers(_zero(), bar, rule).properties(height=alt.Step(34))
 
 
-def designs(rows: pd.DataFrame) -> alt.LayerChart:
+def designs(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     """Each design's bias, and what of it is interference, with two standard errors to either side.
 
     Args:
-        rows: design, which (BIAS or INTERFERENCE), value, se; in the designs' order.
+        rows: design, which (BIAS or INTERFERENCE), value, se, low, high.
+        names: of the designs, in order.
     """
-    rows = rows.assign(low=rows["value"] - 2 * rows["se"], high=rows["value"] + 2 * rows["se"])
     scale = alt.Scale(domain=[BIAS, INTERFERENCE], range=[CONTROL, TREATMENT])
-    order = list(dict.fromkeys(rows["design"]))
     title = "Log lift shown, minus the true one"
     base = alt.Chart(rows).encode(
-        y=alt.Y("design:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, minExtent=110)),
+        y=alt.Y("design:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=160, minExtent=110)),
         yOffset=alt.YOffset("which:N", sort=[BIAS, INTERFERENCE]),
         color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
         tooltip=[
-            "design:N",
-            "which:N",
+            alt.Tooltip("design:N"),
+            alt.Tooltip("which:N"),
             alt.Tooltip("value:Q", format=SIGNED),
             alt.Tooltip("se:Q", format=".2~%"),
         ],
     )
-    rule = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title, axis=_signed()), x2="high:Q")
+    rule = base.mark_rule(strokeWidth=3).encode(
+        x=alt.X("low:Q", title=title, axis=_signed()), x2=alt.X2("high:Q")
+    )
     point = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=alt.X("value:Q", title=title, axis=_signed())
     )
     return layers(_zero(), rule, point).properties(height=alt.Step(14, **{"for": "offset"}))
 
 
-def certificate(rows: pd.DataFrame) -> alt.LayerChart:
+def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     """Shares as measured, with two standard errors, each over the bounds asked of it.
 
     Args:
-        rows: what, value, se, low, high.
+        rows: what, value, se, low, high, and least and most, the bounds.
+        names: what was measured, in order.
     """
-    ends = rows.assign(least=rows["value"] - 2 * rows["se"], most=rows["value"] + 2 * rows["se"])
     axis = alt.Axis(format=".1~%", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
-    base = alt.Chart(ends).encode(
-        y=alt.Y("what:N", sort=list(rows["what"]), title=None, axis=alt.Axis(labelLimit=200, minExtent=130)),
+    base = alt.Chart(rows).encode(
+        y=alt.Y("what:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=200, minExtent=130)),
         tooltip=[
-            "what:N",
-            *(alt.Tooltip(f"{name}:Q", format=".2%") for name in ("value", "se", "low", "high")),
+            alt.Tooltip("what:N"),
+            *(alt.Tooltip(f"{name}:Q", format=".2%") for name in ("value", "se", "least", "most")),
         ],
     )
 
     def x(column: str) -> alt.X:
         return alt.X(f"{column}:Q", title="Share of experiments", axis=axis, scale=alt.Scale(zero=False))
 
-    bounds = base.mark_bar(height=20, color=NEUTRAL, opacity=0.3).encode(x=x("low"), x2="high:Q")
-    rule = base.mark_rule(strokeWidth=3, color=CONTROL).encode(x=x("least"), x2="most:Q")
+    bounds = base.mark_bar(height=20, color=NEUTRAL, opacity=0.3).encode(x=x("least"), x2=alt.X2("most:Q"))
+    rule = base.mark_rule(strokeWidth=3, color=CONTROL).encode(x=x("low"), x2=alt.X2("high:Q"))
     point = base.mark_point(filled=True, size=90, color=CONTROL, opacity=1).encode(x=x("value"))
     return layers(bounds, rule, point).properties(height=alt.Step(30))
 
 
-def peeking(rows: pd.DataFrame, level: float | None) -> alt.LayerChart:
+def peeking(rows: Rows, *, level: float | None) -> alt.LayerChart:
     """The share of tests that called a difference by each look, by stopping rule.
 
     Args:
@@ -115,7 +118,7 @@ def peeking(rows: pd.DataFrame, level: float | None) -> alt.LayerChart:
             x=alt.X("look:O", title="Look (one a day)", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("called:Q", title="Tests that called a difference by then", axis=percent),
             color=alt.Color("rule:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=3)),
-            tooltip=["look:O", "rule:N", alt.Tooltip("called:Q", format=".1%")],
+            tooltip=[alt.Tooltip("look:O"), alt.Tooltip("rule:N"), alt.Tooltip("called:Q", format=".1%")],
         )
     )
     marks = [lines]
@@ -148,7 +151,7 @@ def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.La
             legend=alt.Legend(orient="top", columns=3),
         ),
         tooltip=[
-            "setting:N",
+            alt.Tooltip("setting:N"),
             alt.Tooltip("lift:Q", format="+.2%"),
             alt.Tooltip("p99_ms:Q", format=".3~g", title="P99 (ms)"),
             alt.Tooltip("cost:Q", format=".4~g"),

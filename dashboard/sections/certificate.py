@@ -28,7 +28,8 @@ def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
     names = {what: numbers.metric_form(str(what)).label for what in own["what"]}
     own = own.assign(what=own["what"].map(names))
     words = "; ".join(f"{row.what} {numbers.percent(row.value)}" for row in own.itertuples())
-    chart(apart_charts.certificate(own), f"{part}: {words}")
+    rows = apart_charts.with_ends(own.rename(columns={"low": "least", "high": "most"}))
+    chart(apart_charts.certificate, rows, f"{part}: {words}", names=tuple(own["what"]))
     short = own[(own["value"] < own["low"]) | (own["value"] > own["high"])]
     said = f" Outside of it: {', '.join(short['what'])}." if len(short) else ""
     st.caption(

@@ -50,7 +50,12 @@ def draw(found: Mapping[str, Any], key: str) -> None:
         )
         words = "; ".join(f"{name} {_points(own['interference'])}" for name, own in judged.items())
         label = numbers.metric_form(metric).label
-        chart(apart_charts.designs(rows), f"{label}: what the arms do to each other, by design. {words}")
+        chart(
+            apart_charts.designs,
+            apart_charts.with_ends(rows),
+            f"{label}: what the arms do to each other, by design. {words}",
+            names=tuple(judged),
+        )
     table = [_row(name, own, judged.get(name)) for name, own in found["designs"].items()]
     st.table(pd.DataFrame(table), border="horizontal", hide_index=True)
     true = found["truth"][metric]

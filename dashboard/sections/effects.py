@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
+from dashboard import charts, draw
 from dashboard.draw import chart
+from dashboard.palette import NEUTRAL, TRUTH
 from dashboard.sections import apart_charts
 from dashboard.sections.answers import answer
 from dashboard.words import plain
@@ -110,7 +111,12 @@ def _draw_days(days: Sequence[Mapping[str, Any]], label: str) -> None:
     frame = pd.DataFrame(rows).dropna(subset=["lift"])
     last = days[-1]
     words = f"on the last day {numbers.lift(last['lift'])}, true {numbers.lift(last['true_lift'])}"
-    chart(charts.by_day(frame), f"{label}: lift over control of all days so far, by day; {words}")
+    chart(
+        charts.by_day,
+        frame,
+        f"{label}: lift over control of all days so far, by day; {words}",
+        reach=charts.reach_of(frame),
+    )
 
 
 def segments(run: Run, card: Mapping[str, Any], arm: str) -> None:
@@ -142,7 +148,7 @@ def segments(run: Run, card: Mapping[str, Any], arm: str) -> None:
         f"true {numbers.lift(effect.true_lift)}"
         for label, effect in zip(labels, effects, strict=True)
     )
-    chart(charts.lifts(effects, labels=labels), f"{title}. {words}")
+    draw.lifts(effects, f"{title}. {words}", labels=labels)
     st.table(
         pd.DataFrame(
             [_segment_row(*each, found["level"]) for each in zip(labels, shown, effects, strict=True)]
@@ -227,7 +233,13 @@ def channels(run: Run, card: Mapping[str, Any], arm: str) -> None:
         for name, part in entry["parts"].items()
     )
     label = numbers.metric_form(metric).label
-    chart(apart_charts.channels(rows), f"What the true effect on {label} comes through. {words}")
+    rows = apart_charts.with_ends(rows).assign(colour=[NEUTRAL] * (len(rows) - 1) + [TRUTH])
+    chart(
+        apart_charts.channels,
+        rows,
+        f"What the true effect on {label} comes through. {words}",
+        names=tuple(rows["channel"]),
+    )
     order = own["order"]
     how = f"switched on in the order {', '.join(order)}" if order else "the mean over every order (Shapley)"
     st.caption(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.draw import ink, redrawn
+from dashboard.draw import chart, ink
 from dashboard.sections import apart_charts
 from dashboard.words import plain
 from simulator.results import numbers
@@ -53,7 +53,7 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
     words = "; ".join(
         f"{name}: {numbers.lift(lift)}" for name, lift in zip(best["setting"], best["lift"], strict=True)
     )
-    redrawn(
+    chart(
         apart_charts.fronts,
         frame.drop(columns="at"),
         f"True lift against {across.lower()}. No other beats in lift, P99 and cost at once: {words}",

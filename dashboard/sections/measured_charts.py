@@ -1,11 +1,12 @@
-"""Charts of what was measured: service times, quality against cost, stores. Data frames in, Altair out."""
+"""Charts of what was measured: service times, quality against cost, stores. Rows in, Altair out."""
 
 from __future__ import annotations
 
-import altair as alt
-import pandas as pd
+from collections.abc import Sequence
 
-from dashboard.charts import layers
+import altair as alt
+
+from dashboard.charts import Rows, layers
 from dashboard.palette import CONTROL, NEUTRAL, TREATMENT
 
 # As many models and engines as there are: told apart by colour and, for those who see none, by a shape.
@@ -23,18 +24,21 @@ SERIES = (
 )
 
 
-def times(rows: pd.DataFrame, x_title: str, y_title: str, *, words: bool = False) -> alt.Chart:
+def times(
+    rows: Rows, *, series: Sequence[str], x_title: str, y_title: str, words: Sequence[str] | None = None
+) -> alt.Chart:
     """Times over a number of behaviours, a line for each series, both axes logarithmic.
 
     Args:
         rows: series, x, ms, text.
+        series: their names, in order.
         x_title, y_title: of the axes.
-        words: whether x is in words, in their order, and not a number.
+        words: the values of x in their order, where they are words; None where they are numbers.
     """
     axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
     x = (
-        alt.X("x:O", title=x_title, sort=list(dict.fromkeys(rows["x"])), axis=alt.Axis(labelAngle=0))
-        if words
+        alt.X("x:O", title=x_title, sort=list(words), axis=alt.Axis(labelAngle=0))
+        if words is not None
         else alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=False, padding=12))
     )
     chart: alt.Chart = (
@@ -44,16 +48,20 @@ def times(rows: pd.DataFrame, x_title: str, y_title: str, *, words: bool = False
             x=x,
             y=alt.Y("ms:Q", title=y_title, axis=alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25),
                     scale=alt.Scale(type="log", nice=False, padding=12)),
-            color=_series(rows["series"]),
-            shape=alt.Shape("series:N", legend=None, sort=list(dict.fromkeys(rows["series"]))),
-            tooltip=["series:N", "x", "text:N"],
+            color=_series(series),
+            shape=alt.Shape("series:N", legend=None, sort=list(series)),
+            tooltip=[
+                alt.Tooltip("series:N"),
+                alt.Tooltip("x:Q" if words is None else "x:O"),
+                alt.Tooltip("text:N"),
+            ],
         )
         .properties(height=340)
     )  # fmt: skip
     return chart
 
 
-def quality(rows: pd.DataFrame, x_title: str, base: str, ink: str) -> alt.LayerChart:
+def quality(rows: Rows, *, x_title: str, base: str, ink: str) -> alt.LayerChart:
     """Models by cost and lead; those that no other beats in both are drawn full and joined.
 
     Args:
@@ -66,10 +74,10 @@ def quality(rows: pd.DataFrame, x_title: str, base: str, ink: str) -> alt.LayerC
     base_chart = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=True)),
         tooltip=[
-            "name:N",
+            alt.Tooltip("name:N"),
             alt.Tooltip("x:Q", format=".3~g"),
             alt.Tooltip("lead:Q", format="+.3f"),
-            "front:N",
+            alt.Tooltip("front:N"),
         ],
     )
     title = f"Lead over {base}, points of AUC"
@@ -77,49 +85,46 @@ def quality(rows: pd.DataFrame, x_title: str, base: str, ink: str) -> alt.LayerC
     best = base_chart.transform_filter(alt.datum.front)
     line = best.mark_line(strokeWidth=2, color=TREATMENT, interpolate="step-after").encode(y=y)
     rule = base_chart.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=NEUTRAL)
-    rule = rule.encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    rule = rule.encode(y=alt.Y("low:Q", title=title), y2=alt.Y2("high:Q"))
     other = base_chart.transform_filter(f"!{alt.datum.front}").mark_point(size=90, color=CONTROL, opacity=1)
     full = best.mark_point(filled=True, size=110, color=TREATMENT, opacity=1).encode(y=y)
-    words = base_chart.mark_text(align="left", dx=9, dy=-7, color=ink).encode(y=y, text="name:N")
+    words = base_chart.mark_text(align="left", dx=9, dy=-7, color=ink).encode(y=y, text=alt.Text("name:N"))
     return layers(line, rule, other.encode(y=y), full, words).properties(height=400)
 
 
-def bars(rows: pd.DataFrame, title: str, ink: str) -> alt.LayerChart:
+def bars(rows: Rows, *, groups: Sequence[str], kinds: Sequence[str], title: str, ink: str) -> alt.LayerChart:
     """A number of each kind of each group, with the number beside its bar.
 
     Args:
-        rows: group, kind, value, text; in their order.
+        rows: group, kind, value, text.
+        groups, kinds: their names, in order.
         title: of the axis.
         ink: of the numbers.
     """
-    kinds = list(dict.fromkeys(rows["kind"]))
     base = alt.Chart(rows).encode(
         y=alt.Y(
             "group:N",
-            sort=list(dict.fromkeys(rows["group"])),
+            sort=list(groups),
             title=None,
             axis=alt.Axis(labelLimit=200, minExtent=100),
         ),
-        yOffset=alt.YOffset("kind:N", sort=kinds),
-        tooltip=["group:N", "kind:N", "text:N"],
+        yOffset=alt.YOffset("kind:N", sort=list(kinds)),
+        tooltip=[alt.Tooltip(f"{name}:N") for name in ("group", "kind", "text")],
     )
     axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
-    bar = base.mark_bar().encode(
-        x=alt.X("value:Q", title=title, axis=axis), color=_series(rows["kind"], "kind")
-    )
+    bar = base.mark_bar().encode(x=alt.X("value:Q", title=title, axis=axis), color=_series(kinds, "kind"))
     text = base.mark_text(align="left", dx=4, color=ink).encode(
-        x=alt.X("value:Q", title=title), text="text:N"
+        x=alt.X("value:Q", title=title), text=alt.Text("text:N")
     )
     return layers(bar, text).properties(height=alt.Step(16, **{"for": "offset"}))
 
 
-def _series(values: pd.Series[str], column: str = "series") -> alt.Color:
-    names = list(dict.fromkeys(values))
+def _series(names: Sequence[str], column: str = "series") -> alt.Color:
     longest = max(map(len, names), default=0)
     colours = [SERIES[number % len(SERIES)] for number in range(len(names))]
     return alt.Color(
         f"{column}:N",
-        scale=alt.Scale(domain=names, range=colours),
+        scale=alt.Scale(domain=list(names), range=colours),
         title=None,
         # On a telephone there is room for three short names, or for one long one.
         legend=alt.Legend(orient="top", columns=3 if longest < 11 else 2 if longest < 19 else 1),

@@ -73,8 +73,10 @@ def _draw(found: Mapping[str, Any]) -> None:
     words = "; ".join(f"{rule} {numbers.percent(one['called'])}" for rule, one in found["rules"].items())
     none = not found["lift"]
     chart(
-        apart_charts.peeking(rows, LEVEL if none else None),
+        apart_charts.peeking,
+        rows,
         f"Tests that called a difference by each look, by rule. By the end: {words}",
+        level=LEVEL if none else None,
     )
     what = (
         "Called a difference that is not there"

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
-from dashboard.draw import chart
+from dashboard import draw
 from dashboard.sections.answers import answer
 from dashboard.tiles import Z
 from simulator.results import numbers
@@ -40,14 +39,12 @@ def section(run: Run, card: Mapping[str, Any]) -> None:
     ]
     everywhere = [("all worlds", own["lift"], tuple(own["ci"]) if own["ci"] else (None, None))]
     shown = seeds + everywhere
-    chart(
-        charts.lifts(
-            [_effect(metric, found["treatment"], lift, ends) for _, lift, ends in shown],
-            labels=[name for name, *_ in shown],
-            legend=False,
-        ),
+    draw.lifts(
+        [_effect(metric, found["treatment"], lift, ends) for _, lift, ends in shown],
         f"True lift in {label} by world. "
         + "; ".join(f"{name} {numbers.lift(lift)}" for name, lift, _ in shown),
+        labels=[name for name, *_ in shown],
+        legend=False,
     )
     rows = [
         {

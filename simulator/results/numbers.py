@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from simulator.metrics import BY_NAME, RequestShare
+from simulator.metrics import BY_NAME, TOTALS, RequestShare
 
 MISSING = "—"
 NOT_ENOUGH = "not enough data"
@@ -134,6 +134,11 @@ def metric_form(name: str, unit: str = "") -> MetricForm:
         return MetricForm(name, unit, _FORMS.get(unit, plain_number))
     form = share if isinstance(metric, RequestShare) else _FORMS[metric.unit]
     return MetricForm(metric.label, metric.counts, form, metric.better == "higher", metric.meaning)
+
+
+def total_label(name: str) -> str:
+    """A user's total as tables name it: "advv" -> "ADVV"; one that this release does not know by its name."""
+    return TOTALS.get(name, name)
 
 
 def plain_number(value: float | None) -> str:

@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
-from test_pages import folder, opened, specs, texts
+from test_pages import drawn_rows, folder, opened, specs, texts
 
-from dashboard import charts
 from dashboard.balance import COLUMNS, balance
 
 __all__ = ["folder"]  # a fixture
@@ -47,29 +46,16 @@ def test_balance_of_nobody_or_of_equals_says_nothing():
     assert balance(table, "control", "nobody") == []
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The rows of the chart of detectable lifts as they were drawn."""
-    rows = {}
-    own = charts.mde
-
-    def draw(frame, *rest):
-        rows["mde"] = frame
-        return own(frame, *rest)
-
-    monkeypatch.setattr(charts, "mde", draw)
-    return rows
-
-
-def test_health_shows_split_balance_and_what_can_be_told(folder, drawn):
+def test_health_shows_split_balance_and_what_can_be_told(folder):
     made_runs.write_run(folder / "run", requests=200)
     app = opened(HEALTH)
     words = texts(app)
     assert list(app.table[0].value["Configured"]) == ["50.00%", "50.00%"]
-    assert next(iter(app.table[1].value["Per user, before"])) == "requests"
+    totals = ["requests", "impressions", "clicks", "conversions", "revenue", "ADVV"]
+    assert list(app.table[1].value["Per user, before"]) == totals
     assert "With its 50,000 requests a lift of 5.1% in ADVV per request is found" in words
     assert "None." in words
-    by_requests = dict(zip(drawn["mde"]["requests"], drawn["mde"]["mde"], strict=True))
+    by_requests = {row["requests"]: row["mde"] for row in drawn_rows(app, 0)}
     assert by_requests[50_000] == pytest.approx(1.43 * 0.036)
     # The error of the logarithm falls as one over the root of the requests.
     assert math.log1p(by_requests[500_000]) == pytest.approx(math.log1p(by_requests[50_000]) / math.sqrt(10))

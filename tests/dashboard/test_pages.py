@@ -206,7 +206,10 @@ def test_lift_chart_has_interval_truth_mark_and_mde(folder):
 
 def test_a_legend_has_only_marks_that_are_there():
     effect = next(iter(effects(made_runs.scorecard())))
-    without = charts.lifts([replace(effect, mde=None)]).to_dict()["layer"][-1]["encoding"]["color"]["scale"]
+    rows = charts.lift_rows([replace(effect, mde=None)])
+    assert charts.marks_of(rows) == (charts.ESTIMATE, charts.TRUE)
+    drawn = charts.lifts(rows, labels=list(rows["label"]), marks=charts.marks_of(rows))
+    without = drawn.to_dict()["layer"][-1]["encoding"]["color"]["scale"]
     assert without["domain"] == [charts.ESTIMATE, charts.TRUE]
     assert len(without["range"]) == 2
 
@@ -315,7 +318,7 @@ def test_latency_page_shows_percentiles_stages_and_ladder(folder):
     make("finished", folder)
     app = opened(LATENCY)
     words = texts(app)
-    assert "P99" in list(app.dataframe[0].value["Percentile"])
+    assert "P99" in list(app.table[0].value["Percentile"])
     assert " ms (" in words
     assert "P99 latency" not in words
     assert "missed their deadline" in words
@@ -329,7 +332,7 @@ def test_latency_page_shows_percentiles_stages_and_ladder(folder):
 def test_any_percentile_and_the_slowest_requests_are_shown(folder):
     make("finished", folder)
     app = opened(LATENCY, percentile="37.25")
-    table = app.dataframe[0].value.set_index("Percentile")
+    table = app.table[0].value.set_index("Percentile")
     columns = made_runs.served(1500)
     keep = (columns["arm"] == "treatment") & (columns["period"] == "experiment") & columns["assigned"]
     latency_ms = columns["latency_ms"][keep]
@@ -351,7 +354,7 @@ def test_all_requests_are_more_than_the_assigned(folder):
     make("finished", folder)
 
     def counted(app):
-        headings = " ".join(app.dataframe[0].value.columns)
+        headings = " ".join(app.table[0].value.columns)
         return [int(n.replace(",", "")) for n in re.findall(r"n = ([0-9,]+)", headings)]
 
     assert sum(counted(opened(LATENCY, requests="All requests (truth)"))) == 2 * sum(counted(opened(LATENCY)))

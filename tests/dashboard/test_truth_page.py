@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apart_tables
 import made_runs
+import pyarrow as pa
 import pytest
 import streamlit
 from streamlit.testing.v1 import AppTest
@@ -70,19 +71,14 @@ def apart() -> dict:
 @pytest.fixture
 def drawn(monkeypatch) -> list[list[dict]]:
     """The rows of every chart, as they were drawn."""
-    charts, own, own_redrawn = [], streamlit.altair_chart, streamlit.vega_lite_chart
+    charts, own = [], streamlit.vega_lite_chart
 
-    def draw(chart, **options):
-        data = chart.to_dict()["datasets"].values()
-        charts.append([row for rows in data for row in rows if row])
-        return own(chart, **options)
+    def draw(spec, **options):
+        (rows,) = spec["datasets"].values()
+        charts.append(pa.Table.from_pandas(rows, preserve_index=False).to_pylist())
+        return own(spec=spec, **options)
 
-    def redraw(spec, **options):
-        charts.append([row for rows in spec["datasets"].values() for row in rows.to_dict("records")])
-        return own_redrawn(spec=spec, **options)
-
-    monkeypatch.setattr(streamlit, "altair_chart", draw)
-    monkeypatch.setattr(streamlit, "vega_lite_chart", redraw)
+    monkeypatch.setattr(streamlit, "vega_lite_chart", draw)
     return charts
 
 
