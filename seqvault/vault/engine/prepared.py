@@ -18,7 +18,7 @@ from seqvault.schema import Array
 from seqvault.store import HistoryBatch
 from seqvault.vault.engine.latency import Latency
 from seqvault.vault.engine.table import Table
-from seqvault.vault.reading.hot import Hot
+from seqvault.vault.reading.hot import Asked, Hot
 
 __all__ = ["PreparedRead", "PreparedReads"]
 
@@ -79,18 +79,22 @@ class PreparedRead:
 
     def _hot(self, hot: Hot, users: Array, end_s: int | Array) -> HistoryBatch | None:
         """The answer of the hot tier; None where it has none."""
-        asked = self._asked
-        if len(users) == 1 and self._unfiltered:
+        if len(users) == 1 and self._one is not None:
             end = end_s if isinstance(end_s, int) else int(end_s[0])
-            found = hot.one(users.item(0), asked.names, asked.n, end)
-            if found is not None:
-                return HistoryBatch(users, *found)
+            if end != self._one.end_s:
+                self._one = self._one._replace(end_s=end)
+            known = hot.one(users.item(0), self._one)
+            if known is not None:
+                return known
         read = partial(self._latency.timed, self._of.reader.read)
-        return hot.read(asked._replace(users=users, end_s=end_s), read)
+        return hot.read(self._asked._replace(users=users, end_s=end_s), read)
 
     def _prepare(self, table: Table) -> None:
         self._of, self._asked = table, self._query(table)
-        self._unfiltered = table.hot is not None and all(ids is None for ids in self._asked[5:])
+        # What one user's read asks the hot tier: the same object again, for that is how the tier knows it.
+        self._one: Asked | None = None
+        if table.hot is not None and all(ids is None for ids in self._asked[5:]):
+            self._one = Asked(self._asked.names, self._asked.n, NO_BOUND_S)
         self._reading: _Reading = table.reader.prepare(self._asked)
 
 

@@ -29,7 +29,6 @@ _USER_BYTES, _COLUMN_BYTES = 500, 120
 _LEAST_USERS = 4
 
 Read = Callable[[Query], HistoryBatch]
-_Rows = tuple[Array, dict[str, Array]]
 
 
 class _History:
@@ -41,20 +40,21 @@ class _History:
         answer: the last answer and what it answered: most requests are like the last.
     """
 
-    __slots__ = ("answer", "bytes", "columns", "rows", "times", "used", "whole")
+    __slots__ = ("answer", "bytes", "columns", "rows", "times", "used", "users", "whole")
 
-    def __init__(self, columns: dict[str, Array], *, whole: bool) -> None:
-        for values in columns.values():
+    def __init__(self, user: Array, columns: dict[str, Array], *, whole: bool) -> None:
+        for values in (user, *columns.values()):
             values.flags.writeable = False
+        self.users = user
         self.columns, self.times, self.whole = columns, columns["time_s"], whole
         self.rows = len(self.times)
         self.bytes = _USER_BYTES + sum(_COLUMN_BYTES + values.nbytes for values in columns.values())
         self.used = True
-        self.answer: tuple[_Asked, Array, dict[str, Array]] | None = None
+        self.answer: tuple[Asked, HistoryBatch] | None = None  # one object: threads read it at any moment
 
 
-class _Asked(NamedTuple):
-    """What an answer depends on besides the user."""
+class Asked(NamedTuple):
+    """What an answer depends on besides the user: as of `Query`, for one user."""
 
     names: tuple[str, ...]
     n: int
@@ -83,24 +83,24 @@ class Hot:
     def __len__(self) -> int:
         return len(self._of)
 
-    def one(self, user: int, names: tuple[str, ...], n: int, end_s: int) -> _Rows | None:
-        """(offsets, columns) of a user's newest n behaviours before end_s; None where that is not known.
+    def one(self, user: int, asked: Asked) -> HistoryBatch | None:
+        """A user's newest behaviours; None where they are not known.
 
-        The arrays are this tier's own and may not be written to.
+        The batch and its arrays are this tier's own, given to all who ask the same: not to be written to.
         """
         history = self._of.get(user)
         if history is None:
             return None
         history.used = True
         answer = history.answer
-        if answer is not None and answer[0] == (names, n, end_s):
-            self.hits += 1
-            return answer[1], answer[2]
-        found = _answer(history, names, n, end_s)
-        if found is not None:
-            history.answer = (_Asked(names, n, end_s), *found)
-            self.hits += 1
-        return found
+        # By identity first: a prepared read asks with one and the same object.
+        if answer is None or (answer[0] is not asked and answer[0] != asked):
+            found = _answer(history, asked)
+            if found is None:
+                return None
+            history.answer = answer = asked, found
+        self.hits += 1
+        return answer[1]
 
     def read(self, query: Query, read: Read) -> HistoryBatch | None:
         """What a query asks for where all its users are known, and else None.
@@ -121,7 +121,7 @@ class Hot:
         parts = []
         for i, user in enumerate(query.users.tolist()):
             end_s = ends if isinstance(ends, int) else int(ends[i])
-            found = self.one(user, query.names, query.n, end_s)
+            found = self.one(user, Asked(query.names, query.n, end_s))
             if found is None:
                 self.misses += 1
                 self._admit(user, query, read)
@@ -130,10 +130,10 @@ class Hot:
         if len(parts) != len(query.users) or not parts:
             return None
         if len(parts) == 1:
-            return HistoryBatch(query.users, *parts[0])
+            return parts[0]
         offsets = np.zeros(len(parts) + 1, "i8")
-        np.cumsum([part[0][1] for part in parts], out=offsets[1:])
-        columns = {name: np.concatenate([part[1][name] for part in parts]) for name in query.names}
+        np.cumsum([part.offsets[1] for part in parts], out=offsets[1:])
+        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in query.names}
         return HistoryBatch(query.users, offsets, columns)
 
     def forget(self, users: Array | None = None) -> None:
@@ -174,7 +174,7 @@ class Hot:
         except DamagedDataError:
             return  # in what nobody asked for
         columns = {name: values.copy() for name, values in found.columns.items()}
-        history = _History(columns, whole=int(found.offsets[-1]) < wanted)
+        history = _History(alone, columns, whole=int(found.offsets[-1]) < wanted)
         with self._turn:
             if self._coming.get(user) is not mine:
                 return  # it changed meanwhile
@@ -206,8 +206,9 @@ class Hot:
             self.bytes -= history.bytes
 
 
-def _answer(history: _History, names: tuple[str, ...], n: int, end_s: int) -> _Rows | None:
+def _answer(history: _History, asked: Asked) -> HistoryBatch | None:
     """See Hot.one."""
+    names, n, end_s = asked
     rows = history.rows
     if end_s != NO_BOUND_S and rows and history.times[-1] >= end_s:
         rows = int(history.times.searchsorted(end_s))
@@ -220,4 +221,4 @@ def _answer(history: _History, names: tuple[str, ...], n: int, end_s: int) -> _R
         return None
     offsets = np.array((0, rows - first), "i8")
     offsets.flags.writeable = False
-    return offsets, columns
+    return HistoryBatch(history.users, offsets, columns)
