@@ -30,15 +30,11 @@ class ReadOnly:
     def __init__(self, folder: Path, asked: Asked, options: Options) -> None:
         self._follower = Follower(folder, asked, options)
         self.replayed = self._follower.replayed
+        self.current = self._follower.current  # as it is: every read asks for it
 
     @property
     def state(self) -> State:
         """The store as it was last seen."""
-        return self._follower.state
-
-    def current(self) -> State:
-        """The store, seen no longer ago than staleness_s."""
-        self._follower.refresh_if_stale()
         return self._follower.state
 
     @property

@@ -75,13 +75,14 @@ class Follower:
         """Byte behind the last record of the live log it has seen."""
         return self._read.end
 
-    def refresh_if_stale(self) -> None:
-        """Refresh when the last one began longer ago than staleness_s."""
+    def current(self) -> State:
+        """The store, refreshed when that last began longer ago than staleness_s."""
         if time.monotonic() - self._refreshed_s > self._options.staleness_s:
             with self._turn:
                 # Another thread may have been refreshing while this one waited.
                 if time.monotonic() - self._refreshed_s > self._options.staleness_s:
                     self._refresh()
+        return self.state
 
     def refresh(self) -> None:
         """See everything that was acknowledged before the call. Raises DamagedDataError."""

@@ -60,6 +60,14 @@ class PreparedRead:
             self._prepare(table)
         users = users_of(user_ids)
         end_s = NO_BOUND_S if before_s is None else bound_s(before_s, len(users))
+        one = self._one
+        if one is not None and len(users) == 1:
+            end = end_s if isinstance(end_s, int) else int(end_s[0])
+            if end != one.end_s:
+                one = self._one = one._replace(end_s=end)
+            known = self._tier.one(users.item(0), one)
+            if known is not None:
+                return known
         while True:
             try:
                 hot = None if table.hot is None else self._hot(table.hot, users, end_s)
@@ -78,14 +86,7 @@ class PreparedRead:
                 self._prepare(table)
 
     def _hot(self, hot: Hot, users: Array, end_s: int | Array) -> HistoryBatch | None:
-        """The answer of the hot tier; None where it has none."""
-        if len(users) == 1 and self._one is not None:
-            end = end_s if isinstance(end_s, int) else int(end_s[0])
-            if end != self._one.end_s:
-                self._one = self._one._replace(end_s=end)
-            known = hot.one(users.item(0), self._one)
-            if known is not None:
-                return known
+        """The answer of the hot tier, which may take up a user for it; None where it has none."""
         read = partial(self._latency.timed, self._of.reader.read)
         return hot.read(self._asked._replace(users=users, end_s=end_s), read)
 
@@ -94,6 +95,7 @@ class PreparedRead:
         # What one user's read asks the hot tier: the same object again, for that is how the tier knows it.
         self._one: Asked | None = None
         if table.hot is not None and all(ids is None for ids in self._asked[5:]):
+            self._tier = table.hot
             self._one = Asked(self._asked.names, self._asked.n, NO_BOUND_S)
         self._reading: _Reading = table.reader.prepare(self._asked)
 
