@@ -40,6 +40,10 @@ class PreparedRead:
         latency: counts the reads that the hot tier does not answer.
     """
 
+    # What one user's read asks the hot tier, which knows it by being the same object again; and the tier.
+    _one: Asked | None
+    _tier: Hot
+
     def __init__(self, table: Callable[[], Table], query: Callable[[Table], Query], latency: Latency) -> None:
         self._table, self._query, self._latency = table, query, latency
         self._prepare(table())
@@ -92,8 +96,7 @@ class PreparedRead:
 
     def _prepare(self, table: Table) -> None:
         self._of, self._asked = table, self._query(table)
-        # What one user's read asks the hot tier: the same object again, for that is how the tier knows it.
-        self._one: Asked | None = None
+        self._one = None
         if table.hot is not None and all(ids is None for ids in self._asked[5:]):
             self._tier = table.hot
             self._one = Asked(self._asked.names, self._asked.n, NO_BOUND_S)
