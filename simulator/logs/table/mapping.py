@@ -147,8 +147,12 @@ class Source(Files):
 
 
 class Impressions(_Model):
-    """What was shown, a row each."""
+    """What was shown, a row each; or pages, a row each, with lists of what they showed."""
 
+    each: ListField | None = Field(
+        default=None,
+        description="A list: each element is a row, `each` at the place `each_place`.",
+    )
     user: ColumnField
     time: TimeField
     item: ColumnField
@@ -188,6 +192,7 @@ class Items(Files):
 class Behaviours(Files):
     """What users did, where that is not the impressions."""
 
+    each: ListField | None = Field(default=None, description="As of the impressions, of a user.")
     user: ColumnField
     time: TimeField
     item: ColumnField | None = None

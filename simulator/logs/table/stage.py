@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from simulator.logs.table.ids import one
 from simulator.logs.table.load import Loaded
 from simulator.logs.table.mapping import Behaviours, Column, Files, Impressions, Time
 from simulator.logs.table.sources import RawFile, file_digest, find_files, numbered, open_file
+from simulator.logs.table.unfold import EACH, PLACE, unfolded
 from simulator.traffic.trace import TraceError
 
 OnProgress = Callable[[str, int, int], None]
@@ -50,6 +51,7 @@ OnProgress = Callable[[str, int, int], None]
 ALWAYS_BORNE = 3  #: damaged rows, however few there are
 PLACES_SHOWN = 5
 MEMORY = "1GB"  #: what DuckDB may hold; beyond it, it spills
+_LISTS_AT_ONCE = 1 << 14  # rows that hold lists
 _VERSION = 4  # of the staged form: another one is read anew
 _TYPES = {
     "row": pa.int64(),
@@ -183,7 +185,9 @@ class Stage:
         rows = one(self.db, f"select count(*) from {kind} where {condition}")
         if not rows:
             return 0, []
-        query = f"select file, row from {kind} where {condition} order by file, row limit {PLACES_SHOWN}"
+        query = (
+            f"select distinct file, row from {kind} where {condition} order by file, row limit {PLACES_SHOWN}"
+        )
         places = [self.place(kind, file, row) for file, row in self.db.execute(query).fetchall()]
         kept = f"{kind}_{self._views}"
         self._views += 1
@@ -212,12 +216,18 @@ class Stage:
         fields = [f for _, f in table if isinstance(f, Column) and not f.of_items]
         where = self.loaded.mapping.source.where if kind == "shown" else getattr(table, "where", None)
         wanted, mentioned = columns_read([*fields, where or ""], raw.names)
-        whole = [f.column for f in fields if f.column and f.column not in mentioned and _may_be_whole(f)]
+        if table.each is not None:
+            wanted = [name for name in wanted if name not in (EACH, PLACE)]
+        whole = [
+            f.column
+            for f in fields
+            if f.column in wanted and f.column not in mentioned and f is not table.each and _may_be_whole(f)
+        ]
         size = raw.path.stat().st_size
         read = Read(raw.path.name, size, file_digest(raw.path))
         self._raw[kind, number] = raw
         relation, damage = raw.relation("batch", wanted), list[_Damage]()
-        schema = self._schema(table, self._types(relation, raw.sample(wanted)))
+        schema = self._schema(table, self._types(relation, raw.sample(wanted), table, where))
         with pq.ParquetWriter(
             self._staged(kind, number),
             schema,
@@ -226,37 +236,54 @@ class Stage:
             write_statistics=False,
             column_encoding={n: "DELTA_BINARY_PACKED" for n in schema.names if _TYPES[n] in _PACKED},
         ) as writer:
+            begun = 0
             for batch, position in raw.batches(wanted, whole):
-                rows = numbered(batch, read.rows)
-                mapped, found = self._mapped(relation, rows, schema, table, where)
-                writer.write_table(mapped)
-                damage += found
-                read.rows += len(rows)
+                for rows in _parts(numbered(batch, begun), table):
+                    mapped, found, count = self._mapped(relation, rows, schema, table, where)
+                    writer.write_table(mapped)
+                    damage += found
+                    read.rows += count
+                begun += len(batch)
                 moved(position)
         read.cut = list(raw.lost)
         read.rows += len(read.cut)
         self._note_damage(kind, raw, read, damage)
         return read
 
-    def _types(self, relation: str, batch: pa.Table | None) -> dict[str, str]:
+    def _types(
+        self, raw: str, batch: pa.Table | None, table: Impressions | Behaviours, where: str | None
+    ) -> dict[str, str]:
         """DuckDB's types of a batch's columns; none where there is no batch."""
         if batch is None:
             return {}
         self.db.register("batch", batch)
+        try:
+            return self._described(self._unfolded(raw, table))
+        except duckdb.Error as error:
+            self._explain(raw, table, where, error)
+
+    def _described(self, relation: str) -> dict[str, str]:
         return {name: str(kind) for name, kind, *_ in self.db.execute(f"describe from {relation}").fetchall()}
+
+    def _unfolded(self, raw: str, table: Impressions | Behaviours) -> str:
+        """The rows of the batch, or the elements of its lists."""
+        types = {} if table.each is None else self._described(raw)
+        return unfolded(raw, table.each, types, self.loaded.mapping.source.time_zone)
 
     def _mapped(
         self,
-        relation: str,
+        raw: str,
         batch: pa.Table,
         schema: pa.Schema,
         table: Impressions | Behaviours,
         where: str | None,
-    ) -> tuple[pa.Table, list[_Damage]]:
-        """A batch's usable rows as they are staged, and what is wrong with the others."""
-        source = self.loaded.mapping.source
+    ) -> tuple[pa.Table, list[_Damage], int]:
+        """A batch's usable rows as they are staged, what is wrong with the others, and how many it has."""
+        source, count = self.loaded.mapping.source, len(batch)
         try:
-            columns, reasons = row_of(table, self._types(relation, batch), source.time_zone)
+            types = self._types(raw, batch, table, where)
+            relation = self._unfolded(raw, table)
+            columns, reasons = row_of(table, types, source.time_zone)
             # What is the same in every row is not worked out row by row.
             stored = [name for name in schema.names if name in columns.keys() - constants(columns).keys()]
             inner = [f"({sql})::{_SQL_TYPES[_TYPES[name]]} as {name}" for name, sql in columns.items()]
@@ -279,11 +306,13 @@ class Stage:
                     "where reason > 0 group by reason order by reason"
                 ).fetchall()
                 found = [_Damage(number, reasons[number - 1], *rest) for number, *rest in damaged]
+            if table.each is not None:
+                ((count,),) = self.db.execute(f"select count(*) from {relation}").fetchall()
         except duckdb.Error as error:
-            self._explain(relation, table, where, error)
+            self._explain(raw, table, where, error)
         finally:
             self.db.unregister("batch")
-        return _whole(mapped, schema), found
+        return _whole(mapped, schema), found, count
 
     def _schema(self, table: Impressions | Behaviours, types: dict[str, str]) -> pa.Schema:
         """Of the rows as they stand in a file: without what is the same in all of them, or follows."""
@@ -322,7 +351,7 @@ class Stage:
         return f"time_ms is null or ({' and '.join(bounds)})" if bounds else "true"
 
     def _explain(
-        self, relation: str, table: Impressions | Behaviours, where: str | None, error: duckdb.Error
+        self, raw: str, table: Impressions | Behaviours, where: str | None, error: duckdb.Error
     ) -> NoReturn:
         """Which expression of the mapping it was."""
         name = "impressions" if isinstance(table, Impressions) else "behaviours"
@@ -331,10 +360,15 @@ class Stage:
             texts["source" if name == "impressions" else name, "where"] = where
         for path, text in texts.items():
             try:
-                self.db.execute(f"select count({text}) from {relation}").fetchall()
+                rows = raw if path[-1] == "each" else self._unfolded(raw, table)
+                self.db.execute(f"select count({text}) from {rows}").fetchall()
             except duckdb.Error as problem:
                 said = str(problem).split("\n")[0]
-                help = "raw columns of text are text: compare with '1', or use try_cast"
+                help = (
+                    "a name that SQL reserves stands in double quotes, as in sql = '\"at\"'"
+                    if isinstance(problem, duckdb.ParserException)
+                    else "raw columns of text are text: compare with '1', or use try_cast"
+                )
                 self.loaded.refuse(path, f"`{'.'.join(path)}`: {said}", help)
         raise TraceError(f"The rows cannot be mapped: {error}. Correct the mapping.") from error
 
@@ -345,7 +379,9 @@ class Stage:
             )
         together = _by_reason(damage)
         for each in together:
-            places = [raw.place(row) for row in each.rows]
+            places = list(
+                dict.fromkeys(raw.place(row) for row in each.rows)
+            )  # elements of a row have its place
             read.dropped[each.reason.text] = {"rows": each.count, "first": places}
         if read.cut:
             places = [f"{raw.path.name}:{line}" for line in read.cut[:PLACES_SHOWN]]
@@ -397,6 +433,12 @@ def _by_reason(damage: list[_Damage]) -> list[_Damage]:
             each = _Damage(each.number, each.reason, before.count + each.count, rows, value)
         found[each.number] = each
     return [found[number] for number in sorted(found)]
+
+
+def _parts(rows: pa.Table, table: Impressions | Behaviours) -> Iterator[pa.Table]:
+    """Raw rows that are mapped together: few where each becomes many."""
+    size = max(len(rows), 1) if table.each is None else _LISTS_AT_ONCE
+    yield from (rows.slice(first, size) for first in range(0, max(len(rows), 1), size))
 
 
 def _whole(mapped: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -367,6 +367,10 @@ def test_what_was_spilled_goes_when_an_import_is_cut_off(
             ('click = "clicked"', 'click = {sql = "clickd = 1"}'),
             ["impressions.click", "clickd", "map.toml:11:1"],
         ),
+        (
+            ('click = "clicked"', 'click = {sql = "at = 1"}'),
+            ["impressions.click", "syntax error", "that SQL reserves stands in double quotes"],
+        ),
         (('click = "clicked"', 'click = "cliked"'), ["shown.csv, line 1: no column cliked"]),
         (('click = "clicked"', 'click = {column = "a", sql = "b"}'), ["either `column` or `sql`"]),
         (("[impressions]", "[impressions]\ncategory = 'items.a'"), ["there is no [items]"]),
