@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from simulator.commands.options import Json, Quiet
 
 Out = Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")]
+
+_SHORT = 100  # behaviours: what the treatment of examples/kuairand.toml reads
 
 
 def table(
@@ -96,7 +99,7 @@ def _carry_out(
     as_json: bool,
     quiet: bool,
     lines: Callable[[Mapping[str, Any]], list[str]],
-    example: str = "CONFIG",
+    example: str | None = None,
 ) -> None:
     from simulator.commands.output import print_json, progress
     from simulator.execution.interrupts import sigterm_as_ctrl_c
@@ -115,8 +118,15 @@ def _carry_out(
         print(line)
     if out is not None:
         print(f"\nLog folder: {out}")
+        named = f" --set experiment.name={quote(out.name)}" if example is None else ""
         print("Next:")
-        print(f"  laser-ab run {example} --set traffic.log={out}")
+        print(f"  laser-ab run {example or example_for(manifest)} --set traffic.log={quote(str(out))}{named}")
+
+
+def example_for(manifest: Mapping[str, Any]) -> str:
+    """The example file whose arms read histories as long as a log's."""
+    long = manifest["histories"]["p99"] > _SHORT
+    return "examples/complete-journey.toml" if long else "examples/kuairand.toml"
 
 
 def preview_lines(manifest: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from kuairand_files import LOG_HEADER, LOG_NAME, VIDEO_NAME, log_lines, write_ku
 from typer.testing import CliRunner
 
 from simulator.cli import app
+from simulator.commands.logs.import_log import example_for
 
 
 def call(*arguments: object, code: int = 0) -> Any:
@@ -26,6 +27,14 @@ def test_an_import_says_what_was_read_left_out_and_invented_and_what_is_next(tmp
     for words in ("read, ", "repeats", "2022-04-25 to 2022-04-30", "P99", "AUC", "Invented", "CC BY-SA"):
         assert words in output
     assert f"laser-ab run examples/kuairand.toml --set traffic.log={tmp_path / 'log'}" in output
+
+
+def test_the_next_command_of_any_table_reads_as_much_as_the_log_has(tmp_path: Path) -> None:
+    write_kuairand(tmp_path / "in")
+    said = call("import", "table", "kuairand", "--files", tmp_path / "in", "--out", tmp_path / "a shop")
+    named = f"--set traffic.log='{tmp_path / 'a shop'}' --set experiment.name='a shop'"
+    assert f"laser-ab run examples/kuairand.toml {named}" in said.output
+    assert example_for({"histories": {"p99": 101.0}}) == "examples/complete-journey.toml"
 
 
 def test_json_is_one_document(tmp_path: Path) -> None:
