@@ -88,6 +88,8 @@ RUN = """\
 {users:,} households. Clicks in the replay, and the true lifts, come from the model fitted on the log
 ([logs.md](logs.md)), as in every run on a log. Verdict: **{verdict}**. {text}
 """
+#: What a scorecard's notes say of how far the log reaches.
+LIMITS = ("Histories at", "The arms read", "In this log's truth")
 
 
 def page(result: Row, scorecard: Row | None) -> str:
@@ -196,7 +198,9 @@ def _run(scorecard: Row) -> list[str]:
             numbers.metric_form(effect.metric, effect.unit).label,
             _percent(effect.lift),
             NONE if effect.ci_low is None else f"[{_percent(effect.ci_low)}, {_percent(effect.ci_high)}]",
+            _sign(effect.ci),
             _percent(effect.true_lift),
+            NONE if effect.true_se is None else f"{effect.true_se:.2%}",
             _percent(effect.mde),
         ]
         for effect in effects
@@ -204,7 +208,17 @@ def _run(scorecard: Row) -> list[str]:
     verdict = scorecards.verdict_of(scorecard, effects[0].arm)
     n, users = effects[0].n, sum(arm.users for arm in scorecards.arm_users(scorecard))
     text = RUN.format(n=f"{n:,}", users=users, verdict=verdict["decision"], text=verdict["text"])
-    return [text, table(["metric", "lift", "95 %", "truth", "smallest lift told"], lines)]
+    head = ["metric", "lift", "95 %", "its sign", "truth", "its error", "smallest lift told"]
+    limits = [f"- {note}" for note in scorecard.get("notes") or () if note.startswith(LIMITS)]
+    return [text, table(head, lines), *(["\n".join(limits), ""] if limits else [])]
+
+
+def _sign(ends: tuple[float | None, float | None]) -> str:
+    """Whether an interval leaves 0 on one side."""
+    low, high = ends
+    if low is None or high is None:
+        return NONE
+    return "not told" if low <= 0 <= high else "told"
 
 
 def _percent(value: float | None) -> str:

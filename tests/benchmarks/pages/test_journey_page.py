@@ -68,9 +68,14 @@ def test_the_run_is_told_as_its_scorecard_has_it() -> None:
 
     path = Path(simulator.__file__).with_name("shipped") / "paper" / "scorecard.json"
     scorecard = json.loads(path.read_text())
-    text, lines = _run(scorecard)
+    text, lines, *limits = _run(scorecard)
     advv = scorecard["metrics"]["advv_per_request"]
     assert f"Verdict: **{scorecard['verdict']['decision']}**" in text
     assert f"{sum(scorecard['units'].values()):,} households" in text.replace("\n", " ")
     low, high = advv["ci"]
-    assert f"| {advv['lift']:+.2%} | [{low:+.2%}, {high:+.2%}] | {advv['true_lift']:+.2%} |" in lines
+    sign = "not told" if low <= 0 <= high else "told"
+    told = f"| {advv['lift']:+.2%} | [{low:+.2%}, {high:+.2%}] | {sign} | {advv['true_lift']:+.2%} |"
+    assert told in lines
+    assert limits == []
+    scorecard["notes"] = ["Invented: bids.", "The arms read histories of different lengths in 90.0% of them."]
+    assert _run(scorecard)[2] == "- The arms read histories of different lengths in 90.0% of them."
