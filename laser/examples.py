@@ -85,6 +85,14 @@ class ExampleSet:
         Raises:
             ValueError: length is negative.
         """
+        return RankingBatch.from_numpy(**self.columns(rows, length))
+
+    def columns(self, rows: NDArray[Any], length: int) -> dict[str, NDArray[Any]]:
+        """The columns of that batch as they come, of the widths that they have here.
+
+        Raises:
+            ValueError: length is negative.
+        """
         if length < 0:
             raise ValueError(f"length is {length}, expected 0 or more. Pass the behaviours to keep.")
         end = self.history_end[rows].astype(np.int64)
@@ -92,23 +100,20 @@ class ExampleSet:
         offsets = np.zeros(len(end) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         flat = np.arange(offsets[-1]) + np.repeat(end - offsets[1:], lengths)
-        age_s = np.repeat(self.request_time_s[rows], lengths) - self.time_s[flat]
+        history = {name: getattr(self, name)[flat] for name in _BEHAVIOURS}
         ad = self.ad[rows]
         shown = ad >= 0
-        return RankingBatch.from_numpy(
-            category=self.category[flat],
-            action=self.action[flat],
-            scene=self.scene[flat],
-            age_s=age_s,
-            dwell_s=self.dwell_s[flat],
-            offsets=offsets,
-            ad=np.where(shown, ad, 0),
-            ad_category=np.where(shown, self.ad_category[rows], 0),
-            position=self.position[rows],
-            candidate_count=shown.sum(1),
-            hour=self.hour[rows],
-            propensity=self.propensity[rows],
-        )
+        return {
+            "age_s": np.repeat(self.request_time_s[rows], lengths) - history.pop("time_s"),
+            **history,
+            "offsets": offsets,
+            "ad": np.where(shown, ad, 0),
+            "ad_category": np.where(shown, self.ad_category[rows], 0),
+            "position": self.position[rows],
+            "candidate_count": shown.sum(1),
+            "hour": self.hour[rows],
+            "propensity": self.propensity[rows],
+        }
 
 
 def _check_shapes(examples: ExampleSet) -> None:

@@ -116,7 +116,7 @@ def _scores(model: Any, holdout: Any, history: int) -> Any:
     logits = np.empty(holdout.ad.shape, np.float32)
     for i in range(0, len(order), fixed.at_a_time):
         chosen = order[i : i + fixed.at_a_time]
-        logits[chosen] = fixed.score(Requests.of(holdout.batch(chosen, history)), history).logits
+        logits[chosen] = fixed.score(Requests(**holdout.columns(chosen, history)), history).logits
     return logits
 
 

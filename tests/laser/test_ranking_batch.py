@@ -101,6 +101,19 @@ def test_a_batch_of_examples_holds_the_newest_behaviours_before_each_request(
         np.testing.assert_allclose(batch.age_s[30 * i : 30 * (i + 1)], age, rtol=1e-6)
 
 
+def test_columns_of_examples_are_those_of_the_batch_of_narrower_numbers(
+    small_world: tuple[ExampleSet, ExampleSet],
+) -> None:
+    examples, _ = small_world
+    chosen = {30: np.array([5, 0, 17]), 7: np.arange(40), 0: np.arange(3), 9: np.arange(0)}
+    for length, rows in chosen.items():
+        columns, batch = examples.columns(rows, length), examples.batch(rows, length)
+        for name, column in columns.items():
+            wide = getattr(batch, name).numpy()
+            assert np.array_equal(column.astype(wide.dtype), wide), name
+        assert columns["category"].dtype == examples.category.dtype
+
+
 def test_nothing_later_than_the_request_can_enter_an_example(
     small_world: tuple[ExampleSet, ExampleSet],
 ) -> None:
