@@ -25,7 +25,7 @@ PRECISIONS = {"fp32": "float32", "tf32": "tf32", "fp16": "float16", "bf16": "bfl
 class TrainedModel:
     """A model's checkpoint, its calibration at each history length, and what it scores on held-out log.
 
-    `digest` is the checkpoint's SHA-256.
+    `digest` is the checkpoint's SHA-256. Until it is calibrated, `platt` and `metrics` are empty.
     """
 
     spec: ModelSpec

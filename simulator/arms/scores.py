@@ -102,9 +102,14 @@ def requests_of(
 
 def score_inputs(plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> str:
     """The digest of what an arm's scores are made from; arms with the same one have the same scores."""
+    return scores_made_of(plan, arm, {spec: model.digest for spec, model in trained.items()})
+
+
+def scores_made_of(plan: Plan, arm: Arm, models: Mapping[ModelSpec, str]) -> str:
+    """`score_inputs`, with a digest for each model: of its weights, or of what these will be made from."""
     return inputs_of(
         store=(arm.settings.store, arm.settings.store_options),
-        steps=[(trained[arm.model_of(step)].digest, step.history) for step in arm.scored_steps],
+        steps=[(models[arm.model_of(step)], step.history) for step in arm.scored_steps],
         precision=arm.settings.precision,
         summaries=[summary_inputs(plan, arm, step) for step in arm.scored_steps],
         data=plan.prepared.digest,

@@ -8,7 +8,7 @@ at `serve_cells`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arms.arm import Arm
+from simulator.arms.arm import Arm, ModelSpec, needed_models
 from simulator.arms.cell import Cell
 from simulator.arms.clock import profile_times
 from simulator.arms.kept import SentScores, received, sent
 from simulator.arms.live import serve_live
-from simulator.arms.scores import F4, score_inputs, score_needed
+from simulator.arms.models import TrainedModel
+from simulator.arms.scores import F4, score_inputs, score_needed, scores_made_of
 from simulator.arms.summary_times import summary_notes
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
-from simulator.execution.parallel import Share, run_tasks
+from simulator.execution.parallel import Share, Work, run_works
 from simulator.execution.progress import Progress
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served, serve
@@ -86,34 +87,74 @@ def serve_cells(
     Raises:
         Interrupted: that was asked for; what was scored is kept.
     """
-    live = any(cell.plan.config.experiment.service_times == "live" for cell in cells)
-    tasks: dict[str, list[tuple[int, int]]] = {}
+    interrupts.check()
+    models = [{spec: model.digest for spec, model in cell.trained.items()} for cell in cells]
+    made = servings(cells, models, folder, jobs)
+    return made.results(run_works(made.works, 1 if _live_times(cells) else jobs, progress, share))
+
+
+def _live_times(cells: Sequence[Cell]) -> bool:
+    return any(cell.plan.config.experiment.service_times == "live" for cell in cells)
+
+
+@dataclass(frozen=True)
+class Servings:
+    """The works by which cells are served, see `run_works`: what needs the same scores is one of them.
+
+    Attributes:
+        members: of each work, its arms: places of their cells, and their own in these.
+    """
+
+    works: list[Work]
+    members: list[list[tuple[int, int]]]
+
+    def results(self, done: Sequence[list[ArmResult]]) -> list[list[ArmResult]]:
+        """By cell, its arms' results in their order, of what the works gave."""
+        found: dict[int, dict[int, ArmResult]] = {}
+        for members, results in zip(self.members, done, strict=True):
+            for (cell, position), result in zip(members, results, strict=True):
+                home = replace(result, served=result.served.mapped(), logits=received(result.logits))
+                found.setdefault(cell, {})[position] = home
+        return [[found[cell][position] for position in sorted(found[cell])] for cell in sorted(found)]
+
+
+def servings(
+    cells: Sequence[Cell],
+    models: Sequence[Mapping[ModelSpec, str]],
+    folder: Path,
+    jobs: int,
+    trained_by: Sequence[Mapping[ModelSpec, int]] | None = None,
+) -> Servings:
+    """What is to be done to serve cells; other arguments as in `serve_cells`.
+
+    Args:
+        models: by cell, digests of its models, or of what they are made from.
+        trained_by: by cell, the works that give its models; None: the cells have them.
+    """
+    groups: dict[str, list[tuple[int, int]]] = {}
     for index, cell in enumerate(cells):
         for position, arm in enumerate(cell.plan.arms):
-            inputs = score_inputs(cell.plan, arm, cell.trained)
+            made_of = scores_made_of(cell.plan, arm, models[index])
             # Measured service times are an arm's own.
-            key = f"{index} {arm.name}" if live else inputs
-            tasks.setdefault(key, []).append((index, position))
-    interrupts.check()
-    spare = max(jobs - len(tasks), 0) // max(len(tasks), 1)
-    work = [_task(cells, members, folder, spare) for members in tasks.values()]
-    done = run_tasks(_serve, work, 1 if live else jobs, progress, "serve", share)
-    found = {
-        place: replace(result, served=result.served.mapped(), logits=received(result.logits))
-        for members, results in zip(tasks.values(), done, strict=True)
-        for place, result in zip(members, results, strict=True)
-    }
-    return [[found[i, p] for p in range(len(cell.plan.arms))] for i, cell in enumerate(cells)]
+            key = f"{index} {arm.name}" if _live_times(cells) else made_of
+            groups.setdefault(key, []).append((index, position))
+    spare = max(jobs - len(groups), 0) // max(len(groups), 1)
+    works = []
+    for members in groups.values():
+        first = members[0][0]
+        served = tuple((cells[index], cells[index].plan.arms[position]) for index, position in members)
+        cell, arm = served[0]
+        own = folder / f"{arm.name}-{scores_made_of(cell.plan, arm, models[first])[:8]}"
+        after = () if trained_by is None else {trained_by[first][spec] for spec in needed_models([arm])}
+        works.append(Work(_serve, _Task(served, own, spare), "serve", tuple(sorted(after))))
+    return Servings(works, list(groups.values()))
 
 
-def _task(cells: Sequence[Cell], members: Sequence[tuple[int, int]], folder: Path, readers: int) -> _Task:
-    served = tuple((cells[index], cells[index].plan.arms[position]) for index, position in members)
-    cell, arm = served[0]
-    own = folder / f"{arm.name}-{score_inputs(cell.plan, arm, cell.trained)[:8]}"
-    return _Task(served, own, readers)
-
-
-def _serve(task: _Task) -> list[ArmResult]:
+def _serve(task: _Task, *trained: TrainedModel) -> list[ArmResult]:
+    """Serve arms; `trained` are the models that their cells do not have yet."""
+    fresh = {model.spec: model for model in trained}
+    served = tuple((replace(cell, trained={**cell.trained, **fresh}), arm) for cell, arm in task.served)
+    task = replace(task, served=served)
     cell, arm = task.served[0]
     _ = cell.plan.prepared  # the longest wait before the first checkpoint
     interrupts.check()

@@ -30,17 +30,17 @@ from simulator.arms.models import TrainedModel, model_config
 from simulator.arms.plan import Plan
 from simulator.draws import uniform
 from simulator.execution import interrupts
-from simulator.execution.cache import open_cache
+from simulator.execution.cache import Cache, open_cache
 from simulator.execution.checkpoints import (
     TrainingFile,
     Unusable,
     file_digest,
     inputs_of,
-    kept,
+    known,
     read,
     write,
 )
-from simulator.execution.parallel import Share, run_tasks
+from simulator.execution.parallel import Work, run_works
 from simulator.execution.progress import Progress, Silent
 from simulator.inputs.prepare import Prepared
 from simulator.results.files import write_atomic
@@ -83,15 +83,41 @@ def train_all(
     jobs: int = 1,
     progress: Progress | None = None,
     work: Path | None = None,
-    share: Share | None = None,
 ) -> list[dict[ModelSpec, TrainedModel]]:
     """`train_models` for several experiments: what they have in common is trained once.
 
     Args:
         plans: the experiments.
         out: each one's folder for checkpoints; shared where they train alike.
-        share: how processes get their world; None: each makes its own.
     """
+    made = trainings(plans, out, work)
+    return made.models(run_works(made.works, jobs, progress or Silent()))
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The works by which several experiments get their models, see `run_works`.
+
+    Attributes:
+        works: two for each model: its training, which gives its weights, and behind it its calibration.
+        places: by experiment, where among them each of its models is trained.
+    """
+
+    works: list[Work]
+    places: list[dict[ModelSpec, int]]
+
+    @property
+    def inputs(self) -> list[dict[ModelSpec, str]]:
+        """By experiment, the digest of what each model is made from."""
+        return [{spec: self.works[place].task.inputs for spec, place in own.items()} for own in self.places]
+
+    def models(self, results: Sequence[TrainedModel]) -> list[dict[ModelSpec, TrainedModel]]:
+        """By experiment, its models, of what the works gave."""
+        return [{spec: results[place + 1] for spec, place in own.items()} for own in self.places]
+
+
+def trainings(plans: Sequence[Plan], out: Callable[[Plan], Path], work: Path | None) -> Trainings:
+    """What is to be done for the models of several experiments; arguments as in `train_all`."""
     tasks: dict[str, _Task] = {}
     inputs: list[dict[ModelSpec, str]] = []
     for plan in plans:
@@ -101,14 +127,16 @@ def train_all(
         inputs.append({spec: _inputs(plan, spec) for spec in needed})
         for spec, lengths in needed.items():
             key = inputs[-1][spec]
-            known = tasks.get(key)
-            every = lengths if known is None else tuple(sorted({*lengths, *known.lengths}))
+            earlier = tasks.get(key)
+            every = lengths if earlier is None else tuple(sorted({*lengths, *earlier.lengths}))
             tasks[key] = _Task(bare, spec, every, out(plan), work, key)
     # The longest first: with two jobs, it is what the others wait for.
     ordered = sorted(tasks.values(), key=lambda task: -task.spec.history)
-    trained = run_tasks(_train_one, ordered, jobs, progress or Silent(), "train", share)
-    found = {task.inputs: model for task, model in zip(ordered, trained, strict=True)}
-    return [{spec: found[key] for spec, key in of_plan.items()} for of_plan in inputs]
+    works: list[Work] = []
+    for task in ordered:
+        works += [Work(_train_one, task, "train"), Work(_calibrate_one, task, "calibrate", (len(works),))]
+    places = {task.inputs: 2 * index for index, task in enumerate(ordered)}
+    return Trainings(works, [{spec: places[key] for spec, key in own.items()} for own in inputs])
 
 
 @dataclass(frozen=True)
@@ -145,34 +173,64 @@ def _inputs(plan: Plan, spec: ModelSpec) -> str:
 
 
 def _train_one(task: _Task) -> TrainedModel:
-    return kept(
-        task.kept_at("trained"), task.inputs, partial(_earlier, task), _packed, partial(_unpacked, task)
-    )
+    """A model's weights; with its calibration, where an earlier process or another run has made both."""
+    found = known(task.kept_at("trained"), task.inputs, partial(_unpacked, task))
+    return found or _of_another_run(task) or _trained(task)
 
 
-def _earlier(task: _Task) -> TrainedModel:
-    """What another run trained from the same inputs, else what is trained now, which later runs find."""
-    cache, plan, spec = open_cache(), task.plan, task.spec
-    # Whose code is not ours has no version; who gives a model, or wants one trained, wants that one.
-    if cache is None or task.work is None or spec.checkpoint is not None or is_plugin(spec.kind):
-        return _trained(task)
-    digest = inputs_of(training=task.inputs, lengths=task.lengths, made_by=made_by(plan.device))
-    path = cache.model_path(digest)
-    found = read(path, digest)
-    if found is not None:
-        meta, arrays = found
-        task.out.mkdir(parents=True, exist_ok=True)
-        write_atomic(task.path, lambda file: file.write(arrays["checkpoint"].tobytes()))
-        return _unpacked(task, meta, arrays)
-    made = _trained(task)
-    meta, _ = _packed(made)
-    weights = {"checkpoint": np.frombuffer(task.path.read_bytes(), np.uint8)}
-    about = {"model": spec.key, "history": spec.history, "seconds": round(made.seconds, 1)}
-    cache.keep_model(path, partial(write, path, digest, meta, weights), about)
+def _calibrate_one(task: _Task, model: TrainedModel) -> TrainedModel:
+    """A model with its calibration, kept for later processes and other runs."""
+    if model.platt:
+        return model
+    plan = task.plan
+    scorer = BucketScorer(model.open(), plan.device, plan.threads)
+    platt, metrics = _calibrated(scorer, plan.prepared.examples["holdout"], task.lengths, plan.config.seed)
+    made = replace(model, platt=platt, metrics=metrics)
+    path = task.kept_at("trained")
+    if path is not None:
+        write(path, task.inputs, *_packed(made))
+    _keep(task, made)
     return made
 
 
+def _cached(task: _Task) -> tuple[Cache, str] | None:
+    """Where other runs find the model: the cache, and the digest there."""
+    cache, plan, spec = open_cache(), task.plan, task.spec
+    # Whose code is not ours has no version; who gives a model, or wants one trained, wants that one.
+    if cache is None or task.work is None or spec.checkpoint is not None or is_plugin(spec.kind):
+        return None
+    return cache, inputs_of(training=task.inputs, lengths=task.lengths, made_by=made_by(plan.device))
+
+
+def _of_another_run(task: _Task) -> TrainedModel | None:
+    """What another run trained from the same inputs; None where none did."""
+    cached = _cached(task)
+    if cached is None:
+        return None
+    cache, digest = cached
+    found = read(cache.model_path(digest), digest)
+    if found is None:
+        return None
+    meta, arrays = found
+    task.out.mkdir(parents=True, exist_ok=True)
+    write_atomic(task.path, lambda file: file.write(arrays["checkpoint"].tobytes()))
+    return _unpacked(task, meta, arrays)
+
+
+def _keep(task: _Task, made: TrainedModel) -> None:
+    """Let other runs find a model."""
+    cached, spec = _cached(task), task.spec
+    if cached is None:
+        return
+    cache, digest = cached
+    path, (meta, _) = cache.model_path(digest), _packed(made)
+    weights = {"checkpoint": np.frombuffer(task.path.read_bytes(), np.uint8)}
+    about = {"model": spec.key, "history": spec.history, "seconds": round(made.seconds, 1)}
+    cache.keep_model(path, partial(write, path, digest, meta, weights), about)
+
+
 def _trained(task: _Task) -> TrainedModel:
+    """A model's weights."""
     plan, spec = task.plan, task.spec
     prepared, seed = plan.prepared, plan.config.training_seed
     interrupts.check()
@@ -189,9 +247,12 @@ def _trained(task: _Task) -> TrainedModel:
             keeper=None if state is None else TrainingFile(state, task.inputs),
         )
     seconds = time.perf_counter() - start_s
-    platt, metrics = _judge(model, task)
+    if is_plugin(spec.kind):
+        holdout = prepared.examples["holdout"]
+        tried = holdout.batch(np.arange(min(len(holdout), _TRIED)), spec.history)
+        try_out(Scorer(model, plan.device, plan.threads), tried)
     save(model, task.path, {"key": spec.key, "history": spec.history, "seed": seed})
-    return TrainedModel(spec, task.path, file_digest(task.path), platt, metrics, seconds)
+    return TrainedModel(spec, task.path, file_digest(task.path), {}, {}, seconds)
 
 
 def _packed(trained: TrainedModel) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -232,18 +293,19 @@ def train_config(plan: Plan, spec: ModelSpec) -> TrainConfig:
     return replace(base, threads=plan.threads, device=plan.device, **chosen)
 
 
-def _judge(model: RankingModel, task: _Task) -> tuple[dict[int, Platt], dict[str, float]]:
-    plan, lengths = task.plan, task.lengths
-    holdout = plan.prepared.examples["holdout"]
-    scorer = BucketScorer(model, plan.device, plan.threads)
-    if is_plugin(task.spec.kind):
-        tried = holdout.batch(np.arange(min(len(holdout), _TRIED)), task.spec.history)
-        try_out(Scorer(scorer.snapshot, threads=plan.threads), tried)
+def _calibrated(
+    scorer: BucketScorer, holdout: ExampleSet, lengths: Sequence[int], seed: int
+) -> tuple[dict[int, Platt], dict[str, float]]:
+    """A calibration for each history length, and the metrics of the longest.
+
+    Args:
+        seed: parts the users into two halves for the metrics.
+    """
     logits = {length: holdout_logits(scorer, holdout, length) for length in lengths}
     platt = {length: fit_platt(values, holdout.label) for length, values in logits.items()}
     full = logits[max(lengths)]
     # Each half of the users is judged by the other's calibration: by its own PCOC is 1 by construction.
-    half = uniform(plan.config.seed, "calibration", holdout.user) < 0.5
+    half = uniform(seed, "calibration", holdout.user) < 0.5
     judged = np.empty(full.shape)
     for mine in (half, ~half):
         judged[mine] = fit_platt(full[~mine], holdout.label[~mine]).apply(full[mine])
@@ -259,7 +321,7 @@ def holdout_logits(scorer: BucketScorer, holdout: ExampleSet, history: int) -> N
     for i in range(0, len(order), scorer.at_a_time):
         interrupts.check()
         rows = order[i : i + scorer.at_a_time]
-        logits[rows] = scorer.score(Requests.of(holdout.batch(rows, history)), history).logits
+        logits[rows] = scorer.score(Requests(**holdout.columns(rows, history)), history).logits
     return logits
 
 

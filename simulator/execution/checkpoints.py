@@ -70,16 +70,24 @@ def kept(
     Raises:
         ResultsError: the disk is full or the folder not writable.
     """
-    found = None if path is None else read(path, inputs)
-    if path is not None and found is not None:
-        try:
-            return unpack(*found)
-        except Unusable as problem:
-            ignore(path, str(problem))
+    found = known(path, inputs, unpack)
+    if found is not None:
+        return found
     made = make()
     if path is not None:
         write(path, inputs, *pack(made))
     return made
+
+
+def known(path: Path | None, inputs: str, unpack: Callable[[dict[str, Any], Arrays], T]) -> T | None:
+    """What `kept` finds; None where it would make it."""
+    if path is None or (found := read(path, inputs)) is None:
+        return None
+    try:
+        return unpack(*found)
+    except Unusable as problem:
+        ignore(path, str(problem))
+        return None
 
 
 def inputs_of(**parts: object) -> str:

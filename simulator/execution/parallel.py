@@ -1,7 +1,8 @@
-"""Independent tasks on local processes, or on a cluster, with the results in the tasks' order.
+"""Works on local processes, or on a cluster, with what they give in their order. Start at `run_works`.
 
-A task is a module-level function and one picklable argument. With one job everything runs in this
-process; the results are the same, because no task sees another.
+A work is a module-level function, one picklable argument, and the results of works before it that it waits
+for. With one job everything runs in this process, in the works' order; the results are the same, because no
+work sees more of another than its result.
 
 Where the system can, processes are forked from one that has imported what they need and done nothing else: it
 imports torch once for all of them, while the run begins. They are not forked from this process: torch and
@@ -17,8 +18,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, TypeVar
@@ -41,6 +43,23 @@ class WorkerError(SimulatorError):
     """A worker process ended without a word."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """A call, `function(task, *results)`.
+
+    Attributes:
+        function: defined at a module's top level.
+        task: its first argument.
+        stage: the name that progress is notified with.
+        after: places of the works whose results are its other arguments; all are before its own.
+    """
+
+    function: Callable[..., Any]
+    task: Any
+    stage: str
+    after: tuple[int, ...] = ()
+
+
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -49,41 +68,102 @@ def run_tasks(
     stage: str,
     share: Share | None = None,
 ) -> list[Result]:
-    """Call `function` on every task.
+    """Call `function` on every task: `run_works` where none waits for another."""
+    return run_works([Work(function, task, stage) for task in tasks], jobs, progress, share)
+
+
+def run_works(works: Sequence[Work], jobs: int, progress: Progress, share: Share | None = None) -> list[Any]:
+    """Do every work, each as soon as what it waits for is done and a process is free.
 
     Args:
-        function: defined at a module's top level.
+        works: those that are ready together begin in this order.
         jobs: most processes at a time, at least 1.
-        progress: notified after each task.
-        stage: the name it is notified with.
+        progress: notified after each work, of the first stage that is not done.
         share: called here if there are other processes of this machine; what it gives, each of them calls
             first. On a cluster (`cluster.py`) each worker makes its own.
 
+    Returns:
+        What each work gave.
+
     Raises:
         SimulatorError: jobs is below 1.
-        Exception: what a task raised; the others are stopped.
+        Exception: what a work raised; the others are stopped.
         WorkerError: a process was killed.
-        Interrupted: that was asked for; every task under way has ended at a checkpoint.
+        Interrupted: that was asked for; every work under way has ended at a checkpoint.
     """
     if jobs < 1:
         raise SimulatorError(
             f"Found {jobs} jobs, expected at least 1. Set --jobs to the processes you can spare."
         )
-    progress.stage(stage, 0, len(tasks))
+    agenda = _Agenda(works, progress)
     if cluster.chosen():
-        found: dict[int, Result] = {}
-        for place, result in cluster.as_done(function, tasks):
-            found[place] = result
-            progress.stage(stage, len(found), len(tasks))
-        return [found[place] for place in range(len(tasks))]
-    if jobs == 1 or len(tasks) == 1:
-        results = []
-        for task in tasks:
-            results.append(function(task))
-            progress.stage(stage, len(results), len(tasks))
-        return results
-    setup = share() if share is not None else None
-    return _in_pool(function, tasks, min(jobs, len(tasks)), progress, stage, setup)
+        while places := agenda.begun():
+            calls = [agenda.call(place) for place in places]
+            for index, result in cluster.as_done(_called, calls):
+                agenda.ended(places[index], result)
+    elif jobs == 1 or len(works) == 1:
+        for place in range(len(works)):
+            agenda.ended(place, _called(agenda.call(place)))
+    else:
+        _in_pool(agenda, min(jobs, len(works)), share() if share is not None else None)
+    return [agenda.results[place] for place in range(len(works))]
+
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def _called(call: _Call) -> Any:
+    function, arguments = call
+    return function(*arguments)
+
+
+class _Agenda:
+    """Attributes:
+    results: what works gave, by place.
+    stages: that are not done, in order.
+    """
+
+    def __init__(self, works: Sequence[Work], progress: Progress) -> None:
+        self._works, self._progress = works, progress
+        self._begun: set[int] = set()
+        self.results: dict[int, Any] = {}
+        self.stages = list(dict.fromkeys(work.stage for work in works))
+        self._notify()
+
+    @property
+    def modules(self) -> list[str]:
+        """Where the works' functions are defined."""
+        return sorted({work.function.__module__ for work in self._works})
+
+    def begun(self) -> list[int]:
+        """The works that can begin and have not, which they do with this call."""
+        ready = [
+            place
+            for place, work in enumerate(self._works)
+            if place not in self._begun and all(before in self.results for before in work.after)
+        ]
+        self._begun.update(ready)
+        return ready
+
+    def call(self, place: int) -> _Call:
+        """What a work is."""
+        work = self._works[place]
+        return work.function, (work.task, *(self.results[before] for before in work.after))
+
+    def ended(self, place: int, result: Any) -> None:
+        """A work has given its result."""
+        self.results[place] = result
+        self._notify()
+
+    def _notify(self) -> None:
+        # Stages may overlap; whoever listens hears of them one after the other.
+        while self.stages:
+            of_stage = [p for p, work in enumerate(self._works) if work.stage == self.stages[0]]
+            done = sum(place in self.results for place in of_stage)
+            self._progress.stage(self.stages[0], done, len(of_stage))
+            if done < len(of_stage):
+                return
+            del self.stages[0]
 
 
 def start_importing(jobs: int) -> None:
@@ -123,25 +203,24 @@ def _end_server() -> None:
         server._stop()
 
 
-def _in_pool(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    jobs: int,
-    progress: Progress,
-    stage: str,
-    setup: Callable[[], None] | None,
-) -> list[Result]:
-    context = process_context(function.__module__)
+def _in_pool(agenda: _Agenda, jobs: int, setup: Callable[[], None] | None) -> None:
+    context = process_context(*agenda.modules)
     stop = context.Event()
     pool = ProcessPoolExecutor(
         jobs, mp_context=context, initializer=prepare_worker, initargs=(dict(os.environ), stop, setup)
     )
-    try:
+    pending: dict[Future[Any], int] = {}
+
+    def begin() -> None:
         with interrupts.signals_held():
-            futures = [pool.submit(function, task) for task in tasks]
-        pending: set[Any] = set(futures)
+            for place in agenda.begun():
+                function, arguments = agenda.call(place)
+                pending[pool.submit(function, *arguments)] = place
+
+    try:
+        begin()
         while pending:
-            finished, pending = wait(pending, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            finished, _ = wait(pending, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             if interrupts.asked():
                 stop.set()
                 # Each ends at its own checkpoint. Not by shutdown(), which joins a thread: a second Ctrl-C in
@@ -154,18 +233,16 @@ def _in_pool(
             if any(worker.exitcode for worker in list((pool._processes or {}).values())):
                 raise BrokenProcessPool("a worker has ended")
             for future in finished:
-                future.result()
-            if finished:
-                progress.stage(stage, len(futures) - len(pending), len(futures))
-        return [future.result() for future in futures]
+                agenda.ended(pending.pop(future), future.result())
+            begin()
     except BaseException as error:
         # Not terminate: workers are deaf to SIGTERM, as a batch system may send it to all processes.
         for worker in list((pool._processes or {}).values()):
             worker.kill()
         if isinstance(error, BrokenProcessPool):
             raise WorkerError(
-                f"A worker process of stage {stage} was killed, expected it to end its task. Most often the "
-                f"system is out of memory then: free some, or use fewer than {jobs} --jobs."
+                f"A worker process of stage {agenda.stages[0]} was killed, expected it to end its task. Most "
+                f"often the system is out of memory then: free some, or use fewer than {jobs} --jobs."
             ) from error
         raise
     finally:

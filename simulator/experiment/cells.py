@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from simulator.arms.clock import Clock, Sizes, make_clock
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
 from simulator.arms.profiling import calibrate
-from simulator.arms.serve import ArmResult, serve_cells
-from simulator.arms.training import train_all
+from simulator.arms.serve import ArmResult, serve_cells, servings
+from simulator.arms.training import trainings
 from simulator.execution import interrupts
 from simulator.execution.checkpoints import inputs_of, kept
-from simulator.execution.parallel import start_importing
+from simulator.execution.parallel import run_works, start_importing
 from simulator.experiment.carry import Job
 from simulator.experiment.judge import machine_in_words
 from simulator.inputs.prepare import prepare
@@ -50,17 +51,40 @@ def served_cells(
     progress.stage("world", 1, 1)
     interrupts.check()
     sharing = partial(share, world, job.work)
-    trained = train_all(
-        plans, models, jobs=job.jobs, progress=progress, work=job.work / "training", share=sharing
-    )
+    training, arms = trainings(plans, models, job.work / "training"), job.work / "arms"
+    if not _side_by_side(plans):
+        trained = training.models(run_works(training.works, job.jobs, progress, sharing))
+        cells = _cells(plans, trained, job, settled)
+        _note(cells, job)
+        return list(zip(cells, serve_cells(cells, arms, job.jobs, progress, sharing), strict=True))
+    cells = _cells(plans, [{}] * len(plans), job, settled)
+    _note(cells, job)
+    serving = servings(cells, training.inputs, arms, job.jobs, training.places)
+    done = run_works([*training.works, *serving.works], job.jobs, progress, sharing)
+    trained = training.models(done[: len(training.works)])
+    cells = [replace(cell, trained=its) for cell, its in zip(cells, trained, strict=True)]
+    _note(cells, job)
+    return list(zip(cells, serving.results(done[len(training.works) :]), strict=True))
+
+
+def _side_by_side(plans: Sequence[Plan]) -> bool:
+    """Whether an arm may be served while other models are trained: not where service times are measured, and
+    not where both would share the memory of a GPU."""
+    return all(plan.profile is not None and plan.device == "cpu" for plan in plans)
+
+
+def _cells(
+    plans: Sequence[Plan],
+    trained: Sequence[Mapping[ModelSpec, TrainedModel]],
+    job: Job[Any],
+    settled: Clock | None,
+) -> list[Cell]:
     sizes: Sizes = {}
     cells = []
     for plan, its_models in zip(plans, trained, strict=True):
         profile = plan.profile or _calibration(plan, its_models, job)
         cells.append(Cell(plan, its_models, profile, make_clock(plan, profile, sizes, settled)))
-    _note(cells, job)
-    results = serve_cells(cells, job.work / "arms", job.jobs, progress, sharing)
-    return list(zip(cells, results, strict=True))
+    return cells
 
 
 def _calibration(plan: Plan, trained: Mapping[ModelSpec, TrainedModel], job: Job[Any]) -> ServiceProfile:

@@ -1,0 +1,75 @@
+"""Works that wait for each other: what they are given, when they begin, and who hears of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from simulator.execution.parallel import Work, run_works
+from simulator.execution.progress import Silent
+
+
+def number(task: int) -> int:
+    return task
+
+
+def added(task: int, *results: int) -> int:
+    return task + 10 * sum(results)
+
+
+def marked(path: Path, *results: int) -> int:
+    path.touch()
+    return 1
+
+
+def waited(path: Path) -> int:
+    """Works until somebody has put a file there."""
+    deadline_s = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return 1
+
+
+class Heard:
+    """Progress that is remembered."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int, int]] = []
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        self.stages.append((name, done, total))
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_a_work_is_given_the_results_it_waits_for_in_their_order(jobs: int) -> None:
+    works = [
+        Work(number, 1, "one"),
+        Work(added, 2, "two", (0,)),
+        Work(number, 3, "one"),
+        Work(added, 4, "two", (1, 2)),
+    ]
+    assert run_works(works, jobs, Silent()) == [1, 12, 3, 154]
+
+
+def test_a_work_begins_when_those_it_waits_for_are_done_whoever_is_still_at_work(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    works = [Work(waited, mark, "long"), Work(number, 1, "short"), Work(marked, mark, "last", (1,))]
+    assert run_works(works, 2, Silent()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_stages_are_heard_of_one_after_the_other_though_they_overlap(jobs: int) -> None:
+    works = [
+        Work(number, 1, "one"),
+        Work(added, 2, "two", (0,)),
+        Work(number, 3, "one"),
+        Work(added, 4, "two", (2,)),
+    ]
+    heard = Heard()
+    run_works(works, jobs, heard)
+    names = [name for name, _, _ in heard.stages]
+    assert names == sorted(names)
+    assert heard.stages[0] == ("one", 0, 2)
+    assert heard.stages[-1] == ("two", 2, 2)
+    assert {("one", 2, 2)} < set(heard.stages)
