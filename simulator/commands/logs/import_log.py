@@ -139,7 +139,11 @@ def preview_lines(manifest: Mapping[str, Any]) -> list[str]:
     lines += ["  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
     lines.append("Days (rows):")
     lines += [f"  {date} {rows:,}" for date, rows in manifest["rows_by_date"].items()]
-    return [*lines, *summary(manifest), "Nothing was written (--dry-run)."]
+    return [
+        *lines,
+        *summary(manifest),
+        "Nothing was written (--dry-run). Next: the same command with --out LOG in its place.",
+    ]
 
 
 def _cell(value: object) -> str:
@@ -159,7 +163,7 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
         f"{sizes['ads']:,} ads",
         f"Histories: median {lengths['median']:g}, P99 {lengths['p99']:g}, max {lengths['max']:g} behaviours",
         *_days(manifest),
-        *_shows(manifest["shows"]),
+        *_shows(manifest["shows"], sizes["categories"]),
         "Response model:",
     ]
     for name, quality in manifest["response"]["quality"].items():
@@ -184,10 +188,15 @@ def _days(manifest: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _shows(shows: Mapping[str, Any]) -> list[str]:
+def _shows(shows: Mapping[str, Any], categories: int) -> list[str]:
     shares = ", ".join(f"{n}: {share:.1%}" for n, share in shows["longer_than"].items())
     return [
         f"Requests of the last days whose history is longer than so many behaviours: {shares}",
         "Knowing the whole history can raise the true CTR of the best ad by at most "
-        f"{shows['history_can_move_ctr']:.2%}.",
+        f"{shows['history_can_move_ctr']:.2%}."
+        + (
+            " All items share one category, so no history tells them apart: map impressions.category."
+            if categories == 1
+            else ""
+        ),
     ]

@@ -23,6 +23,8 @@ from simulator.traffic.trace import TraceError
 #: Reasons that are no damage.
 _HARMLESS = (REPEATED, *MERGED.values(), "behaviours of users never shown an ad")
 _AT_ONCE = 1 << 18  # behaviours in memory together
+_LOOKED_AT = 200_000  # impressions, about: enough to see how clicks are recorded
+_FEW = 20  # clicks
 
 
 @dataclass
@@ -70,6 +72,7 @@ def collect(stage: Stage) -> Collected:
         _drop(dropped, "an item without a row in [items]", *stage.leave_out("shown", unknown))
     if not one(db, "select count(*) from shown"):
         raise TraceError("The log has no usable rows, expected some. Check what was left out, and why.")
+    _remark_on_clicks(stage, remarks)
     names: dict[str, Names | None] = {}
     names["users"] = number_ids(db, "people", [("(select user_n, user_t from shown)", "user")])
     names["items"] = make_items(db, mapping)
@@ -114,6 +117,27 @@ def _leave_out_strays(stage: Stage, dropped: dict[str, dict[str, Any]]) -> None:
     )
     rows, places = stage.leave_out("shown", f"time_ms < {begin} or time_ms >= {end}")
     _drop(dropped, "a stray time, empty days away from the rest of the log", rows, places)
+
+
+def _remark_on_clicks(stage: Stage, remarks: list[str]) -> None:
+    """Say so where clicks look like rows of their own: then each counts as an impression that was clicked."""
+    mapped = stage.loaded.mapping.impressions
+    if (mapped.click.equals is None and mapped.click.sql is None) or mapped.repeats != "first":
+        return
+    every = max(one(stage.db, "select count(*) from shown") // _LOOKED_AT, 1)
+    # Users drawn by their hashes, with all their rows.
+    clicks, after = stage.db.execute(
+        "select count(*), count(*) filter (earlier_click = 0 and time_ms - earlier_ms < 3600000) from "
+        "(select click, time_ms, lag(click) over earlier as earlier_click, lag(time_ms) over earlier "
+        f"as earlier_ms from shown where hash(user_n, user_t) % {every} = 0 window earlier as "
+        "(partition by user_n, user_t, item_n, item_t order by time_ms, click)) where click = 1"
+    ).fetchall()[0]
+    if after >= _FEW and 2 * after > clicks:
+        remarks.append(
+            f"{after / clicks:.0%} of clicks follow within an hour on a row of the same user and item "
+            "without one. Are clicks rows of their own? Say what belongs together by impressions.request, "
+            'and set impressions.repeats = "request".'
+        )
 
 
 def _check_scenes(stage: Stage) -> None:

@@ -402,6 +402,17 @@ def test_rows_of_one_request_and_item_are_an_impression_and_what_came_of_it(tmp_
     assert (shown_.click.sum(), shown_.conversion.sum()) == (len(clicks), len(bought))
     merged = manifest["rows"]["dropped"]["rows of one request and item, merged"]["rows"]
     assert merged == len(clicks) + len(bought)
+    assert not any("rows of their own" in remark for remark in manifest["remarks"])
+
+
+def test_clicks_that_look_like_rows_of_their_own_are_remarked_on(tmp_path: Path) -> None:
+    rows = [{**row, "kind": "shown"} for row in ROWS]
+    clicks = [{**row, "ts": row["ts"] + 40, "kind": "click"} for row in rows[:600:7]]
+    write(tmp_path / "shown.csv", [*rows, *clicks])
+    by_kind = MAP.replace('click = "clicked"', 'click = {column = "kind", equals = ["click"]}')
+    remark = imported(tmp_path, by_kind)[1]["remarks"][0]
+    assert remark.startswith("100% of clicks follow within an hour")
+    assert 'impressions.repeats = "request"' in remark
 
 
 def test_rows_are_joined_by_request_only_where_there_is_one(tmp_path: Path) -> None:
