@@ -45,9 +45,10 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
     field, unit = ACROSS[across]
     free = [axis for axis in sweep.axes if axis.key == BUDGET or axis.key not in asked_of(chosen)]
     settings = [
-        ", ".join([row["arm"], *(f"{a.short} {a.text(row['at'][a.key])}" for a in free)]) for row in rows
+        ", ".join([row["arm"], *(f"{a.short} {a.text(row['at'][a.key])}" for a in free if a.key in row["at"])])
+        for row in rows
     ]
-    own = [all(row["at"][key] == value for key, value in chosen.items()) for row in rows]
+    own = [all(chosen[key] == value for key, value in row["at"].items()) for row in rows]
     frame = pd.DataFrame(rows).assign(x=[row[field] for row in rows], setting=settings, chosen=own)
     best = frame[frame["front"]]
     words = "; ".join(

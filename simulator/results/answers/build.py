@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from simulator.results.answers.cost import cheapest, options, pareto
+from simulator.results.answers.cost import asked_of, cheapest, options, pareto
 from simulator.results.answers.grid import Point, is_own, points_of
 from simulator.results.answers.limits import break_even, max_traffic, nothing
 from simulator.results.answers.replications import replications
@@ -83,5 +83,6 @@ def _of_own(
     groups: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Mapping[str, Any]], own: Point
 ) -> dict[str, Any]:
     """What was found of each group, under that of the group of the experiment's own cell."""
-    index = next(i for i, group in enumerate(groups) if any(o["cell"] == own.cell for o in group))
+    asked = asked_of(own.settings)
+    index = next(i for i, group in enumerate(groups) if asked_of(group[0]["at"]) == asked)
     return {"value": None, **found[index], "all": list(found)}

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from simulator.results.answers.grid import Known, Point, Settings, groups_of
+from simulator.results.answers.grid import ARMS, Known, Point, Settings, groups_of, groups_of_arm
 from simulator.results.answers.terms import Terms
 from simulator.results.answers.worth import known
 from simulator.results.numbers import metric_form
 
-# What arms are is chosen; all else is asked of them.
-_CHOSEN = "arms."
-
 
 def options(points: Sequence[Point], terms: Terms) -> list[list[dict[str, Any]]]:
-    """Every arm in every cell, by what is not for the arms to choose: traffic, budget, market, world.
+    """Every arm at each of its settings, by what is not for the arms to choose: traffic, budget, market, world.
 
-    Cells differ in what the arms are; what they must serve, and how fast, is asked of all of them alike.
+    Cells differ in what the arms are; what they must serve, and how fast, is asked of all of them alike. A cell
+    in which nothing differs that an arm's outcome depends on is no further option of it.
     """
-    groups = groups_of(points, lambda key: not key.startswith(_CHOSEN))
-    return [[_option(point, arm, terms) for point in group for arm in point.arms] for _, group in groups]
+    groups = groups_of(points, lambda key: not key.startswith(ARMS))
+    return [_options(group, terms) for _, group in groups]
 
 
-def _option(point: Point, arm: str, terms: Terms) -> dict[str, Any]:
+def _options(group: Sequence[Point], terms: Terms) -> list[dict[str, Any]]:
+    return [
+        _option(alike[0], arm, at, terms) for arm in group[0].arms for at, alike in groups_of_arm(group, arm)
+    ]
+
+
+def _option(point: Point, arm: str, at: Settings, terms: Terms) -> dict[str, Any]:
     serving = point.serving(arm)
     treated = arm in point.treatments
     lift = point.lift(arm) if treated else Known(0.0, (0.0, 0.0), 0.0, 0.0)
@@ -32,7 +36,7 @@ def _option(point: Point, arm: str, terms: Terms) -> dict[str, Any]:
     return {
         "arm": arm,
         "cell": point.cell,
-        "at": dict(point.settings),
+        "at": dict(at),
         "scorers": serving.get("scorers"),
         "store_workers": serving.get("store_workers"),
         "per_hour": cost,
@@ -87,7 +91,7 @@ def pareto(groups: Sequence[Sequence[dict[str, Any]]]) -> list[list[dict[str, An
 
 def asked_of(settings: Settings) -> dict[str, Any]:
     """Of a cell's settings, what is asked of its arms."""
-    return {key: value for key, value in settings.items() if not key.startswith(_CHOSEN)}
+    return {key: value for key, value in settings.items() if not key.startswith(ARMS)}
 
 
 def _beats(other: dict[str, Any], option: dict[str, Any]) -> bool:

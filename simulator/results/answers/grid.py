@@ -11,6 +11,8 @@ from simulator.results.read import Sweep
 from simulator.results.scorecard import arms_of, control_name, effects, treatment_names
 
 Settings = Mapping[str, Any]
+#: Settings below it are an arm's own.
+ARMS = "arms."
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,22 @@ def groups_of(points: Iterable[Point], common: Any) -> list[tuple[Settings, list
         shared = {key: value for key, value in point.settings.items() if common(key)}
         found.setdefault(repr(shared), (shared, []))[1].append(point)
     return list(found.values())
+
+
+def groups_of_arm(
+    points: Sequence[Point], arm: str, but: str | None = None
+) -> list[tuple[Settings, list[Point]]]:
+    """The points by the settings that an arm's outcome depends on: all but those of other treatments.
+
+    Control's count for every arm, since lifts are over control.
+
+    Args:
+        points: at least one.
+        arm: whose.
+        but: the key of an axis along which points are not parted either.
+    """
+    own = tuple(f"{ARMS}{name}." for name in (arm, points[0].arms[0]))
+    return groups_of(points, lambda key: key != but and (not key.startswith(ARMS) or key.startswith(own)))
 
 
 def words(axes: Sequence[Axis], settings: Settings) -> str:

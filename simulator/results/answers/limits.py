@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.results.answers.edge import Edge, Place, place
-from simulator.results.answers.grid import Known, Point, Settings, lines_along
+from simulator.results.answers.grid import Known, Point, Settings, groups_of_arm, lines_along
 from simulator.results.answers.size import largest, size_to_tell
 from simulator.results.answers.terms import Terms, margin
 from simulator.results.axes import BUDGET, Axis
@@ -49,14 +49,19 @@ def max_traffic(
     key = next((axis.key for axis in axes if axis.key in TRAFFIC and axis.numeric), None)
     if key is None:
         return [], "the sweep does not vary the traffic: add --over traffic.requests_per_s=A,B,C"
-    found = []
-    for rest, line in lines_along(points, key):
-        for arm in line[0].arms:
-            served = [p for p in line if p.serving(arm).get("requests_per_s")]
-            served.sort(key=lambda point: point.serving(arm)["requests_per_s"])
-            if served:
-                found.append(_traffic(served, arm, rest, terms))
+    found = [
+        _traffic([rated[rate] for rate in sorted(rated)], arm, rest, terms)
+        for arm in (points[0].arms if points else ())
+        for rest, line in groups_of_arm(points, arm, but=key)
+        if (rated := _by_rate(line, arm))
+    ]
     return found, None if found else "no request reached a server of any arm"
+
+
+def _by_rate(line: Sequence[Point], arm: str) -> dict[float, Point]:
+    """The first point of each rate at which an arm was asked."""
+    rates = [(point.serving(arm).get("requests_per_s"), point) for point in line]
+    return {rate: point for rate, point in reversed(rates) if rate}
 
 
 def _traffic(line: Sequence[Point], arm: str, rest: Settings, terms: Terms) -> dict[str, Any]:

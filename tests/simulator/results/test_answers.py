@@ -195,6 +195,51 @@ def test_identical_arms_win_nowhere_and_nothing_beats_either(tmp_path: Path) -> 
     assert [len(one["true_value"]) for one in found["pareto"]["all"]] == [2, 2]
 
 
+HISTORY = "arms.treatment.history"
+
+
+def test_equal_settings_of_an_arm_are_one_option_and_take_one_traffic(tmp_path: Path) -> None:
+    def longer(at: dict[str, Any], card: dict[str, Any]) -> None:
+        # A longer history gains more and takes longer: nothing beats any of them, nor control.
+        set_lift(card, at[HISTORY] / 10_000)
+        set_p99(card, at[HISTORY] / 10)
+        set_p99(card, 2.0, arm="control")
+        for arm in card["arms"].values():
+            arm["serving"]["requests_per_s"] = at[RATE]
+
+    axes = [Axis(HISTORY, (50, 100, 200), 100), Axis(RATE, (100.0, 400.0), 100.0)]
+    sweep = sweep_of(tmp_path, axes, longer)
+    found = answers_of(sweep, Terms())
+    assert [one["at"] for one in found["cheapest"]["all"]] == [{RATE: 100.0}, {RATE: 400.0}]
+    for front, rate in zip(found["pareto"]["all"], (100.0, 400.0), strict=True):
+        assert [(o["arm"], o["at"]) for o in sorted(front["true_value"], key=lambda o: o["cell"])] == [
+            ("control", {RATE: rate}),
+            *(("treatment", {HISTORY: history, RATE: rate}) for history in (50, 100, 200)),
+        ]
+    asked = found["max_requests_per_s"]["all"]
+    assert [one["at"] for one in asked if one["arm"] == "control"] == [{}]
+    assert [one["at"] for one in asked if one["arm"] == "treatment"] == [
+        {HISTORY: history} for history in (50, 100, 200)
+    ]
+    said = "\n".join(answer_lines(found, axes))
+    assert said.count("; control: true lift") == 2 + 2  # two fronts, and twice the cheapest
+
+
+def test_a_treatment_over_another_control_is_another_option(tmp_path: Path) -> None:
+    def other(at: dict[str, Any], card: dict[str, Any]) -> None:
+        set_lift(card, at["arms.control.history"] / 10_000)
+        set_p99(card, at["arms.control.history"] / 10)
+        set_p99(card, at["arms.control.history"] / 20, arm="control")
+
+    sweep = sweep_of(tmp_path, [Axis("arms.control.history", (50, 200), 50)], other)
+    (front,) = answers_of(sweep, Terms())["pareto"]["all"]
+    assert sorted((o["arm"], o["cell"]) for o in front["true_value"]) == [
+        ("control", 0),
+        ("treatment", 0),
+        ("treatment", 1),
+    ]
+
+
 def test_a_treatment_is_compared_with_a_treatment(tmp_path: Path) -> None:
     other = made_runs.treatment()
     arms = {"control": made_runs.control(), "treatment": made_runs.treatment(), "other": other}
