@@ -82,6 +82,7 @@ class _Clustered:
     def of(
         cls, numerator: ArrayLike, denominator: ArrayLike, user_id: NDArray[np.uint64], level: float
     ) -> _Clustered | None:
+        """By users; None where there is nothing to divide by."""
         y, x = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
         if not (y.shape == x.shape == user_id.shape and y.ndim == 1) or not 0 < level < 1:
             raise AnalysisError(

@@ -112,9 +112,11 @@ class _Cells:
 
     @property
     def n(self) -> int:
+        """How many cells there are."""
         return len(self.users) * len(self.days)
 
     def zeros(self) -> F8:
+        """(n,) nothing counted yet."""
         return np.zeros(self.n)
 
     def shaped(self, cells: NDArray[np.generic]) -> F8:
