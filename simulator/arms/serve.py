@@ -184,15 +184,7 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
     found = []
     for one, its_arm in task.served:
         interrupts.check()
-        # Cells may differ in what has no part in the timing: a reserve, a level.
-        clock = (
-            its_arm.serving,
-            its_arm.settings.summary,
-            one.plan.config.traffic.arrivals,
-            one.clock.compression,
-            one.clock.budget_s,
-            id(one.profile),
-        )
+        clock = clock_of(one, its_arm)
         if clock not in times:
             times[clock] = timed(one, its_arm)
         found.append(times[clock])
@@ -220,6 +212,20 @@ def _from_profile(task: _Task, store: Path) -> list[ArmResult]:
 def _worth_reading_ahead(cell: Cell, needed: NDArray[np.bool_]) -> bool:
     """A CPU scores more slowly than one process reads; and to start another takes seconds."""
     return cell.plan.device != "cpu" and int(needed.sum()) >= _READ_AHEAD
+
+
+def clock_of(cell: Cell, arm: Arm) -> tuple[object, ...]:
+    """What an arm's timing plane depends on in one world; a reserve and a level, say, have no part in it."""
+    return (
+        arm.serving,
+        arm.settings.summary,
+        cell.plan.config.traffic.arrivals,
+        cell.plan.config.experiment.extrapolate,
+        cell.plan.config.experiment.engine,
+        cell.clock.compression,
+        cell.clock.budget_s,
+        id(cell.profile),
+    )
 
 
 def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tuple[Served, dict[str, int]]:

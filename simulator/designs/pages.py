@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.designs.design import I8, Assignment
-from simulator.experiment.answers import F8, Answers
+from simulator.experiment.answers import F8, Answers, ArmAnswers, by_arms
 from simulator.inputs.prepare import Prepared
 
 
@@ -43,3 +43,11 @@ class DesignedAnswers:
         ads = self.prepared.requests.candidates[rows].astype(np.int64)
         both = treated[:, None] & self.assignment.ads[ads]
         return np.where(both, self.treatment.pctr(rows), self.control.pctr(rows))
+
+    def by_arm(self, rows: I8) -> list[tuple[I8, ArmAnswers]] | None:
+        """See `Answers`."""
+        if not self.assignment.ads.all():
+            return None
+        treated = self.assignment.rows[rows]
+        sides = ((~treated, self.control), (treated, self.treatment))
+        return by_arms(rows, ((np.flatnonzero(mine), answers) for mine, answers in sides))

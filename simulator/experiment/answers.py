@@ -6,7 +6,7 @@ Letters: R requests, C candidates, K ladder steps with a model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from simulator.arms.kept import F4, received
 from simulator.arms.models import TrainedModel
 from simulator.arms.serve import ArmResult
 from simulator.execution.cache import rows_of
+from simulator.experiment.shortlists import Shortlists
 from simulator.inputs.prepare import Prepared
 from simulator.serving.pipeline import Served
 
@@ -37,23 +38,49 @@ class Answers(Protocol):
         """(n, C) calibrated pCTR of some requests by the step that answered; else the prior order's."""
         ...
 
+    def by_arm(self, rows: I8) -> list[tuple[I8, ArmAnswers]] | None:
+        """Whose answers some requests get: places among them, and the arm; None where they are mixed."""
+        ...
+
+
+def by_arms(rows: I8, parts: Iterable[tuple[I8, Answers]]) -> list[tuple[I8, ArmAnswers]] | None:
+    """`Answers.by_arm` of requests that come in parts: places among `rows`, and their answers."""
+    found: list[tuple[I8, ArmAnswers]] = []
+    for places, answers in parts:
+        owners = answers.by_arm(rows[places])
+        if owners is None:
+            return None
+        found += [(places[at], arm) for at, arm in owners]
+    return found
+
 
 @dataclass(frozen=True)
 class ArmAnswers:
-    """One arm's: each request's pCTR by what the timing plane decided."""
+    """One arm's: each request's pCTR by what the timing plane decided.
+
+    `short` are its short pages, with and without a pCVR of their own; they may be those of an earlier serving
+    of the same arm.
+    """
 
     prepared: Prepared
     served: Served
     logits: Sequence[F4]
     platt: tuple[Platt, ...]
+    short: dict[bool, Shortlists] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, prepared: Prepared, arm: Arm, result: ArmResult, trained: Mapping[ModelSpec, TrainedModel]
+        cls,
+        prepared: Prepared,
+        arm: Arm,
+        result: ArmResult,
+        trained: Mapping[ModelSpec, TrainedModel],
+        short: dict[bool, Shortlists] | None = None,
     ) -> ArmAnswers:
         """An arm's; each (model, history) has its own calibration."""
         platt = tuple(trained[arm.model_of(step)].platt[step.history] for step in arm.scored_steps)
-        return cls(prepared, result.served, received(result.logits), platt)
+        logits = received(result.logits)
+        return cls(prepared, result.served, logits, platt, {} if short is None else short)
 
     @property
     def response_s(self) -> F8:
@@ -62,16 +89,23 @@ class ArmAnswers:
         self.served.let_go()
         return response
 
+    def step_of(self, rows: I8) -> NDArray[np.int8]:
+        """(n,) the ladder step by which some requests are answered; K for the prior order."""
+        served = self.served
+        return np.where(served.missed[rows], len(self.platt), served.step[rows]).astype(np.int8)
+
     def pctr(self, rows: I8) -> F8:
         """See `Answers`."""
-        served = self.served
-        pctr = self._prior(rows)
-        step = np.where(served.missed[rows], len(self.platt), served.step[rows])
+        pctr, step = self._prior(rows), self.step_of(rows)
         for k in range(len(self.platt)):
             mine = np.flatnonzero(step == k)
             if len(mine):
                 pctr[mine] = self.of_step(k, rows[mine])
         return pctr
+
+    def by_arm(self, rows: I8) -> list[tuple[I8, ArmAnswers]]:
+        """See `Answers`."""
+        return [(np.arange(len(rows)), self)]
 
     def in_full(self, rows: I8) -> NDArray[np.bool_]:
         """(n,) which of some requests the ladder's first step answered in time."""
@@ -128,3 +162,8 @@ class MixedAnswers:
             found[mine] = part
         assert found is not None
         return found
+
+    def by_arm(self, rows: I8) -> list[tuple[I8, ArmAnswers]] | None:
+        """See `Answers`."""
+        arm_of = self.arm_of[rows]
+        return by_arms(rows, ((np.flatnonzero(arm_of == k), arm) for k, arm in enumerate(self.arms)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ from simulator.experiment.evidence import (
     truth_by_user,
 )
 from simulator.experiment.money import money_note
-from simulator.experiment.outcomes import Market
+from simulator.experiment.outcomes import Market, PrePeriod
 from simulator.experiment.precision import Precision
 from simulator.experiment.remarks import remarks
+from simulator.experiment.shortlists import Shortlists
 from simulator.experiment.tables import (
     Columns,
     impressions_parts,
@@ -74,7 +75,26 @@ class Outcome:
     arms: dict[str, dict[str, Any]]
 
 
-def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path | None = None) -> Outcome:
+@dataclass(frozen=True)
+class Kept:
+    """What judging one cell leaves for another one of the same world, arms and scores.
+
+    Attributes:
+        short: by arm, its short pages; see `ArmAnswers`.
+        before: see `Market`.
+    """
+
+    short: Mapping[str, dict[bool, Shortlists]]
+    before: PrePeriod = field(default_factory=dict)
+
+
+def judge(
+    cell: Cell,
+    results: Sequence[ArmResult],
+    jobs: int = 1,
+    folder: Path | None = None,
+    known: Kept | None = None,
+) -> Outcome:
     """Run the market's worlds on what the arms showed.
 
     Args:
@@ -82,13 +102,17 @@ def judge(cell: Cell, results: Sequence[ArmResult], jobs: int = 1, folder: Path 
         results: every arm's, in the arms' order.
         jobs: threads.
         folder: for temporary files; the system's by default.
+        known: what judging another cell left; what is found now is put there.
     """
-    plan = cell.plan
+    plan, known = cell.plan, known or Kept({arm.name: {} for arm in cell.plan.arms})
     prepared, names = plan.prepared, plan.config.arm_names
     arms = list(zip(plan.arms, results, strict=True))
-    pages = {arm.name: ArmAnswers.of(prepared, arm, result, cell.trained) for arm, result in arms}
+    pages = {
+        arm.name: ArmAnswers.of(prepared, arm, result, cell.trained, known.short[arm.name])
+        for arm, result in arms
+    }
     control, arm_of = pages[plan.control.name], assigned_arms(plan)
-    market = Market(plan, partial(control.of_step, 0), jobs, folder)
+    market = Market(plan, partial(control.of_step, 0), jobs, folder, known.before)
     shown, ledger = market.as_assigned(MixedAnswers(arm_of, list(pages.values())), control)
     served = {arm.name: result.served for arm, result in arms}
     seen = impressions(prepared, shown, market.book.tcpa)

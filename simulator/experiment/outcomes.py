@@ -21,15 +21,15 @@ from simulator.arms.plan import Plan
 from simulator.draws import bits
 from simulator.execution import interrupts
 from simulator.experiment.answers import Answers, ArmAnswers
+from simulator.experiment.trace_pages import TracePages
 from simulator.inputs.conversion import TraceConversion
 from simulator.market.auction import Paths, auction_order
 from simulator.market.budgets import Demand, daily_budgets, demand, unlimited
-from simulator.market.pages import Book, Ledger, Pages, Rules, Shown
+from simulator.market.pages import Book, Ledger, Rules, Shown
 from simulator.metrics import OUTCOMES
 from simulator.results.schemas import ROW_GROUP_ROWS
 from simulator.scratch import Scratch, let_go
 from simulator.traffic.priors import slot_weights
-from simulator.traffic.trace import PRE
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -153,6 +153,10 @@ class KeptPages:
             yield rows, self.take(rows)
 
 
+#: The pre-period at full history, without budgets: its pages and what they came to, by what it depends on.
+PrePeriod = dict[tuple[int, Rules, bool], tuple[KeptPages, Demand]]
+
+
 class Market:
     """The auctions of one experiment: everything but the pages is fixed here.
 
@@ -162,6 +166,8 @@ class Market:
             for, for what advertisers spent before the experiment and set their budgets by.
         jobs: threads; worlds are independent of each other.
         folder: for temporary files; the system's by default.
+        known: what another market in this world, with the same control, found of the pre-period; what is
+            found now is put there.
 
     Attributes:
         click_cost: (V,) what a click cost each advertiser in the pre-period [currency]; None where nobody has
@@ -171,10 +177,16 @@ class Market:
     """
 
     def __init__(
-        self, plan: Plan, full_pctr: Callable[[I8], F8], jobs: int = 1, folder: Path | None = None
+        self,
+        plan: Plan,
+        full_pctr: Callable[[I8], F8],
+        jobs: int = 1,
+        folder: Path | None = None,
+        known: PrePeriod | None = None,
     ) -> None:
         self.prepared = prepared = plan.prepared
         self._settings, self._jobs, self._folder = plan.config.market, jobs, folder
+        self._known = {} if known is None else known
         self.seed = plan.config.seed
         settings = self._settings
         catalogue = prepared.world.catalogue
@@ -191,7 +203,8 @@ class Market:
         self.advertisers = len(catalogue.advertiser_tcpa)
         inside = prepared.in_experiment
         self.experiment, self.before = np.flatnonzero(inside), np.flatnonzero(~inside)
-        self.days = np.unique(prepared.requests.day[inside])
+        self._pages = TracePages(prepared, self.book, self.conversion)
+        self.days = self._pages.days
         self.click_cost: F8 | None = None
         self.revenue_lost: float | None = None
         self._full_before: KeptPages | None = None
@@ -304,12 +317,17 @@ class Market:
 
     def _free_demand(self, full_pctr: Callable[[I8], F8]) -> Demand:
         """What advertisers would pay and get in the pre-period without budgets."""
-        pages = _Full(self.prepared.requests.arrival_s, full_pctr)
-        shown = self._full_before = self._nothing_shown()
-        free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
-        self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
-        parts = (shown.take(rows) for rows in stretches(self.before))
-        return demand(parts, self.book, self.advertisers, self.rules.charge)
+        key = (self.seed, self.rules, self.conversion is not None)
+        if key not in self._known:
+            pages = _Full(self.prepared.requests.arrival_s, full_pctr)
+            shown = self._nothing_shown()
+            free = Paths(self.book, unlimited(1, self.advertisers), self.rules, (self.seed,))
+            self._run([_Pass(self._order(self.before, pages), pages, free, shown)])
+            parts = (shown.take(rows) for rows in stretches(self.before))
+            self._known.clear()  # one at a time: of every request something is kept
+            self._known[key] = shown, demand(parts, self.book, self.advertisers, self.rules.charge)
+        self._full_before, found = self._known[key]
+        return found
 
     def _nothing_shown(self) -> KeptPages:
         return KeptPages(len(self.prepared.requests), self.prepared.truth.slots, self._folder)
@@ -334,32 +352,14 @@ class Market:
         rows = one.order[first : first + _ROWS]
         if len(rows) == 0:
             return
-        pages = self._pages(rows, one.pages)
         part = None if one.shown is None else Shown.nothing(len(rows), self.prepared.truth.slots)
-        expected = one.paths.run(np.arange(len(rows)), pages, part)
+        expected = self._pages.auction(rows, one.pages, one.paths, part)
         if one.shown is not None and part is not None:
             one.shown.put(rows, part)
         if one.expected is not None:
             records, places = one.expected.of(rows)
             records["sums"][places] += expected
         let_go(self.prepared.requests.candidates)
-
-    def _pages(self, rows: I8, answers: Answers) -> Pages:
-        requests = self.prepared.requests
-        p_click, p_convert = self.prepared.truth.of(rows)
-        day = np.searchsorted(self.days, requests.day[rows])
-        inside = requests.period[rows] != PRE
-        return Pages(
-            request_id=requests.request_id[rows],
-            time_s=requests.arrival_s[rows],
-            candidates=requests.candidates[rows].astype(np.int64),
-            pctr=answers.pctr(rows),
-            slots=requests.slots[rows].astype(np.int64),
-            budget_row=np.where(inside, day, 0),
-            p_click=p_click,
-            p_convert=p_convert,
-            pcvr=None if self.conversion is None else self.conversion.pcvr(rows),
-        )
 
 
 def stretches(rows: I8) -> Iterator[I8]:
@@ -378,3 +378,6 @@ class _Full:
     def pctr(self, rows: I8) -> F8:
         """See `Answers`."""
         return self.answer(rows)
+
+    def by_arm(self, rows: I8) -> None:
+        """See `Answers`."""

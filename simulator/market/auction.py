@@ -12,7 +12,7 @@ Source: generalised second price, and VCG beside it, Edelman, Ostrovsky and Schw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,19 +80,26 @@ class Paths:
         """The first path's, so far."""
         return self._ledger
 
-    def run(self, order: I8, pages: Pages, shown: Shown | None = None) -> F8:
+    def run(
+        self,
+        order: I8,
+        pages: Pages,
+        shown: Shown | None = None,
+        whole: Callable[[I8], Pages] | None = None,
+    ) -> F8:
         """Auction the pages that come next, see `run_auctions`.
 
         Args:
             order: (R,) i8 row order; all of it comes after the parts before.
             pages: of the requests that come next.
             shown: filled with the first path's pages; they are not kept without it.
+            whole: of short pages (`short.py`), gives the whole ones of some rows.
 
         Returns:
             (R, 5) each request's expected outcomes, summed over the paths.
 
         Raises:
-            MarketError: shapes or values do not fit.
+            MarketError: shapes or values do not fit, or whole pages are needed and not to be had.
         """
         check_inputs(order, pages, self._book, self._budgets.min(axis=0))
         expected = np.zeros((len(order), len(OUTCOMES)))
@@ -100,8 +107,30 @@ class Paths:
         ledger = self._ledger
         counted = (ledger.clicks, ledger.conversions, ledger.value)
         out = (expected, self.totals, self._spend, *counted, self._pressure, self._since_s)
-        arguments = (order, pages, self._book, self._budgets, self._rules, self._seeds)
-        auction_loop(*arguments, kept, out)
+        rules = (self._book, self._budgets, self._rules, self._seeds)
+        done = auction_loop(order, pages, *rules, kept, out)
+        more = 1
+        while done < len(order):
+            rows = order[done : done + more]
+            expected[rows] = self._run_whole(rows, whole, shown)
+            # Where budgets end, they end for many pages: ever more are taken whole at a time.
+            done, more = done + len(rows), 2 * more
+            done += auction_loop(order[done:], pages, *rules, kept, out)
+        return expected
+
+    def _run_whole(self, rows: I8, whole: Callable[[I8], Pages] | None, shown: Shown | None) -> F8:
+        """Auction some rows' whole pages."""
+        if whole is None:
+            raise MarketError(
+                "A page's best candidates do not settle it, expected that the whole page can be had. "
+                "Pass `whole`."
+            )
+        pages = whole(rows)
+        part = None if shown is None else Shown.nothing(len(rows), pages.p_click.shape[2])
+        expected = self.run(np.arange(len(rows)), pages, part)
+        if shown is not None:
+            for name, column in vars(part).items():
+                getattr(shown, name)[rows] = column
         return expected
 
 

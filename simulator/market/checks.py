@@ -24,6 +24,7 @@ def check_inputs(order: I8, pages: Pages, book: Book, budgets: F8) -> None:
         "budget_row": (pages.budget_row.shape, (rows,)),
         "p_click": (pages.p_click.shape, (rows, wide, slots)),
         "pages.pcvr": ((rows, wide) if pages.pcvr is None else pages.pcvr.shape, (rows, wide)),
+        "rest": ((rows,) if pages.rest is None else pages.rest.shape, (rows,)),
         "p_convert": (pages.p_convert.shape, (rows, wide)),
         "pcvr": (book.pcvr.shape, (ads,)),
         "advertiser": (book.advertiser.shape, (ads,)),
@@ -56,6 +57,7 @@ def check_inputs(order: I8, pages: Pages, book: Book, budgets: F8) -> None:
         ("pcvr", bool(((book.pcvr >= 0) & (book.pcvr <= 1)).all()), "numbers in [0, 1]"),
         ("pages.pcvr", pages.pcvr is None or _probabilities(candidates, pages.pcvr), "numbers in [0, 1]"),
         ("pctr", _probabilities(candidates, pages.pctr), "numbers in [0, 1]"),
+        ("rest", pages.rest is None or bool((pages.rest >= 0).all()), "eCPM >= 0"),
         ("p_click", _probabilities(candidates, pages.p_click), "numbers in [0, 1]"),
         ("p_convert", _probabilities(candidates, pages.p_convert), "numbers in [0, 1]"),
     ):

@@ -47,7 +47,7 @@ _CHARGES: dict[Charge, int] = {"click": PER_CLICK, "impression": PER_IMPRESSION,
 
 
 class _Trace(NamedTuple):
-    """The pages, (R, ...) each; pCVR of no rows if it is the ad's."""
+    """The pages, (R, ...) each; pCVR of no rows if it is the ad's, `rest` of none if pages are whole."""
 
     request_id: Any
     slots: Any
@@ -58,6 +58,7 @@ class _Trace(NamedTuple):
     pcvr: Any
     p_click: Any
     p_convert: Any
+    rest: Any
 
 
 class _Ads(NamedTuple):
@@ -86,6 +87,7 @@ class _Counts(NamedTuple):
     conversions: Any
     value: Any
     sums: Any  # (5,) a page's own
+    alone: Any  # (P + 1,) whether a path needs a sale of its own of a page
 
 
 def pricing(name: Pricing) -> Callable[[Any], Any]:
@@ -137,8 +139,8 @@ def auction_loop(
     seeds: Sequence[int],
     shown: Shown,
     out: tuple[Any, ...],
-) -> None:
-    """Run pages on every path and fill in place what came of it.
+) -> int:
+    """Run pages on every path, and fill in place what came of it, until one cannot be sold as it is given.
 
     Args:
         order: (R,) row order.
@@ -146,6 +148,9 @@ def auction_loop(
         shown: (R, S) arrays for the first path's pages; of no rows, they are not kept.
         out: (expected, totals, spend, clicks, conversions, value, pressure, since_s), see
             `simulator.market.auction.Paths`.
+
+    Returns:
+        How many were run; of the next one, whose best candidates alone are given, more must be known.
     """
     expected, totals, spend, clicks, conversions, value, pressure, since_s = out
     wide, slots = pages.candidates.shape[1], pages.p_click.shape[2]
@@ -154,7 +159,8 @@ def auction_loop(
         left = np.concatenate([left, left.max(axis=0, keepdims=True)])
     weights = np.array([rules.slot_weight(s) for s in range(slots)])
     keys = [[key(seed, cause) for seed in seeds] for cause in (CLICK, CONVERSION, THROTTLE)]
-    _loop(
+    sums, alone = np.zeros(len(OUTCOMES)), np.zeros(len(left), np.bool_)
+    done: int = _loop(
         _whole(order),
         _Trace(
             request_id=np.ascontiguousarray(pages.request_id, np.uint64),
@@ -166,6 +172,7 @@ def auction_loop(
             pcvr=_real(np.empty((0, 0)) if pages.pcvr is None else pages.pcvr),
             p_click=_real(pages.p_click),
             p_convert=_real(pages.p_convert),
+            rest=_real(np.empty(0) if pages.rest is None else pages.rest),
         ),
         _Ads(_real(book.pcvr), _real(book.tcpa), _whole(book.advertiser), np.full(len(book.tcpa), -1)),
         Purse(_real(budgets), spend, _real(left), pressure, since_s),
@@ -174,9 +181,10 @@ def auction_loop(
         _Keys(*np.array(keys, np.uint64)),
         no_candidates(wide),
         (no_sale(wide, slots), no_sale(wide, slots)),
-        _Counts(expected, totals, clicks, conversions, value, np.zeros(len(OUTCOMES))),
+        _Counts(expected, totals, clicks, conversions, value, sums, alone),
         tuple(vars(shown).values()),
     )
+    return done
 
 
 def _whole(values: Any) -> I8:
@@ -191,38 +199,50 @@ def _real(values: Any) -> F8:
 def _loop(  # type: ignore[no-untyped-def]
     order, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown
 ):  # fmt: skip
-    for r in order:
-        _auction(r, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown)
+    """Returns how many pages were auctioned: all, or those before the first that cannot be as it is given."""
+    for i in range(len(order)):
+        if not _auction(order[i], trace, ads, purse, terms, pacing, keys, page, sales, counts, shown):
+            return i
+    return len(order)
 
 
 @inlined
 def _auction(  # type: ignore[no-untyped-def]
     r, trace, ads, purse, terms, pacing, keys, page, sales, counts, shown
 ):  # fmt: skip
-    """One page on all paths."""
+    """One page on all paths; returns whether it could be sold. If not, nothing has come of it."""
     _read_page(r, trace, ads, terms.reserve, page)
     first, request = len(counts.totals) - len(purse.left), trace.request_id[r]
-    for p in range(first, len(counts.totals)):
-        paced = FREE if p < 0 else pacing
-        state = request if paced == FREE else fold(keys.throttle[p], request)
-        path = Path(p, trace.day[r], trace.time_s[r], paced, state)
-        sale = sales[0]
-        if p == first or not alike(page, purse, path, terms, sale):
-            sale = sales[0] if p == first else sales[1]
-            sell(trace.slots[r], page, purse, path, terms, sale)
-        if p < 0:
-            continue
-        counts.sums[:] = 0.0
-        for s in range(sale.state[SOLD]):
-            _answer(r, s, trace, ads, purse, path, terms, keys, page, sale, counts, shown)
-        for k in range(len(counts.sums)):
-            counts.expected[r, k] += counts.sums[k]
-            counts.totals[p, k] += counts.sums[k]
+    for answers in range(2):
+        for p in range(first, len(counts.totals)):
+            paced = FREE if p < 0 else pacing
+            state = request if paced == FREE else fold(keys.throttle[p], request)
+            path = Path(p, trace.day[r], trace.time_s[r], paced, state)
+            which = 0 if p == first else 1
+            if answers == 0:
+                counts.alone[p - first] = p > first and not alike(page, purse, path, terms, sales[0])
+            if which == 0:
+                sells = answers == 0
+            else:  # a sale of its own; that of a short page is tried before anyone answers
+                sells = counts.alone[p - first] and (answers == 1 or page.rest[0] > 0.0)
+            if sells and not sell(trace.slots[r], page, purse, path, terms, sales[which]):
+                return False
+            if answers == 0 or p < 0:
+                continue
+            sale = sales[which if counts.alone[p - first] else 0]
+            counts.sums[:] = 0.0
+            for s in range(sale.state[SOLD]):
+                _answer(r, s, trace, ads, purse, path, terms, keys, page, sale, counts, shown)
+            for k in range(len(counts.sums)):
+                counts.expected[r, k] += counts.sums[k]
+                counts.totals[p, k] += counts.sums[k]
+    return True
 
 
 @inlined
 def _read_page(r: int, trace: _Trace, ads: _Ads, reserve: float, page: Candidates) -> None:
     """Fill in a request's candidates."""
+    page.rest[0] = trace.rest[r] if len(trace.rest) > 0 and trace.rest[r] >= reserve else 0.0
     for c in range(len(page.ad)):
         a = trace.candidates[r, c]
         page.ad[c], page.full[c] = a, 0.0

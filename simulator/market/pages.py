@@ -57,6 +57,8 @@ class Pages:
     p_click: (R, C, S) f8, the truth P(click) of the candidate at each position.
     p_convert: (R, C) f8, the truth P(conversion | click).
     pcvr: (R, C) f8, predicted P(conversion | click) of user and ad; None: the ad's, see `Book`.
+    rest: (R,) f8, the most eCPM that a candidate which was left out of its page bids, if no budget ends; 0
+        where none was. None: pages are whole.
     """
 
     request_id: NDArray[np.uint64]
@@ -68,6 +70,7 @@ class Pages:
     p_click: F8
     p_convert: F8
     pcvr: F8 | None = None
+    rest: F8 | None = None
 
     def take(self, rows: I8) -> Pages:
         """Some rows."""

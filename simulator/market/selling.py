@@ -48,6 +48,7 @@ class Candidates(NamedTuple):
     bid: Any  # per click, if no budget ended
     full: Any  # eCPM if no budget ended; 0 of who may not show, and of an ad that stands there already
     now: Any  # eCPM for the next slot, with zeros behind, up to a multiple of LANES
+    rest: Any  # (1,) the most eCPM of ads that were left out of the page; 0 if none was
 
 
 class Purse(NamedTuple):
@@ -91,7 +92,8 @@ def no_candidates(wide: int) -> Candidates:
     """Room for a page's."""
     ad, owner = np.zeros((2, wide), np.int64)
     pctr, pcvr, bid, full = np.zeros((4, wide))
-    return Candidates(ad, owner, pctr, pcvr, bid, full, now=np.zeros(-(-wide // LANES) * LANES))
+    now, rest = np.zeros(-(-wide // LANES) * LANES), np.zeros(1)
+    return Candidates(ad, owner, pctr, pcvr, bid, full, now, rest)
 
 
 def no_sale(wide: int, slots: int) -> Sale:
@@ -173,7 +175,7 @@ def _threshold(now: Any, enough: int, best: Any) -> float:
 
     Without a branch: which candidates are good cannot be predicted, and wrong predictions cost most.
     """
-    if not 0 < enough <= LANES:
+    if not 0 < enough <= LANES or len(now) <= LANES:
         return 0.0
     best[:enough] = 0.0
     for lane in range(LANES):
@@ -212,6 +214,9 @@ def _rank(
         if at < enough:
             ranked[at], ecpm[at] = c, now[c]
             known = min(known + 1, enough)
+    # An ad that was left out may come before those that bid no more than it might.
+    while known > 0 and ecpm[known - 1] <= page.rest[0]:
+        known -= 1
     return known
 
 
@@ -277,7 +282,7 @@ def _sell_among(
             sale.state[KNOWN] = known
             for k in range(known):
                 sale.had[k] = purse.left[path.number, path.day, page.owner[sale.ranked[k]]]
-        everyone = known < enough or enough == len(page.ad)
+        everyone = (known < enough or enough == len(page.ad)) and page.rest[0] == 0.0
         others = _others_below(at, known, slots - s, page, sale)
         if others < slots - s and not everyone:
             return False
@@ -293,15 +298,19 @@ def _sell_among(
 
 
 @inlined
-def sell(slots: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale) -> None:
-    """Sell a page's slots, the top one first, before anyone clicks.
+def sell(slots: int, page: Candidates, purse: Purse, path: Path, terms: Terms, sale: Sale) -> bool:
+    """Sell a page's slots, the top one first, before anyone clicks; returns whether that could be done.
 
     The best of as many advertisers are sold in their order. Where more than these must be known, or a slot
-    takes so much of a budget that its advertiser's next ad bids less, the page is ranked anew.
+    takes so much of a budget that its advertiser's next ad bids less, the page is ranked anew. It cannot be
+    done where an ad that was left out of the page might have a part in it.
     """
     enough = min(slots + 1, len(page.ad))
     while not _sell_among(enough, slots, page, purse, path, terms, sale):
+        if enough == len(page.ad):
+            return False
         enough = min(2 * enough, len(page.ad))
+    return True
 
 
 @inlined

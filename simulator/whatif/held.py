@@ -16,9 +16,11 @@ from simulator.arms.kept import F4, KeptScores
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
 from simulator.arms.scores import score_needed
-from simulator.arms.serve import ArmResult, needed_scores, timed
+from simulator.arms.serve import ArmResult, clock_of, needed_scores, timed
 from simulator.arms.summary_times import summary_notes
+from simulator.experiment.shortlists import Shortlists
 from simulator.serving.arm import ServingArm
+from simulator.serving.pipeline import Served
 from simulator.serving.service_times import ProfileServiceTimes
 
 
@@ -32,6 +34,7 @@ class HeldArm:
 
     Attributes:
         scored: how many (request, ladder step) pairs were scored here, since no run had kept them.
+        short: its short pages, see `ArmAnswers`; the same in every question, but for the steps that answer.
     """
 
     def __init__(self, plan: Plan, arm: Arm, trained: Mapping[ModelSpec, TrainedModel]) -> None:
@@ -39,6 +42,9 @@ class HeldArm:
         self._logits: list[F4] = KeptScores(plan, arm, trained).find()
         self._known = np.stack([~np.isnan(of_step[:, 0]) for of_step in self._logits], axis=1)
         self._times: dict[tuple[int, ServingArm, bool], ProfileServiceTimes] = {}
+        self._clock: tuple[object, ...] | None = None
+        self._plane: tuple[Served, dict[str, int]] | None = None
+        self.short: dict[bool, Shortlists] = {}
         self.scored = 0
 
     def serve(self, cell: Cell, arm: Arm) -> ArmResult:
@@ -51,7 +57,7 @@ class HeldArm:
         Raises:
             StoreError, ResultsError: scores are missing, and the store they are made from cannot be written.
         """
-        served, outside = timed(cell, arm, self._drawn(cell, arm))
+        served, outside = self._timed(cell, arm)
         needed = needed_scores(cell.plan.prepared, [(cell, arm)], [served])
         logits = self.scores(needed)
         notes = {"outside_profile": outside, **summary_notes(cell.plan, arm, cell.profile)}
@@ -61,6 +67,14 @@ class HeldArm:
         """(R, C) logits of each step with a model, at least what is needed, (R, K)."""
         self._score(needed & ~self._known)
         return self._logits
+
+    def _timed(self, cell: Cell, arm: Arm) -> tuple[Served, dict[str, int]]:
+        """The timing plane; that of the question before where nothing changed that it depends on."""
+        clock = clock_of(cell, arm)
+        if clock != self._clock:
+            self._plane, self._clock = timed(cell, arm, self._drawn(cell, arm)), clock
+        assert self._plane is not None
+        return self._plane
 
     def _drawn(self, cell: Cell, arm: Arm) -> ProfileServiceTimes:
         key = (id(cell.profile), arm.serving, cell.plan.config.experiment.extrapolate)

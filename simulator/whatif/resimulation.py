@@ -20,7 +20,7 @@ from simulator.arms.scores import score_inputs
 from simulator.config.load import changed, load_config
 from simulator.errors import SimulatorError
 from simulator.execution.progress import Progress, Silent
-from simulator.experiment.judge import judge, scorecard
+from simulator.experiment.judge import Kept, judge, scorecard
 from simulator.results.read import CONFIG, Run, read_run
 from simulator.serving.profile import ServiceProfile
 from simulator.whatif.channels import CHANNELS, Channels, channels
@@ -86,6 +86,7 @@ class Resimulation:
         self._profiles: dict[Path, ServiceProfile] = {}
         self._clock = make_clock(self._plan, self._profile(self._plan), self._sizes)
         self._held = {arm.name: HeldArm(self._plan, arm, self._trained) for arm in self._plan.arms}
+        self._kept = Kept({name: held.short for name, held in self._held.items()})
 
     def ask(self, changes: Mapping[str, Any]) -> Answer:
         """What the run would have come to.
@@ -106,7 +107,7 @@ class Resimulation:
         profile = self._profile(plan)
         cell = Cell(plan, self._trained, profile, make_clock(plan, profile, self._sizes, self._clock))
         results = [self._held[arm.name].serve(cell, arm) for arm in plan.arms]
-        card = scorecard(cell, judge(cell, results), self.run.path.name)
+        card = scorecard(cell, judge(cell, results, known=self._kept), self.run.path.name)
         return Answer(dict(changes), card, time.perf_counter() - began_s, self._scored - before)
 
     @property

@@ -40,6 +40,9 @@ class Prior:
     def pctr(self, rows: np.ndarray) -> np.ndarray:
         return self.prepared.prior_ctr[self.prepared.requests.candidates[rows].astype(np.int64)]
 
+    def by_arm(self, rows: np.ndarray) -> None:
+        return None
+
 
 class Oracle(Prior):
     """Every candidate by its true probability."""

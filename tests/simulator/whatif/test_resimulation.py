@@ -84,6 +84,21 @@ def test_other_policies_batches_and_markets_are_answered(asked: Resimulation) ->
     assert asked.ask({}).scorecard == own
 
 
+def test_an_answer_depends_on_no_question_before(finished: Run, asked: Resimulation) -> None:
+    questions = [
+        {"experiment.budget_ms": 2.0},
+        {"market.pcvr": "affinity"},
+        {"traffic.load": 0.9, "market.budgets": "unlimited"},
+        {"arms.treatment.scorers": 2, "market.pricing": "first"},
+        {"market.reserve_ecpm": 100.0, "experiment.engine": "simpy"},
+    ]
+    for change in questions:
+        asked.ask(change)
+    for change in reversed(questions):
+        fresh = Resimulation(finished.path)
+        assert asked.ask(change).scorecard == fresh.ask(change).scorecard, change
+
+
 def test_nothing_is_trained_and_nothing_known_is_scored(
     finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
