@@ -45,7 +45,9 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
     field, unit = ACROSS[across]
     free = [axis for axis in sweep.axes if axis.key == BUDGET or axis.key not in asked_of(chosen)]
     settings = [
-        ", ".join([row["arm"], *(f"{a.short} {a.text(row['at'][a.key])}" for a in free if a.key in row["at"])])
+        ", ".join(
+            [row["arm"], *(f"{a.short} {a.text(row['at'][a.key])}" for a in free if a.key in row["at"])]
+        )
         for row in rows
     ]
     own = [all(chosen[key] == value for key, value in row["at"].items()) for row in rows]

@@ -12,10 +12,10 @@ from simulator.results.numbers import metric_form
 
 
 def options(points: Sequence[Point], terms: Terms) -> list[list[dict[str, Any]]]:
-    """Every arm at each of its settings, by what is not for the arms to choose: traffic, budget, market, world.
+    """Every arm at each of its settings, by what is not for arms to choose: traffic, budget, market, world.
 
-    Cells differ in what the arms are; what they must serve, and how fast, is asked of all of them alike. A cell
-    in which nothing differs that an arm's outcome depends on is no further option of it.
+    Cells differ in what the arms are; what they must serve, and how fast, is asked of all of them alike. A
+    cell in which nothing differs that an arm's outcome depends on is no further option of it.
     """
     groups = groups_of(points, lambda key: not key.startswith(ARMS))
     return [_options(group, terms) for _, group in groups]
