@@ -18,7 +18,7 @@ from simulator.scratch import blank, let_go
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.predictions import LEVELS
 from simulator.serving.profile import ServiceProfile
-from simulator.serving.queues import between, draw, hold_s, inlined, insert, jit, pop, push, remove_oldest
+from simulator.serving.queues import between, draw, hold_s, inlined, insert, pop, push, remove_oldest
 from simulator.serving.rules import (
     DONE,
     FIFO,
@@ -303,7 +303,7 @@ def _start_batch(  # type: ignore[no-untyped-def]
     return oldest, draw(t.grids, step + 2, longest, size, luck[2, oldest])
 
 
-@jit
+@inlined
 def _predict_end(line, t, step, size, longest, oldest, now) -> None:  # type: ignore[no-untyped-def]
     """See `Backlog.start`; the batch's oldest remembers the scorer."""
     line.committed[step] -= size

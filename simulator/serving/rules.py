@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.serving.goodput import FULL, HALF, LOWER, QUARTER
 from simulator.serving.predictions import LEVELS
-from simulator.serving.queues import between, draw, hold_s, inlined, insert, jit, remove_oldest
+from simulator.serving.queues import between, draw, hold_s, inlined, insert, remove_oldest
 
 FIFO, GOODPUT, LADDER = 0, 1, 2
 GIVEN_UP = -1
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 STORE_START, STORE_END, READY, SCORE_START, SCORE_END, DONE = range(6)
 
 
-@jit
+@inlined
 def give_up(line: Any, row: int, at_s: float, arrival_s: float) -> None:
     """Answer with the prior order."""
     line.step[row] = GIVEN_UP
@@ -57,7 +57,7 @@ def give_up(line: Any, row: int, at_s: float, arrival_s: float) -> None:
 # Goodput
 
 
-@jit
+@inlined
 def score_alone(line: Any, t: Any) -> None:
     """Fill `alone_s`; see `Goodput._score_alone_s`."""
     for place in range(len(t.histories)):
@@ -195,7 +195,7 @@ def _best_plan(line: Any, t: Any, waiting: int, arrival_s: Any, budget_s: float,
 # Ladder
 
 
-@jit
+@inlined
 def _own_s(t: Any, step: int, place: int, size: int) -> tuple[float, float]:
     """See `Ladder.own_s`."""
     mean_s = between(t.grids, step, place, size, t.known.mean_s)
@@ -204,7 +204,7 @@ def _own_s(t: Any, step: int, place: int, size: int) -> tuple[float, float]:
     return t.known.fetch_s[place, 0], mean_s + np.sqrt(fetch_spread_s * fetch_spread_s + spread_s * spread_s)
 
 
-@jit
+@inlined
 def ladder_turn(
     line: Any, t: Any, row: int, deadline_s: float, max_batch: int, wait_s: float, now: float
 ) -> tuple[int, float]:
@@ -235,7 +235,7 @@ def ladder_turn(
     return GIVEN_UP, now
 
 
-@jit
+@inlined
 def _scorer_wait_s(line: Any, now: float) -> float:
     least = np.inf
     for at in line.free_at:
@@ -245,7 +245,7 @@ def _scorer_wait_s(line: Any, now: float) -> float:
     return max(0.0, least - now)
 
 
-@jit
+@inlined
 def ladder_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch: int, wait_s: float, now: float) -> tuple[int, int]:  # fmt: skip  # noqa: E501
     """See `Ladder.next_batch`: (step, size); size 0 to stay idle."""
     while True:
@@ -267,7 +267,7 @@ def ladder_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch: 
         _demote(line, t, oldest, step, arrival_s[oldest], deadline_s, max_batch, now)
 
 
-@jit
+@inlined
 def _fitting(line: Any, t: Any, step: int, deadline_s: float, max_batch: int, now: float) -> int:
     """The most of the oldest whose batch is predicted to end by a deadline; 0 if not even one does."""
     size, row = 0, line.ends[step, 0]
@@ -284,7 +284,7 @@ def _fitting(line: Any, t: Any, step: int, deadline_s: float, max_batch: int, no
     return size
 
 
-@jit
+@inlined
 def _demote(line: Any, t: Any, row: int, step: int, arrival_s: float, deadline_s: float, max_batch: int, now: float) -> None:  # fmt: skip  # noqa: E501
     """See `Ladder._demote`."""
     steps, has = t.cut.shape[0], line.place[row]
