@@ -17,8 +17,8 @@ def inlined(function: F) -> F:
     Calls, and the counting of references to the arrays that they pass, took six times as long as the work;
     and wrappers for Python would double the time that compiling takes.
     """
-    options: Any = {"forceinline": True, "error_model": "numpy", "_nrt": False}
-    compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    compiled: F = numba.njit(forceinline=True, error_model="numpy", **options)(function)
     return compiled
 
 
