@@ -73,6 +73,12 @@ def _spec(make: Callable[..., Chart], options: tuple[tuple[str, Hashable], ...],
     with debug_mode(False):
         spec = _styled(make(alt.NamedData(_ROWS), **dict(options)), ink).to_dict(validate=False)
     spec["config"].pop("view", None)  # a size of Altair's own theme; the page has its own
+    # Altair gives a mark without data, such as a line at zero, a dataset of one empty row. Rows are all that
+    # is sent, so it stands where it is used.
+    if spec.pop("datasets", None):
+        for layer in spec["layer"]:
+            if layer.get("data", {}).get("name") == "empty":
+                layer["data"] = {"values": [{}]}
     return json.dumps(spec)
 
 

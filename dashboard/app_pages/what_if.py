@@ -263,7 +263,7 @@ def _curve(
         )
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
+@st.cache_resource(show_spinner=False, max_entries=16)  # read, and not changed
 def _answers(folder: str, stamp: int) -> tuple[dict[str, Any], list[str]]:
     """What the sweep says to who must decide, and the same in lines, as `laser-ab report SWEEP` has it."""
     sweep = read_sweep(Path(folder))

@@ -72,13 +72,19 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
     )
 
 
+@st.cache_resource(show_spinner=False, max_entries=4)  # read, and not changed
+def _options(folder: str, stamp: int) -> list[list[dict[str, Any]]]:
+    """Every arm in every cell, by what is asked of it; once for all moves of a slider."""
+    sweep = read_sweep(Path(folder))
+    return options(points_of(sweep), terms_of(sweep))
+
+
 @st.cache_data(show_spinner=False, max_entries=64)
 def _rows(
     folder: str, stamp: int, asked: tuple[tuple[str, Any], ...]
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The known options that are asked for the same, whatever the budget; and why none holds everything."""
-    sweep, wanted = read_sweep(Path(folder)), dict(asked)
-    groups = options(points_of(sweep), terms_of(sweep))
+    groups, wanted = _options(folder, stamp), dict(asked)
     alike = [group for group in groups if _but_budget(group[0]["at"]) == _but_budget(wanted)]
     every = [option for group in alike for option in group]
     (front,) = pareto([every])

@@ -42,6 +42,7 @@ def test_charts_without_checks_are_those_with_checks(reach):
     unchecked = json.loads(draw._spec(charts.by_day, (("reach", reach),), "#000000"))
     whole = draw._styled(charts.by_day(alt.NamedData("rows"), reach=reach), "#000000").to_dict()
     whole["config"].pop("view")
+    assert "datasets" not in whole
     assert unchecked == whole
 
 
@@ -49,3 +50,11 @@ def test_the_first_days_band_does_not_set_the_scale():
     days = pd.DataFrame({"day": [1, 1, 2], "low": [-5.0, None, -0.1], "high": [5.0, None, 0.2]})
     assert charts.reach_of(days) == pytest.approx(0.4)
     assert charts.reach_of(days.assign(low=None)) is None
+
+
+def test_a_line_without_rows_has_data_of_its_own():
+    spec = json.loads(draw._spec(charts.mde, (("ink", "#000000"), ("true_lift", 0.02)), "#000000"))
+    line, words = spec["layer"][2:]
+    assert (line["mark"]["type"], words["mark"]["type"]) == ("rule", "text")
+    assert line["data"] == words["data"] == {"values": [{}]}
+    assert "datasets" not in spec
