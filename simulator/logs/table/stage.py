@@ -154,6 +154,7 @@ class Stage:
             TraceError: a file is damaged beyond use, or too many of its rows are.
             ConfigError: an expression of the mapping cannot be used.
         """
+        self.db.execute("set threads = 1")  # a batch is one thread's work; more only cost
         mapping = self.loaded.mapping
         total = sum(path.stat().st_size for paths in self.paths.values() for path in paths)
         before = 0
@@ -178,6 +179,7 @@ class Stage:
                 before += path.stat().st_size
             if table is not None:
                 self._show(kind, table)
+        self.db.execute("reset threads")
         on_progress("read", total, total)
 
     def leave_out(self, kind: str, condition: str) -> tuple[int, list[str]]:
@@ -293,8 +295,13 @@ class Stage:
                 f"(select *, (case {cases} else 0 end)::utinyint as reason from (select _row, "
                 f"{', '.join(inner)} from {relation} where {where or 'true'})) where {self._dates()}"
             )
-            query = f"select _row as row, {', '.join(stored)}, reason from {rows}"
-            mapped = self.db.sql(query).to_arrow_table()
+            # Whole numbers that stay as they are go past DuckDB where all rows stay, too.
+            every = raw == "batch" and table.each is None and where is None and self._dates() == "true"
+            same = {"row": batch["_row"], **_unchanged(columns, batch)} if every else {}
+            asked = [name for name in stored if name not in same] + ([] if same else ["_row as row"])
+            mapped = self.db.sql(f"select {', '.join([*asked, 'reason'])} from {rows}").to_arrow_table()
+            for name, column in same.items():
+                mapped = mapped.append_column(name, column)
             reason = mapped["reason"].to_numpy()
             found: list[_Damage] = []
             if reason.any():
@@ -439,6 +446,17 @@ def _parts(rows: pa.Table, table: Impressions | Behaviours) -> Iterator[pa.Table
     """Raw rows that are mapped together: few where each becomes many."""
     size = max(len(rows), 1) if table.each is None else _LISTS_AT_ONCE
     yield from (rows.slice(first, size) for first in range(0, max(len(rows), 1), size))
+
+
+def _unchanged(columns: dict[str, str], batch: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """The columns that are staged as they are read."""
+    found = {}
+    for name, sql in columns.items():
+        raw = re.fullmatch(r'"((?:[^"]|"")+)"::bigint', sql)
+        place = batch.schema.get_field_index(raw[1].replace('""', '"')) if raw else -1
+        if place >= 0 and batch.schema.types[place] == _TYPES[name] == pa.int64():
+            found[name] = batch.column(place)
+    return found
 
 
 def _whole(mapped: pa.Table, schema: pa.Schema) -> pa.Table:
