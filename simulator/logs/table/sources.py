@@ -69,7 +69,8 @@ def find_files(form: Files, folder: Path, what: str) -> list[Path]:
     if not found:
         patterns = " or ".join(f"{pattern}, {pattern}.gz" for pattern in form.files)
         raise TraceError(
-            f"{folder} has no {what} ({patterns}), expected at least one. Check the folder and the mapping."
+            f"{folder} has no {what} ({patterns}), expected at least one. Check the mapping, and "
+            "the folder: its own, or that of --files."
         )
     foreign = next((path for path in found if not _is_text(str(path))), None)
     if foreign is not None:

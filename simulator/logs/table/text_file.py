@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -128,12 +129,12 @@ class TextFile:
     def _header(self, first: str) -> list[str]:
         delimiter = self.form.delimiter
         if delimiter not in first:
-            found = next((word for mark, word in _DELIMITERS.items() if mark in first), None)
-            if found is not None:
+            mark = next((mark for mark in _DELIMITERS if mark in first), None)
+            if mark is not None:
                 expected = _DELIMITERS.get(delimiter, repr(delimiter))
                 raise TraceError(
-                    f"{self.path}, line 1: fields are separated by {found}, expected {expected}. State the "
-                    "delimiter in the mapping, or write the file anew."
+                    f"{self.path}, line 1: fields are separated by {_DELIMITERS[mark]}, expected {expected}. "
+                    f"State it in the mapping, delimiter = {json.dumps(mark)}, or write the file anew."
                 )
         # As spreadsheets write it: spaces round a name mean nothing.
         return [name.strip().strip('"').strip() for name in first.split(delimiter)]

@@ -75,7 +75,8 @@ def truncated_gzip(folder: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another delimiter": (
         lambda folder: rewrite(folder, [line.replace(",", ";") for line in [LOG_HEADER, *log_lines()]]),
-        f"{LOG_NAME}, line 1: fields are separated by semicolons, expected commas",
+        f"{LOG_NAME}, line 1: fields are separated by semicolons, expected commas. "
+        'State it in the mapping, delimiter = ";"',
     ),
     "a missing column": (without_a_column, f"{LOG_NAME}, line 1: no column tab"),
     "seconds": (
