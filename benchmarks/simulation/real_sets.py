@@ -125,6 +125,8 @@ def rows_of(name: str, one: RealSet, data: Path, quick: bool) -> Iterator[Row]:
         for line in (*one.imports, *(() if quick else one.then)):
             places = {"data": data.resolve(), "out": out, "root": ROOT, "here": HERE}
             row = typed([word.format(**places) for word in shlex.split(line)])
+            # An hour may pass until all are done.
+            print(f"{name}: {line}: {row['status']}, {row['wall_s']:.0f} s", file=sys.stderr, flush=True)
             yield {"set": name, "command": line, **row}
             if row["status"]:
                 return
