@@ -2,14 +2,14 @@
 
 import made_runs
 import pytest
-from test_pages import WHAT_IF, folder, opened, texts
+from page_driver import WHAT_IF, opened, texts
 from test_truth_page import drawn, with_key
 
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
 from simulator.results.read import read_sweep
 
-__all__ = ["drawn", "folder"]  # fixtures
+__all__ = ["drawn"]  # a fixture
 BUDGETS = (10.0, 20.0, 30.0)
 
 

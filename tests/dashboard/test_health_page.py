@@ -6,12 +6,10 @@ import made_runs
 import numpy as np
 import pyarrow as pa
 import pytest
+from page_driver import drawn_rows, opened, specs, texts
 from scipy import stats
-from test_pages import drawn_rows, folder, opened, specs, texts
 
 from dashboard.balance import COLUMNS, balance
-
-__all__ = ["folder"]  # a fixture
 
 HEALTH = "app_pages/health.py"
 

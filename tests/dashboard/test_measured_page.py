@@ -4,14 +4,14 @@ import json
 
 import made_runs
 import pytest
-from test_pages import folder, opened, specs, texts
+from page_driver import opened, specs, texts
 from test_truth_page import drawn, with_key
 
 from simulator.results.beside.measured import measured
 from simulator.results.beside.profiles import SHIPPED, summary
 from simulator.results.errors import ResultsError
 
-__all__ = ["drawn", "folder"]  # fixtures
+__all__ = ["drawn"]  # a fixture
 
 PAGE = "app_pages/measured.py"
 MODELS = {

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import made_runs
 import pytest
+from page_driver import COMPARE, LATENCY, RUNS, SCORECARD, opened, specs, texts
 from streamlit.testing.v1 import AppTest
-from test_pages import COMPARE, LATENCY, RUNS, SCORECARD, folder, opened, specs, texts
 
 from dashboard import folders
 from dashboard.work import notes, trash
 from dashboard.work.places import READ_ONLY_VARIABLE, DashboardError, within
 from simulator.results import index, small
 from simulator.results.read import read_run
-
-__all__ = ["folder"]  # a fixture
 
 
 def button(app: AppTest, label: str):

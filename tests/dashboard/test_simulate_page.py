@@ -5,14 +5,12 @@ from pathlib import Path
 
 import made_runs
 import pytest
+from page_driver import opened, texts
 from streamlit.testing.v1 import AppTest
-from test_pages import folder, opened, texts
 from test_start_page import button
 
 from dashboard.work import asking
 from dashboard.work.places import READ_ONLY_VARIABLE, DashboardError
-
-__all__ = ["folder"]  # a fixture
 
 SIMULATE = "app_pages/simulate.py"
 PRETEND = Path(__file__).with_name("pretend_what_if.py")

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import made_runs
 import pytest
+from page_driver import SCORECARD, opened, texts
 from streamlit.testing.v1 import AppTest
-from test_pages import SCORECARD, folder, opened, texts
 
 from dashboard.work import commands, jobs
 from dashboard.work.commands import Answer, laser_ab
 from dashboard.work.places import READ_ONLY_VARIABLE, DashboardError
 from dashboard.work.schema import lookup, tables
 from simulator.results.read import read_run
-
-__all__ = ["folder"]  # a fixture
 
 START = "app_pages/start.py"
 PRETEND = Path(__file__).with_name("pretend_run.py")

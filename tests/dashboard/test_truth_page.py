@@ -10,8 +10,8 @@ import made_runs
 import pyarrow as pa
 import pytest
 import streamlit
+from page_driver import SCORECARD, opened, specs, texts
 from streamlit.testing.v1 import AppTest
-from test_pages import SCORECARD, folder, opened, specs, texts
 
 from dashboard.work import commands, jobs, places
 from simulator.analysis.breakdown.whole import breakdown
@@ -20,8 +20,6 @@ from simulator.results.beside import asked
 from simulator.results.beside.measured import measured
 from simulator.results.read import read_run
 from simulator.results.run_folder import RunWriter
-
-__all__ = ["folder"]  # a fixture
 
 TRUTH = "app_pages/truth.py"
 ARMS, FOR_WHOM, ELSEWHERE, INTERVALS, EARLY = (

@@ -1,4 +1,4 @@
-"""A store's folder for the tests of `laser-ab store`."""
+"""A plain terminal, and a store's folder for the tests of `laser-ab store`."""
 
 from pathlib import Path
 
@@ -6,6 +6,11 @@ import pytest
 from store_folders import KINDS, fill
 
 from seqvault.vault import SeqVault
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
 
 
 @pytest.fixture

@@ -1,0 +1,175 @@
+"""The page of a sweep: its slider, tiles, curves and answers."""
+
+import json
+
+import made_runs
+import pytest
+from page_driver import APP, WHAT_IF, drawn_rows, make, opened, specs, texts
+from streamlit.testing.v1 import AppTest
+
+from dashboard import tiles
+from dashboard.palette import BUDGET
+from dashboard.work.places import RESULTS_VARIABLE
+from simulator.results import numbers
+from simulator.results.answers.build import answers_of
+from simulator.results.answers.terms import terms_of
+from simulator.results.answers.text import answer_lines
+from simulator.results.read import read_sweep
+
+
+def test_a_sweep_opens_at_what_if(folder, monkeypatch):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(made_runs.write_sweep(folder / "sweep")))
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    assert [title.value for title in app.title] == ["What if a setting were another?"]
+
+
+def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
+    make("finished", folder)
+    app = opened(WHAT_IF)
+    assert app.select_slider[0].label == "Latency budget (ms)"
+    assert app.select_slider[0].value == "25"
+    before = [metric.value for metric in app.metric]
+    assert [metric.label for metric in app.metric] == [
+        "ADVV per request",
+        "Revenue per request",
+        "CTR",
+        "P99 latency",
+        "Missed deadline",
+        "Full history",
+    ]
+    after = [metric.value for metric in app.select_slider[0].set_value("5").run().metric]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+
+
+def test_budget_in_the_url_chooses_the_point(folder):
+    make("finished", folder)
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    app.run()
+    app.switch_page(WHAT_IF)
+    app.query_params["experiment.budget_ms"] = "10"
+    app.run()
+    assert app.select_slider[0].value == "10"
+    ring = specs(app)[0]["layer"][-1]
+    assert "chosen" in json.dumps(ring["transform"])
+    assert ring["mark"]["size"] > 300
+    (line,) = [layer for layer in specs(app)[0]["layer"] if layer["mark"].get("color") == BUDGET]
+    assert (line["transform"][0], line["encoding"]["x"]["field"]) == (ring["transform"][0], "x")
+    rows = drawn_rows(app, 0)
+    assert [(row["x"], row["budget"]) for row in rows if row["chosen"]] == [(10.0, "budget 10.0 ms")]
+
+
+def test_a_slider_moves_the_marks_of_a_chart_and_makes_no_other_chart(folder):
+    make("finished", folder)
+    app = opened(WHAT_IF)
+    before, rows = specs(app), [drawn_rows(app, i) for i in range(2)]
+    app.select_slider[0].set_value("10").run()
+    assert specs(app) == before
+    assert all(drawn_rows(app, i) != rows[i] for i in range(2))
+
+
+@pytest.mark.parametrize("against", ["Latency budget (ms)", "P99 latency"])
+@pytest.mark.parametrize("show", ["Lift", "Each arm"])
+def test_curve_has_band_and_truth(folder, show, against):
+    make("finished", folder)
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app.switch_page(WHAT_IF)
+    app.query_params["show"], app.query_params["against"] = show, against
+    app.query_params["estimate"] = "true"
+    app.run()
+    truth, estimate = (spec["layer"] for spec in specs(app)[:2])
+    assert truth[-1]["encoding"]["y"]["title"].endswith(", truth")
+    assert estimate[-1]["encoding"]["y"]["title"].endswith(", estimate")
+    layers = estimate
+    band = next(layer for layer in layers if layer["mark"]["type"] == "area")
+    assert (band["encoding"]["y"]["field"], band["encoding"]["y2"]["field"]) == ("ci_low", "ci_high")
+    assert "order" not in band["encoding"]  # it would split the area into slivers of no width
+    assert any(layer["mark"].get("shape") == "diamond" for layer in layers)
+    assert band["encoding"]["x"]["title"].startswith(against)
+    assert len(band["encoding"]["color"]["scale"]["domain"]) == (1 if show == "Lift" else 2)
+
+
+def test_a_lift_that_a_sweep_keeps_back_is_not_enough_data(folder):
+    rows = made_runs.sweep_rows((25,))
+    for i, metric in enumerate(rows["metric"]):
+        if metric == "ctr_lift":
+            rows["value"][i] = rows["ci_low"][i] = rows["ci_high"][i] = None
+        if metric in ("revenue_per_request_lift", "revenue_per_request"):
+            rows["true_value"][i] = None
+            if metric.endswith("_lift"):
+                rows["value"][i] = None
+    made_runs.write_sweep(folder / "sweep", (25,), rows)
+    app = opened(WHAT_IF)
+    deltas = {metric.label: metric.delta for metric in app.metric}
+    assert deltas["CTR"].endswith("true, vs control")
+    assert "this A/B: not enough data" in texts(app)
+    assert deltas["Revenue per request"] == "not enough data"
+    assert not deltas["Missed deadline"]
+
+
+def test_what_if_shows_no_estimate_of_too_few_events(folder):
+    card = made_runs.scorecard(made_runs.two_arms(40, 45))
+    made_runs.write_sweep(folder / "sweep", (25,), cards=[card])
+    app = opened(WHAT_IF)
+    assert texts(app).count("this A/B: not enough data") == 4  # each lift; shares of requests keep theirs
+    assert app.metric[0].delta.endswith("true, vs control")
+
+
+def test_what_if_shows_the_truth_first_and_says_where_the_estimate_leaves_it_out(folder):
+    rows = made_runs.sweep_rows((25,))
+    at = next(i for i, metric in enumerate(rows["metric"]) if metric == "revenue_per_request_lift")
+    rows["value"][at], rows["ci_low"][at], rows["ci_high"][at] = 0.734, 0.5, 0.9
+    rows["true_value"][at] = 0.017
+    made_runs.write_sweep(folder / "sweep", (25,), rows)
+    app = opened(WHAT_IF)
+    (revenue,) = [metric for metric in app.metric if metric.label == "Revenue per request"]
+    assert revenue.delta == "+1.7% true, vs control"
+    words = texts(app)
+    assert "this A/B: +73.4% (95% CI +50.0% to +90.0%)" in words
+    assert "its interval leaves the truth out" in words
+    assert "73" not in revenue.value + revenue.delta
+    # The flattering estimate is nowhere on the first chart's axis, and a second one only on demand.
+    (curve,) = [
+        spec for spec in specs(app) if "Settings" not in str(spec) and "lift over control" in str(spec)
+    ]
+    assert "0.734" not in json.dumps(curve)
+
+
+@pytest.mark.parametrize(("true_se", "colour"), [(0.003, "green"), (0.03, "gray")])
+def test_a_true_lift_within_its_own_error_has_no_colour(true_se, colour):
+    assert tiles.verdict_colour(tiles.within_error(0.017, true_se), True) == colour
+
+
+def test_the_break_even_is_marked_and_the_answers_are_those_of_the_report(folder):
+    cards = [made_runs.scorecard() for _ in range(3)]
+    for card, lift in zip(cards, (-0.02, -0.01, 0.03), strict=True):
+        card["arms"] = json.loads(json.dumps(card["arms"]))
+        card["arms"]["treatment"]["metrics"]["advv_per_request"]["true_lift"] = lift
+    sweep = read_sweep(made_runs.write_sweep(folder / "sweep", (5, 10, 20), cards=cards))
+    app = opened(WHAT_IF)
+    answers = answers_of(sweep, terms_of(sweep))
+    marks = {
+        layer["mark"]["type"]: layer for layer in specs(app)[0]["layer"] if layer["mark"]["type"] == "text"
+    }
+    assert marks["text"]["mark"]["text"] == f"break-even {numbers.ms(answers['break_even_ms']['true_value'])}"
+    assert 10 < marks["text"]["encoding"]["x"]["datum"] < 20
+    assert app.text[0].value == "\n".join(answer_lines(answers, sweep.axes))
+    # Another metric's lift leaves zero elsewhere.
+    other = opened(WHAT_IF, metric="CTR")
+    assert "break-even" not in json.dumps(specs(other)[0])
+
+
+def test_a_sweep_without_truth_shows_its_estimates(folder):
+    rows = made_runs.sweep_rows((10, 25))
+    rows["true_value"] = [None] * len(rows["true_value"])
+    made_runs.write_sweep(folder / "sweep", (10, 25), rows)
+    app = opened(WHAT_IF)
+    assert "vs control" in app.metric[0].delta
+    assert "true" not in app.metric[0].delta
+    assert specs(app)[0]["layer"][-1]["encoding"]["y"]["title"].endswith(", estimate")
+
+
+def test_sweep_of_one_point_needs_no_slider(folder):
+    made_runs.write_sweep(folder / "sweep", (25,))
+    app = opened(WHAT_IF)
+    assert not app.select_slider
+    assert "the only one" in texts(app)
