@@ -67,7 +67,8 @@ class Paths:
 
     def __init__(self, book: Book, budgets: F8, rules: Rules, seeds: Sequence[int]) -> None:
         self._book, self._rules, self._seeds = book, rules, tuple(seeds)
-        self._budgets = np.broadcast_to(budgets, (len(self._seeds), *budgets.shape[-2:]))
+        # Copied: the compiled loop has one form, for arrays that can be written to.
+        self._budgets = np.broadcast_to(budgets, (len(self._seeds), *budgets.shape[-2:])).copy()
         self.totals = np.zeros((len(self._seeds), len(OUTCOMES)))
         shape: tuple[int, ...] = self._budgets.shape
         self._spend = np.zeros(shape)

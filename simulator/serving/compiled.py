@@ -73,7 +73,7 @@ def serve_compiled(
         end = min(first + _STRETCH, requests)
         rows = slice(first, end)
         kept["arrival_s"][rows], kept["deadline_s"][rows] = arrivals[rows], arrivals[rows] + most_s
-        line.links[rows], line.times_s[rows] = -1, np.nan
+        line.links[rows], line.times_s[:, rows] = -1, np.nan
         line.place[rows] = places_of(tables, available[rows])
         # The last arrival of a stretch plans the first of the next one.
         gaps = exact_gaps(arrivals[max(first - 1, 0) : end + 1])[min(first, 1) :]
@@ -90,7 +90,7 @@ def serve_compiled(
         # From now on it is the history used, in place of its place.
         line.place[rows] = np.where(prior, 0, tables.histories[line.place[rows]])
         line.step[rows][prior] = len(arm.steps) - 1
-        kept["missed"][rows] = line.times_s[rows, DONE] > kept["deadline_s"][rows]
+        kept["missed"][rows] = line.times_s[DONE, rows] > kept["deadline_s"][rows]
         let_go(line.step)
     return Served(
         step=line.step,
@@ -98,13 +98,13 @@ def serve_compiled(
         missed=kept["missed"],
         batch=line.batch,
         arrival_s=kept["arrival_s"],
-        store_start_s=line.times_s[:, STORE_START],
-        store_end_s=line.times_s[:, STORE_END],
-        transport_start_s=line.times_s[:, STORE_END],
-        transport_end_s=line.times_s[:, READY],
-        score_start_s=line.times_s[:, SCORE_START],
-        score_end_s=line.times_s[:, SCORE_END],
-        completion_s=line.times_s[:, DONE],
+        store_start_s=line.times_s[STORE_START],
+        store_end_s=line.times_s[STORE_END],
+        transport_start_s=line.times_s[STORE_END],
+        transport_end_s=line.times_s[READY],
+        score_start_s=line.times_s[SCORE_START],
+        score_end_s=line.times_s[SCORE_END],
+        completion_s=line.times_s[DONE],
         deadline_s=kept["deadline_s"],
     )
 
@@ -134,7 +134,7 @@ def _line(arm: ServingArm, kept: Mapping[str, NDArray[Any]], histories: int) -> 
         place=kept["place"],
         step=kept["step"],
         batch=kept["batch"],
-        times_s=kept["times_s"].T,  # columns that can be given away as they are
+        times_s=kept["times_s"],
         window=np.zeros(2 * arm.max_batch, np.int64),
         levels_s=np.zeros(LEVELS),
         alone_s=np.zeros((histories, 2)),
@@ -195,7 +195,7 @@ def _run(  # type: ignore[no-untyped-def]
             now, row, kind = moments[0], rows[0], kinds[0]
         if first_wait < last_wait:
             waiter = int(waits[first_wait])
-            over_s = line.times_s[waiter, READY] + wait_s
+            over_s = line.times_s[READY, waiter] + wait_s
             if over_s < now or (over_s == now and (waiter < row or (waiter == row and kind > _WAITED))):
                 now, row, kind = over_s, waiter, _WAITED
         if arrived < requests and (next_s[0] < now or (next_s[0] == now and arrived < row)):
@@ -209,7 +209,7 @@ def _run(  # type: ignore[no-untyped-def]
         else:
             planned = pop(moments, rows, kinds, planned)
             if kind == _TURN:
-                line.times_s[row, READY] = now
+                line.times_s[READY, row] = now
                 insert(line.links, line.ends, line.counts, line.step[row] if policy == LADDER else 0, row)
                 idle_workers += 1
                 if wait_s > 0.0:
@@ -252,7 +252,7 @@ def _begins(  # type: ignore[no-untyped-def]
         step, at_s = ladder_turn(line, t, row, deadline_s, max_batch, wait_s, now)
     if not np.isnan(at_s):
         give_up_now = max(at_s, arrival_s[row])
-        line.step[row], line.times_s[row, DONE] = GIVEN_UP, give_up_now
+        line.step[row], line.times_s[DONE, row] = GIVEN_UP, give_up_now
         return False
     line.step[row], line.place[row] = step, t.cut[step, line.place[row]]
     return True
@@ -263,7 +263,7 @@ def _fetch(line, t, luck, row, now, clamped) -> float:  # type: ignore[no-untype
     """Read and transport; seconds."""
     place = line.place[row]
     store_s = draw(t.grids, 0, place, 1, luck[0, row])
-    line.times_s[row, STORE_START], line.times_s[row, STORE_END] = now, now + store_s
+    line.times_s[STORE_START, row], line.times_s[STORE_END, row] = now, now + store_s
     clamped[0] += t.grids.outside[0, place]
     clamped[1] += t.grids.outside[1, place]
     return float(store_s + draw(t.grids, 1, place, 1, luck[1, row]))
@@ -278,7 +278,7 @@ def _next_batch(  # type: ignore[no-untyped-def]
         return goodput_batch(line, t, arrival_s, budget_s, max_batch, wait_s, now)
     if policy == LADDER:
         return ladder_batch(line, t, arrival_s, budget_s, max_batch, wait_s, now)
-    if hold_s(line.links, line.ends, line.counts, 0, line.times_s[:, READY], max_batch, wait_s, now) > 0.0:
+    if hold_s(line.links, line.ends, line.counts, 0, line.times_s[READY], max_batch, wait_s, now) > 0.0:
         return 0, 0
     return 0, min(line.counts[0], max_batch)
 
@@ -294,7 +294,7 @@ def _start_batch(  # type: ignore[no-untyped-def]
     for i in range(size):
         row = remove_oldest(line.links, line.ends, line.counts, which)
         longest = max(longest, line.place[row])
-        line.step[row], line.batch[row], line.times_s[row, SCORE_START] = step, size, now
+        line.step[row], line.batch[row], line.times_s[SCORE_START, row] = step, size, now
         if i == size - 1:
             line.links[row, 1] = -1  # the batch stays linked, from its oldest on
     if policy == LADDER:
@@ -321,5 +321,5 @@ def _end_batch(line, oldest, now) -> None:  # type: ignore[no-untyped-def]
         line.free_at[line.links[oldest, 0]] = np.nan
     row = oldest
     while row >= 0:
-        line.times_s[row, SCORE_END] = line.times_s[row, DONE] = now
+        line.times_s[SCORE_END, row] = line.times_s[DONE, row] = now
         row = line.links[row, 1]

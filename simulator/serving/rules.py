@@ -22,7 +22,7 @@ class Line(NamedTuple):
         links, ends, counts: the lists of who waits for a scorer; see `queues.py`.
         place: (R,) of the history that a request has, then of what is read of it, or to be scored.
         step, batch: (R,).
-        times_s: (R, 6) store start and end, transport end, scoring start and end, completion.
+        times_s: (6, R) store start and end, transport end, scoring start and end, completion.
         window: rows that are weighed for a batch.
         levels_s: (LEVELS,) of the batch that is weighed.
         alone_s: (H, 2) the least that any step takes alone: at the fastest, and in the middle.
@@ -51,7 +51,7 @@ STORE_START, STORE_END, READY, SCORE_START, SCORE_END, DONE = range(6)
 def give_up(line: Any, row: int, at_s: float, arrival_s: float) -> None:
     """Answer with the prior order."""
     line.step[row] = GIVEN_UP
-    line.times_s[row, DONE] = max(at_s, arrival_s)
+    line.times_s[DONE, row] = max(at_s, arrival_s)
 
 
 # Goodput
@@ -103,7 +103,7 @@ def goodput_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch:
         last_s = arrival_s[row] + budget_s - line.alone_s[line.place[row], 0]
         if last_s >= now:
             break
-        give_up(line, row, max(last_s, line.times_s[row, READY]), arrival_s[row])
+        give_up(line, row, max(last_s, line.times_s[READY, row]), arrival_s[row])
         remove_oldest(line.links, line.ends, line.counts, 0)
     if not line.counts[0]:
         return 0, 0
@@ -112,7 +112,7 @@ def goodput_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch:
         line.window[waiting] = row
         row = line.links[row, 1]
         waiting += 1
-    hold = hold_s(line.links, line.ends, line.counts, 0, line.times_s[:, READY], max_batch, wait_s, now)
+    hold = hold_s(line.links, line.ends, line.counts, 0, line.times_s[READY], max_batch, wait_s, now)
     if hold > 0.0 and _may_wait(line, t, waiting, arrival_s, budget_s, now, now + hold):
         return 0, 0
     step, skipped, size = _best_plan(line, t, waiting, arrival_s, budget_s, max_batch, now)
@@ -251,9 +251,7 @@ def ladder_batch(line: Any, t: Any, arrival_s: Any, budget_s: float, max_batch: 
     while True:
         step = -1
         for k in range(t.cut.shape[0]):
-            held = hold_s(
-                line.links, line.ends, line.counts, k, line.times_s[:, READY], max_batch, wait_s, now
-            )
+            held = hold_s(line.links, line.ends, line.counts, k, line.times_s[READY], max_batch, wait_s, now)
             if line.counts[k] and held == 0.0 and (step < 0 or line.ends[k, 0] < line.ends[step, 0]):
                 step = k
         if step < 0:
@@ -293,7 +291,7 @@ def _demote(line: Any, t: Any, row: int, step: int, arrival_s: float, deadline_s
     for k in range(step, steps):
         cheapest_s = min(cheapest_s, between(t.grids, k, t.cut[k, has], 1, t.known.high_s))
     if deadline_s - cheapest_s < now:
-        give_up(line, row, max(deadline_s - cheapest_s, line.times_s[row, READY]), arrival_s)
+        give_up(line, row, max(deadline_s - cheapest_s, line.times_s[READY, row]), arrival_s)
         return
     for k in range(step + 1, steps):
         size = min(line.counts[k] + 1, max_batch)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from market_worlds import RULES, market, same
 
 from simulator.draws import uniform
-from simulator.market.auction import Paths, run_auctions
+from simulator.market.auction import Paths, run_auctions, warm
 from simulator.market.draws import as_uniform, fold, key
+from simulator.market.kernel import _loop
 from simulator.market.plain import run_auctions_plain, run_paths_plain
 
 
@@ -81,3 +82,13 @@ def test_compiled_draws_are_those_of_the_world():
             state = np.uint64(fold(state, part))  # numba hands Python a plain int
         found.append(as_uniform(state))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_compiled_beforehand_sells_on_any_number_of_paths() -> None:
+    warm()
+    before = len(_loop.signatures)
+    for seed, rows in ((0, 0), (1, 1), (2, 30), (3, 30)):
+        order, pages, book = market(seed, rows=rows)
+        for seeds in ((1,), (1, 2, 3)):
+            Paths(book, np.full((2, 6), 5.0), RULES[0], seeds).run(order, pages)
+    assert len(_loop.signatures) == before == 1

@@ -14,6 +14,7 @@ from serving_doubles import history_lengths, long_arm, short_arm, synthetic_prof
 
 from simulator.config.settings import Policy
 from simulator.serving.arm import POLICIES, ServingArm
+from simulator.serving.compiled import _run, warm
 from simulator.serving.pipeline import serve
 from simulator.serving.service_times import ProfileServiceTimes
 
@@ -107,3 +108,12 @@ def test_a_request_of_a_burst_costs_the_same_however_large_it_is(policy: Policy)
         serve(arrivals, available, arm, times, None if policy == "fifo" else 60.0)
         spent.append(time.process_time() - start_s)
     assert spent[2] < 30.0 * spent[1]
+
+
+def test_what_is_compiled_beforehand_serves_traces_of_every_size() -> None:
+    warm(PROFILE)
+    before = len(_run.signatures)
+    for count in (0, 1, 2, 30):
+        times = ProfileServiceTimes(PROFILE, long_arm(), 8, 7, np.arange(count, dtype=np.uint64))
+        serve(np.linspace(0.0, 1.0, count), np.full(count, 300), long_arm(), times, 0.004)
+    assert len(_run.signatures) == before == 1
