@@ -40,7 +40,7 @@ crash: $(STAMPS)/dev
 crash-nightly: $(STAMPS)/dev
 	SEQVAULT_CRASH=nightly $(BIN)/pytest tests/seqvault/crash
 
-# Malformed files with valid checksums, for a minute.
+# Malformed files with valid checksums, about a minute of them.
 fuzz: $(STAMPS)/dev
 	SEQVAULT_CRASH=full $(BIN)/pytest tests/seqvault/crash/test_format_fuzz.py
 

@@ -17,13 +17,13 @@ tests/simulator/commands/test_cli_signals.py, damaged logs in tests/simulator/co
 import dataclasses
 import errno
 import hashlib
+import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -122,17 +122,16 @@ def test_a_sweep_out_of_gpu_memory_is_continued(undisturbed_sweep: dict[str, byt
 
 
 def killed_or_busy(killed: bool) -> None:
-    """What the system does to the largest process; the other one would work for a minute."""
+    """What the system does to the largest process; the other would work for longer than a test may take."""
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
-    threading.Event().wait(60.0)
+    threading.Event().wait(600.0)
 
 
 def test_a_killed_worker_ends_the_others_and_is_reported() -> None:
-    begun_s = time.monotonic()
     with pytest.raises(WorkerError, match=r"stage serve was killed.*out of memory.*fewer than 2 --jobs"):
         run_tasks(killed_or_busy, [False, True], 2, Silent(), "serve")
-    assert time.monotonic() - begun_s < 40.0
+    assert multiprocessing.active_children() == []
 
 
 # ---- a full disk -------------------------------------------------------------------------------------

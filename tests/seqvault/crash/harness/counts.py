@@ -29,7 +29,9 @@ FULL_DEVICES = Counts(4, 50, 1_000)
 FAULTY_CALLS = Counts(6, 300, 3_000)
 MODEL_OPERATIONS = Counts(1_000, 100_000, 10_000_000)
 FOLLOWED_KILLS = Counts(2, 30, 500)
-FUZZ_SECONDS = Counts(3, 60, 3_600)
+MALFORMED_BLOCKS = Counts(1_300, 26_000, 1_600_000)
+MALFORMED_RECORDS = Counts(1_500, 31_000, 1_900_000)
+MALFORMED_FILES = Counts(130, 2_600, 160_000)
 
 
 def some(cases: Sequence[Case], every: int) -> Sequence[Case]:

@@ -8,7 +8,6 @@ import json
 import shutil
 import struct
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ WORDS = (0, 1, 7, 8, 31, 32, 255, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1
 LARGEST = (1 << 64) - 1
 
 
-def fuzz_store(seed: int, seconds: float, note: str) -> dict[str, int]:
-    """Change files of a specimen for so long, each change undone; counts of the outcomes.
+def fuzz_store(seed: int, count: int, note: str) -> dict[str, int]:
+    """Change a file of a specimen so many times, each change undone; counts of the outcomes.
 
     Args:
         note: a file that says what is being tried, for whoever finds this process dead.
@@ -43,9 +42,7 @@ def fuzz_store(seed: int, seconds: float, note: str) -> dict[str, int]:
     try:
         specimen = make_specimen(root / "vault", CODECS[seed % len(CODECS)], seed=seed)
         changes = [change for change in CHANGES if list(specimen.folder.glob(CHANGES[change]))]
-        end = time.monotonic() + seconds
-        turn = 0
-        while time.monotonic() < end:
+        for turn in range(count):
             change = changes[turn % len(changes)]
             files = sorted(specimen.folder.glob(CHANGES[change]))
             path = files[int(rng.integers(len(files)))]
@@ -56,7 +53,6 @@ def fuzz_store(seed: int, seconds: float, note: str) -> dict[str, int]:
             counts[f"{change} {_outcome(specimen, root / 'copy', write=turn % 25 == 0)}"] += 1
             manifest.write_bytes(named)
             path.write_bytes(whole)
-            turn += 1
     finally:
         shutil.rmtree(root)
     return dict(counts)
