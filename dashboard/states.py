@@ -43,7 +43,17 @@ def _no_runs() -> None:
 def _no_sweeps() -> None:
     root = results_folder()
     st.info(f"There are no sweeps in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab sweep CONFIG.toml --out {quote(str(root / 'my-sweep'))}", language=None)
+    st.code(
+        "laser-ab sweep CONFIG.toml --over arms.treatment.history=200,500,1000 "
+        f"--over traffic.load=0.3,0.6 --out {quote(str(root / 'my-sweep'))}",
+        language=None,
+        wrap_lines=True,
+    )
+    st.write(
+        "Every --over is an axis, and gets a slider here; without one, the latency budget varies. "
+        "CONFIG.toml is an experiment file, such as a run's own experiment.toml. *Start* does the same from "
+        "a form, and *Simulate* answers for budget, traffic and servers at once."
+    )
 
 
 def problem(error: ResultsError) -> None:
@@ -69,7 +79,11 @@ def status(folder: Folder) -> None:
 
 def not_yet(what: str, folder: Folder) -> None:
     """A part that this folder has not got."""
-    st.caption(f"{what}: nothing yet in this {folder.status} {_kind(folder)}.")
+    if "small" in folder.manifest:
+        st.caption(f"{what}: none, for this {_kind(folder)} was made small, and keeps totals by day.")
+        return
+    yet = "none" if folder.status == "finished" else "nothing yet"
+    st.caption(f"{what}: {yet} in this {folder.status} {_kind(folder)}.")
 
 
 def attempt(work: Callable[[], object]) -> bool:

@@ -76,7 +76,9 @@ def lift_charts(shown: list[Effect]) -> None:
     st.subheader("Estimate and truth")
     st.caption(
         "The A/B sees one split of the users; the simulated world knows what all-treatment against "
-        "all-control would do. The interval should hold the diamond."
+        "all-control would do. They differ by the chance of that split, for which the interval makes room, "
+        "and by what the arms do to each other: *Truth* shows how much that is, and how often intervals "
+        "miss."
     )
     groups = [
         sorted((e for e in shown if e.unit != "ms"), key=lambda effect: effect.role != "primary"),
@@ -101,7 +103,11 @@ MORE = {
 
 def more(run: Run, card: dict[str, Any], arm: str) -> None:
     """What else is asked of an effect, one of them at a time: only what is looked at is read and drawn."""
-    chosen = st.segmented_control("Look closer", list(MORE), key="closer", bind="query-params")
+    chosen = st.segmented_control(
+        "Look closer", list(MORE), key="closer", bind="query-params",
+        help="How the effect grew, for whom it is true, what it comes through (model, history, latency, "
+        "prices, budgets), and how often intervals of this kind were measured to be wrong.",
+    )  # fmt: skip
     if chosen is not None:
         MORE[str(chosen)](run, card, arm)
 
@@ -136,6 +142,10 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
         )
     # A static table: it wraps its cells where a data frame would scroll its last columns out of sight.
     st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    st.caption(
+        "In CI: whether the interval holds the truth. MDE: the minimum detectable effect, the smallest lift "
+        "that a test of this size finds with 80% power. p: of no difference."
+    )
     name = str(card.get("run") or "run").replace(" ", "-")
     # Each is made when it is asked for: most readers of the page ask for none.
     documents: dict[str, Callable[[], str]] = {

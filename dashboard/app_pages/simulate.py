@@ -43,6 +43,10 @@ def page() -> None:
     if run.status != "finished" or run.scorecard is None:
         st.info("Only a finished run can be asked again.")
         return
+    st.caption(
+        "For budget, traffic, servers and policy. Another history or model would have to be trained first: "
+        "that is a sweep, which *Start* begins and *What-if* shows."
+    )
     if not asking.is_held(run.path):
         st.write(
             "A process of its own will hold this run, its world and its scores: some seconds, and about a "

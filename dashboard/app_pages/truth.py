@@ -10,9 +10,11 @@ import streamlit as st
 from dashboard import head, verdicts
 from dashboard.sections import certificate, designs, effects, peeking, worlds
 from dashboard.sections.answers import answer
+from dashboard.words import plain
+from simulator.results import numbers
 from simulator.results.beside.measured import measured
 from simulator.results.read import Run
-from simulator.results.scorecard import treatment_names
+from simulator.results.scorecard import primary, treatment_names
 
 ASSIGNMENTS = 40
 
@@ -22,6 +24,7 @@ def page() -> None:
     run, card = head.open_judged("Truth: how can the A/B be wrong?")
     if run is None or card is None:
         return
+    _own(card)
     question = str(
         st.segmented_control(
             "Question", list(QUESTIONS), default=next(iter(QUESTIONS)), required=True, key="question",
@@ -30,6 +33,24 @@ def page() -> None:
     )  # fmt: skip
     st.subheader(question)
     QUESTIONS[question](run, card)
+
+
+def _own(card: Mapping[str, Any]) -> None:
+    """How far this run's estimate and truth are apart, and whether chance is enough to say why."""
+    effect = primary(card)
+    if effect is None or not effect.enough or effect.covered is None:
+        return
+    ends = f"its {numbers.level_name(effect.level)}, {numbers.interval(effect.ci, numbers.lift)},"
+    why = (
+        f"{ends} holds it: the chance of one split of the users is enough to explain the difference."
+        if effect.covered
+        else f"{ends} leaves it out: one in {1 / (1 - (effect.level or 0.95)):.0f} does by chance, and "
+        "more do where the arms disturb each other."
+    )
+    st.write(
+        f"**{numbers.metric_form(effect.metric).label} of {plain(effect.arm)}.** The A/B says "
+        f"{numbers.lift(effect.lift)}, the truth is {numbers.lift(effect.true_lift)}; {why}"
+    )
 
 
 def _interference(run: Run, card: Mapping[str, Any]) -> None:

@@ -74,8 +74,8 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     arms = _arms(first, table)
     chosen = {axis.key: _choose(axis) for axis in sweep.axes}
     st.caption(
-        "Every point is a whole simulated run with those settings; nothing is interpolated. "
-        + service_times(sweep.manifest)
+        "Every point is a whole simulated run with those settings; nothing is interpolated. What was not "
+        "swept may be asked of a run on *Simulate*, or swept from *Start*. " + service_times(sweep.manifest)
     )
     differs = traffic(cards.values())
     if differs:

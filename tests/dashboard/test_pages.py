@@ -18,6 +18,11 @@ def test_without_runs_each_page_shows_the_command_that_makes_one(folder, page):
     assert not app.metric
 
 
+def test_without_sweeps_the_command_has_axes_to_ask_for(folder):
+    (code,) = opened(WHAT_IF).code
+    assert "--over arms.treatment.history=200,500,1000 --over traffic.load=0.3,0.6" in code.value
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_damaged_folder_names_file_reason_and_remedy(folder, page):
     make("damaged", folder)

@@ -139,6 +139,18 @@ def test_a_run_that_is_gone_is_named(folder):
     assert not specs(app)
 
 
+@pytest.mark.parametrize(
+    ("true_lift", "why"), [(0.03, "holds it: the chance of one split"), (0.5, "leaves it out")]
+)
+def test_the_truth_page_begins_with_how_far_this_runs_estimate_is_off(folder, true_lift, why):
+    card = made_runs.scorecard()
+    card["arms"]["treatment"]["metrics"]["advv_per_request"]["true_lift"] = true_lift
+    made_runs.write_run(folder / "run", card=card, requests=200)
+    words = texts(truth(INTERVALS))
+    assert f"the truth is {numbers.lift(true_lift)}; its 95% CI" in words
+    assert why in words
+
+
 def test_designs_of_the_run_are_drawn_as_they_were_found(folder, drawn):
     found = measured("designs")
     made(folder, designs=found)
