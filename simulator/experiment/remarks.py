@@ -11,6 +11,7 @@ from simulator.arms.arm import Arm
 from simulator.arms.plan import Plan
 from simulator.inputs.prepare import Prepared
 from simulator.inputs.worlds import LogSource
+from simulator.results.scorecard import REAL_LOG
 
 #: The quantile of the histories that must reach an arm's length before the arm is put to the test.
 _LONG = 0.99
@@ -24,7 +25,7 @@ def remarks(plan: Plan) -> list[str]:
     manifest = log.manifest
     first, last = manifest["first_date"], manifest["last_date"]
     return [
-        f"Traffic: a real log ({manifest.get('source', 'unknown source')}, {first} to {last}); "
+        f"{REAL_LOG} ({manifest.get('source', 'unknown source')}, {first} to {last}); "
         "users, times, histories and what rankers learn from are the log's.",
         *(f"Invented: {sentence}" for sentence in manifest["invented"]),
         history_remark(plan.prepared, plan.treatments),

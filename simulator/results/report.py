@@ -31,6 +31,7 @@ from simulator.results.scorecard import (
     effects,
     faults,
     heavy_tails,
+    of_log,
     of_table,
     split_is_off,
     treatment_names,
@@ -132,7 +133,8 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
         lines.append(f"{service_times(scorecard)} Latency budget: {budget}.")
     methods = sorted({effect.method for effect in shown if effect.method})
     if methods:
-        truth = "" if of_table(scorecard) else " True lifts come from the simulated world."
+        world = "model fitted on the log" if of_log(scorecard) else "simulated world"
+        truth = "" if of_table(scorecard) else f" True lifts come from the {world}."
         lines.append(f"Intervals: {'; '.join(methods)}.{truth}")
         lines += certificate(methods)
     if any(effect.adjusted for effect in shown):

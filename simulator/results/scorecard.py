@@ -17,6 +17,7 @@ MIN_EVENTS = 20  # users of an arm with an event below which a ratio's interval 
 SOUND = (
     "No sign in the logs of lost logs, bots, delayed or missing conversions, novelty or calibration drift."
 )
+REAL_LOG = "Traffic: a real log"  #: how the note on a log's traffic begins
 SRM_ALPHA = 0.001  # below, the split is not the one configured (Fabijan et al., KDD 2019)
 
 
@@ -128,6 +129,11 @@ def heavy_tails(scorecard: Mapping[str, Any]) -> list[str]:
 def of_table(scorecard: Mapping[str, Any]) -> bool:
     """Whether it judges a table of one's own, where there are no servers and no truth."""
     return scorecard.get("source") == "table"
+
+
+def of_log(scorecard: Mapping[str, Any]) -> bool:
+    """Whether its traffic is a real log, whose truth is a model fitted on it."""
+    return any(str(note).startswith(REAL_LOG) for note in scorecard.get("notes") or ())
 
 
 def arm_users(scorecard: Mapping[str, Any]) -> list[ArmUsers]:

@@ -275,6 +275,13 @@ def test_notes_of_the_scorecard_are_printed(form):
     assert render(made_runs.scorecard(notes=[]), form) == render(made_runs.scorecard(), form)
 
 
+def test_a_logs_true_lifts_come_from_the_model_fitted_on_it():
+    truth = "True lifts come from the"
+    assert f"{truth} simulated world." in render(made_runs.scorecard(), "text", width=2000)
+    of_log = render(made_runs.scorecard(notes=["Traffic: a real log (shop)."]), "text", width=2000)
+    assert f"{truth} model fitted on the log." in of_log
+
+
 def many_arms() -> dict:
     """A control and nine treatments, the second of them decided."""
     unclear = {"decision": "inconclusive", "text": "Cannot tell."}
