@@ -23,9 +23,14 @@ _CHUNK = 1 << 26  # behaviours packed at a time
 
 
 class Source(Protocol):
-    """Batches of examples on one device."""
+    """Batches of examples on one device.
+
+    Attributes:
+        counts: (R,) candidates of each request.
+    """
 
     examples: ExampleSet
+    counts: Rows
 
     def batch(self, rows: Rows, length: int) -> RankingBatch:
         """What a model sees of some requests, as `ExampleSet.batch` says."""
@@ -39,6 +44,7 @@ class HostSource:
 
     def __init__(self, examples: ExampleSet, device: torch.device) -> None:
         self.examples, self.device = examples, device
+        self.counts = examples.shown.sum(1)
 
     def batch(self, rows: Rows, length: int) -> RankingBatch:
         """See `Source.batch`."""

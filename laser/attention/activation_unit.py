@@ -70,7 +70,9 @@ class ActivationUnit(nn.Module):
         of_target, of_history, of_difference, of_product = torch.split(self.first.weight, self.sizes, dim=1)
         constant = torch.addmm(self.first.bias, target.reshape(-1, width), (of_target + of_difference).t())
         beyond = (0, history.shape[2] - width)
-        maps = nn.functional.pad(target.unsqueeze(2) * of_product - of_difference, beyond) + of_history
+        # In place is safe: neither product nor sum needs what it gave again.
+        about = (target.unsqueeze(2) * of_product).sub_(of_difference)
+        maps = nn.functional.pad(about, beyond).add_(of_history)
         seen = history.shape[2]
         if not torch.is_grad_enabled() and fusing(history):
             from laser.attention.kernels.activation import activation, fits

@@ -21,13 +21,18 @@ def look_up(table: Tensor, at: Tensor) -> Tensor:
 
 
 def table_rows(table: Tensor, at: Tensor) -> Tensor:
-    """(N, E) rows of a table (R, E) for places (N,), many times its rows.
+    """(N, E) rows of a table (R, E) for places (N,).
 
     On one thread of a CPU the gradient of a selection takes a quarter of an embedding's, which calls a
     library for each place, and adds in the same order. On several it need not; on a GPU it sorts first.
     """
     one_thread = not at.is_cuda and torch.get_num_threads() == 1 and torch.is_grad_enabled()
     return table.index_select(0, at) if one_thread else torch.nn.functional.embedding(at, table)
+
+
+def embedded(table: Tensor, at: Tensor) -> Tensor:
+    """(..., E) rows of a table (R, E) for places of any shape; see `table_rows`."""
+    return table_rows(table, at.flatten()).view(*at.shape, table.shape[1])
 
 
 def spread_look_up(table: Tensor, at: Tensor) -> Tensor:

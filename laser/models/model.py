@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from laser.attention.look_up import embedded
 from laser.batch import RankingBatch
 from laser.errors import ModelError, PluginError
 from laser.models.heads.build import HEAD_OPTIONS, build_head
@@ -182,7 +183,7 @@ class RankingModel(nn.Module):
 
     def forward(self, batch: RankingBatch) -> Tensor:
         """Logits of a click, (B, C) float32; -inf for candidates beyond candidate_count."""
-        target = self.category(batch.ad_category)
+        target = embedded(self.category.weight, batch.ad_category)
         attended = self.attend(batch, target)
         self._check_attended(attended, target)
         if self.beside is not None:

@@ -196,8 +196,8 @@ class _Run:
 
     def _weight(self, rows: NDArray[np.int64]) -> float:
         """What the whole batch weighs, of all processes."""
-        shown = self.source.examples.ad[rows] >= 0
-        return max(int(shown.any(1).sum() if self.train.loss == "requests" else shown.sum()), 1)
+        counts = self.source.counts[rows]
+        return max(int(np.count_nonzero(counts) if self.train.loss == "requests" else counts.sum()), 1)
 
     def _chunks(self, rows: NDArray[np.int64], length: int) -> list[NDArray[np.int64]]:
         """Requests that go through together: as many as fit the memory that CHUNK_BEHAVIOURS stands for."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from laser.attention.kernels import fusing
+from laser.attention.look_up import embedded
 from laser.attention.relu import relu
 from laser.batch import RankingBatch
 
@@ -78,12 +79,13 @@ class RankingHead(nn.Module):
             return self._fused(batch, attended)
         turn = batch.hour * (2.0 * math.pi / 24.0)
         context = torch.stack([turn.sin(), turn.cos(), batch.propensity], dim=1)
-        parts = [self.category(batch.ad_category), self.ad(batch.ad)]
+        ad, category = batch.ad, batch.ad_category
+        parts = [embedded(self.category.weight, category), embedded(self.ad.weight, ad)]
         if attended is not None:
             parts.append(attended)
         scores = self._scores(torch.cat(parts, dim=2), context)
-        bias: Tensor = self.ad_bias(batch.ad) + self.category_bias(batch.ad_category)
-        bias = bias + self.position_bias(batch.position.clamp(max=POSITIONS - 1))
+        bias = embedded(self.ad_bias.weight, ad) + embedded(self.category_bias.weight, category)
+        bias = bias + embedded(self.position_bias.weight, batch.position.clamp(max=POSITIONS - 1))
         prior = (self.propensity * batch.propensity).unsqueeze(1)
         return (scores + bias).squeeze(2) + prior
 

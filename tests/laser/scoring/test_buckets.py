@@ -107,6 +107,7 @@ def test_a_shape_follows_from_the_step_and_the_requests_own_length() -> None:
     served = planned.of(np.array([0, 256, 257, 504, 505, 1000, 5000]))
     assert served.tolist() == [0, 0, 1, 1, 2, 2, 2]
     assert plan(model, 50, 31, "cpu").shapes == (Shape(64, 56, 32),)
+    assert plan(model, 25, 8, "cpu").shapes == (Shape(128, 32, 8),)
     assert plan(model, 5000, 200, "cuda").shapes[-1] == Shape(16, 5000, 200)
     # A self-attention's scores grow with the square of the history.
     assert plan(build_model(config("hstu"), 3), 1000, 32, "cpu").shapes[-1].requests == 1
@@ -178,10 +179,10 @@ def test_buckets_used_longest_ago_are_let_go_and_score_the_same_when_built_again
     requests, scorer = Requests.of(random_batch(LENGTHS)), BucketScorer(model)
     expected = {history: scorer.score(requests, history).logits for history in (20, 30, 40)}
     kept = [bucket.bytes for bucket in scorer.held.buckets.values()]
-    limited = BucketScorer(model, memory_bytes=kept[1] + kept[2])
+    limited = BucketScorer(model, memory_bytes=kept[0] + kept[1])
     for history in (20, 30, 40, 30, 20):
         assert np.array_equal(limited.score(requests, history).logits, expected[history])
-    assert list(limited.held.buckets) == [Shape(64, 32, 8), Shape(64, 24, 8)]
+    assert list(limited.held.buckets) == [Shape(128, 32, 8), Shape(128, 24, 8)]
 
 
 @pytest.mark.parametrize(
