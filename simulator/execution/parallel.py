@@ -79,8 +79,7 @@ def run_works(works: Sequence[Work], jobs: int, progress: Progress, share: Share
         works: those that are ready together begin in this order.
         jobs: most processes at a time, at least 1.
         progress: notified after each work, of the first stage that is not done.
-        share: called here if there are other processes of this machine; what it gives, each of them calls
-            first. On a cluster (`cluster.py`) each worker makes its own.
+        share: called here if there are other processes; what it gives, each of them calls first.
 
     Returns:
         What each work gave.
@@ -97,10 +96,8 @@ def run_works(works: Sequence[Work], jobs: int, progress: Progress, share: Share
         )
     agenda = _Agenda(works, progress)
     if cluster.chosen():
-        while places := agenda.begun():
-            calls = [agenda.call(place) for place in places]
-            for index, result in cluster.as_done(_called, calls):
-                agenda.ended(places[index], result)
+        for place, result in cluster.as_done(agenda.calls, share() if share is not None else None):
+            agenda.ended(place, result)
     elif jobs == 1 or len(works) == 1:
         for place in range(len(works)):
             agenda.ended(place, _called(agenda.call(place)))
@@ -150,6 +147,10 @@ class _Agenda:
         work = self._works[place]
         return work.function, (work.task, *(self.results[before] for before in work.after))
 
+    def calls(self) -> list[cluster.Call]:
+        """Places, functions and arguments of the works that can begin and have not, which they do now."""
+        return [(place, *self.call(place)) for place in self.begun()]
+
     def ended(self, place: int, result: Any) -> None:
         """A work has given its result."""
         self.results[place] = result
@@ -166,13 +167,16 @@ class _Agenda:
             del self.stages[0]
 
 
-def start_importing(jobs: int) -> None:
+def start_importing(jobs: int, tasks: int) -> None:
     """Let a run's worker processes find their modules imported; this process goes on meanwhile.
 
     Args:
-        jobs: with fewer than two there will be none.
+        jobs: with fewer than two there will be none, but on a cluster.
+        tasks: how many there will be at a time, at most.
     """
-    if jobs > 1 and not cluster.chosen():
+    if cluster.chosen():
+        cluster.start_importing(_OF_RUNS, tasks)
+    elif jobs > 1:
         process_context(*_OF_RUNS)
 
 

@@ -46,7 +46,7 @@ def served_cells(
     progress = job.progress
     progress.stage("world", 0, 1)
     world = plans[0].world
-    start_importing(job.jobs)
+    start_importing(job.jobs, sum(len(plan.arms) for plan in plans))
     prepare(world, job.jobs)
     progress.stage("world", 1, 1)
     interrupts.check()

@@ -46,7 +46,7 @@ def run_experiment(
         ResultsError: the folder cannot be written.
     """
     refuse(config)
-    start_importing(jobs)
+    start_importing(jobs, len(config.arms))
     plan = make_plan(config)
     return begin(RunWriter, out or RUNS / config.experiment.name, plan, _compute, jobs, progress)
 

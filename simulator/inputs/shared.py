@@ -39,9 +39,13 @@ class Shared:
 
     def __call__(self) -> None:
         """Map it."""
-        with self.path.open("rb") as file:
-            # Whoever writes to an array has a copy of that page: nobody else sees it.
-            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        try:
+            with self.path.open("rb") as file:
+                # Whoever writes to an array has a copy of that page: nobody else sees it.
+                mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except FileNotFoundError:
+            # Another machine's view of the folder may come late: this process makes a world of its own.
+            return
         whole, *arrays = (mapped[start : start + size] for start, size in self.spans)
         found: Prepared = pickle.loads(whole, buffers=arrays)
         keep(self.source, found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from simulator.arms.serve import ArmResult
 from simulator.config.load import ExperimentConfig, changed, value_of
 from simulator.execution import cluster, interrupts
 from simulator.execution.checkpoints import inputs_of
+from simulator.execution.parallel import Share, start_importing
 from simulator.execution.progress import Progress
 from simulator.experiment.carry import RUNS, Job, begin, resume
 from simulator.experiment.cells import served_cells
 from simulator.experiment.judge import judge, scorecard
+from simulator.inputs.shared import share
 from simulator.results.axes import BUDGET, Axis, SweepError, as_json, axes_of, axes_over, cells_of
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
@@ -77,6 +80,7 @@ def run_sweep(
     # Before anything is written: what would end a cell an hour from now. A budget ends none.
     for change in {repr({**change, BUDGET: None}): change for change in changes}.values():
         _check_cell(changed(config, change, "axis"))
+    start_importing(jobs, len(changes) * len(config.arms))
     plan = make_plan(config)
     plans = _plans(plan, changes)
     out = out or RUNS / f"{config.experiment.name}-sweep"
@@ -151,7 +155,8 @@ def _compute(job: Job[SweepWriter]) -> None:
             for name, (cell, results) in zip(names, served, strict=True)
         ]
         progress.stage("cells", done, len(plans))
-        for number, card in _cards(judged):
+        sharing = partial(share, plans[indices[0]].world, job.work)
+        for number, card in _cards(judged, sharing):
             writer.write_cell(indices[number], card)
             done += 1
             progress.stage("cells", done, len(plans))
@@ -179,10 +184,10 @@ class _Judged:
         return scorecard(self.cell, judge(self.cell, self.results, self.jobs, self.work), self.name)
 
 
-def _cards(cells: Sequence[_Judged]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _cards(cells: Sequence[_Judged], sharing: Share) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each cell's place and scorecard, as they come: here one after the other, on a cluster side by side."""
     if cluster.chosen():
-        yield from cluster.as_done(_Judged.card, cells)
+        yield from cluster.each_done(_Judged.card, cells, sharing())
         return
     for place, cell in enumerate(cells):
         interrupts.check()
@@ -242,9 +247,9 @@ def cell_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     shown = {(effect.arm, effect.metric): effect.enough for effect in effects(card)}
     for arm, own in card["arms"].items():
         found: dict[str, dict[str, Any]] = dict(own["values"])
-        for name, share in metrics(own["serving"]).items():
+        for name, served in metrics(own["serving"]).items():
             # Of the arm's whole timing plane: nothing is estimated, and the value is the truth.
-            found[name] = {"value": share, "ci": None, "true_value": share, "unit": "fraction"}
+            found[name] = {"value": served, "ci": None, "true_value": served, "unit": "fraction"}
         for name, entry in own["metrics"].items():
             value, ci = (entry["lift"], entry["ci"]) if shown[arm, name] else (None, None)
             lift = {"value": value, "ci": ci, "true_value": entry["true_lift"]}
