@@ -83,6 +83,8 @@ def test_a_lost_worker_costs_its_task(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("on_ray")
 def test_a_sweep_on_a_cluster_is_the_sweep_on_processes(
-    undisturbed_sweep: dict[str, bytes], tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    # Asked for here: fixtures of a session are made first, even where there is no Ray.
+    undisturbed_sweep = request.getfixturevalue("undisturbed_sweep")
     assert table_bytes(run_sweep(small(), GRID, tmp_path / "sweep")) == undisturbed_sweep

@@ -18,7 +18,7 @@ from simulator.experiment.run import resume_experiment, run_experiment
 from simulator.results.axes import Axis
 from simulator.results.read import read_run, read_sweep
 from simulator.results.run_folder import RunWriter
-from simulator.serving.profile import load
+from simulator.serving.profile import ServiceProfile, load
 from simulator.whatif.sweep import resume_sweep, run_sweep
 
 
@@ -282,29 +282,37 @@ def test_another_schema_or_no_record_is_refused(tmp_path: Path) -> None:
 # ---- live arms ---------------------------------------------------------------------------------------
 
 
-def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginning(tmp_path: Path) -> None:
+def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.arms import serve
+
     config = small("experiment.service_times=live", "traffic.world.requests=200")
-    out = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        from simulator.arms import serve
+    out, calibrated, served = tmp_path / "run", [], []
+    serve_live = serve.serve_live
 
-        serve_live, served = serve.serve_live, []
+    def second_fails(cell, arm, *rest):  # type: ignore[no-untyped-def]
+        served.append(arm.name)
+        if len(served) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        return serve_live(cell, arm, *rest)
 
-        def second_fails(cell, arm, *rest):  # type: ignore[no-untyped-def]
-            served.append(arm.name)
-            if len(served) == 2:
-                raise OSError(errno.EIO, "Input/output error")
-            return serve_live(cell, arm, *rest)
+    def known(*arguments: object) -> ServiceProfile:
+        """What a calibration measures, without measuring; test_run.py has a run that does."""
+        calibrated.append(arguments)
+        return load(small().experiment.profile_path)
 
-        patch.setattr(serve, "serve_live", second_fails)
-        with pytest.raises(OSError, match="Input/output"):
-            run_experiment(config, out)
-        kept = read_run(out).manifest["time_compression"]
-        resume_experiment(out)
+    monkeypatch.setattr("simulator.experiment.cells.calibrate", known)
+    monkeypatch.setattr(serve, "serve_live", second_fails)
+    with pytest.raises(OSError, match="Input/output"):
+        run_experiment(config, out)
+    kept = read_run(out).manifest["time_compression"]
+    resume_experiment(out)
     assert served == ["control", "treatment", "treatment"]
+    assert len(calibrated) == 1  # for all arms
     run = read_run(out)
     assert run.status == "finished"
-    assert run.manifest["time_compression"] == kept  # one calibration for all arms
+    assert run.manifest["time_compression"] == kept
 
 
 def test_a_live_arm_ends_before_its_next_read_when_that_is_asked(

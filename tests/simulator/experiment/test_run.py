@@ -225,7 +225,9 @@ def test_three_arms_get_an_entry_each(tmp_path: Path) -> None:
 
 
 def test_live_service_times_are_measured_and_the_binding_is_flagged(tmp_path: Path) -> None:
-    run = read_run(run_experiment(small("experiment.service_times=live"), tmp_path / "run"))
+    batches = ("arms.control.max_batch=2", "arms.treatment.max_batch=2")  # little to calibrate
+    few = ("traffic.world.requests=200", "arms.treatment.history=40", *batches)
+    run = read_run(run_experiment(small("experiment.service_times=live", *few), tmp_path / "run"))
     assert run.scorecard["service_times"] == "live"
     notes = run.manifest["arm_notes"]
     assert 0.0 < notes["control"]["binding_share"] < 1.0
