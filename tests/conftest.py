@@ -23,20 +23,27 @@ GLOBALS = (
     ("simulator.execution.interrupts", "asked"),
     ("simulator.execution.checkpoints", "EVERY_S"),
 )
-# Few tests, minutes of work: begun first, they do not leave one core waiting at the end.
+# The most work, or the most waiting, first: begun last, one of them would leave the other cores without any.
 LONGEST = (
-    "test_readme.py",
+    "test_browser.py",
     "test_interruption.py",
     "test_fault_matrix.py",
-    "test_bit_flips.py",
-    "test_sweep.py",
+    "test_run.py",
+    "test_serving_bottleneck.py",
+    "test_sweep_over_any_setting.py",
+    "test_readme.py",
+    "test_resume.py",
+    "test_wal_cuts.py",
+    "test_truth_page.py",
+    "test_resimulation.py",
 )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Several processes take the tests by file (`make test`), in this order."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.name not in LONGEST)
+        order = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(autouse=True)
