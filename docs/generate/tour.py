@@ -1,4 +1,6 @@
-"""The pictures of docs/tour.md: `python -m docs.generate.tour RUNS`, a folder with a run and a sweep of it.
+"""The pictures of docs/tour.md: `python -m docs.generate.tour RUNS [NAME...]`, all or those named.
+
+RUNS is a folder with a run and a sweep of it.
 
 RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures there are were taken of:
 
@@ -10,6 +12,7 @@ RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures the
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +61,15 @@ PAGES: dict[str, tuple[str, int, Prepare | None]] = {
 }
 
 
-def main(runs: Path) -> None:
-    """Take every picture."""
+def main(runs: Path, names: Sequence[str]) -> None:
+    """Take these pictures."""
     PICTURES.mkdir(exist_ok=True)
     with photographer(runs) as take:
-        for name, (path, height, prepare) in PAGES.items():
+        for name in names:
+            path, height, prepare = PAGES[name]
             take(path, PICTURES / f"{name}.png", height, prepare)
             print(f"docs/tour/{name}.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or list(PAGES))
