@@ -8,7 +8,7 @@ RUNS/demo is a run, RUNS/budgets a sweep of its latency budget. The pictures the
     laser-ab sweep runs/demo/experiment.toml --out runs/budgets
     laser-ab breakdown runs/demo
     laser-ab channels runs/demo
-    laser-ab designs runs/demo
+    laser-ab designs runs/demo --assignments 40
 """
 
 import sys
