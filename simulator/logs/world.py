@@ -78,7 +78,8 @@ def _trace(log: RealLog, split: Split, slots: int) -> Requests:
         raise TraceError(
             f"market.slots is {slots}, expected 1 to {width}, the log's candidates. Lower market.slots."
         )
-    kept = everything.take(np.flatnonzero((everything.day >= split.pre) & (everything.day < split.end)))
+    # Requests are sorted by time: those of the trace are a slice, whose candidates stay in their file.
+    kept = everything.take(slice(*np.searchsorted(everything.day, (split.pre, split.end)).tolist()))
     changed = {"slots": np.full(len(kept), slots, np.uint8), "period": periods(kept.day, split)}
     return Requests(**{**vars(kept), **changed})
 

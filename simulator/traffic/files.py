@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -107,8 +108,8 @@ def read_requests(path: Path) -> Requests:
             of different lengths, or rows that break the trace's rules.
     """
     table = read_table(path, REQUESTS_SCHEMA, apart=("candidates",))
-    names = table["period"].cast(pa.string()).to_numpy()
-    unknown = sorted(set(names) - set(PERIODS))
+    period = table["period"].cast(pa.string())
+    unknown = sorted(set(pc.unique(period).to_pylist()) - set(PERIODS))
     if unknown:
         raise TraceError(
             f"{path}: unknown period {unknown[0]!r}, expected one of {', '.join(PERIODS)}. Rename it."
@@ -124,7 +125,7 @@ def read_requests(path: Path) -> Requests:
             slots=table["slots"].to_numpy(),
             hour=table["hour"].to_numpy(),
             propensity=table["propensity_logit"].to_numpy(),
-            period=(names == PERIODS[1]).astype(np.uint8),
+            period=pc.equal(period, PERIODS[1]).to_numpy().astype(np.uint8),
             day=np.floor(np.nan_to_num(arrival_s) / DAY_S).astype(np.int32),
         )
     except TraceError as problem:

@@ -204,6 +204,14 @@ def test_tcpa_is_the_runs_draw_and_advertisers_are_the_logs(kuairand_log: Path, 
     assert np.log(tcpa).std() == pytest.approx(0.4, abs=0.08)
 
 
+def test_the_traces_candidates_stay_in_the_file_in_which_a_log_has_them(world: LogWorld) -> None:
+    requests = world.requests
+    assert requests.day[0] == SPLIT.pre
+    assert requests.day[-1] == SPLIT.end - 1
+    assert not requests.candidates.flags.owndata
+    assert not requests.candidates.flags.writeable
+
+
 def test_more_slots_than_candidates_are_refused(kuairand_log: Path) -> None:
     with pytest.raises(TraceError, match=r"market\.slots is 33"):
         load_log_world(kuairand_log, 7, SPLIT, slots=33)
