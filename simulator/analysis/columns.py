@@ -17,6 +17,7 @@ Columns = Mapping[str, Array]
 Table: TypeAlias = Any
 
 _AT_ONCE = 1 << 18  # rows that are looked up together
+_CLOSE = 4  # unsigned ids are, if they spread over fewer than so many numbers each
 
 
 class AnalysisError(SimulatorError):
@@ -41,10 +42,22 @@ def units_of(ids: Array) -> tuple[Array, NDArray[np.int32]]:
     Returns:
         (U,) the distinct ids, sorted, and (R,) the place of each row's among them.
     """
-    units = np.unique(ids)
     at = np.empty(len(ids), np.int32)
-    for first in range(0, len(ids), _AT_ONCE):
-        at[first : first + _AT_ONCE] = np.searchsorted(units, ids[first : first + _AT_ONCE])
+    parts = [slice(first, first + _AT_ONCE) for first in range(0, len(ids), _AT_ONCE)]
+    unsigned = ids.dtype.kind == "u" and len(ids) > 0
+    if unsigned and int(ids.max()) - int(ids.min()) < _CLOSE * len(ids):
+        # Close together they are counted, a tenth of the work of sorting and searching.
+        least = ids.min()
+        there = np.zeros(int(ids.max() - least) + 1, np.bool_)
+        for part in parts:
+            there[ids[part] - least] = True
+        place = np.cumsum(there, dtype=np.int32) - np.int32(1)
+        for part in parts:
+            at[part] = place[ids[part] - least]
+        return np.flatnonzero(there).astype(ids.dtype) + least, at
+    units = np.unique(ids)
+    for part in parts:
+        at[part] = np.searchsorted(units, ids[part])
     return units, at
 
 
