@@ -30,7 +30,7 @@ VARIABLE = "LASER_AB_REAL_DATA"
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 COMMAND = (sys.executable, "-m", "simulator.cli")
-_SHOWN = 12  # lines of a command's output that a row keeps
+_SHOWN, _SCORECARD = 12, 24  # lines of a command's output that a row keeps; of a run's, from its verdict on
 Row = dict[str, Any]
 
 
@@ -135,7 +135,7 @@ def rows_of(name: str, one: RealSet, data: Path, quick: bool) -> Iterator[Row]:
 
 
 def typed(words: list[str]) -> Row:
-    """Run one laser-ab command: its exit status, seconds, CPU seconds, peak memory and last lines."""
+    """Run one laser-ab command: its exit status, seconds, CPU seconds, peak memory and what it said."""
     start_s = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         child = subprocess.Popen([*COMMAND, *words], stdout=said, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -148,8 +148,14 @@ def typed(words: list[str]) -> Row:
         "wall_s": time.perf_counter() - start_s,
         "cpu_s": used.ru_utime + used.ru_stime,
         "peak_mib": used.ru_maxrss / 1024,
-        "said": lines[-_SHOWN:],
+        "said": worth_keeping(lines),
     }
+
+
+def worth_keeping(lines: list[str]) -> list[str]:
+    """The last lines of a command's output, or a run's verdict and lifts."""
+    verdict = next((i for i, line in enumerate(lines) if line.startswith("Verdict: ")), None)
+    return lines[-_SHOWN:] if verdict is None else lines[verdict : verdict + _SCORECARD]
 
 
 if __name__ == "__main__":

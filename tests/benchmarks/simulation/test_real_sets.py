@@ -52,3 +52,12 @@ def test_a_set_without_a_folder_is_taken_from_its_package(
     monkeypatch.setenv("LASER_AB_REAL_DATA", str(tmp_path))
     ((row,), _) = measure(True, "complete-journey")
     assert any(f"{tmp_path / 'installed'} has no transactions.parquet" in line for line in row["said"])
+
+
+def test_of_a_run_its_verdict_and_lifts_are_kept_and_of_others_the_end() -> None:
+    from benchmarks.simulation.real_sets import worth_keeping
+
+    said = [f"line {i}" for i in range(60)]
+    assert worth_keeping(said) == said[-12:]
+    run = [*said[:30], "Verdict: cannot tell.", "ADVV +1%", *said]
+    assert worth_keeping(run)[:2] == ["Verdict: cannot tell.", "ADVV +1%"]
