@@ -113,12 +113,13 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
             stage.read(on_progress)
             on_progress("convert", 0, 1)
             found = collect(stage)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError, duckdb.InterruptException) as problem:
+            # Ctrl-C within a query comes as a RuntimeError of these words.
+            if isinstance(problem, RuntimeError) and str(problem) != "Query interrupted":
+                raise
             done = sum(read.bytes for reads in stage.reads.values() for read in reads)
             keep = done >= WORTH_KEEPING
-            if keep:
-                raise Interrupted from None
-            raise
+            raise (Interrupted if keep else KeyboardInterrupt) from None
         except duckdb.Error as problem:
             reason = str(problem).split("\n")[0]
             raise TraceError(
