@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from contextlib import suppress
 from importlib import import_module
 from ipaddress import ip_address
@@ -59,6 +60,9 @@ def launch(
 
     import streamlit as st  # 0.6 s; the command line's --help need not wait for it
 
+    # A page's script would keep the interpreter 5 ms at a time from the thread that sends what it has drawn,
+    # for each of some sixty messages: a sweep's slider took a quarter longer.
+    sys.setswitchinterval(0.0005)
     # Half a second of imports that the first page need not wait for: its reader's browser takes longer to
     # begin. A module that cannot be imported is told of by the page that needs it.
     Thread(target=_import_pages, daemon=True).start()

@@ -150,19 +150,23 @@ def _to(page: Any, name: str) -> None:
 
 
 # Set up before the key, so that neither the clock nor the end is the driver's. A run of the script is awaited
-# from its beginning; two frames later what its last message changed has been drawn.
+# from its beginning, or from what it changed where both came in one frame; two frames later it is drawn.
 _SETTLING = """() => { window.settling = new Promise((resolve, reject) => {
   addEventListener('keydown', key => {
     const app = document.querySelector("[data-testid='stApp']");
+    const found = document.getElementsByClassName('stMetric');
+    const tiles = () => [...found].map(tile => tile.textContent).join();
+    const before = tiles();
     let ran = false;
     const watch = new MutationObserver(() => {
       const state = app.getAttribute('data-test-script-state');
-      ran ||= state === 'running';
+      ran ||= state === 'running' || tiles() !== before;
       if (!ran || state !== 'notRunning') return;
       watch.disconnect();
       requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - key.timeStamp)));
     });
-    watch.observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
+    const filter = {attributes: true, attributeFilter: ['data-test-script-state']};
+    watch.observe(app, {...filter, subtree: true, childList: true, characterData: true});
     setTimeout(() => reject(new Error('the page did not settle')), 60000);
   }, {once: true, capture: true});
 }); }"""
