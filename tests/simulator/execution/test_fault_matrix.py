@@ -73,20 +73,24 @@ def test_a_run_that_began_on_a_gpu_is_not_continued_without(
 @contextmanager
 def gpu_memory_for(lookups: int, *, scoring: bool) -> Iterator[None]:
     """torch's own exception where every model looks up its embeddings, in training or in scoring."""
-    plain, left = torch.nn.functional.embedding, [lookups]
+    left = [lookups]
 
-    def limited(*arguments: Any, **options: Any) -> torch.Tensor:
-        left[0] -= torch.is_inference_mode_enabled() == scoring
-        if left[0] < 0:
-            raise torch.cuda.OutOfMemoryError(
-                "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.10 GiB of "
-                "which 3.00 MiB is free. Including non-PyTorch memory, this process has 79.0 GiB in use. If "
-                "reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF."
-            )
-        return plain(*arguments, **options)
+    def limited(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def counted(*arguments: Any, **options: Any) -> torch.Tensor:
+            left[0] -= torch.is_inference_mode_enabled() == scoring
+            if left[0] < 0:
+                raise torch.cuda.OutOfMemoryError(
+                    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.10 "
+                    "GiB of which 3.00 MiB is free. Including non-PyTorch memory, this process has 79.0 GiB "
+                    "in use. If reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF."
+                )
+            return plain(*arguments, **options)
+
+        return counted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.functional, "embedding", limited)
+        patch.setattr(torch.nn.functional, "embedding", limited(torch.nn.functional.embedding))
+        patch.setattr(torch.Tensor, "index_select", limited(torch.Tensor.index_select))
         yield
 
 
