@@ -66,7 +66,8 @@ class Served:
 
 
 def exact_gaps(arrivals: F8) -> F8:
-    """Delays that, added one by one as SimPy adds them, land exactly on the arrivals."""
+    """Delays that, added one by one as SimPy adds them, land on the arrivals, a few a rounding later, none
+    earlier."""
     before = np.concatenate([np.zeros(1), arrivals[:-1]])[: len(arrivals)]
     gaps: F8 = arrivals - before
     # a - b is exact for b >= a/2 (Sterbenz); the few other gaps may miss by a rounding.
@@ -75,4 +76,4 @@ def exact_gaps(arrivals: F8) -> F8:
         if not miss.any():
             break
         gaps = np.where(miss == 0.0, gaps, np.maximum(gaps + miss, 0.0))
-    return gaps
+    return np.where(before + gaps < arrivals, np.nextafter(gaps, np.inf), gaps)

@@ -95,9 +95,9 @@ MUTATIONS = (
     ),
     Mutation(
         "readers never refresh",
-        "vault/engine/access.py",
-        "        self._follower.refresh_if_stale()\n",
-        "",
+        "vault/engine/follower.py",
+        "        if time.monotonic() - self._refreshed_s > self._options.staleness_s:\n            with",
+        "        if False:\n            with",
         (f"{TESTS}test_beside_a_writer.py",),
     ),
     Mutation(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from market_worlds import market
-from test_auction import RULES, same
+from market_worlds import RULES, market, same
 
 from simulator.market import short
 from simulator.market.auction import Paths

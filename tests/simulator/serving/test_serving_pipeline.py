@@ -27,6 +27,7 @@ from simulator.serving.arm import POLICIES, ServingArm
 from simulator.serving.capacity import budget_grid, capacity_rps, unloaded_p95_s
 from simulator.serving.pipeline import Served, serve
 from simulator.serving.predictions import ProfilePredictions
+from simulator.serving.served import exact_gaps
 from simulator.serving.service_times import LiveServiceTimes, ProfileServiceTimes
 
 PROFILE = synthetic_profile()
@@ -128,6 +129,20 @@ def test_every_request_is_served_once_in_stage_order_by_servers_that_exist(
     served = serve(arrivals, available, arm, _times(arm, count), budget_s)
     _check(served, arm, available)
     assert served.equals(serve(arrivals, available, arm, _times(arm, count), budget_s))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**20), rate=st.floats(100.0, 20_000.0), ties=st.booleans())
+def test_no_request_is_served_before_it_arrives(seed: int, rate: float, ties: bool) -> None:
+    """Not by a rounding: delays are added one by one, and some sums of two floats cannot be had."""
+    arrivals = np.cumsum(np.random.default_rng(seed).exponential(1.0 / rate, 200))
+    arrivals = np.round(arrivals, 3) if ties else arrivals
+    now, moments = 0.0, []
+    for gap in exact_gaps(arrivals).tolist():
+        now += gap
+        moments.append(now)
+    assert (np.array(moments) >= arrivals).all()
+    assert np.allclose(moments, arrivals, rtol=1e-14, atol=0.0)
 
 
 def test_identical_arms_serve_identically() -> None:
