@@ -4,8 +4,9 @@
 
 LastN + DIN-50 and SeqVault + LASER-300, weights at random, a budget of 20 ms; arrivals at 30, 60 and 80 %
 of each arm's capacity as the profile has it, the same arrivals in every run and replay. The profile is
-measured in the same call, in two ways whose visits alternate, and replayed in several, so that each suspect
-is seen alone:
+measured in as many parts as there are live runs, and each part just before one: a shared machine is a tenth
+slower for minutes, and a profile of a faster minute says nothing of a slower one. It is measured in two ways
+whose visits alternate, and replayed in several, so that each suspect is seen alone:
 
     repeated        a call again and again, each request with luck of its own (what profiles once were)
     + runs          the same samples, luck in runs as measured
@@ -46,7 +47,7 @@ from simulator.serving.service_times import ProfileServiceTimes
 SEED = 7
 LOADS = (0.3, 0.6, 0.8)
 BUDGET_S = 0.020  # or three times the unloaded P95, where a machine is too slow for that
-SAMPLES, QUICK_SAMPLES = 400, 100
+SAMPLES = 100  # of each part
 # How far a replay may lie from live, or as far as live runs lie from each other where that is more.
 NEAR_P50, NEAR_P99, NEAR_DEGRADED = 0.05, 0.10, 0.02
 Row = dict[str, Any]
@@ -67,21 +68,38 @@ class Lanes(ProfileServiceTimes):
         )
 
 
-def profiles_of(
-    plan: Plan, trained: Trained, folder: Path, samples: int, quick: bool
-) -> dict[str, ServiceProfile]:
-    """The machine measured in both ways at once."""
-    grid = Grid(samples, (plan.prepared.requests.candidates.shape[1],))
-    if quick:
-        grid = replace(grid, histories=(1, 40), batches=(1, 8))
-    with ExitStack() as stack:
-        served = cells_of(plan, grid, lambda spec: trained[spec].open(), folder / "cells", stack)
-        repeated = Cells([_repeated(cell) for cell in served.cells], [], served.beyond)
-        measure([*served.cells, *served.helpers, *repeated.cells], samples)
-        return {
-            name: smoothed(profile_of(plan, cells))
-            for name, cells in (("served", served), ("repeated", repeated))
-        }
+class Machine:
+    """The machine measured in both ways at once, part by part.
+
+    Args:
+        stack: keeps the stores open.
+    """
+
+    def __init__(self, plan: Plan, trained: Trained, folder: Path, quick: bool, stack: ExitStack) -> None:
+        grid = Grid(SAMPLES, (plan.prepared.requests.candidates.shape[1],))
+        if quick:
+            grid = replace(grid, batches=(1, 8))
+        self.plan = plan
+        self.served = cells_of(plan, grid, lambda spec: trained[spec].open(), folder / "cells", stack)
+        repeated = [_repeated(cell) for cell in self.served.cells]
+        self.ways = {"served": self.served, "repeated": Cells(repeated, [], self.served.beyond)}
+        self._cells = [*self.served.cells, *self.served.helpers, *repeated]
+        self._taken: list[tuple[list[float], list[float]]] = [([], []) for _ in self._cells]
+        self._parts = 0
+
+    def measure(self, samples: int) -> None:
+        """One more part."""
+        measure(self._cells, samples, again=self._parts)
+        for cell, (wall_s, cpu_s) in zip(self._cells, self._taken, strict=True):
+            wall_s += cell.wall_s
+            cpu_s += cell.cpu_s
+        self._parts += 1
+
+    def profiles(self) -> dict[str, ServiceProfile]:
+        """Of all parts so far."""
+        for cell, (wall_s, cpu_s) in zip(self._cells, self._taken, strict=True):
+            cell.wall_s, cell.cpu_s = wall_s, cpu_s
+        return {way: smoothed(profile_of(self.plan, cells)) for way, cells in self.ways.items()}
 
 
 def _repeated(cell: Cell) -> Cell:
@@ -121,7 +139,21 @@ def clocked(plan: Plan, arm: Arm, profile: ServiceProfile, load: float) -> Clock
 
 def compared(plan: Plan, trained: Trained, folder: Path, runs: int, samples: int, quick: bool) -> list[Row]:
     """Live runs and replays, a row for each arm, load and way."""
-    profiles = profiles_of(plan, trained, folder, samples, quick)
+    lives: dict[tuple[str, float], list[NDArray[np.float64]]] = {}
+    with ExitStack() as stack:
+        machine = Machine(plan, trained, folder, quick, stack)
+        machine.measure(samples)
+        first = machine.profiles()["served"]
+        clocks = {(arm.name, load): clocked(plan, arm, first, load) for arm in plan.arms for load in LOADS}
+        for run in range(runs):
+            if run:
+                machine.measure(samples)
+            for arm in plan.arms:
+                for load in LOADS:
+                    experiment = Experiment(plan, trained, first, clocks[arm.name, load])
+                    answered = serve_live(experiment, arm, folder / f"{arm.name}-{load}-{run}")[0]
+                    lives.setdefault((arm.name, load), []).append(summary(answered))
+        profiles = machine.profiles()
     served, repeated = profiles["served"], profiles["repeated"]
     ways: dict[str, tuple[ServiceProfile, type[ProfileServiceTimes]]] = {
         "repeated": (replace(repeated, order={}), ProfileServiceTimes),
@@ -133,21 +165,12 @@ def compared(plan: Plan, trained: Trained, folder: Path, runs: int, samples: int
     rows: list[Row] = []
     for arm in plan.arms:
         for load in LOADS:
-            clock = clocked(plan, arm, served, load)
-            experiment = Experiment(plan, trained, served, clock)
-            live = np.array(
-                [
-                    summary(serve_live(experiment, arm, folder / f"{arm.name}-{load}-{run}")[0])
-                    for run in range(runs)
-                ]
-            )
+            clock, live = clocks[arm.name, load], np.array(lives[arm.name, load])
             head: Row = {"arm": arm.name, "load": load, "requests_per_s": load * clock.capacity_rps[arm.name]}
             rows.append(head | {"way": "live", **_named(np.median(live, axis=0)), "runs": live.tolist()})
             for way, (profile, kind) in ways.items():
                 found = summary(replay(plan, arm, clock, profile, kind))
                 rows.append(head | {"way": way, **_named(found), "outside": _outside(found, live)})
-            for row in rows[-1 - len(ways) :]:
-                print(row, file=sys.stderr, flush=True)
     return rows
 
 
@@ -180,8 +203,7 @@ def measure_all(args: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory(prefix="laser-ab-against-") as name:
         folder = Path(name)
         trained = weights(plan, folder)
-        runs, samples = (2, QUICK_SAMPLES) if args.quick else (args.runs, args.samples)
-        rows = compared(plan, trained, folder, runs, samples, args.quick)
+        rows = compared(plan, trained, folder, 2 if args.quick else args.runs, args.samples, args.quick)
     adopted = [row for row in rows if row["way"] == "served + runs"]
     bars = [
         bar(f"profile_{name}", float(sum(name in row["outside"] for row in adopted)), 0.0, better="lower")
@@ -195,7 +217,9 @@ def command() -> int:
     parser = options(__doc__)
     parser.add_argument("--device", default="auto", help="where requests are scored")
     parser.add_argument("--runs", type=int, default=5, help="live runs of each arm and load")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each cell of the profile")
+    parser.add_argument(
+        "--samples", type=int, default=SAMPLES, help="of each cell, in each part of the profile"
+    )
     parser.add_argument("--requests", type=int, default=2500, help="of the trace")
     args = parser.parse_args()
     show("profile_against_live", SEED, args, measure_all(args))

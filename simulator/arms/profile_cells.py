@@ -6,22 +6,22 @@ batch is scored its histories are read and moved: so caches are as warm, and as 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqvault.store import HistoryBatch
+from seqvault.store import HistoryBatch, ReadTime
 from simulator.arms.live import LiveCalls
 from simulator.errors import SimulatorError
 from simulator.inputs.prepare import Prepared
 from simulator.serving.measure import Cell
 
 _USERS = 512  # different users read at each point
-_FRESH = 1  # of a batch's requests, how many are read just before it is scored
+_FRESH = 8  # of a batch's requests, how many are read just before it is scored
+Waiting = tuple[int, HistoryBatch]  # a request, and its history as it was moved
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Bench:
 
     Attributes:
         prepared: the world.
-        fresh: calls on a store that follows the trace: its reads are timed.
+        following: reads of a store that follows the trace: these are timed.
         whole: calls on the same kind of store, loaded to its end, for reads that are not timed.
         models: the arm's models by their keys, the full one first.
     """
 
     prepared: Prepared
-    fresh: LiveCalls
+    following: Following
     whole: LiveCalls
     models: Sequence[str]
+    _waiting: dict[int, Iterator[Waiting]] = field(default_factory=dict)
 
     def store(self, key: str, histories: Sequence[int]) -> Iterator[Cell]:
         """Reads of a store, after a request was scored."""
-        requests = InOrder(self.prepared.history_available)
         for history in histories:
-            yield _store_cell(self, key, history, requests)
+            yield _store_cell(self, key, history)
 
     def transport(self, histories: Sequence[int]) -> Iterator[Cell]:
         """Packing and unpacking what was just read."""
@@ -66,33 +66,45 @@ class Bench:
         Raises:
             SimulatorError: there is none.
         """
+        return cycle(self._rows(history))
+
+    def waiting(self, history: int) -> Iterator[Waiting]:
+        """Such requests with their histories, read and moved some time ago; all who ask take turns."""
+        if history not in self._waiting:
+            read = [(row, self.whole.read(row, history)[0]) for row in self._rows(history)]
+            self._waiting[history] = cycle([(row, self.whole.transport(payload)) for row, payload in read])
+        return self._waiting[history]
+
+    def score_one(self, waiting: Iterator[Waiting], history: int) -> None:
+        """Score the next of those who wait, with the full model."""
+        row, payload = next(waiting)
+        self.whole.score([row], self.models[0], [history], [payload])
+
+    def _rows(self, history: int) -> list[int]:
         _first(self.prepared.history_available, history)
         rows = np.flatnonzero(self.prepared.history_available >= history)
         _, first = np.unique(self.prepared.requests.user_id[rows], return_index=True)
         rows = rows[first]
-        return cycle([int(row) for row in rows[:: max(1, len(rows) // _USERS)]])
+        return [int(row) for row in rows[:: max(1, len(rows) // _USERS)]]
 
 
-def _store_cell(bench: Bench, key: str, history: int, requests: InOrder) -> Cell:
-    row = next(bench.rows(history))
-    scored = row, bench.whole.read(row, history)[0]
-
-    def before() -> None:
-        bench.whole.score([scored[0]], bench.models[0], [history], [scored[1]])
-
-    def timed() -> float:
-        # In the trace's order, as in serving: a store ahead of a request has to look for its moment.
-        return bench.fresh.read(requests.next(history), history)[1].own_s
-
-    return Cell(f"store/{key}", (history,), before, timed)
+def _store_cell(bench: Bench, key: str, history: int) -> Cell:
+    waiting = bench.waiting(history)
+    return Cell(
+        f"store/{key}",
+        (history,),
+        lambda: bench.score_one(waiting, history),
+        lambda: bench.following.read(history)[2].own_s,
+    )
 
 
 def _transport_cell(bench: Bench, history: int) -> Cell:
-    rows = bench.rows(history)
+    waiting = bench.waiting(history)
     read: list[HistoryBatch] = []
 
     def before() -> None:
-        read[:] = [bench.whole.read(next(rows), history)[0]]
+        bench.score_one(waiting, history)
+        read[:] = [bench.following.read(history)[1]]
 
     def timed() -> None:
         bench.whole.transport(read[0])
@@ -102,33 +114,51 @@ def _transport_cell(bench: Bench, history: int) -> Cell:
 
 def _score_cell(bench: Bench, model: str, point: tuple[int, int, int]) -> Cell:
     history, candidates, batch = point
-    rows = bench.rows(history)
-    read: deque[tuple[int, HistoryBatch]] = deque(maxlen=batch)
+    waiting, fresh = bench.waiting(history), min(batch, _FRESH)
+    scored: list[Waiting] = []
 
     def before() -> None:
-        # All of them at first, then one, which takes the place of the oldest: of a large batch most would
-        # have been read long before, and reading them all takes longer than scoring.
-        for row in (next(rows) for _ in range(batch if len(read) < batch else min(batch, _FRESH))):
-            read.append((row, bench.whole.transport(bench.whole.read(row, history)[0])))
+        # No request of the batch was scored before: one that comes again finds all of its own in the caches.
+        scored[:] = islice(waiting, batch - fresh)
+        for _ in range(fresh):
+            row, payload, _ = bench.following.read(history)
+            scored.append((row, bench.whole.transport(payload)))
 
     def timed() -> None:
-        payloads = [payload for _, payload in read]
-        bench.whole.score([row for row, _ in read], model, [history] * batch, payloads, candidates)
+        rows, payloads = zip(*scored, strict=True)
+        bench.whole.score(rows, model, [history] * batch, payloads, candidates)
 
     return Cell(f"score/{model}", point, before, timed)
 
 
-class InOrder:
-    """Ever later requests with as many behaviours as are asked for; at the trace's end, from its start."""
+class Following:
+    """Reads in the trace's order, each from a store that holds what its request may see, and no more.
 
-    def __init__(self, available: NDArray[np.int64]) -> None:
-        self._available, self._row = available, -1
+    Behind the trace's last request they begin anew with a new store: one that is ahead of a request has to
+    look for its moment, as none does in service.
 
-    def next(self, history: int) -> int:
-        """The next request whose user has `history` behaviours."""
+    Args:
+        available: (R,) behaviours of each request's user.
+        opened: the calls of a store at the trace's start; the one before it is no longer used.
+    """
+
+    def __init__(self, available: NDArray[np.int64], opened: Callable[[], LiveCalls]) -> None:
+        self._available, self._opened = available, opened
+        self._calls, self._row = opened(), -1
+
+    def read(self, history: int) -> tuple[int, HistoryBatch, ReadTime]:
+        """The next request whose user has `history` behaviours, what was read for it, and the time it took.
+
+        Raises:
+            SimulatorError: there is none.
+        """
         later = np.flatnonzero(self._available[self._row + 1 :] >= history)
-        self._row = self._row + 1 + int(later[0]) if len(later) else _first(self._available, history)
-        return self._row
+        if len(later):
+            self._row += 1 + int(later[0])
+        else:
+            self._row = _first(self._available, history)
+            self._calls = self._opened()
+        return self._row, *self._calls.read(self._row, history)
 
 
 def _first(available: NDArray[np.int64], history: int) -> int:

@@ -28,7 +28,7 @@ from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
-from simulator.arms.profile_cells import Bench, put_together
+from simulator.arms.profile_cells import Bench, Following, put_together
 from simulator.arms.scores import replayed_store
 from simulator.arms.summary_cells import summary_cells
 from simulator.config.load import ExperimentConfig
@@ -219,7 +219,7 @@ def cells_of(
     arms, found = plan.arms, Cells()
     # Every arm's lengths in every store: a store may serve another arm's ladder later.
     histories = grid.histories or sorted({h for arm in arms for h in _histories(arm)})
-    stores: dict[str, tuple[ReplayedStore, ReplayedStore]] = {}
+    stores: dict[str, tuple[Following, ReplayedStore]] = {}
     scored: set[str] = set()
     kept: set[str] = set()  # models whose summaries were measured
     for arm in arms:
@@ -232,8 +232,9 @@ def cells_of(
         first = not stores
         if fresh_store := store not in stores:
             stores[store] = _open(plan, arm, folder / arm.name, stack)
-        fresh, whole = (LiveCalls(plan.prepared, one, scorers) for one in stores[store])
-        bench = Bench(plan.prepared, fresh, whole, [arm.scored_steps[0].model or ""])
+        following, whole = stores[store]
+        calls = LiveCalls(plan.prepared, whole, scorers)
+        bench = Bench(plan.prepared, following, calls, [arm.scored_steps[0].model or ""])
         if fresh_store:
             found.cells += bench.store(store, histories)
         if first:
@@ -258,11 +259,20 @@ def _summary(bench: Bench, arm: Arm, grid: Grid, scorer: SummaryScorer) -> Itera
     return summary_cells(bench, model, scorer, histories, grid.candidates, batches)
 
 
-def _open(plan: Plan, arm: Arm, folder: Path, stack: ExitStack) -> tuple[ReplayedStore, ReplayedStore]:
+def _open(plan: Plan, arm: Arm, folder: Path, stack: ExitStack) -> tuple[Following, ReplayedStore]:
     """A store that follows the trace, for what is timed, and one loaded to its end, for what is not."""
     last = len(plan.prepared.requests) - 1
-    fresh = stack.enter_context(replayed_store(plan.prepared, arm, folder / "fresh"))
-    return fresh, stack.enter_context(replayed_store(plan.prepared, arm, folder / "whole", last))
+    whole = stack.enter_context(replayed_store(plan.prepared, arm, folder / "whole", last))
+    newest = stack.enter_context(ExitStack())
+
+    def opened() -> LiveCalls:
+        newest.close()
+        place = Path(newest.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+        return LiveCalls(
+            plan.prepared, newest.enter_context(replayed_store(plan.prepared, arm, place / "store")), {}
+        )
+
+    return Following(plan.prepared.history_available, opened), whole
 
 
 def _scoring(
