@@ -1,14 +1,15 @@
 """The cells of a profile: real calls on an experiment's stores and models, as a server makes them.
 
-The calls are those of live service times (`live.py`). Before a store is read a request is scored, before a
-batch is scored its histories are read and moved: so caches are as warm, and as cold, as in service.
+The calls are those of live service times (`live.py`). Before a store is read another request was read or
+scored, before a batch is scored its histories are read and moved, and none of its requests was scored before:
+so caches are as warm, and as cold, as in service.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from simulator.serving.measure import Cell
 
 _USERS = 512  # different users read at each point
 _FRESH = 8  # of a batch's requests, how many are read just before it is scored
+_TOGETHER = 4  # reads for each time that a request or batch is scored, as at medium load
 Waiting = tuple[int, HistoryBatch]  # a request, and its history as it was moved
 
 
@@ -42,7 +44,7 @@ class Bench:
     _waiting: dict[int, Iterator[Waiting]] = field(default_factory=dict)
 
     def store(self, key: str, histories: Sequence[int]) -> Iterator[Cell]:
-        """Reads of a store, after a request was scored."""
+        """Reads of a store, after another request was read or scored."""
         for history in histories:
             yield _store_cell(self, key, history)
 
@@ -75,10 +77,18 @@ class Bench:
             self._waiting[history] = cycle([(row, self.whole.transport(payload)) for row, payload in read])
         return self._waiting[history]
 
-    def score_one(self, waiting: Iterator[Waiting], history: int) -> None:
-        """Score the next of those who wait, with the full model."""
-        row, payload = next(waiting)
-        self.whole.score([row], self.models[0], [history], [payload])
+    def before_read(self, history: int) -> Callable[[], None]:
+        """What a server does just before it reads for a request: mostly it has read for another one."""
+        waiting, turns = self.waiting(history), count()
+
+        def before() -> None:
+            if next(turns) % _TOGETHER == 0:
+                row, payload = next(waiting)
+                self.whole.score([row], self.models[0], [history], [payload])
+            else:
+                self.whole.transport(self.following.read(history)[1])
+
+        return before
 
     def _rows(self, history: int) -> list[int]:
         _first(self.prepared.history_available, history)
@@ -89,21 +99,20 @@ class Bench:
 
 
 def _store_cell(bench: Bench, key: str, history: int) -> Cell:
-    waiting = bench.waiting(history)
     return Cell(
         f"store/{key}",
         (history,),
-        lambda: bench.score_one(waiting, history),
+        bench.before_read(history),
         lambda: bench.following.read(history)[2].own_s,
     )
 
 
 def _transport_cell(bench: Bench, history: int) -> Cell:
-    waiting = bench.waiting(history)
+    before_read = bench.before_read(history)
     read: list[HistoryBatch] = []
 
     def before() -> None:
-        bench.score_one(waiting, history)
+        before_read()
         read[:] = [bench.following.read(history)[1]]
 
     def timed() -> None:
