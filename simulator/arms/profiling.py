@@ -261,6 +261,7 @@ def _summary(bench: Bench, arm: Arm, grid: Grid, scorer: SummaryScorer) -> Itera
 
 def _open(plan: Plan, arm: Arm, folder: Path, stack: ExitStack) -> tuple[Following, ReplayedStore]:
     """A store that follows the trace, for what is timed, and one loaded to its end, for what is not."""
+    folder.mkdir(parents=True, exist_ok=True)
     last = len(plan.prepared.requests) - 1
     whole = stack.enter_context(replayed_store(plan.prepared, arm, folder / "whole", last))
     newest = stack.enter_context(ExitStack())
