@@ -29,7 +29,7 @@ def load(name: str) -> Result:
     return found
 
 
-def page(designs: Result, inference: Result, worlds: Result, faults: Result) -> str:
+def page(designs: Result, inference: Result, worlds: Result, one_model: Result, faults: Result) -> str:
     """The page."""
     return f"""# How wrong would your A/B test be?
 
@@ -67,10 +67,18 @@ other weights of the same models, and the truth moves with them, as the next sec
 {_null_table(worlds)}
 {_short(worlds)}
 
+`python benchmarks/simulation/worlds.py --one-model`. The same with one kind of model in both arms: DIN, which
+reads 10 behaviours or 60.
+
+{_null_table(one_model)}
+{_short(one_model)}
+
 A run's own `true_se` counts the users of its world alone (the column "of it users"): another world and
-another training move the "truth" more than that. The mean need not be 0 either: two kinds of models, each
-trained by settings of its own, rank differently even where no history helps. With a log four times as long
-CTR's mean was above 0, not below. `laser-ab truth CONFIG --seeds N` says how much, for your experiment.
+another training move the "truth" more than that. The mean need not be 0 either. What says nothing is not
+free: a model trained on a log of some length takes part of it for something, and loses by reading six times
+as much of it, as the second table shows. Two kinds of models, each trained by settings of its own, differ in
+more than that: with a log four times as long CTR's mean was above 0. `laser-ab truth CONFIG --seeds N` says
+how much, for your experiment.
 
 ## The test itself
 
@@ -236,7 +244,9 @@ def _faults(faults: Result) -> str:
 
 def main() -> None:
     """Write the page."""
-    made = page(*(load(name) for name in ("designs", "inference_coverage", "worlds", "faults")))
+    made = page(
+        *(load(name) for name in ("designs", "inference_coverage", "worlds", "worlds_one_model", "faults"))
+    )
     PAGE.write_text(made, encoding="utf-8")
 
 
