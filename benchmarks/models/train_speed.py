@@ -13,19 +13,18 @@ tensors that the plain model keeps for its backward pass, each written and read 
 their gradients. Fused kernels keep fewer, so a step may come below that; it cannot come below reading the
 behaviours themselves, which is given too.
 
---against TREE, a checkout of an earlier commit: instead of all that, the demo's models on one CPU thread
-in both trees in turn (`train_cpu.py`). The bar `train_cpu` is against commit b8ab8cb, at the same
-quality. At commit a0d50aa it was 1.195 where 1.2 was wanted (seven rounds, 1.14 to 1.22). Since then a
-step of DIN takes .94 of the CPU seconds of that commit (six pairs in turn on a busy machine, .87 to
-1.04), one of LASER .99 (.95 to 1.02), with the same weights; on that machine both are 1.13 times as fast
-as b8ab8cb by CPU seconds (five rounds, 1.09 to 1.20). What limits it: DIN's steps are mostly the dispatch
-of small operations, LASER's are products of 10 x 24 and 51,200 x 16, a LayerNorm over 16 numbers, and
-padding; and held-out requests, scored in fixed shapes so that their bits depend on nobody, take DIN 1.06
-to 1.27 times what batches of any shape took: a sixth of its places is padding. Gradients written out,
-look-ups by row and batches of 64 brought the most; Adam over flat vectors, denormals flushed to zero, and
-a collector switched off brought nothing; nor did values built before the sums at 8 candidates, a
-LayerNorm by passes over all rows, nets over parts of the tokens that fit a cache, scattered additions for
-look-ups, histories copied in one piece, or examples in 16 bytes a behaviour.
+--against TREE, a checkout of an earlier commit: instead of all that, the demo's models on one CPU thread in
+both trees in turn (`train_cpu.py`). The bar `train_cpu` is against commit b8ab8cb, at the same quality:
+1.32, seven rounds of 1.31 to 1.34 on cores with AVX-512. At commit a0d50aa it was 1.195 on slower ones
+(1.14 to 1.22); since then DIN's step takes .94 of the CPU seconds of that commit, LASER's .99, with the
+same weights, and a training no longer imports torch's compiler. What limits it: DIN's steps are mostly the
+dispatch of small operations, LASER's are products of 10 x 24 and 51,200 x 16, a LayerNorm over 16 numbers,
+and padding; and held-out requests, scored in fixed shapes so that their bits depend on nobody, take DIN
+1.06 to 1.27 times what batches of any shape took: a sixth of its places is padding. Gradients written out,
+look-ups by row and batches of 64 brought the most; Adam over flat vectors, denormals flushed to zero, and a
+collector switched off brought nothing; nor did values built before the sums at 8 candidates, a LayerNorm by
+passes over all rows, nets over parts of the tokens that fit a cache, scattered additions for look-ups,
+histories copied in one piece, or examples in 16 bytes a behaviour.
 """
 
 import argparse

@@ -128,8 +128,8 @@ What limits, where a bar or a stretch is missed:
   with 14.5 and 16.4.
 - **Two threads.** Python's lock around each call. With sixteen users per call two threads read {threads}
   times as much as one.
-- **Hot tier at 200.** The call from Python, the same at every length, against one in C++ on a core of its own;
-  `hot.py` says what was tried.
+- **Hot tier at 200.** The call from Python, the same at every length, against one in C++ on a core of its
+  own; `hot.py` says what was tried.
 - **P99 of reads beside a writer.** The same lock, and two cores for a reader, a writer and a compaction.
 """
 

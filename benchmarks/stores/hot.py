@@ -15,12 +15,12 @@ packed: the same SeqVault without a hot tier, blocks in the page cache. copied: 
 `read_last`, which gives arrays of the caller's own, as RocksDB's client copies values out. hit_share: users
 answered from the hot tier.
 
-What limits at 200: the call from Python, which costs the same at every length. Of 2.2 µs half a microsecond is
-the harness's reading of two clocks; the rest are five Python functions, whose code other engines' reads have
-driven out of the caches: alone the call takes .55 µs. It was .84 and 2.8 when the answer was made anew around
-kept arrays; keeping the answer itself, knowing a request by being the same object as the last, and asking the
-tier before anything else gained a fifth each or less. RocksDB's call, 2.4 µs, is timed in C++ on a core that
-nothing else uses.
+What limits at 200: the call from Python, which costs the same at every length. Of 2.2 µs half a microsecond
+is the harness's reading of two clocks; the rest are five Python functions, whose code other engines' reads
+have driven out of the caches: alone the call takes .55 µs. It was .84 and 2.8 when the answer was made anew
+around kept arrays; keeping the answer itself, knowing a request by being the same object as the last, and
+asking the tier before anything else gained a fifth each or less. RocksDB's call, 2.4 µs, is timed in C++ on
+a core that nothing else uses.
 """
 
 import gc
