@@ -8,11 +8,11 @@ playwright only the list is measured. RUN is a finished run of one's own: it is 
 time is from the slider's key to the settled page. `--requests 100000` makes one of that size first, by
 `finished` of benchmarks/simulation/what_if.py: two arms, scores drawn.
 
-In the saved result first page, page switch and a sweep's slider (.36 s where .3 was wanted) miss their bars:
-it is of slower cores, and of before charts were made once. Since then the server takes a tenth of a first
-page's CPU time, and a browser without a cache the rest, for 130 scripts of Streamlit's and Vega's. Tried, and
-not kept: those files from memory (.25 -> .16 s of the server's CPU, nothing of the wait), and a header that
-names Vega's beforehand (they are compiled first, and the page settles later).
+A browser without a cache takes most of a first page, for 130 scripts of Streamlit's and Vega's; the server
+a tenth. On slower cores first page, page switch and a sweep's slider (.36 s where .3 is wanted) missed
+their bars before charts were made once. Tried, and not kept: those files from memory (.25 -> .16 s of the
+server's CPU, nothing of the wait), and a header that names Vega's beforehand (they are compiled first, and
+the page settles later).
 """
 
 from __future__ import annotations
