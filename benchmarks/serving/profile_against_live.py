@@ -4,8 +4,9 @@
 
 LastN + DIN-50 and SeqVault + LASER-300, weights at random, a budget of 20 ms; arrivals at 30, 60 and 80 %
 of each arm's capacity as the profile has it, the same arrivals in every run and replay. The profile is
-measured in as many parts as there are live runs, and each part just before one: a shared machine is a tenth
-slower for minutes, and a profile of a faster minute says nothing of a slower one. It is measured in two ways
+measured in as many parts as there are live runs of each arm and load, a part before every round of them: a
+shared machine is a tenth slower for minutes, and a profile of a faster minute says nothing of a slower one.
+It is measured in two ways
 whose visits alternate, and replayed in several, so that each suspect is seen alone:
 
     repeated        a call again and again, each request with luck of its own (what profiles once were)
@@ -79,11 +80,11 @@ class Machine:
         grid = Grid(SAMPLES, (plan.prepared.requests.candidates.shape[1],))
         if quick:
             grid = replace(grid, batches=(1, 8))
-        self.plan = plan
-        self.served = cells_of(plan, grid, lambda spec: trained[spec].open(), folder / "cells", stack)
-        repeated = [_repeated(cell) for cell in self.served.cells]
-        self.ways = {"served": self.served, "repeated": Cells(repeated, [], self.served.beyond)}
-        self._cells = [*self.served.cells, *self.served.helpers, *repeated]
+        self._plan = plan
+        served = cells_of(plan, grid, lambda spec: trained[spec].open(), folder / "cells", stack)
+        repeated = [_repeated(cell) for cell in served.cells]
+        self._ways = {"served": served, "repeated": Cells(repeated, [], served.beyond)}
+        self._cells = [*served.cells, *served.helpers, *repeated]
         self._taken: list[tuple[list[float], list[float]]] = [([], []) for _ in self._cells]
         self._parts = 0
 
@@ -98,8 +99,9 @@ class Machine:
     def profiles(self) -> dict[str, ServiceProfile]:
         """Of all parts so far."""
         for cell, (wall_s, cpu_s) in zip(self._cells, self._taken, strict=True):
-            cell.wall_s, cell.cpu_s = wall_s, cpu_s
-        return {way: smoothed(profile_of(self.plan, cells)) for way, cells in self.ways.items()}
+            # Copies: the next part begins with calls that are not counted, which the cell notes too.
+            cell.wall_s, cell.cpu_s = list(wall_s), list(cpu_s)
+        return {way: smoothed(profile_of(self._plan, cells)) for way, cells in self._ways.items()}
 
 
 def _repeated(cell: Cell) -> Cell:

@@ -125,6 +125,7 @@ class _Settings:
 
     @classmethod
     def of_this_process(cls) -> _Settings:
+        """The environment's variables that work here depends on."""
         return cls({name: value for name, value in os.environ.items() if _ours(name)})
 
     def take(self) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,19 +40,19 @@ print("torch._dynamo" in sys.modules)
     [(_Adam, Adam, {"betas": (0.8, 0.99), "fused": True}), (_Adagrad, Adagrad, {"lr": 0.03})],
 )
 def test_steps_are_those_of_torch_to_the_bit(
-    own: type[Optimizer], torchs: type[Optimizer], options: dict[str, Any]
+    own: Callable[..., Optimizer], torchs: Callable[..., Optimizer], options: dict[str, Any]
 ) -> None:
     ended = []
     for kind in (own, torchs):
         weights, generator = nn.Parameter(torch.ones(50)), torch.Generator().manual_seed(3)
-        optimiser = kind([weights], **options)  # type: ignore[call-arg]
+        optimiser = kind([weights], **options)
         for step in range(6):
             optimiser.zero_grad()
             (weights * torch.randn(50, generator=generator)).square().sum().backward()
             optimiser.step()
             if step == 2:  # as after an interruption
                 state = optimiser.state_dict()
-                optimiser = kind([weights], **options)  # type: ignore[call-arg]
+                optimiser = kind([weights], **options)
                 optimiser.load_state_dict(state)
         ended.append(weights.detach())
     assert torch.equal(*ended)

@@ -115,6 +115,14 @@ def test_a_report_is_handed_on_as_a_page(tmp_path: Path) -> None:
     assert call("report", run, "--format", "markdown").stdout.startswith("# ")
 
 
+def write_sweep(folder: Path, columns: dict[str, list[Any]]) -> None:
+    """A finished sweep of one budget with this table."""
+    axes = [Axis(BUDGET, (columns[BUDGET][0],))]
+    with SweepWriter.create(folder, {"name": "a sweep", "axes": as_json(axes)}) as writer:
+        writer.write_table("sweep", columns, sweep_schema(axes))
+        writer.finish()
+
+
 def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     from simulator.commands.whatif.sweep import show
 
@@ -124,11 +132,7 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
         "value": list(values.values()), "ci_low": [None] * 3 + [0.01], "ci_high": [None] * 3 + [0.03],
         "true_value": [None] * 3 + [0.017], "unit": ["ms", "fraction", "fraction", "fraction"],
     }  # fmt: skip
-    axes = [Axis(BUDGET, (columns[BUDGET][0],))]
-    begun = {"name": "a sweep", "axes": as_json(axes)}
-    with SweepWriter.create(tmp_path / "sweep", begun) as writer:
-        writer.write_table("sweep", columns, sweep_schema(axes))
-        writer.finish()
+    write_sweep(tmp_path / "sweep", columns)
 
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert "12.5 ms" in printed
@@ -154,11 +158,7 @@ def test_several_treatments_are_swept_in_tables_of_80_columns(
         "metric": [row[1] for row in rows], "value": [row[2] for row in rows], "ci_low": [-0.45] * n,
         "ci_high": [1.75] * n, "true_value": [-0.255] * n, "unit": ["fraction"] * n,
     }  # fmt: skip
-    axes = [Axis(BUDGET, (columns[BUDGET][0],))]
-    begun = {"name": "a sweep", "axes": as_json(axes)}
-    with SweepWriter.create(tmp_path / "sweep", begun) as writer:
-        writer.write_table("sweep", columns, sweep_schema(axes))
-        writer.finish()
+    write_sweep(tmp_path / "sweep", columns)
     printed = printed_by(lambda: show(tmp_path / "sweep", as_json=False))
     assert set(arms) <= {line.rstrip() for line in printed.splitlines()}
     assert printed.count("−45 to +175%") == 4

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import EXAMPLES, GRID, asked_after, call, interrupted_run, small, whole
@@ -291,7 +292,7 @@ def test_a_live_run_keeps_finished_arms_and_serves_the_others_from_their_beginni
     out, calibrated, served = tmp_path / "run", [], []
     serve_live = serve.serve_live
 
-    def second_fails(cell, arm, *rest):  # type: ignore[no-untyped-def]
+    def second_fails(cell: Any, arm: Any, *rest: Any) -> Any:
         served.append(arm.name)
         if len(served) == 2:
             raise OSError(errno.EIO, "Input/output error")
