@@ -15,9 +15,10 @@ from simulator.results.errors import ResultsError
 # An emoji: a Material icon would be fetched from a font host.
 st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 
-if st.context.theme.type == "dark":
-    # Streamlit writes white on what was chosen of several; on the accent that dark needs, that is 2.3 to 1.
-    st.html(f"<style>[data-testid='stMultiSelectTagsContainer'] [data-tag] * {{color: {DARK}}}</style>")
+# Streamlit writes white on what was chosen of several; on the accent that dark needs, that is 2.3 to 1. The
+# browser tells light from dark: the server learns it only after the page was drawn.
+CHOSEN = "[data-testid='stMultiSelectTagsContainer'] [data-tag] *"
+st.html(f"<style>{CHOSEN} {{color: light-dark(white, {DARK})}}</style>")
 
 # The address has the token once; other pages of the same session are then open.
 st.session_state["token"] = st.query_params.get("token") or st.session_state.get("token")
