@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from simulator.serving.grid import quantile
+from simulator.serving.measure import kept
 from simulator.serving.profile import Point, Samples, ServiceProfile, ranks_of
 
 # How much cheaper than its smaller neighbour a cell may seem, by quantile: P50s of 400 samples repeat within
@@ -41,26 +42,32 @@ def disagreements(profile: ServiceProfile) -> list[Disagreement]:
     for place, cells in profile.places.items():
         for point, samples in sorted(cells.items()):
             for smaller in _smaller(cells, point):
-                found += _cheaper(place, point, samples, smaller, cells[smaller])
+                found += _wrong(place, cells, point, smaller)
             if place.startswith("score/") and point[2] == 1:
                 found += _tail(place, point, samples)
     return found
 
 
 def smoothed(profile: ServiceProfile) -> ServiceProfile:
-    """The profile, every cell that seems cheaper than a smaller neighbour raised to it, with a note on each.
+    """The profile with cells that disagree brought together, and a note on each pair.
 
-    Its quantiles become the larger of both; the order of its samples stays.
+    Of a cell and the smaller neighbour that it seems cheaper than, either may be the one that is wrong:
+    wherever their quantiles are out of order both become their mean, until no cell disagrees. The larger of
+    both would make a profile slower by its noise. The order of samples stays.
     """
     places = {place: dict(cells) for place, cells in profile.places.items()}
     notes = list(profile.notes)
     for place, cells in places.items():
-        for point in sorted(cells):
-            for smaller in _smaller(cells, point):
-                for wrong in _cheaper(place, point, cells[point], smaller, cells[smaller]):
-                    cells[point] = _larger(cells[point], cells[smaller])
-                    notes.append(f"smoothed: {wrong.message}")
-                    break
+        noted: set[tuple[Point, Point]] = set()
+        while pairs := [
+            (p, s) for p in sorted(cells) for s in _smaller(cells, p) if _wrong(place, cells, p, s)
+        ]:
+            for point, smaller in pairs:
+                for wrong in _wrong(place, cells, point, smaller)[:1]:
+                    cells[point], cells[smaller] = _together(cells[point], cells[smaller])
+                    if (point, smaller) not in noted:
+                        notes.append(f"smoothed: {wrong.message}")
+                    noted.add((point, smaller))
     made = replace(
         profile,
         store={key: {h: places[f"store/{key}"][h,] for h in grid} for key, grid in profile.store.items()},
@@ -88,16 +95,16 @@ def _smaller(cells: Mapping[Point, Samples], point: Point) -> Iterator[Point]:
             yield max(below, key=lambda p: p[axis])
 
 
-def _cheaper(
-    place: str, point: Point, samples: Samples, smaller: Point, its: Samples
-) -> Iterator[Disagreement]:
+def _wrong(place: str, cells: Mapping[Point, Samples], point: Point, smaller: Point) -> list[Disagreement]:
+    """Where a cell seems cheaper than its smaller neighbour."""
+    found: list[Disagreement] = []
     for q, noise in NOISE:
-        one, other = quantile(samples, q), quantile(its, q)
+        one, other = quantile(cells[point], q), quantile(cells[smaller], q)
         if one < other * (1.0 - noise):
             took = f"takes {one * 1e3:.4g} ms at P{q * 100:.0f}"
-            yield Disagreement(
-                place, point, smaller, f"{place} at {point} {took}, less than {other * 1e3:.4g} at {smaller}"
-            )
+            message = f"{place} at {point} {took}, less than {other * 1e3:.4g} at {smaller}"
+            found.append(Disagreement(place, point, smaller, message))
+    return found
 
 
 def _tail(place: str, point: Point, samples: Samples) -> Iterator[Disagreement]:
@@ -112,7 +119,17 @@ def _tail(place: str, point: Point, samples: Samples) -> Iterator[Disagreement]:
         )
 
 
-def _larger(samples: Samples, its: Samples) -> Samples:
-    """At every quantile the larger of both, as many samples as the first has."""
-    last = max(len(samples) - 1, 1)
-    return tuple(max(s, quantile(its, i / last)) for i, s in enumerate(samples))
+def _together(samples: Samples, its: Samples) -> tuple[Samples, Samples]:
+    """A cell and its smaller neighbour, both halfway to where they would be in order; sorted as before."""
+    over, under = _at(its, len(samples)), _at(samples, len(its))
+    return (
+        tuple(kept((s + max(s, o)) / 2) for s, o in zip(samples, over, strict=True)),
+        tuple(kept((s + min(s, u)) / 2) for s, u in zip(its, under, strict=True)),
+    )
+
+
+def _at(samples: Samples, count: int) -> Samples:
+    """As many of the samples' quantiles."""
+    if len(samples) == count:
+        return samples
+    return tuple(quantile(samples, i / max(count - 1, 1)) for i in range(count))

@@ -54,8 +54,8 @@ class Cell:
         start_s, start_cpu_s = time.perf_counter(), time.thread_time()
         charged_s = self.timed()
         cpu_s, wall_s = time.thread_time() - start_cpu_s, time.perf_counter() - start_s
-        self.wall_s.append(_kept(wall_s if charged_s is None else charged_s))
-        self.cpu_s.append(_kept(cpu_s))
+        self.wall_s.append(kept(wall_s if charged_s is None else charged_s))
+        self.cpu_s.append(kept(cpu_s))
 
     def forget(self) -> None:
         """Begin anew."""
@@ -129,7 +129,8 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def _kept(seconds: float) -> float:
+def kept(seconds: float) -> float:
+    """A time with as many digits as a profile has."""
     return float(f"{seconds:.{_KEPT_DIGITS}g}")
 
 
