@@ -85,22 +85,15 @@ class Machine:
         repeated = [_repeated(cell) for cell in served.cells]
         self._ways = {"served": served, "repeated": Cells(repeated, [], served.beyond)}
         self._cells = [*served.cells, *served.helpers, *repeated]
-        self._taken: list[tuple[list[float], list[float]]] = [([], []) for _ in self._cells]
         self._parts = 0
 
     def measure(self, samples: int) -> None:
         """One more part."""
         measure(self._cells, samples, again=self._parts)
-        for cell, (wall_s, cpu_s) in zip(self._cells, self._taken, strict=True):
-            wall_s += cell.wall_s
-            cpu_s += cell.cpu_s
         self._parts += 1
 
     def profiles(self) -> dict[str, ServiceProfile]:
         """Of all parts so far."""
-        for cell, (wall_s, cpu_s) in zip(self._cells, self._taken, strict=True):
-            # Copies: the next part begins with calls that are not counted, which the cell notes too.
-            cell.wall_s, cell.cpu_s = list(wall_s), list(cpu_s)
         return {way: smoothed(profile_of(self._plan, cells)) for way, cells in self._ways.items()}
 
 

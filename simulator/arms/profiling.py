@@ -176,11 +176,7 @@ def _measure(
             least_s = MIN_SAMPLES * sum(2.0 * float(np.mean(cell.wall_s)) for cell in cells)
             if not cells or time.perf_counter() + least_s > grid.until_s:
                 break
-            # Beside the samples that there are: their neighbours' come from that stretch of time.
-            before = [(cell.wall_s, cell.cpu_s) for cell in cells]
             measure(cells, grid.repeats, again=turn, until_s=grid.until_s)
-            for cell, (wall_s, cpu_s) in zip(cells, before, strict=True):
-                cell.wall_s, cell.cpu_s = wall_s + cell.wall_s, cpu_s + cell.cpu_s
             profile = profile_of(plan, found)
     return smoothed(profile)
 

@@ -57,9 +57,9 @@ class Cell:
         self.wall_s.append(kept(wall_s if charged_s is None else charged_s))
         self.cpu_s.append(kept(cpu_s))
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.wall_s, self.cpu_s = [], []
+    def cut(self, samples: int) -> None:
+        """Keep the first of them."""
+        del self.wall_s[samples:], self.cpu_s[samples:]
 
 
 def measure(
@@ -71,7 +71,7 @@ def measure(
     estimated: Callable[[float], object] = lambda _: None,
     round_done: Callable[[int, int], object] = lambda *_: None,
 ) -> None:
-    """Fill the cells with samples.
+    """Fill the cells with samples, beside those they have.
 
     Args:
         cells: all of a profile.
@@ -91,6 +91,7 @@ def measure(
         )
     rounds = -(-repeats // VISIT)
     names = np.arange(len(cells), dtype=np.uint64)
+    had = [len(cell.wall_s) for cell in cells]
     with collector_off():
         for cell in cells:  # libraries, caches and pools come into being; captured graphs too
             cell.sample()
@@ -98,8 +99,8 @@ def measure(
         for cell in cells:
             cell.sample()
         estimated((time.perf_counter() - start_s) * rounds * VISIT)
-        for cell in cells:
-            cell.forget()
+        for cell, count in zip(cells, had, strict=True):
+            cell.cut(count)
         start_s = time.perf_counter()
         for done in range(rounds):
             order = np.argsort(uniform(again, f"profile round {done}", names), kind="stable")
