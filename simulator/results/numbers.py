@@ -68,6 +68,11 @@ def count(value: float | None) -> str:
     return f"{int(value):,}" if _known(value) else MISSING
 
 
+def about(value: float | None) -> str:
+    """A number of requests that is itself an estimate, two significant digits: 61672607 -> "62,000,000"."""
+    return count(float(f"{value:.1e}")) if _known(value) else MISSING
+
+
 def p_value(value: float | None) -> str:
     """A p-value: 0.1532 -> "0.153", tiny ones "< 0.0001"."""
     if not _known(value):

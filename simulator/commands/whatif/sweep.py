@@ -279,7 +279,8 @@ def _table(rows: Sequence[Mapping[str, Any]], axes: "Sequence[Axis]", card: Mapp
     for metric in lifts:
         headings += [metric.label.replace(" per ", "\nper ") + "\nlift", "true"]
     for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+        # Where 80 columns do not suffice intervals break in two; nothing is ever cut off.
+        table.add_column(heading, justify="right", no_wrap=not heading.endswith("lift"), overflow="fold")
     cells: dict[int, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         cells.setdefault(row["cell"], {})[row["metric"]] = row

@@ -74,7 +74,7 @@ def _worth(one: Record, axes: Sequence[Axis]) -> str:
 
 
 def _size(needed: Record | None) -> str:
-    return f" To tell it takes about {numbers.count(needed['requests'])} requests." if needed else ""
+    return f" To tell it takes about {numbers.about(needed['requests'])} requests." if needed else ""
 
 
 def _versus(one: Record, axes: Sequence[Axis]) -> str:
@@ -106,13 +106,15 @@ def _edge(one: Record, axes: Sequence[Axis]) -> str:
         return f"{_where(one, axes)}{one['reason']}."
     head = f"{_where(one, axes)}{one['arm']}: "
     error = f" ± {form(one['true_se'])}" if one["true_se"] is not None else ""
-    low, high = one["between"]
-    text = f"{head}{form(one['true_value'])}{error}, between the simulated {form(low)} and {form(high)}"
+    least, most = one["between"]
+    text = f"{head}{form(one['true_value'])}{error}, between the simulated {form(least)} and {form(most)}"
     if one.get("limit"):
         text += f", where {_ENDS[one['limit']]}"
+    if one["told"] is not None:
+        return f"{text}; {one['told']}.{_size(one['needed'])}"
     ends = " to ".join("any" if end is None else form(end) for end in one["ci"])
-    text += f"; the A/B: {form(one['value'])}, {ends}." if one["told"] is None else f"; {one['told']}."
-    return text + _size(one["needed"])
+    shown = "and cannot tell" if ends == "any to any" else ends
+    return f"{text}; the A/B: {form(one['value'])}, {shown}.{_size(one['needed'])}"
 
 
 def _cheapest(answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str | None]:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from simulator.cli import app
+from simulator.commands.whatif.sweep import show
+from simulator.results import numbers
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.cost import cheapest, pareto
 from simulator.results.answers.edge import edge, place
@@ -25,6 +27,7 @@ from simulator.results.answers.text import answer_lines
 from simulator.results.axes import BUDGET, Axis, as_json, cells_of
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.run_folder import SweepWriter
+from simulator.results.schemas import sweep_schema
 
 RATE = "traffic.requests_per_s"
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -311,7 +314,7 @@ def test_the_cheapest_says_what_it_takes_to_be_shown(tmp_path: Path) -> None:
     assert (found["value"], found["true_value"]["doubts"]) == (None, ["p99_ms"])
     assert found["needed"]["requests"] == pytest.approx(8000 * (2.8016 / 1.95996 * 23 / 5) ** 2, rel=1e-3)
     said = "\n".join(answer_lines(answers, sweep.axes))
-    assert f"To tell it takes about {found['needed']['requests']:,} requests" in said
+    assert "To tell it takes about 350,000 requests" in said
     shown = answers_of(sweep, Terms(p99_ms=50.0, revenue_floor=-0.5))["cheapest"]
     assert (shown["value"]["doubts"], shown["needed"]) == ([], None)
 
@@ -381,3 +384,24 @@ def test_limits_are_not_asked_of_a_run(tmp_path: Path) -> None:
     run = made_runs.write_run(tmp_path / "run")
     result = CliRunner().invoke(app, ["report", str(run), "--p99-ms", "10"])
     assert result.exit_code == 2
+
+
+def test_a_sweep_over_three_settings_is_printed_in_80_columns_with_nothing_cut_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = (5.0, 10.0)
+    axes = [Axis("arms.treatment.history", (1000,)), Axis("traffic.load", (0.6,)), Axis(BUDGET, budgets)]
+    rows = made_runs.sweep_rows(budgets)
+    rows |= {axis.key: axis.values * len(rows["cell"]) for axis in axes[:2]}
+    with SweepWriter.create(tmp_path / "sweep", made_runs.manifest(axes=as_json(axes))) as writer:
+        for cell in range(len(budgets)):
+            writer.write_cell(cell, made_runs.scorecard())
+        writer.write_table("sweep", rows, sweep_schema(axes))
+        writer.finish()
+    monkeypatch.setenv("COLUMNS", "80")
+    show(tmp_path / "sweep", as_json=False)
+    table = capsys.readouterr().out.partition("Lifts over the control")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    lifts = zip(rows["metric"], rows["true_value"], strict=True)
+    assert all(numbers.lift(true) in table for metric, true in lifts if metric == "advv_per_request_lift")
