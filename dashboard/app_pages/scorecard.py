@@ -46,7 +46,8 @@ def page() -> None:
     tiles.rows([tiles.effect_tile(by_metric[m.name]) for m in tile_metrics(card) if m.name in by_metric])
     lift_charts(shown)
     more(run, card, chosen)
-    table(card, shown)
+    table(shown)
+    downloads(card)
     serving_table(card)
     limits.section(run, card)
     about(run, card)
@@ -112,8 +113,8 @@ def more(run: Run, card: dict[str, Any], arm: str) -> None:
         MORE[str(chosen)](run, card, arm)
 
 
-def table(card: dict[str, Any], shown: list[Effect]) -> None:
-    """All metrics with units, intervals, truth and n, and downloads."""
+def table(shown: list[Effect]) -> None:
+    """All metrics with units, intervals, truth and n."""
     st.subheader("All metrics")
     rows, headings = [], report.headings(shown)
     for effect in shown:
@@ -146,6 +147,10 @@ def table(card: dict[str, Any], shown: list[Effect]) -> None:
         "In CI: whether the interval holds the truth. MDE: the minimum detectable effect, the smallest lift "
         "that a test of this size finds with 80% power. p: of no difference."
     )
+
+
+def downloads(card: dict[str, Any]) -> None:
+    """The scorecard as files."""
     name = str(card.get("run") or "run").replace(" ", "-")
     # Each is made when it is asked for: most readers of the page ask for none.
     documents: dict[str, Callable[[], str]] = {
