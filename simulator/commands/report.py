@@ -1,9 +1,9 @@
 """`laser-ab report` and `laser-ab compare`: read run folders again."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -68,7 +68,7 @@ def report(
 ) -> None:
     """Show a run's scorecard, or what a sweep answers."""
     from simulator.commands.verdicts import parse_fail_on
-    from simulator.results.report import render
+    from simulator.results.files import write_new
 
     asked = {
         "p99_ms": p99_ms,
@@ -89,29 +89,41 @@ def report(
     _refuse_results(out, "--out")
     _refuse_results(pdf, "--pdf")
     scorecard = scorecard_of(run)
-    if form == "parquet":
-        if out is None:
-            raise typer.BadParameter(
-                "parquet is no text; say where to write it with --out FILE", param_hint="--format"
-            )
-        _write(out, lambda file: _put_parquet(scorecard, file))
+    if form == "parquet" and out is None:
+        raise typer.BadParameter(
+            "parquet is no text; say where to write it with --out FILE", param_hint="--format"
+        )
+    made = _rendered(scorecard, form, verbose)
+    if out is None:
+        print(made.decode(), end="")
     else:
-        from simulator.results.document import as_html, as_markdown
-
-        documents = {"html": as_html, "markdown": as_markdown}
-        document = documents.get(form)
-        text = document(scorecard) if document else render(scorecard, form, verbose=verbose)
-        if out is None:
-            print(text, end="")
-        else:
-            _write(out, lambda file: file.write(text.encode()))
+        write_new(out, lambda file: file.write(made))
     if pdf is not None:
         from simulator.results.document import as_html
         from simulator.results.pdf import as_pdf
 
         printed = as_pdf(as_html(scorecard))
-        _write(pdf, lambda file: file.write(printed))
+        write_new(pdf, lambda file: file.write(printed))
     end_on(scorecard, checks)
+
+
+def _rendered(scorecard: Mapping[str, Any], form: str, verbose: bool) -> bytes:
+    """A scorecard in a form of --format."""
+    from simulator.results.document import as_html, as_markdown
+    from simulator.results.report import csv_rows, render
+
+    if form == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), table)
+        written: bytes = table.getvalue().to_pybytes()
+        return written
+    documents = {"html": as_html, "markdown": as_markdown}
+    document = documents.get(form)
+    text = document(scorecard) if document else render(scorecard, form, verbose=verbose)
+    return text.encode()
 
 
 def _is_sweep(folder: Path) -> bool:
@@ -249,21 +261,6 @@ def _refuse_results(out: Path | None, option: str) -> None:
             f"found {out} inside {found}, which holds results; expected a file outside of it",
             param_hint=option,
         )
-
-
-def _write(out: Path, write: Callable[[IO[bytes]], object]) -> None:
-    from simulator.results.files import write_new
-
-    write_new(out, write)
-
-
-def _put_parquet(scorecard: Mapping[str, Any], file: IO[bytes]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from simulator.results.report import csv_rows
-
-    pq.write_table(pa.Table.from_pylist(csv_rows(scorecard)), file)
 
 
 def _differs(row: Mapping[str, Any]) -> bool:
