@@ -36,7 +36,7 @@ from simulator.arms.cell import Cell as Experiment
 from simulator.arms.clock import Clock
 from simulator.arms.live import serve_live
 from simulator.arms.plan import Plan, make_plan
-from simulator.arms.profiling import Cells, Grid, cells_of, profile_of
+from simulator.arms.profiling.machine import Cells, Grid, cells_of, profile_of
 from simulator.config.load import load_config
 from simulator.serving.capacity import capacity_rps, time_compression, unloaded_p95_s
 from simulator.serving.fitness import smoothed

@@ -50,7 +50,7 @@ def profile(
     widths, sizes = _numbers("--candidates", candidates), _numbers("--batches", batches)
     lengths = _numbers("--histories", histories)
     resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
-    from simulator.arms.profiling import make_profile  # after the checks, which should answer at once
+    from simulator.arms.profiling.machine import make_profile  # after the checks, which should answer at once
     from simulator.execution.interrupts import sigterm_as_ctrl_c
     from simulator.serving.fitness import disagreements
 

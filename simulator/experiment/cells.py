@@ -13,7 +13,7 @@ from simulator.arms.cell import Cell
 from simulator.arms.clock import Clock, Sizes, make_clock
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan
-from simulator.arms.profiling import calibrate
+from simulator.arms.profiling.machine import calibrate
 from simulator.arms.serve import ArmResult, serve_cells, servings
 from simulator.arms.training import trainings
 from simulator.execution import interrupts

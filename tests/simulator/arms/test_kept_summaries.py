@@ -22,7 +22,7 @@ from simulator.arms.clock import make_clock, profile_times
 from simulator.arms.kept import KeptScores
 from simulator.arms.models import TrainedModel, model_config
 from simulator.arms.plan import Plan, make_plan
-from simulator.arms.profiling import Grid, cells_of
+from simulator.arms.profiling.machine import Grid, cells_of
 from simulator.arms.scores import requests_of, score_inputs, score_needed
 from simulator.arms.summaries import Refreshes, refreshes_of
 from simulator.arms.summary_times import served_profile, summary_notes

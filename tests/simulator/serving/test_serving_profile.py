@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from serving_doubles import HISTORIES, long_arm, short_arm, synthetic_profile
 
-from simulator.arms.profile_cells import put_together
+from simulator.arms.profiling.cells import put_together
 from simulator.serving.arm import ServingArm, build_ladder
 from simulator.serving.capacity import capacity_rps
 from simulator.serving.fitness import disagreements, smoothed

@@ -28,9 +28,9 @@ from simulator.arms.histories.replayed import ReplayedStore
 from simulator.arms.live import LiveCalls
 from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
-from simulator.arms.profile_cells import Bench, Following, put_together
+from simulator.arms.profiling.cells import Bench, Following, put_together
+from simulator.arms.profiling.summary_cells import summary_cells
 from simulator.arms.scores import replayed_store
-from simulator.arms.summary_cells import summary_cells
 from simulator.config.load import ExperimentConfig
 from simulator.errors import SimulatorError
 from simulator.execution.environment import commit, versions

@@ -11,7 +11,7 @@ from laser.scoring.summaries import Summaries, SummaryScorer
 from seqvault.store import HistoryBatch
 from simulator.arms.arm import SUMMARY_PARTS
 from simulator.arms.histories.asked import MODEL_COLUMNS
-from simulator.arms.profile_cells import Bench
+from simulator.arms.profiling.cells import Bench
 from simulator.arms.scores import requests_of
 from simulator.serving.measure import Cell
 
