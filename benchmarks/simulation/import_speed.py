@@ -62,8 +62,8 @@ click = "click"
 _READ = """
 import sys
 from pathlib import Path
-from simulator.logs.table.load import load_mapping
-from simulator.logs.table.stage import Stage
+from simulator.logs.table.staging.load import load_mapping
+from simulator.logs.table.staging.stage import Stage
 stage = Stage(load_mapping(Path(sys.argv[1])), Path(sys.argv[2]))
 stage.read(lambda *told: None)
 """
@@ -88,7 +88,7 @@ def _measured(rows: int, forms: Sequence[str]) -> list[dict[str, Any]]:
             map.write_text(MAP.format(form=form))
             size = (folder / f"shown.{form}").stat().st_size
             for what, words in (
-                ("start", ["-c", "import simulator.logs.table.stage, simulator.logs.table.load"]),
+                ("start", ["-c", "import simulator.logs.table.staging.stage"]),
                 ("read", ["-c", _READ, str(map), str(folder / f"stage-{form}")]),
                 ("import", ["-m", "simulator.cli", "import", "table", str(map), "--out", str(folder / form)]),
             ):

@@ -30,9 +30,9 @@ def table(
 ) -> None:
     """Import any log by a mapping file: which column of which file is what."""
     from simulator.logs.table.importer import import_table
-    from simulator.logs.table.load import Loaded, load_mapping, shipped
     from simulator.logs.table.preview import preview
-    from simulator.logs.table.shipped import shipped_names
+    from simulator.logs.table.shipped import shipped, shipped_names
+    from simulator.logs.table.staging.load import Loaded, load_mapping
 
     if out is None and not dry_run:
         raise typer.BadParameter("expected --out LOG, or --dry-run", param_hint="--out")

@@ -12,19 +12,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from simulator.logs.table.fields import Fields, columns_read
-from simulator.logs.table.ids import (
-    Names,
-    arrays,
-    number_advertisers,
-    number_categories,
-    one,
-    plain,
-    same,
-)
-from simulator.logs.table.mapping import Column
-from simulator.logs.table.sources import file_digest, find_files, numbered, open_file
-from simulator.logs.table.stage import Read, Stage
+from simulator.logs.table.ids import Names, number_advertisers, number_categories, same
+from simulator.logs.table.staging.damage import Read
+from simulator.logs.table.staging.fields import Fields, columns_read
+from simulator.logs.table.staging.mapping import Column
+from simulator.logs.table.staging.sources import file_digest, find_files, numbered, open_file
+from simulator.logs.table.staging.sql import arrays, one
+from simulator.logs.table.staging.stage import Stage
 
 ADVERTISERS = 200  #: where the log names none
 
@@ -69,9 +63,8 @@ def read_items(stage: Stage, remarks: list[str]) -> None:
             db.execute(f"insert into raw_items select _row, {', '.join(columns)} from {relation}")
             db.unregister("batch")
             read += len(batch)
-        stage.item_reads.append(
-            Read(path.name, path.stat().st_size, file_digest(path), read, list(raw.lost)).__dict__
-        )
+        size = path.stat().st_size
+        stage.item_reads.append(Read(path.name, size, file_digest(path), read, list(raw.lost)))
     names = ("category_n", "category_t", "advertiser_n", "advertiser_t")
     firsts = ", ".join(f"arg_min_null({name}, place) as {name}" for name in names)
     contrary = "count(distinct hash(category_n, category_t, advertiser_n, advertiser_t)) > 1 as contrary"
@@ -96,37 +89,24 @@ def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
     shown, did = mapping.impressions, mapping.behaviours
     _of_items(stage, "category", shown.category, remarks)
     _of_items(stage, "advertiser", shown.advertiser, remarks)
-    own = did is not None and did.category is not None and not did.category.of_items
+    of_ads = "select c.n, c.t from things left join item_{} c on {} where ad is not null"
+    kinds = of_ads.format("category", same("c", "item", "things"))
     if did is not None:
+        own = did.category is not None and not did.category.of_items
         db.execute(
             "create or replace temp view did as select done.*, "
             + ("category_n as kind_n, category_t as kind_t from done" if own else
                "c.n as kind_n, c.t as kind_t from done left join item_category c "
                f"on {same('done', 'item', 'c', 'item')}")
         )  # fmt: skip
-    more = " union all select kind_n, kind_t from did" if did is not None else ""
-    kinds = arrays(
-        db,
-        "select n, t, count(*) as rows from (select c.n, c.t from things left join item_category c on "
-        f"{same('c', 'item', 'things')} where ad is not null"
-        f"{more}) group by n, t order by n nulls first, t nulls first",
-    )
-    # Of no category at all comes first, then whole numbers, then text.
-    order = _order(kinds)
-    kinds = {name: column[order] for name, column in kinds.items()}
-    most = shown.category.most if shown.category else None
-    number, kind_names = number_categories(kinds, kinds["rows"], most)
-    _table(db, "kinds", kinds, number)
-    owners = arrays(
-        db,
-        f"select distinct c.n, c.t from things left join item_advertiser c on {same('c', 'item', 'things')} "
-        "where ad is not null order by 1 nulls first, 2 nulls first",
-    )
-    order = _order(owners)
-    owners = {name: column[order] for name, column in owners.items()}
-    _table(db, "owners", owners, np.arange(len(order)))
+        kinds += " union all select kind_n, kind_t from did"
+    raw_kinds, rows = _number(db, "kinds", kinds)
+    number, kind_names = number_categories(raw_kinds, rows, shown.category.most if shown.category else None)
+    db.register("small", pa.table({"own": np.arange(len(number)), "shared": number}))
+    db.execute("update kinds set number = shared from small where number = own")
+    db.unregister("small")
+    owner_names, _ = _number(db, "owners", of_ads.format("advertiser", same("c", "item", "things")))
     hashed = shown.advertiser.hashed if shown.advertiser else ADVERTISERS
-    owner_names = [_name(n, t) for n, t in zip(plain(owners["n"]), plain(owners["t"]), strict=True)]
     advertiser, advertisers = number_advertisers(owner_names, hashed)
     ads = arrays(
         db,
@@ -187,28 +167,16 @@ def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]
         remarks.append(f"{contrary:,} items have more than one {name}; the first of each counts.")
 
 
-def _order(found: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Rows of (n, t) with neither first, then numbers, then text."""
-    n, t = plain(found["n"]), plain(found["t"])
-    keys = [
-        (0 if a is None and b is None else 1 if b is None else 2, a or 0, b or "")
-        for a, b in zip(n, t, strict=True)
-    ]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+def _number(db: Any, table: str, found: str) -> tuple[list[str | None], NDArray[np.int64]]:
+    """Make a table (n, t, number) of a query's raw ids: none at all first, then whole numbers, then text.
 
-
-def _name(number: Any, text: Any) -> str | None:
-    return text if text is not None else None if number is None else str(number)
-
-
-def _table(db: Any, name: str, found: dict[str, NDArray[Any]], number: NDArray[Any]) -> None:
-    """A small table (n, t, number)."""
-    db.execute(f"create or replace temp table {name} (n bigint, t varchar, number bigint)")
-    rows = zip(plain(found["n"]), plain(found["t"]), number.tolist(), strict=True)
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    arrays = [
-        pa.array(c, kind) for c, kind in zip(columns, (pa.int64(), pa.string(), pa.int64()), strict=True)
-    ]
-    db.register("small", pa.Table.from_arrays(arrays, names=["n", "t", "number"]))
-    db.execute(f"insert into {name} select n, t, number from small")
-    db.unregister("small")
+    Returns:
+        Their names by number, and how many rows have each.
+    """
+    db.execute(
+        f"create or replace temp table {table} as select n, t, count(*) as rows, "
+        "row_number() over (order by t is not null, n nulls first, t) - 1 as number "
+        f"from ({found}) group by n, t"
+    )
+    ids = db.execute(f"select coalesce(t, n::varchar) as name, rows from {table} order by number").fetchall()
+    return [name for name, _ in ids], np.array([count for _, count in ids], np.int64)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.table.catalogue import AdColumns, make_catalogue, read_items
-from simulator.logs.table.ids import Names, arrays, id_of, make_items, number_ids, one, same, streamed
+from simulator.logs.table.ids import Names, id_of, make_items, number_ids, same
 from simulator.logs.table.rows import MERGED, REPEATED, Columns, Totals, shown_rows
-from simulator.logs.table.stage import ALWAYS_BORNE, PLACES_SHOWN, Stage
+from simulator.logs.table.staging.damage import ALWAYS_BORNE, PLACES_SHOWN
+from simulator.logs.table.staging.sql import arrays, one, streamed
+from simulator.logs.table.staging.stage import Stage
 from simulator.logs.table.strays import stray_bounds
 from simulator.scratch import gathered
 from simulator.traffic.behaviours import COLUMNS

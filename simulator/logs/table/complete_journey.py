@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from simulator.draws import bits
 from simulator.logs.folder import check_free
 from simulator.logs.table.importer import import_table
-from simulator.logs.table.load import load_mapping, shipped
+from simulator.logs.table.shipped import shipped
+from simulator.logs.table.staging.load import load_mapping
 from simulator.traffic.trace import TraceError
 
 I8 = NDArray[np.int64]

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from simulator.logs.real_log import MIN_DAYS, Impressions, LogAds, LogRows, periods, split_days
 from simulator.logs.table.candidates import Listed, candidates_of, check_width
 from simulator.logs.table.collect import Collected
-from simulator.logs.table.mapping import Mapping
 from simulator.logs.table.rows import Columns, Totals
+from simulator.logs.table.staging.mapping import Mapping
 from simulator.scratch import apart, gathered, let_go, slices_of
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.trace import DAY_S, Requests, TraceError

@@ -6,7 +6,7 @@ to the mean; features are free but for a weak prior. See `simulator.world.fitted
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -185,23 +185,6 @@ def fit_logit(design: Design, label: NDArray[Any]) -> FittedLogit:
         ]
     )
     columns = list(zip(tables, edges[:-1], edges[1:], strict=True))
-
-    def loss(theta: F8) -> tuple[float, F8]:
-        logit = np.full(len(y), theta[0])
-        for weight, column in zip(theta[1 : edges[0]], x, strict=True):
-            logit += weight * column
-        for name, low, high in columns:
-            logit += theta[low:high][design.ids[name]]
-        # log(1 + exp(-z)) without overflow; z > 0 where the label is likely.
-        value = np.logaddexp(0.0, logit).sum() - (y * logit).sum() + 0.5 * (penalty * theta**2).sum()
-        residual = 1.0 / (1.0 + np.exp(-logit)) - y
-        slope = np.empty_like(theta)
-        slope[0] = residual.sum()
-        slope[1 : edges[0]] = [(residual * column).sum() for column in x]
-        for name, low, high in columns:
-            slope[low:high] = np.bincount(design.ids[name], residual, high - low)
-        return float(value), slope + penalty * theta
-
     rate = (y.sum() + 0.5) / (len(y) + 1.0)
     seen = [np.bincount(design.ids[name], minlength=design.sizes[name]) for name in tables]
     # Each coordinate in units of its own curvature: frequent and rare ids then converge together.
@@ -209,7 +192,7 @@ def fit_logit(design: Design, label: NDArray[Any]) -> FittedLogit:
     unit = 1.0 / np.sqrt(penalty + rate * (1.0 - rate) * rows + 1e-12)
 
     def in_units(z: F8) -> tuple[float, F8]:
-        value, slope = loss(z * unit)
+        value, slope = _loss(z * unit, y, x, design.ids, columns, penalty)
         return value, slope * unit
 
     start = np.zeros(len(unit))
@@ -224,6 +207,35 @@ def fit_logit(design: Design, label: NDArray[Any]) -> FittedLogit:
         weights=weights,
         tables={name: found[low:high] for name, low, high in columns},
     )
+
+
+def _loss(
+    theta: F8, y: F8, x: F8, ids: Mapping[str, I8], columns: Sequence[tuple[str, int, int]], penalty: F8
+) -> tuple[float, F8]:
+    """The penalised log loss of outcomes y (N,), in nats, and its slope.
+
+    Args:
+        theta: a bias, the weights of the F features, and the effects of each table.
+        y: 0 or 1.
+        x: (F, N) features.
+        ids: by table, (N,).
+        columns: each table's name, and where its effects begin and end.
+        penalty: of each parameter.
+    """
+    logit = np.full(len(y), theta[0])
+    for weight, column in zip(theta[1 : 1 + len(x)], x, strict=True):
+        logit += weight * column
+    for name, low, high in columns:
+        logit += theta[low:high][ids[name]]
+    # log(1 + exp(-z)) without overflow; z > 0 where the label is likely.
+    value = np.logaddexp(0.0, logit).sum() - (y * logit).sum() + 0.5 * (penalty * theta**2).sum()
+    residual = 1.0 / (1.0 + np.exp(-logit)) - y
+    slope = np.empty_like(theta)
+    slope[0] = residual.sum()
+    slope[1 : 1 + len(x)] = [(residual * column).sum() for column in x]
+    for name, low, high in columns:
+        slope[low:high] = np.bincount(ids[name], residual, high - low)
+    return float(value), slope + penalty * theta
 
 
 def quality_of(fitted: FittedLogit, design: Design, label: NDArray[Any]) -> dict[str, float | None]:

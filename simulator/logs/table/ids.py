@@ -6,18 +6,15 @@ A raw id stands in two columns, `_n` and `_t`: a whole number, or text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.draws import bits
-from simulator.logs.table.fields import WHOLE
-from simulator.logs.table.mapping import Mapping
+from simulator.logs.table.staging.mapping import Mapping
+from simulator.logs.table.staging.sql import arrays, one, whole_number
 from simulator.traffic.trace import TraceError
 
 #: Categories of ads are i2 where models are trained.
@@ -87,7 +84,7 @@ def make_items(db: duckdb.DuckDBPyConnection, mapping: Mapping) -> Names | None:
     shown = "(select item_n, item_t from shown)"
     parts = [(shown, "item")]
     if mapping.impressions.candidates is not None:
-        text = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
+        text = whole_number("c")
         parts.append(
             (
                 f"(select {text} as item_n, case when {text} is null then nullif(c, '') end as item_t from "
@@ -109,12 +106,12 @@ def make_items(db: duckdb.DuckDBPyConnection, mapping: Mapping) -> Names | None:
 
 
 def number_categories(
-    found: dict[str, NDArray[Any]], rows: NDArray[np.int64], most: int | None
+    names: list[str | None], rows: NDArray[np.int64], most: int | None
 ) -> tuple[NDArray[np.int64], list[str | None]]:
-    """Categories as numbers from 0: what has none first, then whole numbers, then text.
+    """Categories as numbers from 0 in their order; of so many frequent ones, with one more for all others.
 
     Args:
-        found: "n", "t": the distinct raw categories (K,), masked where missing.
+        names: of the K distinct raw categories.
         rows: (K,) how many rows have each.
         most: so many frequent ones keep a number of their own; None for all.
 
@@ -124,21 +121,17 @@ def number_categories(
     Raises:
         TraceError: more than models can take.
     """
-    name: list[str | None] = [
-        None if n is None and t is None else str(t if t is not None else n)
-        for n, t in zip(plain(found["n"]), plain(found["t"]), strict=True)
-    ]
-    if most is not None and len(name) > most:
-        kept = np.zeros(len(name), np.bool_)
-        kept[np.lexsort((np.arange(len(name)), -rows))[:most]] = True
+    if most is not None and len(names) > most:
+        kept = np.zeros(len(names), np.bool_)
+        kept[np.lexsort((np.arange(len(names)), -rows))[:most]] = True
         number = np.where(kept, np.cumsum(kept) - 1, most)
-        return number, [*(n for n, k in zip(name, kept, strict=True) if k), "(others)"]
-    if len(name) > MOST_CATEGORIES:
+        return number, [*(n for n, k in zip(names, kept, strict=True) if k), "(others)"]
+    if len(names) > MOST_CATEGORIES:
         raise TraceError(
-            f"The log has {len(name):,} categories, expected at most {MOST_CATEGORIES:,}. Keep the "
+            f"The log has {len(names):,} categories, expected at most {MOST_CATEGORIES:,}. Keep the "
             "frequent ones: category = {column = ..., most = 30000}."
         )
-    return np.arange(len(name)), name
+    return np.arange(len(names)), names
 
 
 def number_advertisers(names: list[str | None], hashed: int | None) -> tuple[NDArray[np.uint16], int]:
@@ -165,31 +158,3 @@ def _key(name: str | None) -> int:
     except ValueError:
         digest = hashlib.blake2b((name or "").encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little") >> 1
-
-
-def plain(column: NDArray[Any]) -> list[Any]:
-    """A column as Python values, None where missing; numpy has neither for masked text."""
-    if not isinstance(column, np.ma.MaskedArray):
-        return list(column.tolist())
-    missing = np.ma.getmaskarray(column)
-    return [None if gone else value for value, gone in zip(column.data.tolist(), missing, strict=True)]
-
-
-def arrays(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]:
-    """A query's columns; masked where there are nulls."""
-    found: Any = db.execute(query).fetchnumpy()
-    columns: dict[str, NDArray[Any]] = found
-    return columns
-
-
-def streamed(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pa.Table]:
-    """The rows of a query, at most `rows` of them together; no other query may come in between."""
-    for batch in db.sql(query).to_arrow_reader(rows):
-        if len(batch):
-            yield pa.Table.from_batches([batch])
-
-
-def one(db: duckdb.DuckDBPyConnection, query: str) -> Any:
-    """A query's only value."""
-    row = db.execute(query).fetchone()
-    return row[0] if row else None

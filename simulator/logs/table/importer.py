@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,11 +19,11 @@ from simulator.logs.table.catalogue import ADVERTISERS
 from simulator.logs.table.collect import Collected, collect
 from simulator.logs.table.convert import FEATURE_DELAY_S, Converted, convert, local_date
 from simulator.logs.table.fit import PRIOR_SD, fit_response
-from simulator.logs.table.load import Loaded
-from simulator.logs.table.mapping import Mapping
 from simulator.logs.table.rows import DRAWN_CONVERSIONS
 from simulator.logs.table.shows import Shows
-from simulator.logs.table.stage import Stage
+from simulator.logs.table.staging.load import Loaded
+from simulator.logs.table.staging.mapping import Mapping
+from simulator.logs.table.staging.stage import Stage
 from simulator.logs.table.strays import fragments
 from simulator.scratch import slices_of
 from simulator.traffic.behaviours import ACTIONS
@@ -159,13 +159,12 @@ def _manifest(
     rows, totals, zone = log.rows, found.totals, ZoneInfo(mapping.source.time_zone)
     by_day, clicks_by_day = _days(rows)
     dates = [local_date(rows.epoch_ms, day, zone) for day in range(rows.days)]
-    reads = [*stage.reads["shown"], *stage.reads["done"]]
     return {
         "source": mapping.source.name,
         "licence": mapping.source.licence,
         "sources": [
-            {"file": r["file"], "bytes": r["bytes"], "sha256": r["sha256"], "rows": r["rows"]}
-            for r in [*stage.item_reads, *map(asdict, reads)]
+            {"file": read.file, "bytes": read.bytes, "sha256": read.sha256, "rows": read.rows}
+            for read in [*stage.item_reads, *stage.reads["shown"], *stage.reads["done"]]
         ],
         "rows": {
             "read": sum(read.rows for read in stage.reads["shown"]),
@@ -181,18 +180,7 @@ def _manifest(
         "empty_days": [dates[day] for day in np.flatnonzero(by_day == 0)],
         "fragments": [dates[day] for day in fragments(by_day)],
         "recorded": [f.name for f in OPTIONAL_SCHEMA if getattr(rows.impressions, f.name) is not None],
-        "sizes": {
-            "impressions": len(rows.impressions),
-            "requests": len(log.first),
-            "users": len(rows.behaviours.users),
-            "behaviours": len(rows.behaviours),
-            "ads": len(rows.ads.item_id),
-            "advertisers": rows.ads.advertisers,
-            "categories": rows.categories,
-            "scenes": rows.scenes,
-            "actions": ACTIONS,
-            "candidates": mapping.impressions.width,
-        },
+        "sizes": _sizes(log, mapping.impressions.width),
         "rates": {
             "click": totals.clicks / totals.rows,
             "conversion_of_clicks": totals.conversions / totals.clicks,
@@ -208,6 +196,22 @@ def _manifest(
             "prior_sd": {name: PRIOR_SD[name] for name in response.click.tables},
             "quality": quality,
         },
+    }
+
+
+def _sizes(log: Converted, width: int) -> dict[str, int]:
+    rows = log.rows
+    return {
+        "impressions": len(rows.impressions),
+        "requests": len(log.first),
+        "users": len(rows.behaviours.users),
+        "behaviours": len(rows.behaviours),
+        "ads": len(rows.ads.item_id),
+        "advertisers": rows.ads.advertisers,
+        "categories": rows.categories,
+        "scenes": rows.scenes,
+        "actions": ACTIONS,
+        "candidates": width,
     }
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from simulator.logs.real_log import LogRows
 from simulator.logs.table.convert import local_date
 from simulator.logs.table.importer import read_table_log
-from simulator.logs.table.load import Loaded
+from simulator.logs.table.staging.load import Loaded
 
 ROWS_SHOWN = 5
 

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from simulator.draws import uniform
-from simulator.logs.table.fields import WHOLE
-from simulator.logs.table.ids import Names, id_of, same, streamed
-from simulator.logs.table.stage import PLACES_SHOWN, Stage, path_literal
+from simulator.logs.table.ids import Names, id_of, same
+from simulator.logs.table.staging.damage import PLACES_SHOWN
+from simulator.logs.table.staging.sql import path_literal, streamed, whole_number
+from simulator.logs.table.staging.stage import Stage
 from simulator.scratch import gathered
 
 Columns = dict[str, NDArray[Any]]
@@ -115,7 +116,7 @@ def _sorted(stage: Stage, names: dict[str, Names | None], keys: tuple[str, ...])
 
 def _with_ads(stage: Stage, rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Rows with the ads of their listed candidates, "given", in place of the raw "candidates"."""
-    whole = f"case when regexp_full_match(c, '{WHOLE}') then try_cast(c as bigint) end"
+    whole = whole_number("c")
     known = stage.db.sql(
         f"select raw, i.ad::integer as ad from (select raw, {whole} as c_n, "
         f"case when {whole} is null then c end as c_t "

@@ -8,9 +8,10 @@ from typing import Any
 
 from simulator.logs.folder import check_free
 from simulator.logs.table.importer import import_table
-from simulator.logs.table.load import SHIPPED, load_mapping, shipped
+from simulator.logs.table.staging.load import load_mapping
 from simulator.traffic.trace import TraceError
 
+SHIPPED = Path(__file__).with_name("mappings")
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -49,6 +50,11 @@ def import_shipped(
     if not folder.is_dir():
         raise TraceError(f"{folder} is not a folder, expected the unpacked log. Check the path.")
     return import_table(load_mapping(shipped(name), folder), out, on_progress)
+
+
+def shipped(name: str) -> Path:
+    """A mapping that comes with the simulator."""
+    return SHIPPED / f"{name}.toml"
 
 
 def shipped_names() -> list[str]:

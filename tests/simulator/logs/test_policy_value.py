@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from simulator.cli import app
 from simulator.logs.calibration.policy_value import Shown, estimate, policy_value, shares
 from simulator.logs.table.importer import import_table
-from simulator.logs.table.load import load_mapping
+from simulator.logs.table.staging.load import load_mapping
 from simulator.traffic.trace import TraceError
 
 ITEMS, POSITIONS = 12, 3

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from simulator.logs.folder import read_log
 from simulator.logs.table.fit import Design, fit_logit
 from simulator.logs.table.importer import import_table
-from simulator.logs.table.load import load_mapping
+from simulator.logs.table.staging.load import load_mapping
 from simulator.logs.table.strays import fragments, stray_bounds
 from simulator.traffic.trace import TraceError
 

@@ -12,13 +12,14 @@ from simulator import scratch
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
-from simulator.logs.table import candidates, collect, convert, fit, importer, shows, sources
+from simulator.logs.table import candidates, collect, convert, fit, importer, shows
 from simulator.logs.table import rows as table_rows
 from simulator.logs.table.importer import Interrupted, import_table
-from simulator.logs.table.load import load_mapping, shipped
 from simulator.logs.table.preview import preview
-from simulator.logs.table.shipped import shipped_names
-from simulator.logs.table.stage import Stage
+from simulator.logs.table.shipped import shipped, shipped_names
+from simulator.logs.table.staging import sources
+from simulator.logs.table.staging.load import load_mapping
+from simulator.logs.table.staging.stage import Stage
 from simulator.logs.world import load_log_world
 from simulator.traffic import behaviours
 from simulator.traffic.trace import TraceError

@@ -11,9 +11,9 @@ from tables import MAP, MIDNIGHT_S, write
 
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
-from simulator.logs.table import stage
 from simulator.logs.table.importer import import_table
-from simulator.logs.table.load import load_mapping
+from simulator.logs.table.staging import mapped_file
+from simulator.logs.table.staging.load import load_mapping
 from simulator.traffic.trace import TraceError
 
 #: Three items a page, in an order of its own; some clicked.
@@ -110,7 +110,7 @@ def test_pages_of_lists_are_the_log_of_single_rows(
     write(tmp_path / "rows" / "shown.csv", ROWS)
     expected = imported(tmp_path / "rows", PLACED)
     (tmp_path / "pages").mkdir()
-    monkeypatch.setattr(stage, "_LISTS_AT_ONCE", 7)
+    monkeypatch.setattr(mapped_file, "_LISTS_AT_ONCE", 7)
     found = imported(tmp_path / "pages", form(tmp_path / "pages"))
     assert found["rows"] == expected["rows"] == {"read": len(ROWS), "kept": len(ROWS), "dropped": {}}
     for name in ("impressions", "requests", "behaviours", "catalogue", "response"):

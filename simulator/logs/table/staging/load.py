@@ -13,9 +13,7 @@ from simulator.config.errors import ConfigError, Problem
 from simulator.config.load import lines_of, parse_toml, read_text
 from simulator.config.locate import KeyPath
 from simulator.config.origins import Origin
-from simulator.logs.table.mapping import Mapping
-
-SHIPPED = Path(__file__).with_name("mappings")
+from simulator.logs.table.staging.mapping import Mapping
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,6 @@ def load_mapping(path: Path, folder: Path | None = None) -> Loaded:
     loaded = Loaded(mapping, (folder or path.resolve().parent), text, origin)
     _check(loaded)
     return loaded
-
-
-def shipped(name: str) -> Path:
-    """A mapping that comes with the simulator."""
-    return SHIPPED / f"{name}.toml"
 
 
 def _reading_order(problem: Problem) -> Any:

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simulator.logs.table.mapping import Files
-from simulator.logs.table.text_file import LINE, TextFile
+from simulator.logs.table.staging.mapping import Files
+from simulator.logs.table.staging.sql import quoted
+from simulator.logs.table.staging.text_file import LINE, TextFile
 from simulator.traffic.trace import TraceError
 
 _PARQUET = (".parquet", ".pq")
@@ -110,25 +111,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class TextRows:
-    """Delimited text."""
+class _Lines:
+    """What files of lines have in common: a column may have another type in the next batch."""
 
-    def __init__(self, path: Path, form: Files) -> None:
-        self._file = TextFile(path, form)
-        self.path, self.names = path, self._file.names
-
-    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
-        """See RawFile."""
-        for table, position in self._file.batches(wanted):
-            yield _whole_numbers(table, whole), position
+    def __init__(self, file: TextFile) -> None:
+        self._file, self.path = file, file.path
 
     def sample(self, wanted: Sequence[str]) -> pa.Table | None:
         """See RawFile."""
         return None
-
-    def relation(self, batch: str, wanted: Sequence[str]) -> str:
-        """See RawFile."""
-        return batch
 
     @property
     def lost(self) -> list[int]:
@@ -140,12 +131,29 @@ class TextRows:
         return f"{self.path.name}:{self._file.line(row)}"
 
 
-class JsonLines:
+class TextRows(_Lines):
+    """Delimited text."""
+
+    def __init__(self, path: Path, form: Files) -> None:
+        super().__init__(TextFile(path, form))
+        self.names = self._file.names
+
+    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
+        """See RawFile."""
+        for table, position in self._file.batches(wanted):
+            yield _whole_numbers(table, whole), position
+
+    def relation(self, batch: str, wanted: Sequence[str]) -> str:
+        """See RawFile."""
+        return batch
+
+
+class JsonLines(_Lines):
     """An object a line; its values are text in SQL, and a line that is no object has none."""
 
     def __init__(self, path: Path, form: Files) -> None:
-        self._file = TextFile(path, form, lines=True)
-        self.path, self.names = path, self._keys()
+        super().__init__(TextFile(path, form, lines=True))
+        self.names = self._keys()
 
     def _keys(self) -> list[str]:
         keys: dict[str, None] = {}
@@ -162,25 +170,12 @@ class JsonLines:
         """See RawFile."""
         yield from self._file.batches([LINE])
 
-    def sample(self, wanted: Sequence[str]) -> pa.Table | None:
-        """See RawFile."""
-        return None
-
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """See RawFile."""
         path = {name: "$." + json.dumps(name).replace("'", "''") for name in wanted}
         columns = [f"json_extract_string(_line, '{path[name]}') as {quoted(name)}" for name in wanted]
         valid = f"case when json_valid({LINE}) then {LINE} end as _line"
         return f"(select _row, {', '.join(columns)} from (select _row, {valid} from {batch}))"
-
-    @property
-    def lost(self) -> list[int]:
-        """See RawFile."""
-        return self._file.cut_lines
-
-    def place(self, row: int) -> str:
-        """See RawFile."""
-        return f"{self.path.name}:{self._file.line(row)}"
 
 
 class ParquetRows:
@@ -245,11 +240,6 @@ class ParquetRows:
 def numbered(batch: pa.Table, first: int) -> pa.Table:
     """With the column `_row`, which counts the rows of all batches."""
     return batch.append_column("_row", pa.array(np.arange(first, first + len(batch), dtype=np.int64)))
-
-
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _whole_numbers(table: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -18,7 +18,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.csv
 
-from simulator.logs.table.mapping import Files
+from simulator.logs.table.staging.mapping import Files
 from simulator.traffic.trace import TraceError
 
 #: pyarrow reads up to 32 blocks ahead.
@@ -26,7 +26,7 @@ _BLOCK_BYTES = 1 << 23
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 #: A separator of several characters becomes this one, which text does not hold.
 _UNIT_SEPARATOR = "\x1f"
-_MISSING = ["", "NA", "N/A", "null", "NULL", "None", "nan", "NaN", "\\N"]
+MISSING = ("", "NA", "N/A", "null", "NULL", "None", "nan", "NaN", "\\N")
 LINE = "line"  #: the one column of a file that is read in whole lines
 
 
@@ -108,7 +108,7 @@ class TextFile:
                         column_types=dict.fromkeys(wanted, pa.string()),
                         include_columns=list(wanted),
                         strings_can_be_null=True,
-                        null_values=[] if self._lines else _MISSING,
+                        null_values=[] if self._lines else list(MISSING),
                     ),
                 )
                 for batch in reader:

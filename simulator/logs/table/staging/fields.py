@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
 
-from simulator.logs.table.mapping import (
+from simulator.logs.table.staging.mapping import (
     ACTION_CODES,
     Action,
     Behaviours,
@@ -24,7 +24,8 @@ from simulator.logs.table.mapping import (
     Scene,
     Time,
 )
-from simulator.logs.table.sources import quoted
+from simulator.logs.table.staging.sql import literal, quoted, whole_number
+from simulator.logs.table.staging.text_file import MISSING
 from simulator.traffic.behaviours import CLICK, SHORT
 
 #: 1990 to 2100: another unit falls far outside, and MovieLens begins in 1995.
@@ -36,7 +37,6 @@ _INTEGERS = (
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"),
     *_WIDE_INTEGERS,
 )
-WHOLE = r"[+-]?[0-9]{1,19}(\.0*)?"
 #: What a spreadsheet makes of a long id; its last digits are lost.
 _SPREADSHEET = r"[0-9]\.[0-9]+[eE]\+[0-9]+"
 YES = "('1','true','t','yes','y','1.0')"  #: what a flag takes for 1, in lower case
@@ -61,7 +61,7 @@ class Reason:
 
 
 #: What programs write for an id that is not there; else all who have none would be one user named NA.
-_MISSING = "('', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL', 'None', '\\N')"
+_MISSING = f"({', '.join(map(literal, MISSING))})"
 
 
 class Fields:
@@ -96,8 +96,7 @@ class Fields:
             return f"{raw}::bigint"
         if kind in ("DOUBLE", "FLOAT"):
             return f"case when {raw} = floor({raw}) then try_cast({raw} as bigint) end"
-        text = self.text(field)
-        return f"case when regexp_full_match({text}, '{WHOLE}') then try_cast({text} as bigint) end"
+        return whole_number(self.text(field))
 
     def number(self, field: Column) -> str:
         """A number, or null."""
@@ -115,8 +114,7 @@ class Fields:
             if kind in _INTEGERS:
                 return whole, "null::varchar"
         else:
-            text = value
-            whole = f"case when regexp_full_match({text}, '{WHOLE}') then try_cast({text} as bigint) end"
+            whole, text = whole_number(value), value
         return whole, f"case when {whole} is null and {text} not in {_MISSING} then {text} end"
 
     def time_ms(self, field: Time) -> str:
@@ -208,8 +206,8 @@ def row_of(
     columns["user_n"], columns["user_t"] = sql.pair(table.user)
     columns["item_n"], columns["item_t"] = sql.pair(table.item)
     columns["time_ms"] = sql.time_ms(table.time)
-    own = [f if f is None or not f.of_items else None for f in (table.category,)]
-    columns["category_n"], columns["category_t"] = sql.category(own[0])
+    category = table.category if table.category and not table.category.of_items else None
+    columns["category_n"], columns["category_t"] = sql.category(category)
     columns["scene_n"], columns["scene_t"] = sql.scene(table.scene)
     columns["dwell_s"] = sql.dwell_s(table.dwell)
     if isinstance(table, Impressions):
@@ -308,8 +306,3 @@ def columns_read(tables: list[Column | str | None], names: list[str]) -> tuple[l
         elif field is not None and field.column is not None:
             direct.append(field.column.removeprefix("items.") if field.of_items else field.column)
     return list(dict.fromkeys([*direct, *sorted(mentioned)])), mentioned
-
-
-def literal(value: object) -> str:
-    """A value as SQL writes text."""
-    return "'" + str(value).replace("'", "''") + "'"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Named
 
-from simulator.logs.table.fields import Fields, literal
-from simulator.logs.table.mapping import ListColumn
+from simulator.logs.table.staging.fields import Fields
+from simulator.logs.table.staging.mapping import ListColumn
+from simulator.logs.table.staging.sql import literal
 
 EACH, PLACE = "each", "each_place"  #: the element, and its place in the list from 1
 

@@ -1,0 +1,53 @@
+"""SQL of DuckDB: values and names as it writes them, and what queries answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def literal(value: object) -> str:
+    """A value as SQL writes text."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def path_literal(path: Path) -> str:
+    """A path as SQL takes it for a file and for no pattern."""
+    return literal(re.sub(r"([*?[])", r"[\1]", str(path)))
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def whole_number(text: str) -> str:
+    """SQL of the whole number that SQL of a text is, or null."""
+    form = r"[+-]?[0-9]{1,19}(\.0*)?"
+    return f"case when regexp_full_match({text}, '{form}') then try_cast({text} as bigint) end"
+
+
+def arrays(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]:
+    """A query's columns; masked where there are nulls."""
+    found: Any = db.execute(query).fetchnumpy()
+    columns: dict[str, NDArray[Any]] = found
+    return columns
+
+
+def streamed(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pa.Table]:
+    """The rows of a query, at most `rows` of them together; no other query may come in between."""
+    for batch in db.sql(query).to_arrow_reader(rows):
+        if len(batch):
+            yield pa.Table.from_batches([batch])
+
+
+def one(db: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """A query's only value."""
+    row = db.execute(query).fetchone()
+    return row[0] if row else None
