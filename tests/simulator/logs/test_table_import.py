@@ -25,6 +25,12 @@ from simulator.traffic import behaviours
 from simulator.traffic.trace import TraceError
 
 ROWS = shown()
+TWICE = """[behaviours]
+files = ["a"]
+user = "a"
+time = "b"
+action = {column = "c", click = [1], deep = ["1"]}
+[impressions]"""
 
 
 def imported(folder: Path, text: str = MAP) -> tuple[RealLog, dict[str, Any]]:
@@ -376,6 +382,7 @@ def test_what_was_spilled_goes_when_an_import_is_cut_off(
         (('click = "clicked"', 'click = "cliked"'), ["shown.csv, line 1: no column cliked"]),
         (('click = "clicked"', 'click = {column = "a", sql = "b"}'), ["either `column` or `sql`"]),
         (("[impressions]", "[impressions]\ncategory = 'items.a'"), ["there is no [items]"]),
+        (("[impressions]", TWICE), ["behaviours.action", "found 1 more than once, expected one action"]),
     ],
 )
 def test_a_wrong_mapping_is_refused_where_it_is_wrong(

@@ -74,9 +74,3 @@ def _check(loaded: Loaded) -> None:
         )
     if source.first and source.last and source.first >= source.last:
         loaded.refuse(("source", "to"), f"`source.to`: {source.last} is not after {source.first}")
-    both = {"short": loaded.mapping.impressions.action}
-    for action in [a for a in both.values() if a]:
-        values = [str(v) for v in (*action.short, *action.click, *action.deep)]
-        twice = next((v for v in values if values.count(v) > 1), None)
-        if twice is not None:
-            loaded.refuse(("impressions", "action"), f"`impressions.action`: {twice} means two actions")

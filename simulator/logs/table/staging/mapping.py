@@ -74,6 +74,14 @@ class Action(Column):
     click: list[str | int] = []
     deep: list[str | int] = []
 
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Action:
+        values = [str(value) for value in (*self.short, *self.click, *self.deep)]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"found {twice} more than once, expected one action for each value")
+        return self
+
 
 class Category(Column):
     """An item's category, numbered in the order of its values."""
