@@ -150,7 +150,7 @@ def describe(path: Path, schema: HistorySchema, layout: str, *, read_only: bool)
             raise StoreError(f"{path}: no LastN store to read; open it with read_only=False to make one")
         path.mkdir(parents=True, exist_ok=True)
         draft = path / "store.json.new"
-        with draft.open("w") as out:
+        with draft.open("w", encoding="utf-8") as out:
             json.dump(mine, out, indent=1)
             out.flush()
             os.fsync(out.fileno())
@@ -185,7 +185,7 @@ def described(path: Path) -> tuple[HistorySchema, str]:
 def _description(file: Path) -> dict[str, Any]:
     """What `describe` wrote. Raises DamagedDataError."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         found["store"], found["format"], found["layout"], HistorySchema.from_dict(found["schema"])
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(

@@ -197,7 +197,11 @@ def load(
     new = not (path / "MANIFEST").exists()
     sources = _sources(file, columns)
     schema, kinds = schema_of(file, sources)
-    with SeqVault(path, schema=schema if new else None) as store, progress(quiet) as shown:
+    with (
+        _nothing_left_of(path),
+        SeqVault(path, schema=schema if new else None) as store,
+        progress(quiet) as shown,
+    ):
         kept = Kept(path)
         kept.describe(
             {name: kind for name, kind in kinds.items() if name in ("user_id", *store.schema.names)}
@@ -261,12 +265,30 @@ def migrate(
     print(f"{found['behaviours']:,} behaviours of {found['users']:,} users, each user compared: {path}")
 
 
+@contextmanager
+def _nothing_left_of(path: Path) -> Iterator[None]:
+    """A store that is made within, and refused before a first behaviour was in it, is not left behind."""
+    from seqvault.vault.store import SeqVault
+
+    there = path.exists()
+    try:
+        yield
+    except Exception:
+        held: float = 0
+        if (path / "MANIFEST").exists():
+            with SeqVault(path, schema=None, read_only=True) as store:
+                held = store.stats()["behaviours"]
+        if not there and not held:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def _sources(file: Path, columns: list[str] | None) -> dict[str, str]:
     """Column of the store -> column of the file."""
-    import pyarrow.parquet as pq
+    from simulator.commands.store_load import columns_in
 
     if not columns:
-        return {name: name for name in pq.read_schema(file).names}
+        return {name: name for name in columns_in(file)}
     sources = {}
     for pair in columns:
         name, equals, source = pair.partition("=")
@@ -285,9 +307,13 @@ def snapshot(
     """Copy a store as it is now, in moments: files that never change become hard links."""
     with _opened(path) as store:
         store.snapshot(out)
-    for described in path.glob("*.json"):
-        # What a load keeps beside the store; see store_load.py.
-        shutil.copy(described, out)
+    try:
+        for described in path.glob("*.json"):
+            # What a load keeps beside the store; see store_load.py.
+            shutil.copy(described, out)
+    except BaseException:
+        shutil.rmtree(out)  # integers without their meaning are no copy
+        raise
     print(f"Store: {out}")
     print("On the same disk its files are links to the store's. A copy elsewhere makes it a backup:")
     print(f"  cp -r {quote(str(out))} ELSEWHERE")

@@ -11,16 +11,19 @@ that is kept in the store's folder, `columns.json`, and is turned back by `dump`
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqvault.errors import SchemaError, StoreError
+from seqvault.errors import DamagedDataError, SchemaError, StoreError
 from seqvault.schema import Column, HistorySchema
+from simulator.errors import short
 from simulator.results.files import json_text, write_text
 
 if TYPE_CHECKING:
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
 
     from seqvault.vault.store import SeqVault
 
-__all__ = ["Kept", "load", "schema_of", "users_in"]
+__all__ = ["Kept", "columns_in", "load", "schema_of", "users_in"]
 
 NAME = "columns.json"
 # Rows that are loaded together, and numbered: a repeated load passes over those that are there.
 _ROWS = 1 << 20
 _BITS = {"float32": "u4", "float64": "u8"}
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_DAY_S = 86_400
 
 
 class Kept:
@@ -48,10 +53,10 @@ class Kept:
         self.kinds: dict[str, str] = {}
         self._values: dict[str, dict[str, int]] = {}
         if (folder / NAME).exists():
-            self.kinds = json.loads((folder / NAME).read_text())
+            self.kinds = _described(folder / NAME, dict)
         for column, kind in self.kinds.items():
             if kind == "text":
-                values = json.loads(self._file(column).read_text())
+                values = _described(self._file(column), list)
                 self._values[column] = {value: i for i, value in enumerate(values)}
 
     def describe(self, kinds: Mapping[str, str]) -> None:
@@ -113,6 +118,42 @@ class Kept:
         write_text(path, json_text(value))
 
 
+def _described(path: Path, kind: type) -> Any:
+    """What `Kept` wrote. Raises DamagedDataError where it is not whole."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        found = error
+    if not isinstance(found, kind):
+        raise DamagedDataError(
+            f"{path}: found {short(found)}, expected what a load wrote there: without it the integers of the "
+            "store have no meaning. Copy it from a snapshot or backup."
+        )
+    return found
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever Arrow refuses about a file is about the file. Raises StoreError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"{path}: cannot be read as Parquet ({reason}). Write it again, or convert it."
+        ) from error
+
+
+def columns_in(path: Path) -> list[str]:
+    """The columns of a Parquet file. Raises StoreError where it is none."""
+    import pyarrow.parquet as pq
+
+    with _explained(path):
+        return list(pq.read_schema(path).names)
+
+
 def schema_of(path: Path, sources: Mapping[str, str]) -> tuple[HistorySchema, dict[str, str]]:
     """A schema for a file's columns, and what the other than integers are kept as.
 
@@ -124,7 +165,8 @@ def schema_of(path: Path, sources: Mapping[str, str]) -> tuple[HistorySchema, di
     """
     import pyarrow.parquet as pq
 
-    fields = pq.read_schema(path)
+    with _explained(path):
+        fields = pq.read_schema(path)
     kinds, columns = {}, []
     for name in ("user_id", "time_s", *sorted(sources.keys() - {"user_id", "time_s"})):
         source = sources.get(name, name)
@@ -144,21 +186,30 @@ def schema_of(path: Path, sources: Mapping[str, str]) -> tuple[HistorySchema, di
 def load(store: SeqVault, path: Path, sources: Mapping[str, str], kept: Kept) -> Iterator[tuple[int, int]]:
     """Load a file, part by part; (rows done, rows of the file) behind each.
 
-    A part is loaded once however often the file is: its number is that of a batch (SeqVault.bulk_load).
+    A part is loaded once however often the file is, whatever its name: its content and the part's number
+    make the number of a batch (SeqVault.bulk_load).
 
     Raises:
         SchemaError: values do not fit the store's columns.
-        StoreError: empty values.
+        StoreError: empty values, or a file that cannot be read.
     """
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
     names = {name: sources.get(name, name) for name in ("user_id", *store.schema.names)}
-    done, total, size = 0, file.metadata.num_rows, path.stat().st_size
-    parts = file.iter_batches(_ROWS, columns=sorted(set(names.values())))
-    for number, part in enumerate(parts):
+    with _explained(path):
+        # Not its name and size: every day's export may have the same.
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        file = pq.ParquetFile(path)
+        parts = file.iter_batches(_ROWS, columns=sorted(set(names.values())))
+    done, total = 0, file.metadata.num_rows
+    for number in itertools.count():
+        with _explained(path):
+            part = next(parts, None)
+        if part is None:
+            return
         columns = {name: kept.integers(name, part.column(source)) for name, source in names.items()}
-        told = f"{path.name} {size} {sorted(names.items())} {number}"
+        told = f"{digest} {sorted(names.items())} {number}"
         batch = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "little")
         store.bulk_load(columns.pop("user_id"), columns, batch_id=batch)
         done += len(part)
@@ -169,14 +220,21 @@ def users_in(file: Path, kept: Kept) -> NDArray[np.generic]:
     """User ids, one a line of a text file, or the first column of a Parquet file. Unknown texts are left out.
 
     Raises:
-        StoreError: a line is no user id.
+        StoreError: a line is no user id, or the file cannot be read.
     """
     if file.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        given = [str(value) for value in pq.read_table(file).column(0).to_pylist()]
+        with _explained(file):
+            given = [str(value) for value in pq.read_table(file).column(0).to_pylist()]
     else:
-        given = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise StoreError(
+                f"{file}: found no UTF-8 text ({error}), expected one user id a line."
+            ) from error
+        given = [line.strip() for line in text.splitlines() if line.strip()]
     if kept.kinds.get("user_id") == "text":
         return kept.known("user_id", given)
     try:
@@ -202,7 +260,9 @@ def _kept_as(name: str, kind: Any) -> tuple[str, str | None]:
         return _BITS[form], form
     if (types.is_string(kind) or types.is_large_string(kind)) and name != "time_s":
         return "u8", "text"
-    raise SchemaError(f"column {name!r} is of type {kind}: expected integers, floats, texts or times")
+    others = {"user_id": "integers or texts", "time_s": "integers or times"}
+    expected = others.get(name, "integers, floats, texts or times")
+    raise SchemaError(f"column {name!r} is of type {kind}: expected {expected}")
 
 
 def _seconds(values: pa.Array) -> pa.Array:
@@ -212,8 +272,11 @@ def _seconds(values: pa.Array) -> pa.Array:
 
     if types.is_boolean(values.type):
         return values.cast(pa.uint8())
-    if types.is_date(values.type) or types.is_timestamp(values.type):
-        # Rounded down, also before 1970.
-        exact = values.cast(pa.timestamp("ns")).cast(pa.int64()).to_numpy(zero_copy_only=False)
-        return pa.array(exact // 1_000_000_000)
+    kind = values.type
+    if types.is_date32(kind):
+        return pa.array(values.cast(pa.int32()).to_numpy(zero_copy_only=False).astype("i8") * _DAY_S)
+    if types.is_date64(kind) or types.is_timestamp(kind):
+        # Rounded down, also before 1970; in the file's own unit, for nanoseconds end in the year 2262.
+        per = _PER_SECOND["ms" if types.is_date64(kind) else kind.unit]
+        return pa.array(values.cast(pa.int64()).to_numpy(zero_copy_only=False) // per)
     return values

@@ -1,7 +1,11 @@
 """`laser-ab store dump`, `load` and `delete`: between a store and files that others read and write."""
 
 import json
-from datetime import UTC
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +159,89 @@ def test_load_says_what_is_missing_or_cannot_be_kept(tmp_path: Path) -> None:
     said = call("load", tmp_path / "store", tmp_path / "in.parquet", "--map=user_id", code=2)
     assert "NAME=COLUMN" in said.output
     assert not (tmp_path / "store").exists()
+
+
+def three_rows(path: Path, **columns: Any) -> Path:
+    """A file of three behaviours; files of equal columns have equal sizes."""
+    table = pa.table({"user_id": [1, 1, 2], "time_s": [10, 20, 30], "item_id": [5, 6, 7], **columns})
+    path.parent.mkdir(exist_ok=True)
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False)
+    return path
+
+
+def test_a_file_of_the_name_and_size_of_another_is_loaded_and_a_renamed_one_is_known(tmp_path: Path) -> None:
+    monday = three_rows(tmp_path / "monday" / "part.parquet")
+    tuesday = three_rows(tmp_path / "tuesday" / "part.parquet", time_s=[40, 50, 60])
+    assert monday.stat().st_size == tuesday.stat().st_size
+    renamed = Path(shutil.copy(monday, tmp_path / "again.parquet"))
+    for file, new in ((monday, 3), (tuesday, 3), (renamed, 0)):
+        assert f"{new} behaviours new" in call("load", tmp_path / "store", file).output
+    assert len(contents(tmp_path / "store")["time_s"]) == 6
+
+
+def test_times_beyond_nanoseconds_are_kept_and_rounded_down(tmp_path: Path) -> None:
+    far, old = datetime(9999, 12, 31), datetime(1969, 12, 31, 23, 59, 59, 500_000)
+    for kind in (pa.timestamp("ms"), pa.timestamp("us", tz="Europe/Berlin"), pa.date32(), pa.date64()):
+        times = pa.array([old, far, far], pa.timestamp("us")).cast(kind, safe=False)
+        file = three_rows(tmp_path / f"{kind}.parquet".replace("/", ""), time_s=times)
+        call("load", tmp_path / f"{kind}", file)
+        whole_days = pa.types.is_date(kind)
+        expected = [-86_400 if whole_days else -1, 253_402_214_400, 253_402_214_400]
+        assert contents(tmp_path / f"{kind}")["time_s"] == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"item_id": [5, None, 7]}, "1 empty values"),
+        ({"user_id": [1, -1, 2]}, "expected within 0"),
+        ({"time_s": [1.5, 2.5, 3.5]}, "expected integers or times"),
+        ({"user_id": [1.0, 1.0, 2.0]}, "expected integers or texts"),
+        ({"a/b": [1, 2, 3]}, "expected an identifier"),
+    ],
+)
+def test_a_refused_file_leaves_no_store(columns: dict[str, Any], says: str, tmp_path: Path) -> None:
+    file = three_rows(tmp_path / "in.parquet", **columns)
+    assert says in call("load", tmp_path / "store", file, code=1).stderr
+    assert not (tmp_path / "store").exists()
+    # A store that was there stays, with what it holds.
+    call("load", tmp_path / "kept", three_rows(tmp_path / "sound.parquet"))
+    call("load", tmp_path / "kept", file, code=1)
+    assert len(contents(tmp_path / "kept")["time_s"]) == 3
+
+
+def test_what_is_no_parquet_or_no_text_is_refused_with_its_name(folder: Path, tmp_path: Path) -> None:
+    sound = three_rows(tmp_path / "sound.parquet").read_bytes()
+    for name, content in (("empty", b""), ("words", b"hello" * 100), ("cut", sound[:-20])):
+        file = tmp_path / f"{name}.parquet"
+        file.write_bytes(content)
+        for command in (["load", tmp_path / "new", file], ["delete", folder, "--users", file]):
+            said = call(*command, code=1).stderr
+            assert f"{file}: cannot be read as Parquet" in said
+            assert "Traceback" not in said
+    (tmp_path / "latin.txt").write_bytes("kö\n".encode("latin-1"))
+    assert "no UTF-8 text" in call("delete", folder, "--users", tmp_path / "latin.txt", code=1).stderr
+    (tmp_path / "windows.txt").write_bytes("\ufeff3\r\n777\r\n".encode())
+    assert "1 of 2 users" in call("delete", folder, "--users", tmp_path / "windows.txt").output
+
+
+def test_a_store_whose_texts_were_damaged_is_not_dumped_as_numbers(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    call("load", store, three_rows(tmp_path / "in.parquet", item_id=["ä", "b", "c"]))
+    for file, content in ((store / "item_id.values.json", "{"), (store / "columns.json", "[]")):
+        file.write_text(content)
+        said = call("dump", store, code=1).stderr
+        assert str(file) in said
+        assert "snapshot or backup" in said
+        assert "Traceback" not in said
+
+
+def test_texts_are_themselves_in_any_locale(tmp_path: Path) -> None:
+    call("load", tmp_path / "store", three_rows(tmp_path / "in.parquet", item_id=["ä", "→", "臂"]))
+    strange = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "simulator.cli", "store", "dump", str(tmp_path / "store")]
+    done = subprocess.run(command, env=strange, capture_output=True, check=True)
+    assert [json.loads(line)["item_id"] for line in done.stdout.splitlines()] == ["ä", "→", "臂"]
 
 
 def test_users_of_a_file_are_deleted_as_one_change(folder: Path, tmp_path: Path) -> None:

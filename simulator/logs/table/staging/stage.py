@@ -59,7 +59,7 @@ class Stage:
         )
         key = self._key()
         marker = folder / "key"
-        if folder.exists() and not (marker.is_file() and marker.read_text() == key):
+        if folder.exists() and not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
             shutil.rmtree(folder)
         self.spill = folder / "spill"
         shutil.rmtree(self.spill, ignore_errors=True)  # of an import that was killed
@@ -70,7 +70,7 @@ class Stage:
         self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
         # For expressions: a flag there reads as one of `Fields.flag` does.
         self.db.execute(f"create temp macro yes(flag) as lower(trim(flag::varchar)) in {YES}")
-        marker.write_text(key)
+        marker.write_text(key, encoding="utf-8")
 
     def close(self) -> None:
         """Let go of the rows; their files stay, and what was spilled goes."""
@@ -96,14 +96,14 @@ class Stage:
             for number, path in enumerate(self.paths[kind]):
                 known = self._staged(kind, number).with_suffix(".json")
                 if known.is_file():
-                    read = Read(**json.loads(known.read_text()))
+                    read = Read(**json.loads(known.read_text(encoding="utf-8")))
                 else:
                     raw = self._raw[kind, number] = open_file(path, form)
                     told = partial(_told, on_progress, before, total)
                     mapped = MappedFile(self.db, self.loaded, table, raw)
                     read = mapped.stage(self._staged(kind, number), told)
                     whole = known.with_suffix(".part")
-                    whole.write_text(json.dumps(asdict(read)))
+                    whole.write_text(json.dumps(asdict(read)), encoding="utf-8")
                     whole.replace(known)
                 self.reads[kind].append(read)
                 before += path.stat().st_size
