@@ -22,9 +22,10 @@ dash: $(STAMPS)/install
 	$(BIN)/laser-ab dash $(RUNS)
 
 # Public sets, each imported, calibrated and, where it has exposures, run: make real REAL_DATA=FOLDER (which holds a
-# folder for each, such as kuairand-pure). The project ships none; without REAL_DATA nothing is done.
+# folder for each, such as kuairand-pure). The project ships none; without REAL_DATA nothing is done. What was found goes to
+# RUNS/real.json, and the same command again does what is missing there.
 real: $(STAMPS)/install
-	LASER_AB_REAL_DATA=$(REAL_DATA) $(BIN)/python benchmarks/simulation/real_sets.py
+	LASER_AB_REAL_DATA=$(REAL_DATA) $(BIN)/python benchmarks/simulation/real_sets.py --out $(RUNS)/real.json
 
 # By file, on all cores: fixtures of a file are made once, and its tests stay in their order.
 test: $(STAMPS)/dev
