@@ -143,7 +143,7 @@ def log_impressions(log: RealLog, split: Split) -> LogImpressions:
         propensity=shown.propensity[begins],
         split=np.where(shown.day[begins] >= split.holdout, HOLDOUT, TRAIN).astype(np.uint8),
         ad=wide(shown.ad, np.int32, -1),
-        ad_category=wide(log.ads.category[shown.ad], np.int16),
+        ad_category=wide(log.ads.category[shown.ad], np.uint16),
         position=wide(position, np.int8),
         click=wide(shown.click, np.uint8),
         conversion=wide(shown.conversion, np.uint8),

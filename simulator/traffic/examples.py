@@ -36,7 +36,7 @@ class ExampleArrays:
     hour: NDArray[np.float32]
     propensity: NDArray[np.float32]
     ad: NDArray[np.int32]
-    ad_category: NDArray[np.int16]
+    ad_category: NDArray[np.uint16]
     position: NDArray[np.int8]
     label: NDArray[np.uint8]
     p_true: NDArray[np.float32] | None

@@ -31,7 +31,7 @@ class LogImpressions:
     propensity: NDArray[np.float32]
     split: NDArray[np.uint8]  #: TRAIN or HOLDOUT
     ad: NDArray[np.int32]  #: (R, C)
-    ad_category: NDArray[np.int16]
+    ad_category: NDArray[np.uint16]
     position: NDArray[np.int8]
     click: NDArray[np.uint8]
     conversion: NDArray[np.uint8]

@@ -256,7 +256,7 @@ def _log(plan: Plan, catalogue: Catalogue, ad_truth: AdTruth, moments: Moments) 
         conversion = click & (uniform(seed, "log-conversion", request, ads, position) < p_convert)
         return {
             "ad": ads.astype(np.int32),
-            "ad_category": catalogue.category[ads].astype(np.int16),
+            "ad_category": catalogue.category[ads],
             "position": position.astype(np.int8),
             "click": click.astype(np.uint8),
             "conversion": conversion.astype(np.uint8),

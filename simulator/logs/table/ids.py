@@ -17,8 +17,8 @@ from simulator.logs.table.staging.mapping import Mapping
 from simulator.logs.table.staging.sql import arrays, one, whole_number
 from simulator.traffic.trace import TraceError
 
-#: Categories of ads are i2 where models are trained.
-MOST_CATEGORIES = 32_767
+#: Categories are u2 in behaviours and where models are trained.
+MOST_CATEGORIES = 65_535
 MOST_ADVERTISERS = 65_535
 _NONE = -(2**63) + 1  # no id
 _ADVERTISER_SEED = 0  # fixed: who advertises what belongs to the log, not to a run
@@ -129,7 +129,7 @@ def number_categories(
     if len(names) > MOST_CATEGORIES:
         raise TraceError(
             f"The log has {len(names):,} categories, expected at most {MOST_CATEGORIES:,}. Keep the "
-            "frequent ones: category = {column = ..., most = 30000}."
+            "frequent ones: category = {column = ..., most = 60000}."
         )
     return np.arange(len(names)), names
 

@@ -9,6 +9,7 @@ import pytest
 from tables import DAY_S, MAP, MIDNIGHT_S, shown, write
 from threadpoolctl import threadpool_limits
 
+from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.table.fit import Design, fit_logit
 from simulator.logs.table.importer import import_table
@@ -98,11 +99,13 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 
 def test_more_categories_than_models_take_are_refused_or_kept_to_the_frequent(tmp_path: Path) -> None:
-    rows = [{**row, "creative": i, "vertical": f"v{i}"} for i, row in enumerate(ROWS * 40)]
+    rows = [{**row, "creative": i, "vertical": f"v{i}"} for i, row in enumerate(ROWS * 73)]
     rows = [{**row, "ts": row["ts"], "uid": i % 50} for i, row in enumerate(rows)]
     told = refused(tmp_path, rows, text=MAP + 'category = "vertical"\n')
-    assert "36,000 categories, expected at most 32,767" in told
+    assert "65,700 categories, expected at most 65,535" in told
     assert "most = " in told
+    with pytest.raises(ConfigError, match="found 65535, expected less than or equal to 65534"):
+        imported(tmp_path, ROWS, text=MAP + 'category = {column = "vertical", most = 65535}\n')
 
 
 def test_frequent_categories_keep_their_own_number(tmp_path: Path) -> None:

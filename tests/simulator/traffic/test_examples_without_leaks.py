@@ -8,7 +8,8 @@ import pytest
 from laser.examples import ExampleSet
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.examples import ExampleArrays, history_slices, log_examples
-from simulator.world.world import World
+from simulator.world.config import preset
+from simulator.world.world import World, build_world
 
 DELAY_S = 60.0
 
@@ -48,12 +49,21 @@ def test_dtypes_are_the_contract(world: World) -> None:
     expected = {
         "category": "u2", "action": "u1", "scene": "u1", "dwell_s": "u2", "time_s": "i8",
         "history_start": "i8", "history_end": "i8", "request_time_s": "f8", "hour": "f4",
-        "propensity": "f4", "ad": "i4", "ad_category": "i2", "position": "i1", "label": "u1",
+        "propensity": "f4", "ad": "i4", "ad_category": "u2", "position": "i1", "label": "u1",
         "user": "i8",
     }  # fmt: skip
     e = log_examples(world.behaviours, world.log)
     for name, dtype in expected.items():
         assert getattr(e, name).dtype == np.dtype(dtype), name
+    ExampleSet(**vars(e))
+
+
+def test_a_category_is_the_same_number_in_histories_and_ads_up_to_the_last_one() -> None:
+    sizes = {"users": 40, "history_max": 30, "requests": 100, "log_requests": 20, "promised_visits": 1}
+    made = build_world(preset("demo", **sizes, categories=65_000, ads=65_000), 3)
+    e = log_examples(made.behaviours, made.log)
+    np.testing.assert_array_equal(e.ad_category, made.catalogue.category[e.ad])
+    assert e.ad_category.max() > 60_000
     ExampleSet(**vars(e))
 
 

@@ -87,7 +87,9 @@ class Category(Column):
     """An item's category, numbered in the order of its values."""
 
     first_of: str | None = Field(default=None, description="The separator of a list, whose first counts.")
-    most: int | None = Field(default=None, ge=1, description="So many frequent ones; the others become one.")
+    most: int | None = Field(
+        default=None, ge=1, le=65_534, description="So many frequent ones; the others become one."
+    )
 
 
 class Advertiser(Column):
