@@ -18,6 +18,7 @@ from simulator.analysis.arm_values import ArmValue, clustered_ratio, clustered_s
 from simulator.analysis.columns import Array, Table, columns, labels
 from simulator.analysis.inference import Estimate, estimate
 from simulator.analysis.latency import Quantile, clustered_quantiles, quantile_lift
+from simulator.analysis.log_ratio import lift_of, log_of
 from simulator.analysis.power import times_the_size
 from simulator.analysis.question import Question
 from simulator.analysis.several import dunnett_factor, dunnett_p
@@ -243,8 +244,8 @@ def together(compared: Mapping[str, dict[str, Entry]], level: float) -> dict[str
 
 def _stretched(entry: Entry, times: float) -> tuple[float, float]:
     """An interval whose ends are so many times as far from the lift, on the logarithm."""
-    middle = math.log1p(entry["lift"])
-    low, high = (math.expm1(middle + times * (math.log1p(end) - middle)) for end in entry["ci"])
+    middle = log_of(entry["lift"])
+    low, high = (lift_of(middle + times * (log_of(end) - middle)) for end in entry["ci"])
     return low, high
 
 

@@ -19,6 +19,8 @@ experiments by utilizing pre-experiment data" (CUPED), WSDM 2013.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 F8 = NDArray[np.float64]
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class LogRatio:
 
     def interval(self, level: float) -> tuple[F8, F8]:
         """Two-sided interval of the lift."""
-        half = np.exp(stats.t.ppf((1 + level) / 2, self.df) * self.se_log)
-        ratio = 1 + self.lift
-        return np.asarray(ratio / half - 1), np.asarray(ratio * half - 1)
+        with np.errstate(over="ignore"):  # an error beyond all numbers: from -1 to infinity
+            half = np.exp(stats.t.ppf((1 + level) / 2, self.df) * self.se_log)
+            ratio = 1 + self.lift
+            return np.asarray(ratio / half - 1), np.asarray(ratio * half - 1)
 
     def difference_interval(self, level: float) -> tuple[F8, F8]:
         """Two-sided interval of the difference."""
@@ -106,6 +110,16 @@ class LogRatio:
         with np.errstate(invalid="ignore", divide="ignore"):  # an arm of zeros has no logarithm: NaN
             distance = np.abs(np.log(self.treatment / self.control)) / self.se_log
         return np.asarray(2 * stats.t.sf(distance, self.df))
+
+
+def lift_of(log: float) -> float:
+    """The lift whose logarithm, of the ratio, it is; infinite where that is beyond all numbers."""
+    return math.expm1(log) if log < _LARGEST_LOG else math.inf
+
+
+def log_of(lift: float) -> float:
+    """The logarithm of the ratio; minus infinity for a lift of -1."""
+    return math.log1p(lift) if lift > -1 else -math.inf
 
 
 def moments(values: F8) -> Moments:
@@ -189,8 +203,10 @@ def _relative(values: Sequence[F8], variances: Sequence[F8]) -> list[F8]:
 
 def _welch(parts: Sequence[F8], arms: Sequence[Moments]) -> F8:
     """Degrees of freedom of a sum of the arms' variances."""
-    weights = sum(part**2 / (arm.count - 1) for part, arm in zip(parts, arms, strict=True))
-    return np.asarray(sum(parts) ** 2 / weights)
+    total = sum(parts)
+    # Shares of the sum, for squares of variances leave the floating-point range before variances do.
+    weights = sum((part / total) ** 2 / (arm.count - 1) for part, arm in zip(parts, arms, strict=True))
+    return np.asarray(1 / weights)
 
 
 def _ratios(mean: F8) -> F8:

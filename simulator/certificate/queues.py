@@ -121,8 +121,10 @@ def theory(queue: Queue) -> dict[str, float]:
                 f"Found patience with {c} servers, load {a:g} and squared variation {queue.cv2:g}; the "
                 "loss is known for 1 server, exponential service and a load other than 1. Change these."
             )
-        e = exp(-(1.0 - a) * queue.patience)
-        return {"P(lost)": (1.0 - a) * a * e / (1.0 - a * a * e)}
+        # Of the two forms of the fraction the one whose exponential vanishes, and does not overflow.
+        e = exp(-abs(1.0 - a) * queue.patience)
+        lost = (1.0 - a) * a * e / (1.0 - a * a * e) if a < 1.0 else (a - 1.0) * a / (a * a - e)
+        return {"P(lost)": lost}
     if not 0.0 < a < c:
         raise SimulatorError(
             f"Found a load of {a:g} erlangs on {c} servers, expected above 0 and below {c}: the queue would "

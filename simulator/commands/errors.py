@@ -16,10 +16,11 @@ traceback to every error.
 
 import errno
 import functools
+import math
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -37,6 +38,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _refuse_endless(command, kwargs)
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise  # typer's own: exit codes and usage errors
@@ -50,6 +52,21 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(code) from error
 
     return run
+
+
+def _refuse_endless(command: Callable[..., object], options: Mapping[str, object]) -> None:
+    """No option means anything by nan or infinity; a range lets nan pass, which is on no side of a bound.
+
+    Raises:
+        typer.BadParameter: one is.
+    """
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            stated = getattr(command.__annotations__[name], "__metadata__", [None])[0]
+            # Within Annotated typer keeps an option's name where its default would be.
+            own = getattr(stated, "default", None)
+            flag = own if isinstance(own, str) else f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"found {value}, expected a number", param_hint=flag)
 
 
 def explain(error: BaseException) -> tuple[str, int]:

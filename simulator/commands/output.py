@@ -1,7 +1,6 @@
 """What commands print: results on stdout, everything about the work on stderr."""
 
 import contextlib
-import json
 import sys
 import threading
 import time
@@ -19,7 +18,9 @@ SCHEMA_VERSION = 1
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One document on stdout, with its schema_version."""
-    print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
+    from simulator.results.files import json_text
+
+    print(json_text({"schema_version": SCHEMA_VERSION, **document}), end="")
 
 
 def table(rows: Sequence[Sequence[str]]) -> Any:

@@ -26,8 +26,8 @@ from simulator.errors import SimulatorError, short
 
 F8 = NDArray[np.float64]
 _MAGIC = b"PAR1"
-# Squares of larger numbers, summed, leave the floating-point range.
-_LARGEST = 1e140
+# Of larger numbers, and of columns of smaller ones, the squares of ratios leave the floating-point range.
+_LARGEST, _SMALLEST = 1e70, 1e-70
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
 
 
@@ -192,6 +192,12 @@ def _numbers(column: pa.ChunkedArray, name: str) -> F8:
             f"Column {name!r} has {int(bad.sum())} values that cannot be added up, the first is {found} in "
             f"row {row + 1}; expected numbers up to {_LARGEST:g}. Leave these rows out, fill them with 0 if "
             "nothing happened, or use a larger unit."
+        )
+    top = float(np.abs(values).max(initial=0.0))
+    if 0 < top < _SMALLEST:
+        raise TableError(
+            f"Column {name!r} has no number beyond {top:g}, expected some of {_SMALLEST:g} or more. Use a "
+            "smaller unit."
         )
     return values
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from simulator.certificate.auction import auction_rows
 from simulator.certificate.inference import inference_rows
 from simulator.certificate.peeking import peek
+from simulator.certificate.queues import Queue, theory
 from simulator.certificate.rows import at_most, mean, share
 from simulator.cli import app
 
@@ -80,3 +81,13 @@ def test_power_asks_for_one_question() -> None:
     call("power", "--base-rate", 0.05, code=2)
     call("power", "--base-rate", 0.05, "--mean", 3, "--sd", 1, "--lift", 0.1, code=2)
     call("power", "--base-rate", 0.9, "--lift", 0.5, code=2)
+
+
+def test_the_patient_of_a_long_queue_have_a_theory_too() -> None:
+    """Barrer's share of the lost nears (a - 1) / a where nearly nobody leaves in time to help the others."""
+    assert theory(Queue(1, 100.0, 1e6))["P(lost)"] == pytest.approx(0.99)
+    assert theory(Queue(1, 0.5, 1e6))["P(lost)"] == 0.0
+    for load in (0.8, 1.25):
+        e = np.exp(-(1 - load) * 2.0)
+        lost = (1 - load) * load * e / (1 - load * load * e)
+        assert theory(Queue(1, load, 2.0))["P(lost)"] == pytest.approx(lost)

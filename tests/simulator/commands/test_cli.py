@@ -87,6 +87,48 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     assert "Traceback" not in call(*arguments, code=2).output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["power", "--base-rate", "0.05", "--lift", "nan"], "--lift"),
+        (["power", "--base-rate", "0.05", "--lift", "0.1", "--power", "inf"], "--power"),
+        (["power", "--mean", "1", "--sd", "inf", "--lift", "0.1"], "--sd"),
+        (["validate", "queueing", "--load", "nan"], "--load"),
+        (["report", "x", "--p99-ms", "nan"], "--p99-ms"),
+        (["designs", DEMO, "--window-hours", "nan"], "--window-hours"),
+        (["profile", "--minutes", "nan"], "--minutes"),
+        (["demo", "--cache-gb", "inf"], "--cache-gb"),
+    ],
+)
+def test_no_option_takes_nan_or_infinity(arguments: list[str], flag: str) -> None:
+    said = call(*arguments, code=2).output
+    assert flag in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--base-rate", "0.000001", "--users", "10"],
+        ["--base-rate", "0.05", "--users", "1" + "0" * 400],
+        ["--base-rate", "0.05", "--lift", "1e-200"],
+        ["--mean", "1e-300", "--sd", "1e300", "--lift", "0.1"],
+        ["--base-rate", "0.05", "--lift", "0.02", "--level", "0.9999999999999999"],
+        ["--base-rate", "0.05", "--lift", "0.02", "--power", "0.01"],
+    ],
+)
+def test_a_test_that_cannot_be_planned_says_so(arguments: list[str]) -> None:
+    said = call("power", *arguments, code=1).stderr
+    assert "expected" in said
+    assert "Traceback" not in said
+
+
+def test_json_holds_no_number_that_json_has_not() -> None:
+    few = ["--base-rate", "0.05", "--lift", "0.02", "--users-per-day", "1e-320", "--json"]
+    found = json.loads(call("power", *few).stdout, parse_constant=lambda name: pytest.fail(name))
+    assert found["days"] is None
+
+
 def test_the_module_runs_as_the_console_script_does() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "simulator.cli", "run", "/no/such.toml"],

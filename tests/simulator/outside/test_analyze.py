@@ -233,6 +233,34 @@ def test_units_are_text_in_csv_and_separators_are_found(tmp_path: Path) -> None:
     assert analyze(tmp_path / "t.csv", asked("m=y"))["units"] == {"control": 40, "treatment": 40}
 
 
+@pytest.mark.parametrize("scale", [1e-60, 1e-9, 1e9, 1e60])
+def test_the_unit_of_a_column_changes_no_lift(tmp_path: Path, scale: float) -> None:
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"user": range(80), "arm": ["c", "t"] * 40, "y": rng.gamma(2, 1, 80)})
+    table["x"] = rng.integers(1, 9, 80)
+    found = []
+    for times in (1, scale):
+        table.assign(y=table.y * times).to_parquet(tmp_path / "t.parquet")
+        entry = analyze(tmp_path / "t.parquet", asked("m=y/x"))["arms"]["t"]["metrics"]["m"]
+        words = ("lift", "p_value", "se_log", "df", "mde")
+        found.append([*(entry[word] for word in words), *entry["ci"], entry["difference"]["p_value"]])
+    assert found[1] == pytest.approx(found[0], rel=1e-9)
+
+
+def test_totals_that_cancel_have_a_card_in_three_arms_too(tmp_path: Path) -> None:
+    """Refunds nearly undo sales: the ratio's error is beyond all numbers; the difference stays."""
+    sales = np.resize([1e9, -1e9, 1e-3], 300)
+    for arms in (["c", "t"], ["c", "t", "u"]):
+        names = np.repeat(arms, 300)
+        table = pd.DataFrame({"user": range(len(names)), "arm": names, "y": np.tile(sales, len(arms))})
+        table.to_parquet(tmp_path / "t.parquet")
+        own = analyze(tmp_path / "t.parquet", asked("m=y"))["arms"]["t"]
+        assert own["metrics"]["m"]["ci"] == [-1.0, None]
+        assert own["metrics"]["m"]["mde"] is None
+        assert own["metrics"]["m"]["difference"]["p_value"] == pytest.approx(1.0)
+        assert own["verdict"]["decision"] == "inconclusive"
+
+
 def test_the_command_prints_the_card_and_fails_on_a_guardrail(tmp_path: Path) -> None:
     y = np.tile([1.0, 2.0, 3.0, 4.0], 200)
     table = pd.DataFrame({"user": np.arange(800), "arm": np.repeat(["c", "t"], 400), "y": y, "z": y})
