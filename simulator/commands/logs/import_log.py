@@ -167,11 +167,11 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
         "Response model:",
     ]
     for name, quality in manifest["response"]["quality"].items():
-        for where, words in (("in_sample", "in sample"), ("last_day", "last day, from those before")):
+        for where, words in (("in_sample", "in sample"), ("last_day", "last whole day, from those before")):
             measures = (("AUC", "auc"), ("log loss", "log_loss"), ("PCOC", "pcoc"))
             found = [(word, quality[where][key]) for word, key in measures]
             values = ", ".join(f"{word} {'unknown' if v is None else f'{v:.3f}'}" for word, v in found)
-            lines.append(f"  {name}, {words}: {values}")
+            lines.append(f"  {name}, {words} ({quality[where]['rows']:,} rows): {values}")
     lines += [f"Note: {remark}" for remark in manifest["remarks"]]
     lines.append("Invented:")
     lines += [f"  {sentence}" for sentence in manifest["invented"]]

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from laser.training.metrics import auc, log_loss, pcoc
 from simulator.draws import uniform
 from simulator.logs.real_log import Impressions, LogRows
+from simulator.logs.table.strays import last_whole
 from simulator.scratch import slices_of
 from simulator.traffic.behaviours import CLICK
 from simulator.world.fitted import FEATURES, FittedLogit, FittedResponse
@@ -58,12 +59,12 @@ def fit_response(
 
     Returns:
         The response, and its quality by outcome: "in_sample" on the rows it was fitted on, "last_day" on
-        the log's last day by a twin fitted on the days before; AUC, log loss (nats) and PCOC each.
+        the log's last whole day by a twin fitted on the days before; AUC, log loss (nats), PCOC, rows.
     """
     shown = fitted_impressions(log)
     design = design_of(log, shown)
     day = shown.day
-    last = day == day[-1]
+    whole = last_whole(np.bincount(day))  # of a few rows, its figures would be luck
     clicked = shown.click == 1
     everything = np.ones(len(shown), np.bool_)
     fitted: dict[str, FittedLogit] = {}
@@ -74,7 +75,7 @@ def fit_response(
         if on_progress is not None:
             on_progress("fit response", number, 2)
         fitted[name] = fit_logit(design.take(some), label[some])
-        before, after = some & ~last, some & last
+        before, after = some & (day < whole), some & (day == whole)
         twin = fit_logit(design.take(before), label[before])
         quality[name] = {
             "in_sample": quality_of(fitted[name], design.take(some), label[some]),

@@ -49,6 +49,16 @@ def stray_bounds(days: NDArray[Any], rows: NDArray[Any], share: float) -> tuple[
 
 def fragments(rows: NDArray[np.int64]) -> list[int]:
     """Of days in order, the first and last ones that are mere fragments, as numbers of days."""
+    return [day for day in dict.fromkeys((0, len(rows) - 1)) if rows[day] < _least(rows)]
+
+
+def last_whole(rows: NDArray[np.int64]) -> int:
+    """Of days in order, the last that is no fragment and has a day before it; where none is, the last."""
+    whole = np.flatnonzero(rows[1:] >= _least(rows)) + 1
+    return int(whole[-1]) if len(whole) else len(rows) - 1
+
+
+def _least(rows: NDArray[np.int64]) -> float:
+    """Rows below which a day is a fragment."""
     filled = rows[rows > 0]
-    least = FRAGMENT * float(np.median(filled)) if len(filled) else 0.0
-    return [day for day in dict.fromkeys((0, len(rows) - 1)) if rows[day] < least]
+    return FRAGMENT * float(np.median(filled)) if len(filled) else 0.0

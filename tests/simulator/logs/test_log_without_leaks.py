@@ -1,5 +1,6 @@
 """What a log's request may know, which ads it may show, and the response fitted on it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,16 @@ def test_running_counts_are_the_counts_of_the_whole_history(log: RealLog) -> Non
     category = log.ads.category[shown.ad].astype(np.int64)[:, None]
     found = request_features(log.behaviours, user, shown.time_s, shown.propensity, category)[:, 0]
     np.testing.assert_array_equal(found, design.features)
+
+
+def test_a_last_day_that_is_a_fragment_is_not_judged(log: RealLog) -> None:
+    day = log.impressions.day
+    last = np.flatnonzero(day == day[-1])
+    fewer = log.impressions.take(np.arange(last[len(last) // 20]))
+    _, quality = fit_response(replace(log, impressions=fewer))
+    assert quality["click"]["last_day"]["rows"] == (day == day[-1] - 1).sum()
+    _, quality = fit_response(log)
+    assert quality["click"]["last_day"]["rows"] == len(last)
 
 
 def test_the_fit_is_calibrated_and_finds_what_was_put_in(log: RealLog) -> None:

@@ -14,7 +14,7 @@ from simulator.logs.folder import read_log
 from simulator.logs.table.fit import Design, fit_logit
 from simulator.logs.table.importer import import_table
 from simulator.logs.table.staging.load import load_mapping
-from simulator.logs.table.strays import fragments, stray_bounds
+from simulator.logs.table.strays import fragments, last_whole, stray_bounds
 from simulator.traffic.trace import TraceError
 
 ROWS = shown()
@@ -120,6 +120,9 @@ def test_strays_are_few_and_far_and_fragments_are_at_the_ends() -> None:
     assert stray_bounds(days, np.array([500, 500, 500, 500, 50]), 0.001) == (None, None)
     assert stray_bounds(np.array([0, 1, 2, 4]), np.array([500, 500, 500, 1]), 0.001) == (None, None)
     assert fragments(np.array([3, 100, 100, 90])) == [0]
+    assert last_whole(np.array([3, 100, 100, 90])) == 3
+    assert last_whole(np.array([3, 100, 100, 90, 0, 4])) == 3
+    assert last_whole(np.array([100, 4])) == 1  # nothing comes before the first
 
 
 def test_the_first_moment_is_the_logs_midnight(tmp_path: Path) -> None:
