@@ -15,6 +15,7 @@ from dashboard.sections import apart_charts
 from dashboard.sections.answers import answer
 from dashboard.words import plain
 from simulator.results import numbers
+from simulator.results.beside import asked
 from simulator.results.days import lifts_by_day
 from simulator.results.read import Run, read_run
 from simulator.results.scorecard import Effect, control_name, primary, tile_metrics
@@ -205,7 +206,8 @@ def channels(run: Run, card: Mapping[str, Any], arm: str) -> None:
         run,
         "channels",
         "Its world is made again and 32 worlds are simulated. Where the arms differ in model and history, "
-        "the two between them are trained and scored first, which takes as long as in a run.",
+        "two arms between them tell these apart: unless a run has kept their models, they are trained and "
+        f"score every request first. {asked.took(run)}",
     )
     if found is None:
         return

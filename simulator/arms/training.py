@@ -46,6 +46,8 @@ from simulator.inputs.prepare import Prepared
 from simulator.results.files import write_atomic
 
 _TRIED = 8  # held-out requests on which a plug-in must show that its scores are repeatable
+#: The stage of models that are found: of a sweep over histories, say, the file's own after a run of it.
+KEPT = "kept models"
 
 
 def train_models(
@@ -99,7 +101,8 @@ class Trainings:
     """The works by which several experiments get their models, see `run_works`.
 
     Attributes:
-        works: two for each model: its training, which gives its weights, and behind it its calibration.
+        works: two for each model: its training, which gives its weights, and behind it its calibration. The
+            stage of a training says whether there is something to train.
         places: by experiment, where among them each of its models is trained.
     """
 
@@ -130,13 +133,23 @@ def trainings(plans: Sequence[Plan], out: Callable[[Plan], Path], work: Path | N
             earlier = tasks.get(key)
             every = lengths if earlier is None else tuple(sorted({*lengths, *earlier.lengths}))
             tasks[key] = _Task(bare, spec, every, out(plan), work, key)
-    # The longest first: with two jobs, it is what the others wait for.
-    ordered = sorted(tasks.values(), key=lambda task: -task.spec.history)
+    # Kept ones first, for they take no time; then the longest: with two jobs, it is what the others wait for.
+    stages = {task.inputs: KEPT if _is_kept(task) else "train" for task in tasks.values()}
+    ordered = sorted(tasks.values(), key=lambda task: (stages[task.inputs] != KEPT, -task.spec.history))
     works: list[Work] = []
     for task in ordered:
-        works += [Work(_train_one, task, "train"), Work(_calibrate_one, task, "calibrate", (len(works),))]
+        works += [
+            Work(_train_one, task, stages[task.inputs]),
+            Work(_calibrate_one, task, "calibrate", (len(works),)),
+        ]
     places = {task.inputs: 2 * index for index, task in enumerate(ordered)}
     return Trainings(works, [{spec: places[key] for spec, key in own.items()} for own in inputs])
+
+
+def missing(plan: Plan) -> list[ModelSpec]:
+    """The models of an experiment that no run has kept: `train_all` would train them and load the rest."""
+    works = trainings([plan], lambda _: Path(), Path()).works  # its folders are not looked at
+    return [work.task.spec for work in works[::2] if work.stage != KEPT]
 
 
 @dataclass(frozen=True)
@@ -199,11 +212,21 @@ def _cached(task: _Task) -> tuple[Cache, str] | None:
     # Whose code is not ours has no version; who gives a model, or wants one trained, wants that one.
     if cache is None or task.work is None or spec.checkpoint is not None or is_plugin(spec.kind):
         return None
-    return cache, inputs_of(training=task.inputs, lengths=task.lengths, made_by=made_by(plan.device))
+    # Not of the lengths: what an arm asks a model for in another experiment trains none.
+    return cache, inputs_of(training=task.inputs, made_by=made_by(plan.device))
+
+
+def _is_kept(task: _Task) -> bool:
+    """Whether an earlier process or another run has made the model, or it is given."""
+    cached, own = _cached(task), task.kept_at("trained")
+    found = cached is not None and cached[0].model_path(cached[1]).is_file()
+    return found or task.spec.checkpoint is not None or (own is not None and own.is_file())
 
 
 def _of_another_run(task: _Task) -> TrainedModel | None:
-    """What another run trained from the same inputs; None where none did."""
+    """What another run trained from the same inputs; None where none did. Without a calibration where that
+    run's is not this one's: it would have other metrics, which are those of the longest history.
+    """
     cached = _cached(task)
     if cached is None:
         return None
@@ -214,6 +237,9 @@ def _of_another_run(task: _Task) -> TrainedModel | None:
     meta, arrays = found
     task.out.mkdir(parents=True, exist_ok=True)
     write_atomic(task.path, lambda file: file.write(arrays["checkpoint"].tobytes()))
+    known = {int(length) for length in meta["platt"]}
+    if not set(task.lengths) <= known or max(task.lengths) != max(known):
+        return TrainedModel(task.spec, task.path, meta["digest"], {}, {}, meta["seconds"])
     return _unpacked(task, meta, arrays)
 
 
@@ -270,7 +296,7 @@ def _unpacked(task: _Task, meta: dict[str, Any], arrays: object) -> TrainedModel
         raise Unusable(f"{task.path} is damaged or missing")
     if not {str(length) for length in task.lengths} <= set(meta["platt"]):
         raise Unusable("it was calibrated for fewer history lengths than are needed now")
-    platt = {int(length): Platt(*values) for length, values in meta["platt"].items()}
+    platt = {length: Platt(*meta["platt"][str(length)]) for length in task.lengths}
     return TrainedModel(task.spec, task.path, meta["digest"], platt, meta["metrics"], meta["seconds"])
 
 

@@ -1,6 +1,7 @@
 """`laser-ab run` and `laser-ab demo`: simulate an experiment and show its scorecard."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from simulator.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from simulator.arms.arm import ModelSpec
     from simulator.arms.forecast import Forecast
     from simulator.config.settings import ExperimentConfig
 
@@ -70,13 +72,16 @@ def run(
     _simulate(resolved, out, jobs, as_json, quiet, fail_on)
 
 
-def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> None:
+def print_plan(
+    config: "ExperimentConfig", as_json: bool, cells: int = 1, models: "Sequence[ModelSpec] | None" = None
+) -> None:
     """The resolved file, under comments that say what it would take.
 
     Args:
         config: the experiment.
         as_json: one document instead.
         cells: of a sweep.
+        models: that its cells need; by default the experiment's.
     """
     from dataclasses import asdict
 
@@ -87,8 +92,8 @@ def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> Non
     from simulator.inputs.extent import extent_of
     from simulator.results.numbers import ms
 
-    extent, models = extent_of(config), needed_models(arms_of(config))
-    to_train = [spec for spec in models if spec.checkpoint is None]
+    extent = extent_of(config)
+    to_train = [spec for spec in models or needed_models(arms_of(config)) if spec.checkpoint is None]
     most_ms, ahead = budget_most_ms(config), forecast(config)
     if as_json:
         from simulator.commands.output import print_json
@@ -116,9 +121,9 @@ def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> Non
         f"  histories  up to about {extent.longest:,} behaviours, {extent.histories_gib:.1f} GiB of "
         "temporary files for all users",
         f"  training   {len(to_train)} models on about {extent.training_requests:,} requests: "
-        + ", ".join(f"{spec.kind} on {spec.history:,} behaviours" for spec in to_train),
+        + in_words(to_train),
         f"  budget     {words}",
-        *_in_words(ahead, extent.requests),
+        *_foretold(ahead, extent.requests),
     ]
     if cells > 1:
         lines.append(
@@ -128,7 +133,18 @@ def print_plan(config: "ExperimentConfig", as_json: bool, cells: int = 1) -> Non
     print(to_toml(config), end="")
 
 
-def _in_words(ahead: "Forecast", requests: int) -> list[str]:
+def in_words(models: "Iterable[ModelSpec]") -> str:
+    """Models: "din on 50 behaviours, laser on 200 and 1,000 behaviours"."""
+    histories: dict[str, list[str]] = {}
+    for spec in models:
+        histories.setdefault(spec.kind, []).append(f"{spec.history:,}")
+    return ", ".join(
+        f"{kind} on {', '.join(read[:-1])}{' and ' * (len(read) > 1)}{read[-1]} behaviours"
+        for kind, read in histories.items()
+    )
+
+
+def _foretold(ahead: "Forecast", requests: int) -> list[str]:
     rate, minutes, lift = ahead.requests_per_s, ahead.scoring_minutes, ahead.detectable_lift
     arrivals = "measured when the run begins" if rate is None else f"about {rate:,.0f} per second"
     scoring = "live" if minutes is None else f"about {minutes:,.1f} minutes of one process, less if kept"

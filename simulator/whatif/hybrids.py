@@ -18,7 +18,7 @@ from simulator.arms.cell import Cell
 from simulator.arms.models import TrainedModel
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.serve import ArmResult, needed_scores
-from simulator.arms.training import train_all
+from simulator.arms.training import missing, train_all
 from simulator.config.load import changed
 from simulator.execution.progress import Progress
 from simulator.experiment.answers import ArmAnswers
@@ -82,15 +82,7 @@ class Hybrids:
         return self._arms[model, history]
 
     def _mixed(self, own: Arm, length: int) -> tuple[Cell, Arm, HeldArm]:
-        """An arm with another history, its model trained for that as the file would have it trained."""
-        plan = self._cell.plan
-        changes = {f"arms.{own.name}.history": length}
-        learned = own.settings.training.history
-        if learned is not None and learned < length:
-            changes[f"arms.{own.name}.training.history"] = length
-        # Without a profile: the times are those of the experiment's own arms.
-        other = make_plan(changed(plan.config, changes, "channel"), profiled=False, like=plan)
-        arm = next(arm for arm in other.arms if arm.name == own.name)
+        other, arm = mixed(self._cell.plan, own, length)
         trained = self._trained(replace(other, arms=(arm,)), arm)
         cell = Cell(other, trained, self._cell.profile, self._cell.clock)
         return cell, arm, HeldArm(other, arm, trained)
@@ -98,12 +90,55 @@ class Hybrids:
     def _trained(self, plan: Plan, arm: Arm) -> Mapping[ModelSpec, TrainedModel]:
         """The experiment's own models where they are calibrated for the arm's ladder, else trained ones."""
         known = self._cell.trained
-        wanted = needed_models([arm])
-        if all(spec in known and set(lengths) <= set(known[spec].platt) for spec, lengths in wanted.items()):
+        if are_trained(arm, known):
             return known
         folder = self._folder / arm.name
         (trained,) = train_all([plan], lambda _: folder, progress=self._progress, work=folder / "work")
         return trained
+
+
+def mixed(plan: Plan, own: Arm, length: int) -> tuple[Plan, Arm]:
+    """An arm with another history, its model to be trained for that as the file would have it trained.
+
+    Args:
+        plan: the experiment.
+        own: an arm of it.
+        length: the history, behaviours.
+
+    Returns:
+        The experiment with that arm in its place, and the arm.
+    """
+    changes = {f"arms.{own.name}.history": length}
+    learned = own.settings.training.history
+    if learned is not None and learned < length:
+        changes[f"arms.{own.name}.training.history"] = length
+    # Without a profile: the times are those of the experiment's own arms.
+    other = make_plan(changed(plan.config, changes, "channel"), profiled=False, like=plan)
+    return other, next(arm for arm in other.arms if arm.name == own.name)
+
+
+def are_trained(arm: Arm, known: Mapping[ModelSpec, TrainedModel]) -> bool:
+    """Whether an arm's models are among known ones, calibrated for its ladder."""
+    wanted = needed_models([arm])
+    return all(spec in known and set(lengths) <= set(known[spec].platt) for spec, lengths in wanted.items())
+
+
+def to_train(plan: Plan, treatment: str, known: Mapping[ModelSpec, TrainedModel]) -> list[ModelSpec]:
+    """The models of control's and a treatment's hybrids that no run has kept: they are trained first.
+
+    Args:
+        plan: the experiment.
+        treatment: the treatment's name.
+        known: the experiment's own models.
+    """
+    arms = [plan.control, next(arm for arm in plan.arms if arm.name == treatment)]
+    found: dict[ModelSpec, None] = {}
+    for own, other in zip(arms, arms[::-1], strict=True):
+        if own.settings.history != other.settings.history:
+            between, arm = mixed(plan, own, other.settings.history)
+            if not are_trained(arm, known):
+                found |= dict.fromkeys(missing(replace(between, arms=(arm,))))
+    return list(found)
 
 
 def answered_by(ladder: tuple[LadderStep, ...], other: tuple[LadderStep, ...], served: Served) -> Served:

@@ -25,7 +25,7 @@ from simulator.results.read import CONFIG, Run, read_run
 from simulator.serving.profile import ServiceProfile
 from simulator.whatif.channels import CHANNELS, Channels, channels
 from simulator.whatif.held import HeldArm
-from simulator.whatif.hybrids import Hybrids
+from simulator.whatif.hybrids import Hybrids, to_train
 
 
 class ResimulationError(SimulatorError):
@@ -115,6 +115,20 @@ class Resimulation:
         """The names of the arms that are compared with control."""
         return [arm.name for arm in self._plan.treatments]
 
+    def channels_train(self, arm: str | None = None) -> list[ModelSpec]:
+        """The models that `channels` trains first, for no run has kept them; it takes as long as in a run.
+
+        Where the arms differ in their history, they are those of the arms between them: each arm's model with
+        the other's history.
+
+        Args:
+            arm: as in `channels`.
+
+        Raises:
+            ResimulationError: there is no such treatment.
+        """
+        return to_train(self._plan, self._treatment(arm), self._trained)
+
     def channels(
         self,
         arm: str | None = None,
@@ -136,10 +150,7 @@ class Resimulation:
         Raises:
             ResimulationError: there is no such treatment, or the order is not one of all channels.
         """
-        names = self.treatments
-        treatment = names[0] if arm is None else arm
-        if treatment not in names:
-            raise ResimulationError(f"Found the arm {arm!r}, expected a treatment: {', '.join(names)}.")
+        treatment = self._treatment(arm)
         if order is not None and sorted(order) != sorted(CHANNELS):
             raise ResimulationError(
                 f"Found the order {', '.join(order)}, expected each of {', '.join(CHANNELS)} once."
@@ -151,6 +162,12 @@ class Resimulation:
         with TemporaryDirectory(prefix="channels-", ignore_cleanup_errors=True) as name:
             hybrids = Hybrids(cell, treatment, served, self._held, Path(name), progress or Silent())
             return channels(cell, hybrids, paths=paths, order=order, jobs=jobs)
+
+    def _treatment(self, arm: str | None) -> str:
+        names = self.treatments
+        if arm is not None and arm not in names:
+            raise ResimulationError(f"Found the arm {arm!r}, expected a treatment: {', '.join(names)}.")
+        return names[0] if arm is None else arm
 
     @property
     def _scored(self) -> int:

@@ -1,5 +1,6 @@
 """`laser-ab channels`: a run's true effect taken apart by what it comes through."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from simulator.commands.options import ALL_CORES, CacheGb, Jobs, Json, Quiet
 
 if TYPE_CHECKING:
     from simulator.whatif.channels import Channels
+    from simulator.whatif.resimulation import Resimulation
 
 
 def channels(
@@ -39,7 +41,10 @@ def channels(
     asked = None if order is None else [name.strip() for name in order.split(",")]
     with progress(quiet) as shown:
         held = Resimulation(run, progress=shown)
-        names = [arm] if arm is not None else held.treatments
+    names = [arm] if arm is not None else held.treatments
+    if not quiet:
+        _foretell(held, names)
+    with progress(quiet) as shown:
         found = {name: held.channels(name, order=asked, jobs=jobs, progress=shown) for name in names}
     answer = {"treatments": [_document(name, asked, of) for name, of in found.items()]}
     keep_answer(read_run(run), "channels", answer)
@@ -48,6 +53,21 @@ def channels(
         return
     for name, parts in found.items():
         _print(name, asked, parts)
+
+
+def _foretell(held: "Resimulation", names: Sequence[str]) -> None:
+    """On stderr, before it begins: which models are to be trained, why, and how long that took in the run."""
+    from simulator.commands.run import in_words
+    from simulator.results.beside.asked import took
+
+    specs = dict.fromkeys(spec for name in names for spec in held.channels_train(name))
+    if specs:
+        print(
+            "note: arms between control and treatment tell model and history apart, and no run has kept "
+            f"their models: {in_words(specs)}. They are trained, and score every request, first. "
+            f"{took(held.run)}",
+            file=sys.stderr,
+        )
 
 
 def _document(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> dict[str, Any]:

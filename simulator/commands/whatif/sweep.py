@@ -22,9 +22,11 @@ from simulator.commands.options import (
     Seed,
     out_option,
 )
-from simulator.commands.run import print_plan
+from simulator.commands.run import in_words, print_plan
 
 if TYPE_CHECKING:
+    from simulator.arms.arm import ModelSpec
+    from simulator.config.settings import ExperimentConfig
     from simulator.results.axes import Axis
     from simulator.results.read import Sweep
 
@@ -89,6 +91,7 @@ def sweep(
     """Simulate an experiment in every cell of a grid of settings."""
     from simulator.commands.checked import load_checked
     from simulator.commands.output import progress
+    from simulator.results.axes import cells_of
 
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
@@ -116,16 +119,52 @@ def sweep(
     resolved = load_checked(config, overrides, seed, budgeted=False)
     if seeds > 1:
         axes, cells = replicated(resolved.seed, seeds, axes, cells)
+    models = _models(resolved, cells or (cells_of(axes) if axes else []), one_model)
     if dry_run:
         grid = prod(len(axis.values) for axis in axes) if axes else _BUDGETS
-        print_plan(resolved, as_json, len(cells) or grid)
+        print_plan(resolved, as_json, len(cells) or grid, models)
         return
+    if not quiet:
+        _foretell(resolved, models, axes)
     from simulator.execution.interrupts import stops_at_checkpoints
     from simulator.whatif.sweep import run_sweep  # after the checks, which should answer at once
 
     with stops_at_checkpoints(), progress(quiet) as shown:
         folder = run_sweep(resolved, axes, out, cells=cells, one_model=one_model, jobs=jobs, progress=shown)
     show(folder, as_json)
+
+
+def _models(
+    config: "ExperimentConfig", cells: Sequence[Mapping[str, Any]], one_model: bool
+) -> "list[ModelSpec]":
+    """The models that the cells need.
+
+    Raises:
+        ConfigError: a cell's values cannot be used.
+    """
+    from simulator.arms.arm import arms_of, needed_models
+    from simulator.config.load import changed
+
+    if one_model or not any(key.startswith("arms.") for key in next(iter(cells), {})):
+        return list(needed_models(arms_of(config)))
+    every = (needed_models(arms_of(changed(config, cell, "axis"))) for cell in cells)
+    return list(dict.fromkeys(spec for models in every for spec in models))
+
+
+def _foretell(config: "ExperimentConfig", models: "Sequence[ModelSpec]", axes: "Sequence[Axis]") -> None:
+    """On stderr, before it begins: which models a run of the experiment has not trained, and why."""
+    from simulator.arms.arm import arms_of, needed_models
+
+    own = needed_models(arms_of(config))
+    others = [spec for spec in models if spec not in own]
+    if others:
+        by_history = any(axis.key.endswith(".history") for axis in axes)
+        also = " --one-model trains one for all histories." if by_history else ""
+        print(
+            f"note: besides the experiment's own models the cells need {in_words(others)}. They are trained, "
+            f"unless a run has kept them.{also}",
+            file=sys.stderr,
+        )
 
 
 def _continue(folder: Path, jobs: int, as_json: bool, quiet: bool) -> None:

@@ -19,6 +19,8 @@ from simulator.results.read import Run
 from simulator.results.small import ASKED
 
 COMMANDS = ("breakdown", "channels", "designs", "truth")
+# What takes long of a run, as its stages name it and in words.
+_LONG = (("train", "training took"), ("serve", "scoring and serving"))
 
 
 def place_of(run: Path, command: str) -> Path:
@@ -52,3 +54,12 @@ def kept(run: Run, command: str) -> dict[str, Any] | None:
         return answer if found["created"] == run.created else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def took(run: Run) -> str:
+    """How long a run's training and scoring took, a sentence; empty where it was less than a second, as where
+    other runs had kept both.
+    """
+    spent = {stage["name"]: stage.get("seconds") or 0.0 for stage in run.stages}
+    parts = [f"{words} {spent[name]:.0f} s" for name, words in _LONG if spent.get(name, 0.0) >= 1.0]
+    return f"In the run itself {', '.join(parts)}." if parts else ""

@@ -1,5 +1,6 @@
 """What each plane is given: readable histories, the right examples, the right world, the right clock."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,30 @@ def test_models_learn_from_the_training_log_alone(tmp_path: Path, monkeypatch: p
     holdout = plan.prepared.examples["holdout"]
     assert len(latest) == len(needed_models(plan.arms))
     assert max(latest) < holdout.request_time_s.min()
+
+
+def test_a_model_that_a_run_has_trained_is_calibrated_for_other_lengths_and_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(small())
+    full, prior = plan.control.ladder[0], plan.control.ladder[-1]
+    short = replace(plan.control, serving=replace(plan.control.serving, steps=(full, prior)))
+    every, one = (replace(plan, arms=(arm,)) for arm in (plan.control, short))
+    (spec,) = needed_models([plan.control])
+    expected = train_models(every, tmp_path / "expected")[spec]
+    assert len(expected.platt) > 1
+    monkeypatch.setenv("LASER_AB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LASER_AB_CACHE_GB", "1")
+    assert training.missing(every) == [spec]
+    train_models(one, tmp_path / "one", work=tmp_path / "one-work")
+    monkeypatch.setattr(training, "train", None)
+    assert training.missing(every) == []
+    assert train_models(every, tmp_path / "every", work=tmp_path / "work")[spec].platt == expected.platt
+    # What was calibrated for more lengths serves those who need fewer, and tells the same of itself.
+    monkeypatch.setattr(training, "BucketScorer", None)
+    fewer = train_models(one, tmp_path / "fewer", work=tmp_path / "fewer-work")[spec]
+    assert fewer.platt == {full.history: expected.platt[full.history]}
+    assert fewer.metrics == expected.metrics
 
 
 def test_each_ladder_step_has_the_model_it_names() -> None:

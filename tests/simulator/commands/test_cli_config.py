@@ -87,6 +87,11 @@ def test_a_sweeps_dry_run_counts_its_cells() -> None:
     assert "cells      6;" in output
     output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--seeds", "5", "--dry-run").stdout
     assert "cells      10;" in output
+    # The experiment's own LASER on 1,000 is none of these cells'.
+    output = call("sweep", DEMO, "--over", "arms.treatment.history=200,500", "--dry-run").stdout
+    assert (
+        "3 models on about 63,000 requests: din on 50 behaviours, laser on 200 and 500 behaviours" in output
+    )
     again = call("sweep", DEMO, "--over", "seed=1,2", "--seeds", "5", "--dry-run", code=2).stderr
     assert "varies already" in again
 

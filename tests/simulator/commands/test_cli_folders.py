@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from cli_calls import DEMO, call, make_run, printed_by, scorecard
 
+from simulator.errors import SimulatorError
 from simulator.results.axes import BUDGET, Axis, as_json
 from simulator.results.run_folder import RunWriter, SweepWriter
 from simulator.results.schemas import sweep_schema
@@ -139,6 +140,18 @@ def test_sweeps_are_shown_a_line_a_budget(tmp_path: Path) -> None:
     assert "+1 to +3%" in printed
     assert "+1.7%" in printed
     assert len(json.loads(printed_by(lambda: show(tmp_path / "sweep", as_json=True)))["rows"]) == 4
+
+
+def test_a_sweep_says_beforehand_which_models_it_needs_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise SimulatorError("It would begin here.")
+
+    monkeypatch.setattr("simulator.whatif.sweep.run_sweep", never)
+    said = call("sweep", DEMO, "--over", "arms.treatment.history=200,1000", code=1).stderr
+    assert "besides the experiment's own models the cells need laser on 200 behaviours. They are" in said
+    assert "--one-model" in said
+    for options in (["--over", "traffic.load=.2,.4"], ["--over", "arms.treatment.history=200,1000", "-q"]):
+        assert "note:" not in call("sweep", DEMO, *options, code=1).stderr
 
 
 def test_several_treatments_are_swept_in_tables_of_80_columns(

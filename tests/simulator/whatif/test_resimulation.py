@@ -1,6 +1,7 @@
 """A finished run asked again: the cell of a sweep with the same settings, to the bit."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -243,20 +244,31 @@ def test_channels_are_asked_of_a_treatment_and_in_a_whole_order(asked: Resimulat
 def test_identical_arms_have_no_effect_through_any_channel(kept: Path, tmp_path: Path) -> None:
     same = ["store=lastn", "model=din", "history=50"]
     alike = small(*(f"arms.treatment.{setting}" for setting in same))
-    for one in Resimulation(run(alike, tmp_path / "run").path).channels():
+    held = Resimulation(run(alike, tmp_path / "run").path)
+    assert held.channels_train() == []
+    for one in held.channels():
         assert {part.log_lift for part in (one.whole, *one.parts.values())} == {0.0}
         assert {part.se for part in (one.whole, *one.parts.values())} == {0.0}
 
 
 def test_the_command_takes_an_effect_apart(finished: Run, parts: list[Channels]) -> None:
-    asked = ["channels", str(finished.path), "-q"]
+    assert [(spec.kind, spec.history) for spec in Resimulation(finished.path).channels_train()] == [
+        ("din", 160),
+        ("laser", 50),
+    ]
+    asked = ["channels", str(finished.path)]
     order = "serving,history,model,budgets,prices"
-    document = json.loads(CliRunner().invoke(app, [*asked, "--order", order, "--json"]).stdout)
+    first = CliRunner().invoke(app, [*asked, "--order", order, "--json"])
+    # Before it begins it says what it must train, and how long that took in the run.
+    assert "no run has kept their models: din on 160 behaviours, laser on 50 behaviours" in first.stderr
+    assert re.search(r"In the run itself training took \d+ s", first.stderr)
+    document = json.loads(first.stdout)
     (treatment,) = document["treatments"]
     assert treatment["order"] == order.split(",")
     for one in parts:  # the whole is the same in any order
         found = treatment["metrics"][one.metric]
         assert sum(part["log_lift"] for part in found["parts"].values()) == pytest.approx(one.whole.log_lift)
-    printed = CliRunner().invoke(app, asked).stdout
-    assert "history" in printed
-    assert "every order" in printed
+    second = CliRunner().invoke(app, asked)
+    assert "history" in second.stdout
+    assert "every order" in second.stdout
+    assert "trained" not in second.stderr  # they are kept now
