@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from shlex import quote
 from typing import Any
 
@@ -107,6 +108,22 @@ def stages(folder: Folder) -> None:
         st.caption("Starting…")
 
 
+def stopping(path: str | None) -> None:
+    """How work is stopped, and what that costs.
+
+    Args:
+        path: of its folder below the results folder; None where it was not started from here.
+    """
+    stop = path is not None and st.button("Stop", key=f"stop-{path}", help="Pressed again, it ends at once.")
+    if stop and attempt(partial(jobs.stop, results_folder(), str(path))):
+        st.toast("It stops at its next checkpoint.")
+    how = "Ctrl-C where it was started" if path is None else "Stop"
+    st.caption(
+        f"{how} ends it at its next checkpoint. What was computed until then is kept, and it can go on from "
+        "there: its page then has a button *Resume*, and the command."
+    )
+
+
 def _remaining(stage: Mapping[str, Any], part: float) -> str:
     """ ", about 3 min left": by what the stage took so far; nothing at its beginning and its end."""
     spent_s = stage.get("seconds")
@@ -123,10 +140,7 @@ def _progress(folder: Folder) -> None:
     def follow() -> None:
         now = read_folder(folder.path)
         stages(now)
-        if _is_ours(folder) and st.button(
-            "Stop", help="At its next checkpoint; asked again, at once. What was computed is kept."
-        ):
-            attempt(lambda: jobs.stop(results_folder(), _name(folder)))
+        stopping(_name(folder) if _is_ours(folder) else None)
         if now.status != "running":
             st.rerun()
 

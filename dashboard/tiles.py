@@ -14,6 +14,7 @@ from simulator.results.scorecard import Effect
 
 Z = 1.96  # standard errors of a truth to either side: 95 %
 MOST = 4  # tiles of a row: five truncate their values on a laptop
+CURRENCY = "¤ is the simulated world's currency."
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
@@ -65,12 +66,14 @@ def effect_tile(effect: Effect) -> Tile:
 
 
 def rows(tiles: Sequence[Tile]) -> None:
-    """Tiles side by side, in as few rows of about equal length as MOST allows."""
+    """Tiles side by side, in as few rows of about equal length as MOST allows; below them what ¤ is."""
     width = math.ceil(len(tiles) / max(1, math.ceil(len(tiles) / MOST)))
     for start in range(0, len(tiles), max(1, width)):
         for column, tile in zip(st.columns(width), tiles[start : start + width], strict=False):
             with column, st.container(border=True, height="stretch"):
                 _draw(tile)
+    if any("¤" in text for tile in tiles for text in (tile.value, *tile.lines)):
+        st.caption(CURRENCY)
 
 
 def _draw(tile: Tile) -> None:

@@ -10,7 +10,6 @@ import json
 import tomllib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -266,8 +265,8 @@ def _follow(keys: list[str]) -> None:
             )
         elif not at_work:
             st.code(jobs.log_of(root, job) or "It printed nothing.", language=None)
-        if at_work and st.button("Stop", key=f"stop-{job.key}", help="At its next checkpoint; it can go on."):
-            states.attempt(partial(jobs.stop, root, job.path))
+        if at_work:
+            states.stopping(job.path)
 
 
 page()

@@ -12,10 +12,12 @@ import streamlit as st
 from dashboard import charts, head, limits, states, tiles, verdicts
 from dashboard.draw import chart, ink
 from dashboard.sections import fronts
+from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.answers.build import answers_of
+from simulator.results.answers.cost import asked_of
 from simulator.results.answers.terms import terms_of
-from simulator.results.answers.text import answer_lines
+from simulator.results.answers.text import answer_lines, cheapest_in_short
 from simulator.results.axes import BUDGET, Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
@@ -73,6 +75,9 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     first: dict[str, Any] = next(iter(cards.values()), {})  # for what all cells have in common
     arms = _arms(first, table)
     chosen = {axis.key: _choose(axis) for axis in sweep.axes}
+    stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
+    answers, lines = _answers(str(sweep.path), stamp)
+    _cheapest(sweep.axes, chosen, answers)
     st.caption(
         "Every point is a whole simulated run with those settings; nothing is interpolated. What was not "
         "swept may be asked of a run on *Simulate*, or swept from *Start*. " + service_times(sweep.manifest)
@@ -96,8 +101,6 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     at = _by_metric(cell)
     for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
         tiles.rows([_tile(metric, at, arms[0], treatment, level, few) for metric in metrics])
-    stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
-    answers, lines = _answers(str(sweep.path), stamp)
     _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
     fronts.section(sweep, chosen)
     with st.expander(
@@ -114,10 +117,25 @@ def _choose(axis: Axis) -> Any:
         (name,) = names
         st.write(f"{axis.label}: {name}, the only one of this sweep.")
         return names[name]
+    label = axis.label if axis.own is None else f"{axis.label}; the file has {axis.text(axis.own)}"
     name = st.select_slider(
-        axis.label, list(names), value=axis.text(axis.nearest), key=axis.key, bind="query-params"
+        label, list(names), value=axis.text(axis.nearest), key=axis.key, bind="query-params"
     )
     return names[str(name)]
+
+
+def _cheapest(axes: Sequence[Axis], chosen: Mapping[str, Any], answers: Mapping[str, Any]) -> None:
+    """The cheapest setting that holds all, at what is asked of the arms here, and the way to it."""
+    asked = asked_of(chosen)
+    found = next((one for one in answers["cheapest"]["all"] if one["at"] == asked), None)
+    if found is None:  # its cells were listed one by one
+        return
+    st.markdown(f"**By the truth:** {plain(cheapest_in_short(found, axes))}.")
+    at = (found["true_value"] or {"at": {}})["at"]
+    moved = [axis for axis in axes if at.get(axis.key, chosen[axis.key]) != chosen[axis.key]]
+    there = {axis.key: axis.text(at[axis.key]) for axis in moved}
+    if there:
+        st.button("Show that setting", on_click=st.session_state.update, args=(there,))
 
 
 def _at(table: pd.DataFrame, axes: Sequence[Axis], values: Mapping[str, Any]) -> pd.Series[bool]:
@@ -190,8 +208,8 @@ def _curve(
 ) -> None:
     """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
     st.subheader("Settings against money")
-    left, middle, right = st.columns([4, 2, 3])
-    metric = left.segmented_control(
+    choices = st.container(horizontal=True, gap="medium")  # side by side as far as there is room
+    metric = choices.segmented_control(
         "Metric",
         money,
         default=money[0],
@@ -200,12 +218,12 @@ def _curve(
         key="metric",
         bind="query-params",
     )
-    show = middle.segmented_control(
+    show = choices.segmented_control(
         "Show", [LIFT, ARMS], default=LIFT, required=True, key="show", bind="query-params"
     )
     varying = [axis for axis in axes if len(axis.values) > 1] or list(axes)
     labels = {axis.label: axis for axis in varying}
-    across = right.segmented_control(
+    across = choices.segmented_control(
         "Against", [*labels, BY_P99], default=varying[0].label, required=True, key="against",
         bind="query-params",
     )  # fmt: skip

@@ -76,7 +76,7 @@ class Axis:
 
     def text(self, value: Any) -> str:
         """A value as it is shown: numbers in three digits, or as many as keep the values distinct."""
-        if not self.numeric:
+        if not self.numeric or not _is_number(value):
             return value if isinstance(value, str) else json.dumps(value)
         for digits in range(3, 18):
             if len({f"{one:.{digits}g}" for one in self.values}) == len(self.values):

@@ -57,6 +57,10 @@ def test_running_run_shows_progress(folder, page):
         assert "under way" in texts(app)
         labels = [bar.proto.text for bar in app.get("progress")]
         assert "train: 300 of 1,200" in labels
+        # It was not started from here, and cannot be stopped from here.
+        assert "Ctrl-C where it was started ends it at its next checkpoint" in texts(app)
+        assert "What was computed until then is kept" in texts(app)
+        assert not [one for one in app.button if one.label == "Stop"]
 
 
 def test_running_sweep_shows_progress(folder):

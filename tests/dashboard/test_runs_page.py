@@ -30,7 +30,7 @@ def three(folder):
     few = made_runs.scorecard(made_runs.two_arms(40, 45))
     made_runs.write_run(folder / "demo", requests=200)
     made_runs.write_run(folder / "small", requests=200, card=few, name="a small one", seed=8)
-    made_runs.write_sweep(folder / "budgets", (5, 25))
+    made_runs.write_sweep(folder / "budgets", (5, 25), cheapest="control is the cheapest")
     return folder
 
 
@@ -49,7 +49,8 @@ def test_every_run_and_sweep_is_a_line(three):
     assert table.loc["small"]["Primary lift"] == "ADVV per request: not enough data"
     assert table.loc["small"]["Seed"] == "8"
     assert table.loc["budgets"]["Kind"] == "sweep over budget ms (2 values)"
-    assert table.loc["busy"]["Status"] == "running"
+    assert table.loc["budgets"]["Verdict"] == "control is the cheapest"
+    assert (table.loc["busy"]["Status"], table.loc["busy"]["Verdict"]) == ("running", "—")
 
 
 @pytest.mark.parametrize(
@@ -195,13 +196,13 @@ def test_a_page_lists_the_folder_once(three, monkeypatch, page):
     assert asked == [three]
 
 
-@pytest.mark.parametrize("text", ["{", '{"version": 1, "lines": {"a": 3}}', '{"version": 0, "lines": {}}'])
+@pytest.mark.parametrize("text", ["{", '{"version": 2, "lines": {"a": 3}}', '{"version": 0, "lines": {}}'])
 def test_a_damaged_index_is_made_anew(tmp_path, text):
     made_runs.write_run(tmp_path / "a", requests=200)
     wanted = index.list_results(tmp_path)
     (tmp_path / ".laser-ab/index.json").write_text(text)
     assert index.list_results(tmp_path) == wanted
-    assert json.loads((tmp_path / ".laser-ab/index.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / ".laser-ab/index.json").read_text())["version"] == 2
 
 
 def test_an_interrupted_run_that_is_taken_up_lists_as_running(tmp_path):

@@ -6,7 +6,7 @@ import made_runs
 import pytest
 from page_driver import SCORECARD, WHAT_IF, make, opened, specs, texts
 
-from dashboard import charts, limits
+from dashboard import charts, limits, tiles
 from dashboard.palette import TRUTH
 from simulator.results.bottleneck import serving_of
 from simulator.results.scorecard import effects
@@ -35,6 +35,8 @@ def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
         assert wanted in words
     assert not app.error
     assert "advertiser value" in app.metric[0].help
+    captions = [one.value for one in app.caption]
+    assert captions.index(tiles.CURRENCY) == 1  # below the tiles; the first is the split's
     assert "Control, adjusted" in app.table[0].value.columns
 
 

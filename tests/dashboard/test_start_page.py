@@ -139,7 +139,10 @@ def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypa
     page = opened(SCORECARD, run="mine")
     assert "under way" in texts(page)
     assert "train: 300 of 1,200" in [bar.proto.text for bar in page.get("progress")]
+    assert "Stop ends it at its next checkpoint. What was computed until then is kept" in texts(page)
+    assert "Stop ends it at its next checkpoint" in texts(opened(START))
     button(page, "Stop").click().run()
+    assert [one.value for one in page.toast] == ["It stops at its next checkpoint."]
     until(lambda: not jobs.alive(job))
     # The server knows the process by what is on the disk alone.
     assert read_run(folder / "mine").status == "interrupted"

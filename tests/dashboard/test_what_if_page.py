@@ -14,7 +14,10 @@ from simulator.results import numbers
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
 from simulator.results.answers.text import answer_lines
+from simulator.results.axes import BUDGET as BUDGET_KEY
+from simulator.results.axes import Axis, as_json
 from simulator.results.read import read_sweep
+from simulator.results.schemas import sweep_schema
 
 
 def test_a_sweep_opens_at_what_if(folder, monkeypatch):
@@ -26,8 +29,9 @@ def test_a_sweep_opens_at_what_if(folder, monkeypatch):
 def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
     make("finished", folder)
     app = opened(WHAT_IF)
-    assert app.select_slider[0].label == "Latency budget (ms)"
+    assert app.select_slider[0].label == "Latency budget (ms); the file has 25"
     assert app.select_slider[0].value == "25"
+    assert [one.value for one in app.caption].count(tiles.CURRENCY) == 1
     before = [metric.value for metric in app.metric]
     assert [metric.label for metric in app.metric] == [
         "ADVV per request",
@@ -173,3 +177,40 @@ def test_sweep_of_one_point_needs_no_slider(folder):
     app = opened(WHAT_IF)
     assert not app.select_slider
     assert "the only one" in texts(app)
+
+
+def sweep_over_scorers(folder, p99_ms: float) -> None:
+    """A treatment whose P99 falls with its scorers, the file has 1; control is late."""
+    axis, cards = Axis("arms.treatment.scorers", (1, 2, 4), 1), []
+    for number in axis.values:
+        card = made_runs.scorecard()
+        card["arms"]["treatment"]["serving"]["scorers"] = number
+        card["arms"]["treatment"]["values"]["p99_ms"]["true_value"] = p99_ms / number
+        card["arms"]["control"]["values"]["p99_ms"]["true_value"] = 99.0
+        cards.append(card)
+    rows = made_runs.sweep_rows(axis.values)
+    rows = {axis.key if name == BUDGET_KEY else name: column for name, column in rows.items()}
+    with made_runs.SweepWriter.create(folder / "sweep", made_runs.manifest(axes=as_json([axis]))) as writer:
+        for cell, card in enumerate(cards):
+            writer.write_cell(cell, card)
+        writer.write_table("sweep", rows, sweep_schema([axis]))
+        writer.finish()
+
+
+def test_the_page_says_which_setting_is_the_cheapest_and_shows_it(folder):
+    sweep_over_scorers(folder, 60.0)  # within 25 ms from 4 on
+    app = opened(WHAT_IF)
+    (slider,) = app.select_slider
+    assert (slider.label, slider.value) == ("treatment.scorers; the file has 1", "1")
+    assert "**By the truth:** treatment, scorers 4, is the cheapest that holds all." in texts(app)
+    (button,) = [one for one in app.button if one.label == "Show that setting"]
+    button.click().run()
+    assert app.select_slider[0].value == "4"
+    assert not [one for one in app.button if one.label == "Show that setting"]
+
+
+def test_where_no_setting_holds_the_page_says_what_is_broken(folder):
+    sweep_over_scorers(folder, 600.0)
+    app = opened(WHAT_IF)
+    assert "no simulated setting holds everything; broken are P99 latency" in texts(app)
+    assert not [one for one in app.button if one.label == "Show that setting"]

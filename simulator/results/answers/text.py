@@ -1,4 +1,4 @@
-"""Answers in words, for a terminal. Start at `answer_lines`."""
+"""Answers in words, for a terminal and for lists. Start at `answer_lines`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def answer_lines(answers: Mapping[str, Any], axes: Sequence[Axis]) -> list[str]:
         ("Which settings does no other beat in lift, P99 and cost?", _fronts(answers["pareto"], axes), None),
     )
     return [*_terms(answers["terms"]), *(line for part in parts for line in _part(*part))]
+
+
+def cheapest_in_short(one: Record, axes: Sequence[Axis]) -> str:
+    """The cheapest that holds everything in truth, in a few words, or why there is none.
+
+    Args:
+        one: a record of the answer `cheapest`, or that answer itself.
+        axes: the sweep's.
+    """
+    option, asked = one["true_value"], words(axes, one["at"])
+    if option is None:
+        return f"{one['reason']}{f' (at {asked})' if asked else ''}"
+    chosen = words(axes, {key: value for key, value in option["at"].items() if key not in one["at"]})
+    name = f"{option['arm']}, {chosen}," if chosen else option["arm"]
+    return f"{name} is the cheapest that holds all{f' at {asked}' if asked else ''}"
 
 
 def _part(title: str, lines: Sequence[str], reason: str | None) -> Iterator[str]:

@@ -298,10 +298,11 @@ def write_sweep(
     budgets: tuple[float, ...] = (5, 10, 15, 20, 25, 30, 40, 50),
     rows: dict[str, list[Any]] | None = None,
     cards: list[dict[str, Any]] | None = None,
+    **changes: Any,
 ) -> Path:
     """A finished sweep."""
     axes = [Axis(BUDGET, budgets, BUDGET_MS)]
-    with SweepWriter.create(out, manifest(name="budget sweep", axes=as_json(axes))) as writer:
+    with SweepWriter.create(out, manifest(name="budget sweep", axes=as_json(axes), **changes)) as writer:
         for cell in range(len(budgets)):
             writer.write_cell(cell, cards[cell] if cards else scorecard())
             writer.stage("cells", cell + 1, len(budgets))
