@@ -15,7 +15,6 @@ from simulator.results.scorecard import Effect
 Rows = pd.DataFrame | alt.NamedData  # a chart's data, or in their place the name that they will have
 ESTIMATE, TRUE, UNDETECTABLE = "Estimate and interval", "True effect", "Smaller than the MDE"
 ESTIMATE_LINE = "Estimate of this A/B"
-NO_SIGN_AT_ZERO = "datum.value == 0 ? '0%' : datum.label"
 # What the chart of lifts marks -> its colour, and the column that it takes.
 _MARKS = {
     ESTIMATE: (CONTROL, "lift"),
@@ -49,10 +48,10 @@ def lifts(rows: Rows, *, labels: Sequence[str], marks: Sequence[str], legend: bo
         marks: which of ESTIMATE, TRUE and UNDETECTABLE there are.
         legend: whether to say what the marks are.
     """
-    scale = alt.Scale(domain=list(marks), range=[_MARKS[mark][0] for mark in marks])
     # One below the other: a telephone has no room for them side by side.
-    box = alt.Legend(orient="top", symbolOpacity=1, columns=1) if legend else None
-    colour = alt.Color("mark:N", scale=scale, title=None, legend=box)
+    colour = colours("mark", marks, [_MARKS[mark][0] for mark in marks], columns=1, symbolOpacity=1)
+    if not legend:
+        colour["legend"] = None
 
     def named(mark: str) -> alt.Chart:
         known = alt.Chart(rows).transform_filter(f"isValid(datum.{_MARKS[mark][1]})")
@@ -60,16 +59,12 @@ def lifts(rows: Rows, *, labels: Sequence[str], marks: Sequence[str], legend: bo
 
     # In words: without them Vega sorts the layers' labels together, and a layer may lack some.
     y = alt.Y("label:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=220, minExtent=130))
-    percent = alt.Axis(
-        format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, tickCount=6, gridColor=NEUTRAL, gridOpacity=0.25
-    )
 
     def x(column: str) -> alt.X:
-        return alt.X(f"{column}:Q", title="Lift over control", axis=percent)
+        return alt.X(f"{column}:Q", title="Lift over control", axis=axis("+.1~%", tickCount=6))
 
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("label", "estimate", "truth")]
     tooltip += [alt.Tooltip("mde_text:N", title="MDE")]
-    zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x=alt.datum(0))
     shared = {"y": y, "color": colour, "tooltip": tooltip}
     band = named(UNDETECTABLE).mark_bar(height=26, opacity=0.22)
     band = band.encode(x=x("mde_low"), x2=alt.X2("mde:Q"), **shared)
@@ -79,7 +74,7 @@ def lifts(rows: Rows, *, labels: Sequence[str], marks: Sequence[str], legend: bo
     point = point.encode(x=x("lift"), **shared)
     diamond = named(TRUE).mark_point(filled=True, shape="diamond", size=150, opacity=1, yOffset=9)
     diamond = diamond.encode(x=x("true_lift"), **shared)
-    return layers(zero, band, bar, point, diamond).properties(height=alt.Step(62))
+    return layers(zero("x"), band, bar, point, diamond).properties(height=alt.Step(62))
 
 
 def _lift_row(effect: Effect) -> dict[str, Any]:
@@ -129,18 +124,13 @@ def curve(
         zero_line: whether to draw a line at zero, for lifts.
     """
     x_title, y_title = titles
-    colours = arm_colours(series) if len(series) > 1 else [TREATMENT]
-    colour = alt.Color(
-        "series:N",
-        scale=alt.Scale(domain=list(series), range=colours),
-        title=None,
-        legend=alt.Legend(orient="top", symbolOpacity=1, columns=3),
-    )
     base = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False), axis=ms_axis())
         if words is None
         else alt.X("x:O", title=x_title, sort=list(words)),
-        color=colour,
+        color=colours(
+            "series", series, arm_colours(series) if len(series) > 1 else [TREATMENT], symbolOpacity=1
+        ),
         tooltip=[
             alt.Tooltip("series:N"),
             alt.Tooltip("cell:N"),
@@ -148,15 +138,14 @@ def curve(
             alt.Tooltip("truth_text:N", title="truth"),
         ],
     )
-    label = NO_SIGN_AT_ZERO if y_format.startswith("+") else "datum.label"
-    y_axis = alt.Axis(format=y_format, labelExpr=label, gridColor=NEUTRAL, gridOpacity=0.25)
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis)
-    band = base.mark_area(opacity=0.22).encode(
-        y=alt.Y("ci_low:Q", title=y_title, scale=alt.Scale(zero=False), axis=y_axis), y2=alt.Y2("ci_high:Q")
-    )
-    line = base.mark_line(strokeWidth=2.5).encode(
-        y=y, order=alt.Order("x:Q")
-    )  # not on the area: an order there splits it into slivers of no width
+
+    def at(column: str) -> alt.Y:
+        return alt.Y(f"{column}:Q", title=y_title, scale=alt.Scale(zero=False), axis=axis(y_format))
+
+    y = at("value")
+    band = base.mark_area(opacity=0.22).encode(y=at("ci_low"), y2=alt.Y2("ci_high:Q"))
+    # The order is not on the area: there it splits it into slivers of no width.
+    line = base.mark_line(strokeWidth=2.5).encode(y=y, order=alt.Order("x:Q"))
     points = base.mark_point(filled=True, size=55, opacity=1).encode(y=y)
     truth = base.transform_filter("isValid(datum.truth)").mark_point(
         shape="diamond", filled=True, size=60, color=TRUTH, opacity=0.9
@@ -165,21 +154,24 @@ def curve(
     ring = base.transform_filter(alt.datum.chosen).mark_point(size=380, strokeWidth=3, opacity=1).encode(y=y)
     marks = [band, line, points, truth, ring]
     if zero_line:
-        zero = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
-        marks = [zero, *marks]
+        marks = [zero("y"), *marks]
     if break_even_ms is not None:
-        at = {"x": alt.datum(break_even_ms), "y": alt.datum(0)}
-        cross = alt.Chart().mark_point(shape="cross", size=160, filled=True, color=ink, opacity=1)
-        said = alt.Chart().mark_text(
-            color=ink, align="left", dx=10, dy=12, text=f"break-even {numbers.ms(break_even_ms)}"
-        )
-        marks += [cross.encode(**at), said.encode(**at)]
+        marks += _break_even(break_even_ms, ink)
     if budget:
         # Of the rows, as the ring is: a number in the chart itself would make another chart of it.
         chosen = alt.Chart(rows).transform_filter(alt.datum.chosen)
         once = chosen.transform_aggregate(x="min(x)", groupby=["budget"])
         marks = [*_budget_marks(once, ink, alt.X("x:Q", title=x_title), text=alt.Text("budget:N")), *marks]
     return layers(*marks).properties(height=340)
+
+
+def _break_even(budget_ms: float, ink: str) -> list[alt.Chart]:
+    at = {"x": alt.datum(budget_ms), "y": alt.datum(0)}
+    cross = alt.Chart().mark_point(shape="cross", size=160, filled=True, color=ink, opacity=1)
+    said = alt.Chart().mark_text(
+        color=ink, align="left", dx=10, dy=12, text=f"break-even {numbers.ms(budget_ms)}"
+    )
+    return [cross.encode(**at), said.encode(**at)]
 
 
 def by_day(rows: Rows, *, reach: float | None) -> alt.LayerChart:
@@ -189,14 +181,11 @@ def by_day(rows: Rows, *, reach: float | None) -> alt.LayerChart:
         rows: day, which (ESTIMATE_LINE or TRUE), lift, low, high (null where there is no interval).
         reach: of `reach_of` these.
     """
-    scale = alt.Scale(domain=[ESTIMATE_LINE, TRUE], range=[CONTROL, TRUTH])
-    percent = alt.Axis(format="+.1~%", labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25)
+    percent = axis("+.1~%")
     title = "Lift of all days so far"
     base = alt.Chart(rows).encode(
         x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
-        color=alt.Color(
-            "which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1, symbolOpacity=1)
-        ),
+        color=colours("which", (ESTIMATE_LINE, TRUE), (CONTROL, TRUTH), columns=1, symbolOpacity=1),
         tooltip=[
             alt.Tooltip("day:O"),
             alt.Tooltip("which:N"),
@@ -234,12 +223,10 @@ def mde(rows: Rows, *, true_lift: float | None, ink: str) -> alt.LayerChart:
         true_lift: its size is drawn; None where it is unknown.
         ink: of the line.
     """
-    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
-    share = alt.Axis(format=".1~%", gridColor=NEUTRAL, gridOpacity=0.25)
     log = alt.Scale(type="log", nice=False)
     base = alt.Chart(rows).encode(
-        x=alt.X("requests:Q", title="Requests of the experiment (log scale)", scale=log, axis=axis),
-        y=alt.Y("mde:Q", title="Detectable lift (log scale)", scale=log, axis=share),
+        x=alt.X("requests:Q", title="Requests of the experiment (log scale)", scale=log, axis=axis("~s")),
+        y=alt.Y("mde:Q", title="Detectable lift (log scale)", scale=log, axis=axis(".1~%")),
         tooltip=[alt.Tooltip("requests:Q", format=","), alt.Tooltip("mde:Q", format=".1%", title="MDE")],
     )
     ring = base.transform_filter(alt.datum.own).mark_point(size=200, strokeWidth=3, color=CONTROL, opacity=1)
@@ -273,9 +260,30 @@ def _budget_marks(base: alt.Chart, ink: str, x: Any, text: Any) -> list[alt.Char
     return [line.encode(x=x), words.encode(x=x, y=alt.value(0), text=text)]
 
 
+def axis(form: str, **others: Any) -> alt.Axis:
+    """An axis with a pale grid, of numbers in a form; where percents have a sign, zero has none."""
+    if form.startswith("+") and form.endswith("%"):
+        others["labelExpr"] = "datum.value == 0 ? '0%' : datum.label"
+    return alt.Axis(format=form, gridColor=NEUTRAL, gridOpacity=0.25, **others)
+
+
 def ms_axis() -> alt.Axis:
     """An axis of milliseconds or other plain numbers."""
-    return alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
+    return axis("~r", tickCount=6)
+
+
+def colours(column: str, names: Sequence[str], hues: Sequence[str], **legend: Any) -> alt.Color:
+    """A colour for each name of a column, and what they mean above the chart, three in a line by default."""
+    scale = alt.Scale(domain=list(names), range=list(hues))
+    return alt.Color(
+        f"{column}:N", scale=scale, title=None, legend=alt.Legend(orient="top", **{"columns": 3, **legend})
+    )
+
+
+def zero(of: str) -> alt.Chart:
+    """A line at zero of the axis "x" or "y"."""
+    line: alt.Chart = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(**{of: alt.datum(0)})
+    return line
 
 
 def layers(*marks: alt.Chart) -> alt.LayerChart:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import Rows, budget_line, layers, ms_axis
+from dashboard.charts import Rows, axis, budget_line, colours, layers, ms_axis
 from dashboard.palette import GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
 from simulator.results import numbers
 from simulator.results.bottleneck import PARTS
@@ -17,21 +17,11 @@ def distribution(
     rows: Rows, *, arms: Sequence[str], budget_ms: float | None, ink: str, cumulative: bool
 ) -> alt.LayerChart:
     """Latency as a histogram or a CDF on a logarithmic axis, with the budget line; `ink` colours text."""
-    axis = alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25)
     scale = alt.Scale(type="log", nice=False)
-    share = alt.Axis(format="~%", gridColor=NEUTRAL, gridOpacity=0.25)
     column, title = (
         ("cumulative", "Share of requests done by then") if cumulative else ("share", "Share of requests")
     )
-    x = alt.X(
-        "high_ms:Q" if cumulative else "low_ms:Q", scale=scale, axis=axis, title="Latency (ms, log scale)"
-    )
-    colour = alt.Color(
-        "arm:N",
-        scale=alt.Scale(domain=list(arms), range=arm_colours(arms)),
-        title=None,
-        legend=alt.Legend(orient="top", columns=3),
-    )
+    edge = "high_ms:Q" if cumulative else "low_ms:Q"
     tooltip = [
         alt.Tooltip("arm:N"),
         alt.Tooltip("low_ms:Q", format=".3~g", title="from (ms)"),
@@ -39,7 +29,9 @@ def distribution(
         alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
     ]
     base = alt.Chart(rows).encode(
-        x=x, y=alt.Y(f"{column}:Q", axis=share, title=title, stack=None), color=colour
+        x=alt.X(edge, scale=scale, axis=axis("~r"), title="Latency (ms, log scale)"),
+        y=alt.Y(f"{column}:Q", axis=axis("~%"), title=title, stack=None),
+        color=colours("arm", arms, arm_colours(arms)),
     )
     marks: list[alt.Chart] = [
         base.mark_line(interpolate="step-before", strokeWidth=2.5).encode(tooltip=tooltip)
@@ -144,13 +136,12 @@ def heat(rows: Rows, *, budget_ms: float | None, ink: str) -> alt.LayerChart:
 
 def hour_load(rows: Rows) -> alt.Chart:
     """How many requests came in each hour of the day: a row of `heat` for each."""
-    axis = _even(alt.Axis(format="~s", tickCount=2, gridColor=NEUTRAL, gridOpacity=0.25))
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar(color=NEUTRAL)
         .encode(
             x=_hours(title="Hour of the day"),
-            y=alt.Y("requests:Q", title="Requests", axis=axis),
+            y=alt.Y("requests:Q", title="Requests", axis=_even(axis("~s", tickCount=2))),
             tooltip=[alt.Tooltip("hour:O"), alt.Tooltip("requests:Q", format=",")],
         )
         .properties(height=150)
@@ -162,10 +153,10 @@ def _hours(title: str | None) -> alt.X:
     return alt.X("hour:O", title=title, axis=alt.Axis(labelAngle=0, labelOverlap=True))
 
 
-def _even(axis: alt.Axis) -> alt.Axis:
+def _even(own: alt.Axis) -> alt.Axis:
     """An axis as wide as its neighbour's, so that the hours of both charts stand below each other."""
-    axis["minExtent"] = axis["maxExtent"] = 50
-    return axis
+    own["minExtent"] = own["maxExtent"] = 50
+    return own
 
 
 def ladder(rows: Rows, *, names: Sequence[str]) -> alt.Chart:
@@ -199,13 +190,13 @@ def ladder(rows: Rows, *, names: Sequence[str]) -> alt.Chart:
 
 def busy(rows: Rows, *, parts: Sequence[str]) -> alt.Chart:
     """How busy each arm's servers are, by the work they do, its parts; full width is always."""
-    axis = alt.Axis(format="~%", tickCount=5, gridColor=NEUTRAL, gridOpacity=0.25)
+    percent = axis("~%", tickCount=5)
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar(height=20)
         .encode(
             y=alt.Y("server:N", sort=None, title=None, axis=alt.Axis(minExtent=140, labelLimit=220)),
-            x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=axis, title="Share of the time busy"),
+            x=alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=percent, title="Share of the time busy"),
             color=_part_colour(parts),
             tooltip=[
                 alt.Tooltip("server:N"),
@@ -220,7 +211,7 @@ def busy(rows: Rows, *, parts: Sequence[str]) -> alt.Chart:
 
 def p99_parts(rows: Rows) -> alt.Chart:
     """What the time of each arm's requests about the P99 is spent on."""
-    axis = alt.Axis(format="~%", grid=False, tickCount=5)  # a grid would show through the paler parts
+    percent = alt.Axis(format="~%", grid=False, tickCount=5)  # a grid would show through the paler parts
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar(height=30)
@@ -230,7 +221,7 @@ def p99_parts(rows: Rows) -> alt.Chart:
                 "share:Q",
                 stack="zero",
                 scale=alt.Scale(domain=[0, 1]),
-                axis=axis,
+                axis=percent,
                 title="Share of P99 latency",
             ),
             order=alt.Order("order:Q"),
@@ -245,5 +236,4 @@ def p99_parts(rows: Rows) -> alt.Chart:
 def _part_colour(parts: Sequence[str]) -> alt.Color:
     """The colours of some parts; the same part has the same colour in every chart."""
     pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in parts]
-    scale = alt.Scale(domain=[name for name, _ in pairs], range=[colour for _, colour in pairs])
-    return alt.Color("part:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=2))
+    return colours("part", [name for name, _ in pairs], [colour for _, colour in pairs], columns=2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import NO_SIGN_AT_ZERO, Rows, layers, ms_axis
+from dashboard.charts import Rows, axis, colours, layers, ms_axis, zero
 from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, arm_colours
 
 SIGNED = "+.2~%"
@@ -45,7 +45,7 @@ def channels(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     rule = base.mark_rule(strokeWidth=2.5, color=CONTROL).encode(
         x=alt.X("low:Q", title=title, axis=_signed()), x2=alt.X2("high:Q")
     )
-    return layers(_zero(), bar, rule).properties(height=alt.Step(34))
+    return layers(zero("x"), bar, rule).properties(height=alt.Step(34))
 
 
 def designs(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
@@ -55,12 +55,11 @@ def designs(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
         rows: design, which (BIAS or INTERFERENCE), value, se, low, high.
         names: of the designs, in order.
     """
-    scale = alt.Scale(domain=[BIAS, INTERFERENCE], range=[CONTROL, TREATMENT])
     title = "Log lift shown, minus the true one"
     base = alt.Chart(rows).encode(
         y=alt.Y("design:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=160, minExtent=110)),
         yOffset=alt.YOffset("which:N", sort=[BIAS, INTERFERENCE]),
-        color=alt.Color("which:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=1)),
+        color=colours("which", (BIAS, INTERFERENCE), (CONTROL, TREATMENT), columns=1),
         tooltip=[
             alt.Tooltip("design:N"),
             alt.Tooltip("which:N"),
@@ -74,7 +73,7 @@ def designs(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     point = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=alt.X("value:Q", title=title, axis=_signed())
     )
-    return layers(_zero(), rule, point).properties(height=alt.Step(14, **{"for": "offset"}))
+    return layers(zero("x"), rule, point).properties(height=alt.Step(14, **{"for": "offset"}))
 
 
 def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
@@ -84,7 +83,6 @@ def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
         rows: what, value, se, low, high, and least and most, the bounds.
         names: what was measured, in order.
     """
-    axis = alt.Axis(format=".1~%", gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6)
     base = alt.Chart(rows).encode(
         y=alt.Y("what:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=200, minExtent=130)),
         tooltip=[
@@ -94,7 +92,8 @@ def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     )
 
     def x(column: str) -> alt.X:
-        return alt.X(f"{column}:Q", title="Share of experiments", axis=axis, scale=alt.Scale(zero=False))
+        percent = axis(".1~%", tickCount=6)
+        return alt.X(f"{column}:Q", title="Share of experiments", axis=percent, scale=alt.Scale(zero=False))
 
     bounds = base.mark_bar(height=20, color=NEUTRAL, opacity=0.3).encode(x=x("least"), x2=alt.X2("most:Q"))
     rule = base.mark_rule(strokeWidth=3, color=CONTROL).encode(x=x("low"), x2=alt.X2("high:Q"))
@@ -109,15 +108,13 @@ def peeking(rows: Rows, *, level: float | None) -> alt.LayerChart:
         rows: look, rule, called.
         level: the error that was planned, as a line; None where there is an effect to be found.
     """
-    percent = alt.Axis(format=".0~%", gridColor=NEUTRAL, gridOpacity=0.25)
-    scale = alt.Scale(domain=list(RULE_COLOURS), range=list(RULE_COLOURS.values()))
     lines = (
         alt.Chart(rows)
         .mark_line(point=True, strokeWidth=2.5)
         .encode(
             x=alt.X("look:O", title="Look (one a day)", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("called:Q", title="Tests that called a difference by then", axis=percent),
-            color=alt.Color("rule:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=3)),
+            y=alt.Y("called:Q", title="Tests that called a difference by then", axis=axis(".0~%")),
+            color=colours("rule", list(RULE_COLOURS), list(RULE_COLOURS.values())),
             tooltip=[alt.Tooltip("look:O"), alt.Tooltip("rule:N"), alt.Tooltip("called:Q", format=".1%")],
         )
     )
@@ -144,12 +141,7 @@ def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.La
     base = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, axis=ms_axis(), scale=alt.Scale(zero=False, padding=20)),
         y=alt.Y("lift:Q", title="True lift", axis=_signed(), scale=alt.Scale(padding=20)),
-        color=alt.Color(
-            "arm:N",
-            scale=alt.Scale(domain=list(arms), range=arm_colours(arms)),
-            title=None,
-            legend=alt.Legend(orient="top", columns=3),
-        ),
+        color=colours("arm", arms, arm_colours(arms)),
         tooltip=[
             alt.Tooltip("setting:N"),
             alt.Tooltip("lift:Q", format="+.2%"),
@@ -165,20 +157,8 @@ def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.La
     words = least.mark_text(align="left", dx=14, dy=14, text="cheapest that holds").encode(
         color=alt.value(ink)
     )
-    return layers(_zero_line(), beaten, best, ring, square, words).properties(height=320)
-
-
-def _zero_line() -> alt.Chart:
-    line: alt.Chart = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y=alt.datum(0))
-    return line
+    return layers(zero("y"), beaten, best, ring, square, words).properties(height=320)
 
 
 def _signed() -> alt.Axis:
-    return alt.Axis(
-        format=SIGNED, labelExpr=NO_SIGN_AT_ZERO, gridColor=NEUTRAL, gridOpacity=0.25, tickCount=6
-    )
-
-
-def _zero() -> alt.Chart:
-    line: alt.Chart = alt.Chart().mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x=alt.datum(0))
-    return line
+    return axis(SIGNED, tickCount=6)

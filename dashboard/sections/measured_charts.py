@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from dashboard.charts import Rows, layers
+from dashboard.charts import Rows, axis, colours, layers
 from dashboard.palette import CONTROL, NEUTRAL, TREATMENT
 
 # As many models and engines as there are: told apart by colour and, for those who see none, by a shape.
@@ -35,18 +35,17 @@ def times(
         x_title, y_title: of the axes.
         words: the values of x in their order, where they are words; None where they are numbers.
     """
-    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
     x = (
         alt.X("x:O", title=x_title, sort=list(words), axis=alt.Axis(labelAngle=0))
         if words is not None
-        else alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=False, padding=12))
+        else alt.X("x:Q", title=x_title, axis=axis("~s"), scale=alt.Scale(type="log", nice=False, padding=12))
     )
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
         .encode(
             x=x,
-            y=alt.Y("ms:Q", title=y_title, axis=alt.Axis(format="~r", gridColor=NEUTRAL, gridOpacity=0.25),
+            y=alt.Y("ms:Q", title=y_title, axis=axis("~r"),
                     scale=alt.Scale(type="log", nice=False, padding=12)),
             color=_series(series),
             shape=alt.Shape("series:N", legend=None, sort=list(series)),
@@ -70,9 +69,8 @@ def quality(rows: Rows, *, x_title: str, base: str, ink: str) -> alt.LayerChart:
         base: the model that leads are over.
         ink: of the names.
     """
-    axis = alt.Axis(format="~g", gridColor=NEUTRAL, gridOpacity=0.25)
     base_chart = alt.Chart(rows).encode(
-        x=alt.X("x:Q", title=x_title, axis=axis, scale=alt.Scale(type="log", nice=True)),
+        x=alt.X("x:Q", title=x_title, axis=axis("~g"), scale=alt.Scale(type="log", nice=True)),
         tooltip=[
             alt.Tooltip("name:N"),
             alt.Tooltip("x:Q", format=".3~g"),
@@ -81,7 +79,7 @@ def quality(rows: Rows, *, x_title: str, base: str, ink: str) -> alt.LayerChart:
         ],
     )
     title = f"Lead over {base}, points of AUC"
-    y = alt.Y("lead:Q", title=title, axis=alt.Axis(format="+~g", gridColor=NEUTRAL, gridOpacity=0.25))
+    y = alt.Y("lead:Q", title=title, axis=axis("+~g"))
     best = base_chart.transform_filter(alt.datum.front)
     line = best.mark_line(strokeWidth=2, color=TREATMENT, interpolate="step-after").encode(y=y)
     rule = base_chart.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=NEUTRAL)
@@ -111,8 +109,9 @@ def bars(rows: Rows, *, groups: Sequence[str], kinds: Sequence[str], title: str,
         yOffset=alt.YOffset("kind:N", sort=list(kinds)),
         tooltip=[alt.Tooltip(f"{name}:N") for name in ("group", "kind", "text")],
     )
-    axis = alt.Axis(format="~s", gridColor=NEUTRAL, gridOpacity=0.25)
-    bar = base.mark_bar().encode(x=alt.X("value:Q", title=title, axis=axis), color=_series(kinds, "kind"))
+    bar = base.mark_bar().encode(
+        x=alt.X("value:Q", title=title, axis=axis("~s")), color=_series(kinds, "kind")
+    )
     text = base.mark_text(align="left", dx=4, color=ink).encode(
         x=alt.X("value:Q", title=title), text=alt.Text("text:N")
     )
@@ -121,11 +120,6 @@ def bars(rows: Rows, *, groups: Sequence[str], kinds: Sequence[str], title: str,
 
 def _series(names: Sequence[str], column: str = "series") -> alt.Color:
     longest = max(map(len, names), default=0)
-    colours = [SERIES[number % len(SERIES)] for number in range(len(names))]
-    return alt.Color(
-        f"{column}:N",
-        scale=alt.Scale(domain=list(names), range=colours),
-        title=None,
-        # On a telephone there is room for three short names, or for one long one.
-        legend=alt.Legend(orient="top", columns=3 if longest < 11 else 2 if longest < 19 else 1),
-    )
+    hues = [SERIES[number % len(SERIES)] for number in range(len(names))]
+    # On a telephone there is room for three short names, or for one long one.
+    return colours(column, names, hues, columns=3 if longest < 11 else 2 if longest < 19 else 1)
