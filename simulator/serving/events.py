@@ -83,7 +83,7 @@ class _Line:
             ready_s=self.transport_end,
             give_up=self._answer_prior,
         )
-        self.policy = make_policy(arm, times, self.requests)
+        self.policy = make_policy(arm, times.predictions, self.requests)
         self.prior = len(arm.steps) - 1
         self.limits = [s.history for s in arm.steps]
         self.models = [s.model or "" for s in arm.steps]

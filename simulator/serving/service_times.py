@@ -23,8 +23,13 @@ from simulator.serving.profile import ServiceProfile
 _AT_ONCE = 1 << 18  # requests whose luck is drawn together
 
 
-class ServiceTimes(Predictions, Protocol):
+class ServiceTimes(Protocol):
     """One arm's work. The pipeline asks for each piece once, when it starts."""
+
+    @property
+    def predictions(self) -> Predictions:
+        """What policies may know of it beforehand."""
+        ...
 
     def store_s(self, request: int, history: int) -> float:
         """Read a request's newest `history` behaviours."""
@@ -71,6 +76,11 @@ class ProfileServiceTimes(ProfilePredictions):
             for own, stage in zip(self.luck, self.clamped, strict=True):
                 own[rows] = luck(profile, stage, seed, ids[rows], first)
             let_go(self.luck)
+
+    @property
+    def predictions(self) -> Predictions:
+        """See `ServiceTimes`."""
+        return self
 
     # Python floats: a list's element costs a third of a numpy scalar's in the event loop.
     @cached_property
@@ -126,9 +136,10 @@ class LiveServiceTimes:
         score: (requests, model, histories, payloads) -> (B, C) float32 scores, on the host when it
             returns (a GPU is synchronised). A payload may hold more behaviours than the history
             the ladder settled on: score the newest.
-        predictions: for the ladder, from a calibration on this machine.
+        predictions: for policies, from a calibration on this machine.
 
     Attributes:
+        predictions: those.
         scores: request -> (model, history, (C,) float32).
         store_own_s, store_binding_s, transport_spent_s, score_spent_s: totals, s.
     """
@@ -141,7 +152,7 @@ class LiveServiceTimes:
         predictions: Predictions,
     ) -> None:
         self._read, self._transport, self._score = read, transport, score
-        self._predictions = predictions
+        self.predictions = predictions
         self._payloads: dict[int, Any] = {}
         self.scores: dict[int, tuple[str, int, NDArray[np.float32]]] = {}
         self.store_own_s = self.store_binding_s = self.transport_spent_s = self.score_spent_s = 0.0
@@ -198,31 +209,3 @@ class LiveServiceTimes:
             self.scores[request] = (model, history, row)
         self.score_spent_s += spent_s
         return spent_s
-
-    def predict_store_s(self, history: int) -> float:
-        """See `Predictions`."""
-        return self._predictions.predict_store_s(history)
-
-    def predict_transport_s(self, history: int) -> float:
-        """See `Predictions`."""
-        return self._predictions.predict_transport_s(history)
-
-    def predict_score_s(self, model: str, history: int, batch: int) -> float:
-        """See `Predictions`."""
-        return self._predictions.predict_score_s(model, history, batch)
-
-    def expected_fetch_s(self, history: int) -> float:
-        """See `Predictions`."""
-        return self._predictions.expected_fetch_s(history)
-
-    def expected_score_s(self, model: str, history: int, batch: int) -> float:
-        """See `Predictions`."""
-        return self._predictions.expected_score_s(model, history, batch)
-
-    def fetch_levels_s(self, history: int) -> list[float]:
-        """See `Predictions`."""
-        return self._predictions.fetch_levels_s(history)
-
-    def score_levels_s(self, model: str, history: int, batch: int) -> list[float]:
-        """See `Predictions`."""
-        return self._predictions.score_levels_s(model, history, batch)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.serving.arm import LadderStep, ServingArm, build_ladder
-from simulator.serving.predictions import LEVELS
+from simulator.serving.predictions import LEVELS, Predictions
 from simulator.serving.profile import Machine, Samples, ServiceProfile
 
 HISTORIES = (0, 10, 50, 100, 250, 500, 1000)
@@ -105,6 +105,10 @@ class DrawnTimes:
         self._score: list[float] = score.tolist()
         self._store_told = float(store.mean()) if predicted_store_s is None else predicted_store_s
         self._score_told = float(score.mean()) if predicted_score_s is None else predicted_score_s
+
+    @property
+    def predictions(self) -> Predictions:
+        return self
 
     def store_s(self, request: int, history: int) -> float:
         return self._store[request]
