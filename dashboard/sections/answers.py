@@ -56,14 +56,14 @@ def _start(run: Run, command: str, options: tuple[str, ...]) -> None:
             st.rerun()
         return
     if job is not None and at_work:
-        _follow(run, job)
+        _follow(job)
     elif job is not None:
         st.error("The last time it gave no answer:")
         st.code(jobs.log_of(root, job) or "It printed nothing.", language=None)
 
 
 @st.fragment(run_every="1s")
-def _follow(run: Run, job: jobs.Job) -> None:
+def _follow(job: jobs.Job) -> None:
     if not jobs.alive(job):
         st.rerun()
     said = jobs.log_of(results_folder(), job).splitlines()

@@ -85,7 +85,7 @@ def start(root: Path, kind: str, text: str, sets: Sequence[str], over: Sequence[
         raise DashboardError(f"{name}: found a folder of that name. Choose another name.")
     place = _place(root)
     write_text(place / "experiment.toml", text)
-    return _begin(root, place, name, arguments_of(kind, place / "experiment.toml", sets, over, out))
+    return _begin(place, name, arguments_of(kind, place / "experiment.toml", sets, over, out))
 
 
 def draft(root: Path, text: str) -> Path:
@@ -114,7 +114,7 @@ def resume(root: Path, name: str) -> Job:
     if not folder.resumable:
         raise DashboardError(f"{name}: found it {folder.status}, expected one that can be continued.")
     kind = str(folder.manifest["kind"])
-    return _begin(root, _place(root), name, [kind, "--resume", str(folder.path)])
+    return _begin(_place(root), name, [kind, "--resume", str(folder.path)])
 
 
 def ask(root: Path, name: str, command: str, options: Sequence[str] = ()) -> Job:
@@ -129,7 +129,7 @@ def ask(root: Path, name: str, command: str, options: Sequence[str] = ()) -> Job
     Raises:
         DashboardError: nothing may be started here, or the name leads outside.
     """
-    return _begin(root, _place(root), name, [command, str(within(root, name)), *options])
+    return _begin(_place(root), name, [command, str(within(root, name)), *options])
 
 
 def asked_of(root: Path, name: str, command: str) -> Job | None:
@@ -198,7 +198,7 @@ def _place(root: Path) -> Path:
     return place
 
 
-def _begin(root: Path, place: Path, name: str, arguments: list[str]) -> Job:
+def _begin(place: Path, name: str, arguments: list[str]) -> Job:
     """Start the process, in a session of its own: what ends the server does not end it."""
     with (place / "log.txt").open("wb") as log:
         process = subprocess.Popen(

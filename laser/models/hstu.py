@@ -69,7 +69,7 @@ class Hstu(RankingModel):
         self.research: bool = chosen["variant"] == "research"
         self.normaliser, self.all_rows = chosen["normaliser"], chosen["all_rows"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.candidate = CandidateToken(config.width)
+        self.candidate = CandidateToken()
         self.positions = Positions(0 if self.research else chosen["positions"], seen)
         bias = chosen["positions"] if self.research else 0
         start = _start(config.width, chosen)

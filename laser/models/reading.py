@@ -36,7 +36,7 @@ class ActivationReading(nn.Module):
         seen = width + KIND_WIDTH
         self.history = BehaviourEmbedding(actions, scenes, time_gap)
         self.unit = ActivationUnit(seen if whole else width, seen, hidden, sharpness, bias)
-        self.candidate = CandidateToken(width) if whole else None
+        self.candidate = CandidateToken() if whole else None
         self.pairs = pairs
 
     def forward(self, batch: RankingBatch, category: Tensor, target: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Stca(RankingModel):
         self.fusion: bool = chosen["fusion"]
         self.heads: int = chosen["heads"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.candidate = CandidateToken(config.width)
+        self.candidate = CandidateToken()
         feeds = 1 if chosen["shared_ffn"] else layers
         self.of_history = nn.ModuleList(
             Normed(SwiGlu(seen, ratio, constant=constant), seen) for _ in range(feeds)

@@ -11,7 +11,7 @@ from laser.models.history import KIND_WIDTH
 class CandidateToken(nn.Module):
     """[category ; kind]: a candidate in the behaviours' form, with a kind of its own."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.kind = nn.Parameter(torch.randn(KIND_WIDTH) * 0.3)
         with torch.no_grad():

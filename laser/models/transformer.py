@@ -51,7 +51,7 @@ class Transformer(RankingModel):
         seen = config.width + KIND_WIDTH
         super().__init__(config, attended=seen)
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.candidate = CandidateToken(config.width)
+        self.candidate = CandidateToken()
         self.positions = Positions(chosen["positions"], seen)
         self.layers = nn.ModuleList(
             EncoderLayer(

@@ -82,7 +82,7 @@ class Vista(RankingModel):
         super().__init__(config, attended=seen)
         self.quantise, self.refresh_s = chosen["quantise"], chosen["refresh_s"]
         self.history = BehaviourEmbedding(config.actions, config.scenes, chosen["time_gap"])
-        self.candidate = CandidateToken(config.width)
+        self.candidate = CandidateToken()
         self.seeds = nn.Parameter(torch.randn(chosen["seeds"], seen) * 0.3)
         with torch.no_grad():
             # Seeds begin at categories, as many as there are seeds for.

@@ -55,13 +55,11 @@ def check_split(counts: Mapping[str, int], split: Mapping[str, float]) -> Srm:
     total = int(found.sum())
     expected = dict(zip(counts, (shares * total).tolist(), strict=True))
     as_found = {arm: int(n) for arm, n in counts.items()}
-    status, p_value, text = _judge(as_found, expected, found, shares, total)
+    status, p_value, text = _judge(as_found, found, shares)
     return Srm(status, as_found, expected, p_value, text)
 
 
-def _judge(
-    counts: dict[str, int], expected: dict[str, float], found: np.ndarray, shares: np.ndarray, total: int
-) -> tuple[str, float | None, str]:
+def _judge(counts: dict[str, int], found: np.ndarray, shares: np.ndarray) -> tuple[str, float | None, str]:
     empty = [arm for arm, share in zip(counts, shares, strict=True) if share > 0 and counts[arm] == 0]
     if empty:
         return "empty", None, f"Arm {', '.join(empty)} has no units: nothing can be compared with it."

@@ -178,7 +178,7 @@ def _decide(
     found = _found(metric, entry, names) + _truth(metric, entry)
     if not unshown:
         return "ship", f"{gain}. {found}"
-    why = " ".join(_unshown(guard, metrics, named) for guard in unshown)
+    why = " ".join(_unshown(guard, metrics) for guard in unshown)
     return "inconclusive", f"{gain}, but not that it keeps every guardrail. {why} {found}"
 
 
@@ -238,7 +238,7 @@ def _stopped(
     return " ".join([*found, *(f"A guardrail is broken: {guard.text}" for guard in fallen if guard.text)])
 
 
-def _unshown(guard: Guard, metrics: Mapping[str, Entry], named: Mapping[str, Metric]) -> str:
+def _unshown(guard: Guard, metrics: Mapping[str, Entry]) -> str:
     if guard.text:
         return guard.text
     entry = metrics[guard.name]

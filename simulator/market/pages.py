@@ -80,11 +80,6 @@ class Pages:
         return Pages(**taken)
 
 
-def pcvr_of(pages: Pages, book: Book) -> F8:
-    """(R, C) predicted P(conversion | click) of every candidate; meaningless where there is none."""
-    return book.pcvr[np.maximum(pages.candidates, 0)] if pages.pcvr is None else pages.pcvr
-
-
 @dataclass(frozen=True)
 class Rules:
     """How the market works.

@@ -39,11 +39,6 @@ def shipped_runs() -> list[Run]:
     return list_runs(SHIPPED)
 
 
-def is_shipped(run: Run) -> bool:
-    """Whether it came with the package and was not made on this machine."""
-    return run.path.parent == SHIPPED
-
-
 def make_small(
     source: Path,
     out: Path,

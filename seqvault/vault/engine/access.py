@@ -80,7 +80,7 @@ class Writable:
         except BaseException:
             self._lock.close()
             raise
-        self.writer = Writer(self.state, wal, self.replayed)
+        self.writer = Writer(self.state, wal)
         self.compactor = Compactor(self.writer)
         self._maintained = 0
         self._background = _Background(self.compactor) if options.background else None

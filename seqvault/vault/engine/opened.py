@@ -3,7 +3,6 @@
 import os
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from seqvault.errors import SchemaError, StoreClosedError, StoreReadOnlyError
@@ -52,12 +51,7 @@ class Opened:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _table(self, sequence: str | None) -> Table:

@@ -19,7 +19,7 @@ from seqvault.vault.disk.identity import LogFile, SegmentFile, new_file
 from seqvault.vault.disk.manifest import Manifest, log_name, write_manifest
 from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import seal
-from seqvault.vault.engine.state import Replayed, State
+from seqvault.vault.engine.state import State
 from seqvault.vault.engine.table import Table, tombstones
 from seqvault.vault.format.rows_by_user import Rows, group_rows
 from seqvault.vault.log.change import Change
@@ -37,14 +37,13 @@ class Writer:
     Args:
         state: the store.
         wal: its live log.
-        replayed: what recovery found.
 
     Attributes:
         mutex: see the module.
         sealed: seals since it was opened.
     """
 
-    def __init__(self, state: State, wal: Wal, replayed: Replayed) -> None:
+    def __init__(self, state: State, wal: Wal) -> None:
         self.state = state
         self.mutex = threading.RLock()
         self.sealed = 0

@@ -114,34 +114,31 @@ def show(found: dict[str, Any]) -> None:
 
 
 def _table(designs: dict[str, dict[str, Any]], metric: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
+    from simulator.commands.output import table
     from simulator.designs.words import points, points_error
     from simulator.results.numbers import count, lift, percent
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    headings = ("design", "units", "shows", "bias", "arms' doing", "own error", "coverage", "power")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "design" else "right")
+    rows = [["design", "units", "shows", "bias", "arms' doing", "own error", "coverage", "power"]]
     for name, own in designs.items():
         judged = own.get("metrics", {}).get(metric)
         if judged is None:
-            table.add_row(name, *["—"] * 7)
+            rows.append([name, *["—"] * 7])
             continue
 
         def both(key: str, judged: dict[str, Any] = judged) -> str:
             value, se = points(judged[key]), points_error(judged[f"{key}_se"])
             return f"{value}±{se}".replace(" points", "")
 
-        table.add_row(
-            name,
-            count(own["units"]),
-            lift(judged["estimate"]),
-            both("bias"),
-            both("interference"),
-            points(judged["sd"], signed=False).replace(" points", ""),
-            percent(judged["coverage"], digits=0),
-            percent(judged["power"], digits=0),
+        rows.append(
+            [
+                name,
+                count(own["units"]),
+                lift(judged["estimate"]),
+                both("bias"),
+                both("interference"),
+                points(judged["sd"], signed=False).replace(" points", ""),
+                percent(judged["coverage"], digits=0),
+                percent(judged["power"], digits=0),
+            ]
         )
-    return table
+    return table(rows)

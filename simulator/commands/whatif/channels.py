@@ -84,23 +84,19 @@ def _document(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]"
 
 
 def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
+    from simulator.commands.output import table
     from simulator.results.numbers import metric_form
 
     if not found:
         print(f"{arm}: an arm earns nothing in some world, and there is no effect to take apart.")
         return
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column(arm)
-    for one in found:
-        table.add_column(metric_form(one.metric).label.replace(" per ", "\nper "), justify="right")
-    for channel in found[0].parts:
-        table.add_row(channel, *(_points(one.parts[channel]) for one in found))
-    table.add_row("together", *(_points(one.whole) for one in found), style="bold")
-    Console(highlight=False).print(table)
+    labels = [metric_form(one.metric).label.replace(" per ", "\nper ") for one in found]
+    parts = [(channel, *(_points(one.parts[channel]) for one in found)) for channel in found[0].parts]
+    shown = table([(arm, *labels), *parts])
+    shown.add_row("together", *(_points(one.whole) for one in found), style="bold")
+    Console(highlight=False).print(shown)
     how = "the mean over every order" if order is None else f"switched on in the order {', '.join(order)}"
     print(f"Percent of the logarithm of treatment over control, ± its error over users; {how}.")
 
