@@ -20,11 +20,29 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from simulator.errors import SimulatorError
+
 I8 = NDArray[np.int64]
 _ALIGNMENT = 64
 # Are not worth a file: each of its pages costs when it is written to first, and a what-if has many.
 _FEW_BYTES = 1 << 25
 _AT_ONCE = 1 << 20  # rows of a column in a file that are looked at together
+
+
+def own_folder() -> Path:
+    """A folder of this user among the temporary ones, for what is kept where there is no home to keep it in.
+
+    Raises:
+        SimulatorError: another user has made it.
+        OSError: the folder of temporary files is not writable.
+    """
+    folder = Path(gettempdir()) / f"laser-ab-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise SimulatorError(
+            f"{folder}: found another user's, expected one's own. Set TMPDIR or HOME elsewhere."
+        )
+    return folder
 
 
 def mapped(columns: Mapping[str, NDArray[Any]], folder: Path | None = None) -> dict[str, NDArray[Any]]:

@@ -106,7 +106,7 @@ def _explain_os(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}the disk is full. Free some space, or choose another place with --out."
     if isinstance(error, PermissionError):
-        return f"{where}permission denied. Choose a place you may use, for example with --out."
+        return f"{where}permission denied. Ask its owner for it, or choose another place."
     if isinstance(error, FileNotFoundError):
         return f"{where}not found. Check the path."
     return f"{where}{error.strerror or error}. Check the path and the disk."

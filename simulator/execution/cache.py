@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from simulator.errors import SimulatorError
 from simulator.results.errors import ResultsError
 from simulator.results.files import write_atomic, write_text
-from simulator.scratch import let_go
+from simulator.scratch import let_go, own_folder
 
 F4 = NDArray[np.float32]
 FOLDER_VARIABLE = "LASER_AB_CACHE"
@@ -80,8 +80,8 @@ class Entry:
 def open_cache() -> Cache | None:
     """The cache that the environment names; None where it is switched off by a bound of 0.
 
-    LASER_AB_CACHE is its folder, by default laser-ab in the user's folder for caches; LASER_AB_CACHE_GB is
-    how many GB it may hold, 20 by default.
+    LASER_AB_CACHE is its folder, by default laser-ab in the user's folder for caches, or among the temporary
+    files of a user without a home; LASER_AB_CACHE_GB is how many GB it may hold, 20 by default.
 
     Raises:
         CacheError: the bound is no number.
@@ -98,8 +98,15 @@ def open_cache() -> Cache | None:
     if bound == 0:
         return None
     named = os.environ.get(FOLDER_VARIABLE)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Cache(Path(named) if named else Path(home) / "laser-ab", round(bound * 1e9))
+    return Cache(Path(named) if named else _users_caches() / "laser-ab", round(bound * 1e9))
+
+
+def _users_caches() -> Path:
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(named) if named else Path.home() / ".cache"
+    except RuntimeError:  # no home: a user that the system does not know, as in a container
+        return own_folder()
 
 
 @dataclass(frozen=True)

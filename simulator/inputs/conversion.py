@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.inputs.prepare import Prepared
+from simulator.kept_code import njit_kept
 from simulator.traffic.behaviours import Behaviours
 from simulator.traffic.examples import history_slices
 from simulator.traffic.log import LogImpressions
@@ -140,7 +140,7 @@ def _counted(behaviours: Behaviours, start: I8, end: I8, wanted: NDArray[Any]) -
     return made
 
 
-@numba.njit(cache=True, nogil=True)
+@njit_kept(nogil=True)
 def _count(category: Any, start: Any, end: Any, wanted: Any, seen: Any, out: Any) -> None:
     for r in range(len(start)):
         for i in range(start[r], end[r]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from simulator.kept_code import njit_kept
 from simulator.market.pages import F8, I8, Book, MarketError, Pages
 
 
@@ -81,7 +81,7 @@ def _probabilities(candidates: I8, values: F8) -> bool:
 
 
 # Compiled: gathering the values of the candidates that are there took longer than the auctions themselves.
-@numba.njit(cache=True, nogil=True)
+@njit_kept(nogil=True)
 def _inside(there: Any, values: Any) -> bool:
     for i in range(len(there)):
         if there[i] >= 0:

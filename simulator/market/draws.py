@@ -7,10 +7,10 @@ and the numbers are those of `uniform(seed, cause, *ids)` bit for bit; a test ke
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from simulator.draws import bits
+from simulator.kept_code import njit_kept
 
 # Causes of the market's draws.
 CLICK = "click"
@@ -30,21 +30,21 @@ def key(seed: int, cause: str) -> np.uint64:
     return np.uint64(bits(seed, cause))
 
 
-@numba.njit(cache=True, inline="always")
+@njit_kept(inline="always")
 def _mix(x: np.uint64) -> np.uint64:
     x = (x ^ (x >> _S30)) * _MIX_1
     x = (x ^ (x >> _S27)) * _MIX_2
     return x ^ (x >> _S31)
 
 
-@numba.njit(cache=True)
+@njit_kept()
 def fold(state: np.uint64, part: np.uint64) -> np.uint64:
     """The state after one more id of the key."""
     mixed: np.uint64 = _mix((state ^ _mix(part + _GOLDEN)) + _GOLDEN)
     return mixed
 
 
-@numba.njit(cache=True)
+@njit_kept()
 def as_uniform(state: np.uint64) -> float:
     """The state as a number in [0, 1), 53 bits."""
     return float(state >> _S11) * 2.0**-53

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kept_code import njit_kept
 from simulator.market.checks import check_inputs
 from simulator.market.pages import F8, I8, Book, Pages
 
@@ -62,7 +62,7 @@ def shortened(pages: Pages, book: Book) -> Pages:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit_kept(nogil=True)
 def _best(candidates: Any, pctr: Any, pcvr: Any, pcvr_of_ad: Any, tcpa: Any, most: int) -> tuple[I8, F8]:
     """(R, most) places of the best candidates by eCPM, as the auction reckons it, and (R,) the next one's."""
     rows, wide = candidates.shape

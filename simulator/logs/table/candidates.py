@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kept_code import njit_kept
 from simulator.scratch import let_go, slices_of
 from simulator.traffic.trace import TraceError
 
@@ -125,7 +125,7 @@ def nearest_candidates(time_ms: I8, ad: I8, request_ms: I8, request_row: I8, wid
     return chosen
 
 
-@nb.njit(cache=True)
+@njit_kept()
 def _fill(
     time_ms: I8,
     ad: I4,

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kept_code import njit_kept
 from simulator.logs.real_log import MIN_DAYS, Impressions, LogAds, LogRows, periods, split_days
 from simulator.logs.table.candidates import Listed, candidates_of, check_width
 from simulator.logs.table.collect import Collected
@@ -260,7 +260,7 @@ class EarlierClicks:
         return logit
 
 
-@nb.njit(cache=True)
+@njit_kept()
 def _count(
     user: I4, second: I8, click: NDArray[np.uint8], asked: int, delay: int, seen: I8, own: I8, everyone: I8
 ) -> int:  # pragma: no cover - compiled

@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from simulator.arms.kept import received, sent
+from simulator.errors import SimulatorError
 from simulator.execution import cache as module
 from simulator.execution.cache import (
     Cache,
@@ -167,3 +169,24 @@ def test_mapped_scores_are_read_whole_and_never_held_whole(tmp_path: Path) -> No
         assert np.array_equal(rows_of(kept, rows), logits[rows], equal_nan=True)
     assert _mapped_mb() - before_mb < 5
     assert np.array_equal(rows_of(logits, rows), logits[rows], equal_nan=True)
+
+
+def test_a_user_without_a_home_keeps_among_the_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LASER_AB_CACHE", "LASER_AB_CACHE_GB", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = open_cache()
+    assert found is not None
+    assert found.folder.parent == tmp_path / f"laser-ab-{os.getuid()}"
+    assert found.folder.parent.stat().st_mode & 0o077 == 0
+    found.folder.parent.rmdir()
+    found.folder.parent.symlink_to(tmp_path)
+    with pytest.raises(SimulatorError, match="another user's"):
+        open_cache()
