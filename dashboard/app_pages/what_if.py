@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, head, limits, states, tiles, verdicts
-from dashboard.draw import chart, ink
-from dashboard.sections import fronts
+from dashboard import head, limits, states, tiles, verdicts
+from dashboard.sections import fronts, sweep_curve
 from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.cost import asked_of
 from simulator.results.answers.terms import terms_of
 from simulator.results.answers.text import answer_lines, cheapest_in_short
-from simulator.results.axes import BUDGET, Axis, in_words
+from simulator.results.axes import Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
 from simulator.results.report import service_times
 from simulator.results.scorecard import arms_of, control_name, effects, tile_metrics, treatment_names
 
-LIFT, ARMS = "Lift", "Each arm"
-BY_P99 = "P99 latency"
 # Of one metric of one arm: value, interval, the truth and the truth's own error; None where unknown.
 KNOWN = ("value", "ci_low", "ci_high", "true_value", "true_se")
 Cell = Mapping[tuple[str, str], Mapping[str, float | None]]  # (arm, metric) -> KNOWN
@@ -86,7 +83,7 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     if differs:
         st.info(differs)
     treatment = verdicts.pick_treatment(arms[1:] or arms)
-    cell = table[_at(table, sweep.axes, chosen)]
+    cell = table[sweep_curve.at(table, sweep.axes, chosen)]
     if cell.empty:  # its cells were listed one by one
         st.info("Not simulated: this sweep has no cell at these settings. Choose others.")
         return
@@ -101,7 +98,7 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     at = _by_metric(cell)
     for metrics in (money, [metric.name for metric in leading if metric.of_serving]):
         tiles.rows([_tile(metric, at, arms[0], treatment, level, few) for metric in metrics])
-    _curve(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
+    sweep_curve.section(table, money, (arms[0], treatment), sweep.axes, chosen, answers)
     fronts.section(sweep, chosen)
     with st.expander(
         "Answers: is it worth it, break-even, most traffic, cheapest, what no other setting beats"
@@ -136,14 +133,6 @@ def _cheapest(axes: Sequence[Axis], chosen: Mapping[str, Any], answers: Mapping[
     there = {axis.key: axis.text(at[axis.key]) for axis in moved}
     if there:
         st.button("Show that setting", on_click=st.session_state.update, args=(there,))
-
-
-def _at(table: pd.DataFrame, axes: Sequence[Axis], values: Mapping[str, Any]) -> pd.Series[bool]:
-    """Which rows lie at these values of these axes."""
-    found = pd.Series(True, index=table.index)
-    for axis in axes:
-        found &= table[axis.key] == axis.column(values[axis.key])
-    return found
 
 
 def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:
@@ -198,149 +187,12 @@ def _tile(
     )
 
 
-def _curve(
-    table: pd.DataFrame,
-    money: list[str],
-    arms: tuple[str, str],
-    axes: Sequence[Axis],
-    chosen: Mapping[str, Any],
-    answers: Mapping[str, Any],
-) -> None:
-    """The truth on an axis of its own; this A/B's estimates on theirs, if they are wanted."""
-    st.subheader("Settings against money")
-    choices = st.container(horizontal=True, gap="medium")  # side by side as far as there is room
-    metric = choices.segmented_control(
-        "Metric",
-        money,
-        default=money[0],
-        required=True,
-        format_func=lambda name: numbers.metric_form(name).label,
-        key="metric",
-        bind="query-params",
-    )
-    show = choices.segmented_control(
-        "Show", [LIFT, ARMS], default=LIFT, required=True, key="show", bind="query-params"
-    )
-    varying = [axis for axis in axes if len(axis.values) > 1] or list(axes)
-    labels = {axis.label: axis for axis in varying}
-    across = choices.segmented_control(
-        "Against", [*labels, BY_P99], default=varying[0].label, required=True, key="against",
-        bind="query-params",
-    )  # fmt: skip
-    axis = labels.get(str(across), varying[0])
-    # Along one axis; the others stay at what is chosen.
-    table = table[_at(table, [one for one in axes if one is not axis], chosen)]
-    form = numbers.metric_form(str(metric))
-    if show == LIFT:
-        rows = _points(table, arms[1:], f"{metric}_lift", numbers.lift)
-        title, y_format = f"{form.label}: lift over control", "+.2~%"
-    else:
-        rows = _points(table, arms, str(metric), form.form)
-        title, y_format = f"{form.label} ({form.unit})", ".2%" if form.form is numbers.ratio else "~r"
-    rows = _placed(rows, axes, axis, chosen, by_p99=across == BY_P99)
-    x_title = "P99 latency of the arm (ms)" if across == BY_P99 else axis.label
-    budget = axis.key == BUDGET and axis.numeric and across != BY_P99
-    even_ms = None
-    if budget:
-        rows = rows.assign(budget=rows["x"].map(charts.budget_words))
-        if show == LIFT and metric == money[0]:
-            even_ms = _break_even(answers, arms[1], chosen)
-    at = f"chosen {axis.short} {axis.text(chosen[axis.key])}"
-
-    def draw(shown: pd.DataFrame, words: str) -> None:
-        named = f"{title}, {words}"
-        chart(
-            charts.curve,
-            shown,
-            f"{named}, over {x_title}, {at}",
-            series=tuple(dict.fromkeys(shown["series"])),
-            words=None if pd.api.types.is_numeric_dtype(shown["x"]) else tuple(dict.fromkeys(shown["x"])),
-            titles=(x_title, named),
-            y_format=y_format,
-            ink=ink(),
-            budget=budget,
-            break_even_ms=even_ms,
-            zero_line=show == LIFT,
-        )
-
-    known = rows["truth"].notna().any()
-    if known:
-        draw(_truths(rows), "truth")
-        st.caption(
-            "Points are simulated, the lines between them only lead the eye. The band is the truth's own "
-            "95 % error, where the simulation knows it; the ring is what is chosen above."
-        )
-    wanted = st.toggle(
-        "What this A/B would have estimated", key="estimate", bind="query-params", disabled=not known
-    )
-    if wanted or not known:
-        draw(rows, "estimate")
-        st.caption(
-            "All points rest on one split of the users: they are wrong together, and ten of them confirm no "
-            "more than one. The band is the A/B's interval, diamonds are the truth."
-        )
-
-
 @st.cache_resource(show_spinner=False, max_entries=16)  # read, and not changed
 def _answers(folder: str, stamp: int) -> tuple[dict[str, Any], list[str]]:
     """What the sweep says to who must decide, and the same in lines, as `laser-ab report SWEEP` has it."""
     sweep = read_sweep(Path(folder))
     answers = answers_of(sweep, terms_of(sweep))
     return answers, answer_lines(answers, sweep.axes)
-
-
-def _break_even(answers: Mapping[str, Any], arm: str, chosen: Mapping[str, Any]) -> float | None:
-    """Where the primary metric's true lift leaves zero over the budget, at the other axes' chosen values."""
-    for one in answers["break_even_ms"]["all"]:
-        if one["arm"] == arm and all(chosen[key] == value for key, value in one["at"].items()):
-            found: float | None = one["true_value"]
-            return found
-    return None
-
-
-def _placed(
-    rows: pd.DataFrame, axes: Sequence[Axis], axis: Axis, chosen: Mapping[str, Any], *, by_p99: bool
-) -> pd.DataFrame:
-    """The rows with their place on the x axis, their cell in words, and whether that is chosen."""
-    names = {axis.column(value): axis.text(value) for value in axis.values}
-    words = [names[value] for value in rows[axis.key]]
-    return rows.assign(
-        x=rows["p99_ms"] if by_p99 else rows[axis.key] if axis.numeric else words,
-        cell=[f"{axis.short} {word}" for word in words],
-        chosen=rows[axis.key] == axis.column(chosen[axis.key]),
-    ).drop(columns=[one.key for one in axes])  # a dot in a column's name means something else to a chart
-
-
-def _truths(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows about the truth: it is the value, and its own error the band."""
-    half = tiles.Z * rows["true_se"]
-    return rows.assign(
-        value=rows["truth"],
-        ci_low=rows["truth"] - half,
-        ci_high=rows["truth"] + half,
-        truth=None,
-        text=rows["truth_text"],
-    ).dropna(subset=["value"])
-
-
-def _points(
-    table: pd.DataFrame, arms: Sequence[str], metric: str, form: Callable[[float | None], str]
-) -> pd.DataFrame:
-    """The curve's rows: one per cell and arm."""
-    keys = ["cell", "arm"]
-    p99 = table[table["metric"] == "p99_ms"].set_index(keys)["value"].rename("p99_ms")
-    rows = table[(table["metric"] == metric) & table["arm"].isin(arms)].join(p99, on=keys)
-    texts = [
-        f"{form(value)} ({numbers.interval((low, high), form)})"
-        for value, low, high in zip(rows["value"], rows["ci_low"], rows["ci_high"], strict=True)
-    ]
-    rows = rows.assign(
-        series=rows["arm"],
-        text=texts,
-        truth=rows["true_value"],
-        truth_text=[form(value) for value in rows["true_value"]],
-    )
-    return rows.sort_values("arm", key=lambda names: names != arms[0], kind="stable")
 
 
 page()
