@@ -19,6 +19,11 @@ def named(path: Path | None) -> Path | None:
 
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")]
+#: Of commands that may continue what is there in its place.
+MaybeConfig = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

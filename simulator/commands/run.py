@@ -12,9 +12,11 @@ from simulator.commands.options import (
     ALL_CORES,
     RUN_OUT,
     CacheGb,
+    DryRun,
     FailOn,
     Jobs,
     Json,
+    MaybeConfig,
     Overrides,
     Quiet,
     Seed,
@@ -32,9 +34,7 @@ DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.toml"
 
 
 def run(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
-    ] = None,
+    config: MaybeConfig = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Continue an interrupted run where it stood."),
@@ -43,9 +43,7 @@ def run(
     seed: Seed = None,
     out: Annotated[Path | None, out_option(RUN_OUT)] = None,
     jobs: Jobs = ALL_CORES,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
     fail_on: FailOn = None,

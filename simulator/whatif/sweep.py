@@ -52,17 +52,7 @@ def run_sweep(
     """Run an experiment in every cell of a grid, or of a list, and write a sweep folder.
 
     Args:
-        config: the experiment.
-        axes: what varies, such as Axis("arms.treatment.history", (50, 200, 1000)); several make a grid.
-            None is the latency budget, from 0.3 to 3 times the slowest arm's unloaded P95, and the
-            experiment's own.
-        out: the sweep folder, `runs/NAME-sweep` by default; the next free sibling where that is taken.
-        cells: in place of axes: the cells one by one, such as {"arms.treatment.history": 200,
-            "experiment.budget_ms": 20}, all of the same keys.
-        one_model: of an arm whose history varies, one model is trained for all its histories; else each
-            history has a model of its own.
-        jobs: worker processes; results do not depend on it.
-        progress: notified of where the work stands.
+        config, axes, out, cells, one_model, jobs, progress: as in `simulator.api.sweep`.
 
     Returns:
         The sweep folder.

@@ -14,9 +14,11 @@ from simulator.commands.options import (
     ALL_CORES,
     Address,
     CacheGb,
+    DryRun,
     Engine,
     Jobs,
     Json,
+    MaybeConfig,
     Overrides,
     Quiet,
     Seed,
@@ -34,9 +36,7 @@ _BUDGETS = 11  # cells of a sweep without axes: a grid of ten, and the file's ow
 
 
 def sweep(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")
-    ] = None,
+    config: MaybeConfig = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="SWEEP", help="Continue an interrupted sweep where it stood."),
@@ -84,9 +84,7 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
     cache_gb: CacheGb = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved file and what it would take, and stop.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Simulate an experiment in every cell of a grid of settings."""
     from simulator.commands.checked import load_checked
@@ -96,16 +94,7 @@ def sweep(
     if (config is None) == (resume is None):
         raise typer.BadParameter("expected either CONFIG or --resume SWEEP", param_hint="CONFIG")
     if resume is not None:
-        if (
-            overrides
-            or seed is not None
-            or out is not None
-            or over
-            or cell
-            or one_model
-            or seeds > 1
-            or dry_run
-        ):
+        if overrides or over or cell or one_model or dry_run or seeds > 1 or (seed, out) != (None, None):
             raise typer.BadParameter(
                 "a sweep continues as it began: leave out all but --jobs and --engine",
                 param_hint="--resume",
