@@ -6,7 +6,5 @@ from benchmarks.pages import wrong
 
 
 def test_the_page_is_made_of_the_saved_results() -> None:
-    made = wrong.page(
-        *map(wrong.load, ("designs", "inference_coverage", "worlds", "worlds_one_model", "faults"))
-    )
+    made = wrong.page(*map(wrong.load, wrong.RESULTS_READ))
     assert wrong.PAGE.read_text(encoding="utf-8") == made, "run python benchmarks/pages/wrong.py"
