@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -27,6 +28,9 @@ from simulator.traffic.behaviours import ACTIONS, SCENES
 
 WIDTH = 16
 CHUNK = 256  # requests scored together
+#: Models of the table by a name of their own: the kind, and its options.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"departments": ("counts", {"department": 8})}
+Look = Callable[[RankingModel, int], dict[str, Any]]
 TUNED_ON = 648_000  # impressions of the logs that the recommended batches and rates were found on
 
 
@@ -104,8 +108,14 @@ def open_world(
     return World(log, DeviceSource(made["holdout"], where, over=log), *ids)
 
 
-def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str, Any]:
-    """Train the cell's model and measure it."""
+def trained_row(
+    cell: Cell, world: World, sizes: Sizes, device: str, also: Look | None = None
+) -> dict[str, Any]:
+    """Train the cell's model and measure it.
+
+    Args:
+        also: more to say of the trained model, given the behaviours that it reads.
+    """
     config, how = chosen(cell, world, sizes, device)
     start_s = time.perf_counter()
     model = train(config, how, world.log, cell.train_seed)
@@ -120,6 +130,7 @@ def trained_row(cell: Cell, world: World, sizes: Sizes, device: str) -> dict[str
         "batch": how.batch,
         "learning_rate": how.learning_rate,
         "device": chosen_device_name(device),
+        **({} if also is None else also(model, how.history)),
     }
 
 
@@ -127,9 +138,12 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
     """The model and its training by the cell's protocol."""
     kind = cell.model.partition("-")[0]
     history = sizes.history(cell.model)
-    plain = cell.protocol == "plain"
-    how = generic(history) if plain else recommended(kind, history)
-    options = GENERIC_START[kind] if plain else {}
+    kind, options = VARIANTS.get(kind, (kind, {}))
+    how = recommended(kind, history)
+    if cell.protocol == "plain":
+        how, options = generic(history), GENERIC_START.get(kind, options)
+    elif cell.protocol == "full-rate":
+        how = replace(how, table_rate=1.0)
     config = ModelConfig(kind, world.categories, world.ads, world.scenes, ACTIONS, WIDTH, options)
     return config, sized(how, world, device)
 

@@ -1,7 +1,8 @@
 """Every model on the same worlds: how well it ranks, what it costs, and whether the gaps hold.
 
-    python benchmarks/models/table.py --out FILE [--preset full|cpu] [--worlds quick:1,2,3 null:1] [--models
-        ...] [--train-seeds 0,1,2] [--protocols tuned,plain] [--seconds S] [--device auto] [--json] [--quick]
+    python benchmarks/models/table.py --out FILE [--preset full|cpu|cpu-40k] [--worlds quick:1,2,3 null:1]
+        [--models ...] [--train-seeds 0,1,2] [--protocols tuned,plain] [--departments N] [--seconds S]
+        [--device auto] [--json] [--quick]
 
 A cell is one training: (world, world seed, training seed, protocol, model). Cells that FILE holds are not
 done again, and FILE is rewritten after each, so that several calls, each of at most --seconds, make one
@@ -9,6 +10,11 @@ table; exit status 130 says that cells are missing.
 
 Protocol "tuned": each model with the settings and the start that suit it (`laser.training.presets`). "plain":
 one batch and learning rate for all, maps begin at random as the papers' text alone would have it.
+"full-rate": tuned, but what a candidate recognises behaviours by learns as fast as all else, not at a tenth.
+
+With --departments each row also says how much the model heeds behaviours of categories that are related to
+the candidate's, N of a department (`relations.heeds`, `relations.limits`): on a world such as
+quick-40-related, and on quick-40, where categories are not related.
 
 Scores are of the held-out days, by the truth ("sauc", truth-weighted AUC) and by the clicks. Gaps are
 paired: two models of the same world and training seed. Their t is over worlds, each the mean of its training
@@ -20,32 +26,37 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models.cells import Cell, Sizes, World, open_world, trained_row
+from benchmarks.models.cells import Cell, Look, Sizes, World, open_world, trained_row
 from benchmarks.models.gaps import bars_of, gap_rows
+from benchmarks.models.relations import heeds, limits
 from benchmarks.models.world_files import read
 from benchmarks.result import options, result_of, show
 
 SEED = 0
 MODELS = ("base", "din", "din-1000", "laser", "sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
-PROTOCOLS = ("tuned", "plain")
+REFERENCES = ("counts", "departments")  # by name alone: they count, without attention
+PROTOCOLS = ("tuned", "plain", "full-rate")
 FULL = Sizes(None, {"base": 0, "din": 50, "laser": 5000, "hstu": 200}, 1000)
 # One core: shorter histories, shorter still for the two whose cost is their square.
 CPU = Sizes(4000, {"base": 0, "din": 50, "transformer": 100, "hstu": 100}, 200)
+PRESETS = {"full": FULL, "cpu": CPU, "cpu-40k": replace(CPU, users=40_000)}
 QUICK = Sizes(600, {"base": 0, "din": 50, "transformer": 50, "hstu": 50}, 100)
 
 
 def parsed() -> argparse.Namespace:
     """The command line."""
     parser = options(__doc__)
-    parser.add_argument("--preset", choices=("full", "cpu"), default="cpu")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--worlds", nargs="+", default=["quick:1"], help="preset:seed,seed,...")
     parser.add_argument("--models", type=_words, help="all by default; three with --quick")
     parser.add_argument("--train-seeds", type=_words, default=["0"])
     parser.add_argument("--protocols", type=_words, default=["tuned"])
+    parser.add_argument("--departments", type=int, metavar="N", help="categories of a department")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no cell after these")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--drawn", type=Path, help="folder where world_files.py puts worlds, waited for")
@@ -54,7 +65,7 @@ def parsed() -> argparse.Namespace:
     args.models = [
         model if args.preset == "full" else model.replace("-1000", "-200") for model in args.models
     ]
-    for name, known in (("models", MODELS), ("protocols", PROTOCOLS)):
+    for name, known in (("models", (*MODELS, *REFERENCES)), ("protocols", PROTOCOLS)):
         unknown = sorted({text.partition("-")[0] for text in getattr(args, name)} - set(known))
         if unknown:
             parser.error(f"--{name}: found {', '.join(unknown)}, expected some of {', '.join(known)}")
@@ -74,22 +85,28 @@ def cells_of(args: argparse.Namespace) -> Iterator[Cell]:
 
 def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], bool]:
     """The rows of all finished cells, kept ones first, and whether all that were asked for are done."""
-    sizes = QUICK if args.quick else FULL if args.preset == "full" else CPU
+    sizes = QUICK if args.quick else PRESETS[args.preset]
     rows = kept_rows(args.out, args)
     done = {Cell.of(row) for row in rows}
     start_s = time.perf_counter()
 
     @lru_cache(maxsize=1)  # a full world takes 8 GB of the device
-    def opened(name: str, seed: int) -> World:
+    def opened(name: str, seed: int) -> tuple[World, Look | None]:
         made = None if args.drawn is None else read(args.drawn, name, seed)
-        return open_world(name, seed, sizes, args.device, made)
+        world = open_world(name, seed, sizes, args.device, made)
+        if args.departments is None:
+            return world, None
+        held_out = world.held_out.examples
+        most = limits(name, seed, sizes.users, held_out)
+        return world, lambda model, history: most | heeds(model, held_out, args.departments, history)
 
     for cell in cells_of(args):
         if cell in done:
             continue
         if time.perf_counter() - start_s > args.seconds:
             return rows, False
-        rows.append(trained_row(cell, opened(cell.world, cell.world_seed), sizes, args.device))
+        world, also = opened(cell.world, cell.world_seed)
+        rows.append(trained_row(cell, world, sizes, args.device, also))
         print(f"{cell}: {rows[-1]['sauc']:.5f}, {rows[-1]['train_s']:.1f} s", file=sys.stderr, flush=True)
         if args.out:
             write(args, rows)

@@ -2,8 +2,8 @@
 
 python benchmarks/models/world_files.py FOLDER WORLD:SEED,SEED ... [--jobs N] [--users N]
 
-A world is a preset or one of CHANGED: a preset with one thing changed. A real log becomes such a file by
-benchmarks/models/real_log.py, and is then read as a world.
+A world is a preset or one of CHANGED. A real log becomes such a file by benchmarks/models/real_log.py, and is
+then read as a world.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "loud-active": ("loud", {"dormant_click": 0.0}),  # only interests that are active now draw clicks
     "loud-40": ("loud", {"categories": 40}),  # a fifth of them: more behaviours on a candidate's own
+    "quick-40": ("quick", {"categories": 40}),
+    # Five departments of eight: users, histories and ads of quick-40, b0 such that as many ads are clicked.
+    "quick-40-related": ("quick", {"categories": 40, "department": 8, "related": 0.5, "b0": -3.69}),
 }
 
 

@@ -95,10 +95,15 @@ class ActivationUnit(nn.Module):
 
 def activation_unit_plain(unit: ActivationUnit, target: Tensor, history: Tensor) -> Tensor:
     """The same formula as published: one concatenated row for each (candidate, behaviour) pair."""
+    return (activations(unit, target, history).unsqueeze(3) * history.unsqueeze(1)).sum(dim=2)
+
+
+def activations(unit: ActivationUnit, target: Tensor, history: Tensor) -> Tensor:
+    """(B, C, L), what each behaviour counts for each candidate, a_j as published."""
     pairs = (target.shape[0], target.shape[1], history.shape[1])
     t = target.unsqueeze(2).expand(*pairs, -1)
     x = history.unsqueeze(1).expand(*pairs, -1)
     about = x[..., : target.shape[2]]
     pair = torch.cat([t, x, t - about, t * about], dim=-1)
     weights: Tensor = unit.last(torch.relu(unit.first(pair)))
-    return (weights * x).sum(dim=2)
+    return weights.squeeze(3)

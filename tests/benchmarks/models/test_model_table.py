@@ -85,7 +85,8 @@ def test_a_table_goes_on_where_it_was_left(
 
     out, trained = tmp_path / "table.json", []
 
-    def trained_row(cell: Any, world: object, sizes: object, device: str) -> dict[str, Any]:
+    def trained_row(cell: Any, world: object, sizes: object, device: str, also: object) -> dict[str, Any]:
+        assert also is None  # relations were not asked for
         trained.append(cell.model)
         return {**row(cell.model, 0.8 + 0.01 * len(trained)), **vars(cell)}
 

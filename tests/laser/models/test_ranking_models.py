@@ -20,6 +20,7 @@ MODELS = [
     config("din"),
     config("din", time_gap=False, sharpness=0.0),
     config("counts", windows=[5, 20]),
+    config("counts", windows=[5, 20], department=4),
     config("laser", segment=5),
     config("laser", segment=5, gates="softmax"),
     config("laser", segment=5, fusion=False, sink=False),
@@ -135,6 +136,24 @@ def test_history_moves_the_score_of_candidates_it_is_about(kind: str) -> None:
     batch = random_batch([40], ad_category=np.full((1, 4), 7), category=np.full(40, 7))
     other = random_batch([40], ad_category=np.full((1, 4), 7), category=np.full(40, 8))
     assert (scores(model, batch) - scores(model, other)).abs().max() > 1e-3
+
+
+def test_counts_are_those_of_a_loop_by_category_and_by_department() -> None:
+    model = build_model(config("counts", windows=[3, 9], department=4), seed=1).eval()
+    batch = random_batch([12, 0, 5])
+    found = model.attend(batch, model.category(batch.ad_category))
+    assert found is not None
+    for b in range(3):
+        own = slice(int(batch.offsets[b]), int(batch.offsets[b + 1]))
+        behaviours = list(zip(batch.category[own].tolist(), batch.action[own].tolist(), strict=True))
+        for c, wanted in enumerate(batch.ad_category[b].tolist()):
+            expected = [
+                math.log1p(sum(category // n == wanted // n and done == action for category, done in newest))
+                for n in (1, 4)
+                for newest in (behaviours[-3:], behaviours[-9:])
+                for action in range(model.config.actions)
+            ]
+            assert found[b, c].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_segments_are_counted_from_the_newest_behaviour() -> None:
