@@ -55,7 +55,7 @@ def make(
     if path.exists():
         raise typer.BadParameter(f"found {path}; expected a path where nothing is yet", param_hint="PATH")
     drawn = sample(users, seed)
-    with SeqVault(path) as store:
+    with _nothing_left_of(path), SeqVault(path) as store:
         store.bulk_load(*drawn)
     print(f"Store: {path}")
     print(f"{len(drawn[0]):,} behaviours of {users:,} users. Look at it:")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, TypeVar
 
@@ -191,7 +191,8 @@ def process_context(*modules: str) -> SpawnContext | ForkServerContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
-    # Held there for good, so that a SIGTERM to all processes of a run leaves what its workers come from.
+    resource_tracker.ensure_running()  # or the call below begins it, and that lets signals through again
+    # Held there for good, so that a signal to all processes of a run leaves what its workers come from.
     with interrupts.signals_held():
         forkserver.ensure_running()
     atexit.unregister(_end_server)

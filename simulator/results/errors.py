@@ -17,7 +17,10 @@ class ResultsError(SimulatorError):
         file: the file or folder concerned.
         reason: what was found, and what was expected.
         do: what the reader of the message can do about it.
+        passing: whether it may be gone the next time, see `can_pass`.
     """
+
+    passing = False
 
     def __init__(self, file: Path | str, reason: str, do: str) -> None:
         self.file = Path(file)
@@ -33,28 +36,34 @@ class ResultsError(SimulatorError):
 def from_os_error(file: Path, error: OSError, *, resumable: bool = True) -> ResultsError:
     """Say what an OSError met while writing `file` means.
 
+    It is passing, and says so itself: on the way home from a worker process an error loses its cause.
+
     Args:
         file: what could not be written.
         error: why.
         resumable: whether it belongs to a folder that exists, and can be resumed.
     """
+    found = ResultsError(file, *_in_words(error, resumable))
+    found.passing = True
+    return found
+
+
+def _in_words(error: OSError, resumable: bool) -> tuple[str, str]:
+    """What was found and expected, and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     if not resumable:
         found = "found a full disk" if full else f"could not be written ({error.strerror or error})"
-        return ResultsError(
-            file,
+        return (
             f"{found}, expected room in a writable folder; nothing was written.",
             f"{'Free some space' if full else 'Check the folder'}, or choose another place.",
         )
     if full:
-        return ResultsError(
-            file,
+        return (
             "found a full disk, expected room for this file.",
             "Free some space and continue with --resume, or choose another folder with --out; "
             "everything written before this file is safe.",
         )
-    return ResultsError(
-        file,
+    return (
         f"could not be written ({error.strerror or error}), expected a writable folder.",
         "Check the folder's permissions and disk, then continue with --resume.",
     )

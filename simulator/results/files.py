@@ -126,8 +126,8 @@ class FolderLock:
         os.close(self._handle)
         raise ResultsError(
             path,
-            "found it locked by a running process, expected a free run folder.",
-            "Wait for that run to end, or stop it, then try again.",
+            "found it locked by a running process, expected a free folder.",
+            "Wait for that process to end, or stop it, then try again.",
         )
 
     def release(self) -> None:

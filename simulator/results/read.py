@@ -255,7 +255,9 @@ def read_run(path: Path | str) -> Run:
     path = Path(path)
     folder = _read(path, Run)
     if folder.manifest.get("kind") == "sweep":
-        raise ResultsError(path, "found a sweep, expected a run.", f"Look at it with laser-ab dash {path}.")
+        named = quote(str(path))
+        advice = f"Look at it: laser-ab report {named}. Continue it: laser-ab sweep --resume {named}"
+        raise ResultsError(path, "found a sweep, expected a run.", advice)
     return folder
 
 

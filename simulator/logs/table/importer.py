@@ -25,6 +25,7 @@ from simulator.logs.table.staging.load import Loaded
 from simulator.logs.table.staging.mapping import Mapping
 from simulator.logs.table.staging.stage import Stage
 from simulator.logs.table.strays import fragments
+from simulator.results.files import FolderLock
 from simulator.scratch import slices_of
 from simulator.traffic.behaviours import ACTIONS
 from simulator.traffic.files import ROW_GROUP
@@ -81,6 +82,7 @@ def import_table(loaded: Loaded, out: Path, on_progress: OnProgress | None = Non
         ConfigError: the mapping does not fit the files.
         TraceError: damaged or missing files, a log that cannot serve (the message says what and where), or
             something at `out`.
+        ResultsError: another import to `out` is at work.
         OSError: the disk is full or the place not writable.
     """
     check_free(out)  # before the work
@@ -101,12 +103,13 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
         on_progress: called with (stage, done, total).
 
     Raises:
-        ConfigError, TraceError, OSError: as `import_table`.
+        ConfigError, TraceError, ResultsError, OSError: as `import_table`.
     """
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     place = out.with_name(f".{out.name}.stage")
-    keep = False
+    place.mkdir(exist_ok=True)
+    lock, keep = FolderLock(place), False  # another import would write into the rows of this one
     try:
         stage = Stage(loaded, place)
         try:
@@ -131,6 +134,7 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
+        lock.release()
     log = convert(found, loaded.mapping, out.parent)
     on_progress("convert", 1, 1)
     response, quality = fit_response(log.rows, on_progress)

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from simulator.commands.errors import explain, guarded
 from simulator.commands.output import plain_lines
 from simulator.errors import SimulatorError
 from simulator.execution.resume import continued_by
+from simulator.results.errors import ResultsError, can_pass, from_os_error
 from simulator.results.run_folder import RunWriter
 
 COMMANDS = [
@@ -213,6 +215,15 @@ def test_resume_is_offered_where_it_can_help(error: Exception, helps: bool, tmp_
     told = "\n".join(caught.value.__notes__), call("report", folder, code=1).stderr
     assert [f"laser-ab run --resume {folder}" in text for text in told] == [helps, helps]
     assert [f"laser-ab run {folder}/experiment.toml" in text for text in told] == [not helps, not helps]
+
+
+def test_a_full_disk_that_a_worker_met_is_passing_too() -> None:
+    """An error loses its cause on its way home from a worker process."""
+    met = from_os_error(Path("run/models/a"), OSError(errno.ENOSPC, "No space left on device"))
+    assert can_pass(pickle.loads(pickle.dumps(met)))
+    assert not can_pass(
+        pickle.loads(pickle.dumps(ResultsError(Path("run"), "found a, expected b.", "Mend it.")))
+    )
 
 
 def test_a_damaged_run_is_made_again_by_its_own_file(tmp_path: Path) -> None:

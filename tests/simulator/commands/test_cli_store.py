@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_folders import USERS, block_of, call, contents, flip
 
-from seqvault import BEHAVIOURS, open_store
+from seqvault import BEHAVIOURS, StoreFullError, open_store
 from seqvault.vault import SeqVault
 
 # ---- check -------------------------------------------------------------------------------------------
@@ -216,3 +216,16 @@ def test_figures_in_the_form_that_prometheus_reads(folder: Path) -> None:
         f"seqvault_{name}" for name in stats
     }
     assert lines[0].startswith("# TYPE seqvault_users gauge")
+
+
+def test_a_store_that_found_no_room_is_not_left_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise StoreFullError("no space left; nothing was kept: free space, write again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SeqVault, "bulk_load", full)
+        assert "no space left" in call("make", tmp_path / "store", code=1).stderr
+    assert not (tmp_path / "store").exists()
+    call("make", tmp_path / "store", "--users", 20)

@@ -1,5 +1,8 @@
 """Works that wait for each other: what they are given, when they begin, and who hears of it."""
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +42,21 @@ class Heard:
 
     def stage(self, name: str, done: int, total: int) -> None:
         self.stages.append((name, done, total))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_no_signal_ends_what_workers_are_forked_from_while_it_imports() -> None:
+    """In a new process, without a resource tracker yet: Python begins one, and lets signals through again."""
+    ask = (
+        "from multiprocessing import forkserver; from pathlib import Path\n"
+        "from simulator.execution.parallel import process_context\n"
+        "process_context()\n"
+        "status = Path(f'/proc/{forkserver._forkserver._forkserver_pid}/status').read_text('utf-8')\n"
+        "print(status.split('SigBlk:')[1].split()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    held = int(done.stdout, 16)
+    assert all(held >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

@@ -21,6 +21,7 @@ from simulator.logs.table.staging import sources
 from simulator.logs.table.staging.load import load_mapping
 from simulator.logs.table.staging.stage import Stage
 from simulator.logs.world import load_log_world
+from simulator.results.errors import ResultsError
 from simulator.traffic import behaviours
 from simulator.traffic.trace import TraceError
 
@@ -332,6 +333,27 @@ def test_a_cut_off_import_goes_on_after_whole_files(tmp_path: Path, monkeypatch:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
+def test_two_imports_at_once_do_not_write_into_each_others_rows(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    for name, more in (("map", ""), ("other", "notes = ['another']")):
+        (tmp_path / f"{name}.toml").write_text(f"{more}\n{MAP}")
+    met: list[str] = []
+
+    def another(stage: str, done: int, total: int) -> None:
+        if stage == "convert" and not met:
+            before = {path.name: path.stat().st_ino for path in (tmp_path / ".log.stage").iterdir()}
+            for name in ("map", "other"):
+                with pytest.raises(ResultsError, match="locked by a running process") as error:
+                    import_table(load_mapping(tmp_path / f"{name}.toml"), tmp_path / "log")
+                met.append(str(error.value))
+            assert {p.name: p.stat().st_ino for p in (tmp_path / ".log.stage").iterdir()} == before
+
+    import_table(load_mapping(tmp_path / "map.toml"), tmp_path / "log", another)
+    assert len(met) == 2
+    assert (tmp_path / "log" / "manifest.json").exists()
+    assert not list(tmp_path.glob(".log*"))
+
+
 @pytest.mark.parametrize("ctrl_c", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
 def test_what_was_spilled_goes_when_an_import_is_cut_off(
     ctrl_c: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -350,7 +372,7 @@ def test_what_was_spilled_goes_when_an_import_is_cut_off(
         patched.setattr(importer, "collect", cut_off)
         with pytest.raises(Interrupted):
             import_table(loaded, tmp_path / "log")
-    assert {path.name for path in staged.iterdir()} == {"key", "shown-0.parquet", "shown-0.json"}
+    assert {path.name for path in staged.iterdir()} == {"key", "run.lock", "shown-0.parquet", "shown-0.json"}
     # A process that is killed cannot clear up after itself: the next import does.
     (staged / "spill").mkdir()
     (staged / "spill" / "sorted").write_bytes(b"rows")

@@ -30,6 +30,7 @@ from simulator.logs.table.staging.mapped_file import MappedFile, sql_type
 from simulator.logs.table.staging.mapping import Behaviours, Files, Impressions
 from simulator.logs.table.staging.sources import RawFile, find_files, open_file
 from simulator.logs.table.staging.sql import literal, one, path_literal
+from simulator.results.files import LOCK_NAME
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -42,8 +43,8 @@ class Stage:
 
     Args:
         loaded: the mapping.
-        folder: where the rows stand; made where there is none, and taken up where it is of the same mapping
-            and files.
+        folder: where the rows stand, locked by the caller; taken up where it is of the same mapping and
+            files, emptied where it is not.
     """
 
     def __init__(self, loaded: Loaded, folder: Path) -> None:
@@ -59,11 +60,13 @@ class Stage:
         )
         key = self._key()
         marker = folder / "key"
-        if folder.exists() and not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
-            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         self.spill = folder / "spill"
         shutil.rmtree(self.spill, ignore_errors=True)  # of an import that was killed
-        folder.mkdir(parents=True, exist_ok=True)
+        if not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
+            for left in folder.iterdir():
+                if left.name != LOCK_NAME:
+                    left.unlink()
         self.db = duckdb.connect()
         self.db.execute(f"set memory_limit = '{MEMORY}'")
         self.db.execute(f"set temp_directory = {literal(self.spill)}")
