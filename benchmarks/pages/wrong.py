@@ -95,9 +95,9 @@ another training move the "truth" more than that. The mean need not be 0 either.
 free: a model trained on a log of some length takes part of it for something, and loses by reading six times
 as much of it, as the second table shows. Of a log four times as long, in the third, it learns less of what
 is not there: ADVV, revenue and CTR lose less, and the worlds cover 0. CTR's mean is below 0 still, and its
-spread alone has not halved. Two kinds of models, each trained by settings of its own, differ in more than
-that: with such a log CTR's mean was above 0. `laser-ab truth CONFIG --seeds N` says how much, for your
-experiment.
+spread alone has not halved; revenue's spread, and what covers 0 by it, hang on a single world far below 0.
+Two kinds of models, each trained by settings of its own, differ in more than that: with such a log CTR's mean
+was above 0. `laser-ab truth CONFIG --seeds N` says how much, for your experiment.
 
 ## The test itself
 
