@@ -115,10 +115,10 @@ class HistorySchema:
         return {"name": self.name, "version": self.version, "columns": columns}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> "HistorySchema":
+    def from_dict(cls, data: Mapping[str, Any]) -> "HistorySchema":
         """The schema `to_dict` described. Raises SchemaError when the description is not one."""
         try:
-            columns = tuple(Column(**c) for c in data["columns"])  # type: ignore[attr-defined]
+            columns = tuple(Column(**c) for c in data["columns"])
             return cls(str(data["name"]), int(str(data["version"])), columns)
         except (KeyError, TypeError) as error:
             raise SchemaError(f"not a schema description: {data!r} ({error})") from error

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.result import Measured, bar, main
 from simulator.market.auction import Paths, run_auctions
@@ -67,6 +69,10 @@ def check_against_plain(pages: Pages, book: Book, budgets: Any) -> None:
     np.testing.assert_array_equal(found, run_paths_plain(order, few, book, budgets, Rules(), (1, 2))[0])
 
 
+def _sums(book: Book, budgets: NDArray[np.float64], order: NDArray[np.int64], pages: Pages) -> object:
+    return Paths(book, budgets, Rules(), range(PATHS)).run(order, pages)
+
+
 def measure(quick: bool) -> Measured:
     """Rows by budgets and form, and the bar of the slowest of them."""
     rows = 20_000 if quick else 100_000
@@ -78,11 +84,9 @@ def measure(quick: bool) -> Measured:
         # Scaled with the trace, so that a quick one runs out at the same time of the day.
         budgets = np.full((1, ADVERTISERS), budget * rows / 100_000)
         check_against_plain(pages, book, budgets)
-        one_s = cpu_s(lambda b=budgets: run_auctions(order, pages, book, b, Rules(), SEED))  # type: ignore[misc]
-        many_s = cpu_s(lambda b=budgets: Paths(book, b, Rules(), range(PATHS)).run(order, pages))  # type: ignore[misc]
-        plain_s = cpu_s(
-            lambda b=budgets: run_auctions_plain(order[:few], start, book, b, Rules(), SEED)  # type: ignore[misc]
-        )
+        one_s = cpu_s(partial(run_auctions, order, pages, book, budgets, Rules(), SEED))
+        many_s = cpu_s(partial(_sums, book, budgets, order, pages))
+        plain_s = cpu_s(partial(run_auctions_plain, order[:few], start, book, budgets, Rules(), SEED))
         for form, seconds, auctions in (
             ("one path, pages kept", one_s, rows),
             (f"{PATHS} paths, sums kept", many_s, PATHS * rows),

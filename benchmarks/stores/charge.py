@@ -78,8 +78,12 @@ def compare(
     cache_mb = CACHE_MB[regime] * scale
     handle = rocks.open(path / "rocksdb", LAYOUTS[layout], 4, wide=1, prefix=8, cache_mb=cache_mb)
     rows: list[Any] = []
-    options = {"layout": layout, "block_cache_bytes": int(cache_mb * (1 << 20)), "read_only": True}
-    with open_store("lastn", path, schema=histories.schema, **options) as store:  # type: ignore[arg-type]
+    options: dict[str, Any] = {
+        "layout": layout,
+        "block_cache_bytes": int(cache_mb * (1 << 20)),
+        "read_only": True,
+    }
+    with open_store("lastn", path, schema=histories.schema, **options) as store:
         assert isinstance(store, LastNStore)
         same_output(store, rocks, handle, histories, requests[:: max(1, len(requests) // 40)])
         for turn, by_n in enumerate(rounds(store, rocks, handle, requests, rng)):

@@ -23,9 +23,12 @@ def _number_or(words: tuple[str, ...], most: float, zero: bool) -> Any:
     def check(value: object) -> object:
         if isinstance(value, str) and value in words:
             return value
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and (0 < value < most or value == (0 if zero else most)):  # type: ignore[operator]
-            return float(value)  # type: ignore[arg-type]
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and (0 < value < most or value == (0 if zero else most))
+        ):
+            return float(value)
         raise problem(f"found {short(value)}, expected {what}, or {choices}")
 
     return BeforeValidator(check)

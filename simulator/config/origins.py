@@ -132,14 +132,14 @@ def _meant_arm(path: KeyPath, data: Mapping[str, Any], changes: Sequence[Change]
 
 
 def _missing_help(path: KeyPath) -> str | None:
-    examples = {
+    examples: dict[KeyPath, str] = {
         ("traffic",): 'add [traffic] with preset = "demo"',
         ("arms",): "add at least two tables, such as [arms.control] and [arms.treatment]",
         ("store",): 'for example store = "lastn"',
         ("model",): 'for example model = "din"',
         ("history",): "for example history = 50",
     }
-    return examples.get(path[-1:])  # type: ignore[arg-type]
+    return examples.get(path[-1:])
 
 
 def _known_keys(path: KeyPath, top: type[BaseModel]) -> list[str]:

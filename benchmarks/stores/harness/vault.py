@@ -19,10 +19,10 @@ class UnavailableError(RuntimeError):
     """Something this SeqVault does not offer: its rows are null, with this reason."""
 
 
-def open_vault(path: Path, schema: HistorySchema, **options: object) -> Any:
+def open_vault(path: Path, schema: HistorySchema, **options: Any) -> Any:
     """An open store. Raises UnavailableError when it has no such option."""
     try:
-        return open_store("seqvault", path, schema=schema, **options)  # type: ignore[arg-type]
+        return open_store("seqvault", path, schema=schema, **options)
     except StoreError as error:
         if "unexpected keyword" in str(error):
             raise UnavailableError(f"SeqVault has no option of {sorted(options)}: {error}") from error
@@ -36,7 +36,7 @@ def load_vault(path: Path, histories: Histories, **options: object) -> None:
         store.compact(full=True)
 
 
-def load_with_tails(path: Path, histories: Histories, **options: object) -> Any:
+def load_with_tails(path: Path, histories: Histories, **options: Any) -> Any:
     """An open store whose newest TAIL behaviours per user are in DRAM, the older ones in blocks."""
     old, new = histories.split_newest(TAIL)
     users = histories.user_ids

@@ -103,14 +103,9 @@ def _carry_out(
 ) -> None:
     from simulator.commands.output import print_json, progress
     from simulator.execution.interrupts import sigterm_as_ctrl_c
-    from simulator.logs.table.importer import Interrupted
 
-    try:
-        with sigterm_as_ctrl_c(), progress(quiet) as shown:
-            manifest = work(shown.stage)
-    except Interrupted as stopped:
-        stopped.command = "the same command, which goes on after the files that were read whole"  # type: ignore[attr-defined]
-        raise
+    with sigterm_as_ctrl_c(), progress(quiet) as shown:
+        manifest = work(shown.stage)
     if as_json:
         print_json({"log": None if out is None else str(out), **manifest})
         return

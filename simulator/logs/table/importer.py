@@ -39,7 +39,13 @@ WORTH_KEEPING = 1 << 28
 
 
 class Interrupted(KeyboardInterrupt):
-    """An import was interrupted, and goes on where it stood when it is begun again."""
+    """An import was interrupted, and goes on where it stood when it is begun again.
+
+    Attributes:
+        command: that continues it, in words.
+    """
+
+    command = "the same command, which goes on after the files that were read whole"
 
 
 @dataclass(frozen=True)

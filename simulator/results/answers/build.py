@@ -47,7 +47,7 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
         {"true_value": front, "reason": None if front else "a lift, P99 or price is unknown"}
         for front in pareto(groups)
     ]
-    return plain(  # type: ignore[no-any-return]
+    found: dict[str, Any] = plain(
         {
             "terms": terms.note(),
             "worth": worth(points, terms),
@@ -61,6 +61,7 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
             "pareto": _of_own(groups, fronts, own),
         }
     )
+    return found
 
 
 def cheapest_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:

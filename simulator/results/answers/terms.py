@@ -127,6 +127,6 @@ def margin(known: Known, limit: float) -> Known:
     def left(value: float | None) -> float | None:
         return None if value is None else 1.0 - value / limit
 
-    low, high = known.ends
-    ends = (left(high), left(low))
-    return Known(left(known.value), None if None in ends else ends, left(known.true))  # type: ignore[arg-type]
+    low, high = map(left, known.ends)
+    ends = None if low is None or high is None else (high, low)
+    return Known(left(known.value), ends, left(known.true))
