@@ -31,11 +31,6 @@ class Events:
     fewer: bool
     effective: float | None = None
 
-    @property
-    def least(self) -> int:
-        """Of the arm that has fewer."""
-        return min(self.control, self.treatment)
-
 
 def count_events(arms: tuple[F8, F8], *, effective: bool = True) -> Events:
     """Count the units with an event in two arms, and compare.

@@ -27,7 +27,7 @@ from simulator.analysis.several import holm
 from simulator.analysis.srm import Srm
 from simulator.metrics import BY_NAME, Metric
 from simulator.results.numbers import count, error, p_phrase, percent
-from simulator.results.scorecard import MIN_EVENTS, MIN_UNITS, has_enough_events
+from simulator.results.scorecard import MIN_UNITS, too_few_events
 
 #: An arm that answered fewer of its requests by its own model, in time, says nothing about that model.
 LEAST_OWN = 0.1
@@ -198,12 +198,11 @@ def _trusted(entry: Entry, case: Case) -> Entry:
         few = f"An arm has {case.users} users; {MIN_UNITS} are needed."
         return {**entry, "ci": None, "events": None, "reason": few}
     events = entry.get("events")
-    if events is None or has_enough_events(entry):
+    few = too_few_events(events)
+    if not few or events is None:
         return entry
     counts = f"{count(events['control'])} and {count(events['treatment'])} users"
-    arms = " and ".join(case.names)
-    few = f"{counts} of {arms} have an event; {MIN_EVENTS} an arm are needed for an interval."
-    return {**entry, "ci": None, "reason": few}
+    return {**entry, "ci": None, "reason": f"{few} {counts} of {' and '.join(case.names)} have an event."}
 
 
 def _better(metric: Metric, entry: Entry) -> bool:

@@ -6,6 +6,7 @@ stands out by chance is not taken for a finding.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from simulator.analysis.inference import Estimate, estimate_arms
 from simulator.analysis.several import holm
 from simulator.analysis.truth import TrueLift, true_lift
 from simulator.metrics import Ratio
-from simulator.results.scorecard import MIN_EVENTS, MIN_UNITS
+from simulator.results.scorecard import MIN_UNITS, too_few_events
 
 Entry = dict[str, Any]
 THIRDS = 3
@@ -95,8 +96,8 @@ def _entry(estimate: Estimate, true: TrueLift, users: int) -> Entry:
     reason = estimate.reason
     if reason is None and users < MIN_UNITS:
         reason = f"Fewer than {MIN_UNITS} users in an arm."
-    if reason is None and estimate.events is not None and estimate.events.least < MIN_EVENTS:
-        reason = f"Fewer than {MIN_EVENTS} users with an event in an arm."
+    if reason is None and estimate.events is not None:
+        reason = too_few_events(asdict(estimate.events)) or None
     shown = reason is None
     return {
         "lift": estimate.lift if shown else None,

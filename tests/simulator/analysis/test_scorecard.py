@@ -207,7 +207,7 @@ def test_an_arm_that_lost_its_events_is_stopped_though_its_ratio_is_undefined():
 def test_few_events_decide_nothing_however_many_the_users():
     found = verdict({"advv_per_request": counted(1, 1, 1.0)}, "advv_per_request", OK, users=5_000)
     assert found["decision"] == "inconclusive"
-    assert "1 and 1 users of control and treatment have an event; 20 an arm are needed" in found["text"]
+    assert "1 and 1 users of control and treatment have an event" in found["text"]
 
 
 BETTER = {"advv_per_request": entry(0.01, 0.05)}

@@ -167,6 +167,22 @@ def test_a_capped_variant_is_not_ruled_by_one_unit(tmp_path: Path) -> None:
     assert "winsorised at 99 %" in capped["metrics"]["y"]["method"]
 
 
+def test_few_users_who_outweigh_the_rest_decide_nothing(tmp_path: Path) -> None:
+    """A/A tests in which one user in 200 is a million times as heavy: nearly half were stopped or shipped."""
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(60):
+        y = np.where(rng.random(400) < 0.005, 1e6, 1.0)
+        pd.DataFrame({"user": range(400), "arm": ["c", "t"] * 200, "y": y}).to_parquet(tmp_path / "t.parquet")
+        card = analyze(tmp_path / "t.parquet", asked("m=y"))
+        if card["metrics"]["m"]["events"]["effective"] < 3:
+            found.append(card["verdict"]["decision"])
+            assert "outweigh the rest" in card["verdict"]["text"]
+            assert "Heavy tail" in render(card, "text")
+    assert len(found) > 20
+    assert set(found) == {"inconclusive"}
+
+
 ROWS = "user,arm,y,x\n1,c,1,2\n2,t,2,2\n3,c,1,1\n4,t,3,2\n"
 
 
