@@ -65,8 +65,12 @@ def parsed() -> argparse.Namespace:
     args.models = [
         model if args.preset == "full" else model.replace("-1000", "-200") for model in args.models
     ]
-    for name, known in (("models", (*MODELS, *REFERENCES)), ("protocols", PROTOCOLS)):
-        unknown = sorted({text.partition("-")[0] for text in getattr(args, name)} - set(known))
+    kinds = [model.partition("-")[0] for model in args.models]
+    for name, found, known in (
+        ("models", kinds, (*MODELS, *REFERENCES)),
+        ("protocols", args.protocols, PROTOCOLS),
+    ):
+        unknown = sorted(set(found) - set(known))
         if unknown:
             parser.error(f"--{name}: found {', '.join(unknown)}, expected some of {', '.join(known)}")
     return args

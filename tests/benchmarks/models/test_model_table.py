@@ -103,6 +103,12 @@ def test_a_table_goes_on_where_it_was_left(
     assert trained == ["base", "din", "laser", "din", "base", "laser"]
     saved = json.loads(out.read_text())
     assert len([r for r in saved["rows"] if "model" in r]) == 6
+    trained.clear()
+    assert called("--models", "counts,laser-100", "--protocols", "full-rate,tuned") == 0
+    assert trained == ["counts", "laser-100"] * 2
+    with pytest.raises(SystemExit):
+        called("--models", "laser,lasso-100")
+    assert "--models: found lasso, expected some of base, din," in capsys.readouterr().err
     assert {r["gap"] for r in saved["rows"] if "gap" in r} == {"din - base", "laser - din"}
     assert saved["preset"] == "quick"
     monkeypatch.setattr("sys.argv", ["table.py", "--preset", "full", "--out", str(out)])
