@@ -51,7 +51,7 @@ def test_there_are_examples() -> None:
         "aa",
         "three-arms",
         "live",
-        "tight-budget",
+        "short-deadline",
         "complete-journey",
         "kuairand",
     }
