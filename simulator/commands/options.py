@@ -8,14 +8,25 @@ import typer
 
 
 def named(path: Path | None) -> Path | None:
-    """Refuse a path without a last part, such as "", "." or "/": nothing can be written under that name.
+    """Refuse a path under whose name nothing can be written, as "", "." or "/", or that is no text.
 
     Raises:
         typer.BadParameter: it is one.
     """
     if path is not None and path.name in ("", ".."):
         raise typer.BadParameter(f"found {str(path)!r}, expected a path that ends in a name of its own")
+    if path is not None and not _is_text(path):
+        raise typer.BadParameter(f"found {os.fsencode(path)!r}, expected a path that is UTF-8 text")
     return path
+
+
+def _is_text(path: Path) -> bool:
+    """Manifests and messages name folders: what is not text in them could not be read again."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment file (TOML).")]

@@ -57,7 +57,6 @@ def progress(quiet: bool) -> Iterator[Progress]:
         with plain_lines(sys.stderr) as lines:
             yield lines
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -67,9 +66,11 @@ def progress(quiet: bool) -> Iterator[Progress]:
     )
     from rich.progress import Progress as Bars
 
-    text = TextColumn("{task.description:<24}")
+    from simulator.results import terminal
+
+    text = TextColumn("{task.description:<24}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=terminal.console(stderr=True)) as bars:
         yield _Rich(bars)
 
 

@@ -268,16 +268,16 @@ def _differs(row: Mapping[str, Any]) -> bool:
 
 
 def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from simulator.results import terminal
     from simulator.results.compare import setting_text
 
-    console = Console(highlight=False)
+    console = terminal.console()
     arms = dict.fromkeys(row["arm"] for row in metrics)
     for arm in arms:
         if len(arms) > 1:
-            console.print(f"\n{arm}", markup=False)
+            console.print(f"\n{arm}")
         console.print(_comparison([row for row in metrics if row["arm"] == arm]))
     if not metrics:
         console.print("No metric differs.")
@@ -311,9 +311,9 @@ def _comparison(metrics: list[dict[str, Any]]) -> Any:
 
 def _print_serving(cards: Mapping[str, Mapping[str, Any]]) -> None:
     """How the arms of both runs were served: late and degraded requests are what a latency budget costs."""
-    from rich.console import Console
     from rich.table import Table
 
+    from simulator.results import terminal
     from simulator.results.overview import serving
 
     rows = [(run, *row) for run, card in cards.items() for row in serving(card)[1:]]
@@ -322,4 +322,4 @@ def _print_serving(cards: Mapping[str, Mapping[str, Any]]) -> None:
         table = Table("run", *headings, title="How the arms served", title_justify="left")
         for row in rows:
             table.add_row(*row)
-        Console(highlight=False).print(table)
+        terminal.console().print(table)

@@ -60,8 +60,9 @@ def check_lines(report: "Report") -> list[str]:
 def print_figures(figures: Sequence["ReadFigures"]) -> None:
     """One line per read size."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.results import terminal
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("newest", "users", "returned", "P50 µs", "P99 µs", "CPU µs", "bytes read", "bytes out"):
@@ -75,7 +76,7 @@ def print_figures(figures: Sequence["ReadFigures"]) -> None:
             *(f"{value:,.1f}" for value in times),
             *(f"{value:,.0f}" for value in (one.read_bytes, one.returned_bytes)),
         )
-    Console(highlight=False).print(table)
+    terminal.console().print(table)
     print(
         "Warm, one user per read, one thread. Returned: behaviours per read. Bytes read: of the blocks "
         "touched."

@@ -10,11 +10,10 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from simulator.errors import SimulatorError
-from simulator.results import numbers
+from simulator.results import numbers, terminal
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.certificate import certificate
 from simulator.results.compare import RunComparison, compare
@@ -71,22 +70,22 @@ def render(
             + "\n"
         )
     if form == "table":
-        console = Console(width=width, file=io.StringIO(), highlight=False)
+        console = terminal.console(width=width, file=io.StringIO())
         with console.capture() as capture:
             for line in headlines(scorecard):
-                console.print(line, markup=False)
+                console.print(line)
             if rows := overview(scorecard):
                 console.print()
                 console.print(_side_by_side(rows))
             for title, table in rich_tables(scorecard):
                 if title:
-                    console.print(f"\n{title}", markup=False)
+                    console.print(f"\n{title}")
                 console.print(table)
             if rows := serving(scorecard):
                 console.print("\nHow the arms served")
                 console.print(_side_by_side(rows))
             for line in notes(scorecard, servers=verbose):
-                console.print(line, markup=False)
+                console.print(line)
         return capture.get()
     raise SimulatorError(
         f"Found report format {form!r}, expected one of {', '.join(FORMATS)}; choose one of them."

@@ -85,32 +85,30 @@ def designs(
 
 def show(found: dict[str, Any]) -> None:
     """Print a table for every metric, then a sentence for every design and the choice."""
-    from rich.console import Console
-
     from simulator.metrics import BY_NAME
+    from simulator.results import terminal
     from simulator.results.numbers import lift, percent
 
-    console = Console(highlight=False)
+    console = terminal.console()
     head = f"{found['name']} · seed {found['seed']} · {found['treatment']} against {found['control']}"
-    console.print(f"{head} · {found['assignments']} re-assignments", markup=False)
+    console.print(f"{head} · {found['assignments']} re-assignments")
     for name, world in found["worlds"].items():
         missed = percent(world["revenue_missed"])
         empty = percent(world["exhausted_share"])
         console.print(
             f"With {name} alone {empty} of the daily budgets run out, and {missed} of the revenue that "
             "unlimited ones would bring is missed.",
-            markup=False,
         )
     for name, truth in found["truth"].items():
         metric = BY_NAME[name]
         if metric.tile:
             head = f"{metric.label}: the true lift is {lift(truth['lift'])}; biases and errors in points"
-            console.print(f"\n{head}", markup=False)
+            console.print(f"\n{head}")
             console.print(_table(found["designs"], name))
     console.print()
     for own in found["designs"].values():
-        console.print(own["sentence"], markup=False)
-    console.print(found["choice"]["text"], markup=False)
+        console.print(own["sentence"])
+    console.print(found["choice"]["text"])
 
 
 def _table(designs: dict[str, dict[str, Any]], metric: str) -> Any:

@@ -50,13 +50,12 @@ def _file(source: Path) -> Path:
 
 def show(found: dict[str, Any]) -> None:
     """Print the pooled lifts, then thirds of the requests, then what pairing is worth."""
-    from rich.console import Console
-
     from simulator.commands.output import table
     from simulator.metrics import BY_NAME
+    from simulator.results import terminal
     from simulator.results.numbers import level_name
 
-    console = Console(highlight=False)
+    console = terminal.console()
     seeds, level = found["seeds"], level_name(found["level"])
     console.print(
         f"{found['name']} · {len(seeds)} worlds and trainings, seeds {seeds[0]} to {seeds[-1]}", markup=False
@@ -85,7 +84,6 @@ def show(found: dict[str, Any]) -> None:
         console.print(
             "\nBoth arms' worlds share users and draws. Without that, as exact a truth would take so many "
             f"times as many users: {gains}.",
-            markup=False,
         )
 
 

@@ -110,5 +110,7 @@ def _document(answer: "Answer") -> dict[str, Any]:
 def _say(document: Mapping[str, Any]) -> None:
     """One line, at once: whoever asked waits for it."""
     from simulator.commands.output import SCHEMA_VERSION
+    from simulator.results.files import plain
 
-    print(json.dumps({"schema_version": SCHEMA_VERSION, **document}, ensure_ascii=False), flush=True)
+    whole = plain({"schema_version": SCHEMA_VERSION, **document})
+    print(json.dumps(whole, ensure_ascii=False, allow_nan=False), flush=True)

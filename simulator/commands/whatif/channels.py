@@ -84,9 +84,8 @@ def _document(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]"
 
 
 def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> None:
-    from rich.console import Console
-
     from simulator.commands.output import table
+    from simulator.results import terminal
     from simulator.results.numbers import metric_form
 
     if not found:
@@ -96,7 +95,7 @@ def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -
     parts = [(channel, *(_points(one.parts[channel]) for one in found)) for channel in found[0].parts]
     shown = table([(arm, *labels), *parts])
     shown.add_row("together", *(_points(one.whole) for one in found), style="bold")
-    Console(highlight=False).print(shown)
+    terminal.console().print(shown)
     how = "the mean over every order" if order is None else f"switched on in the order {', '.join(order)}"
     print(f"Percent of the logarithm of treatment over control, ± its error over users; {how}.")
 

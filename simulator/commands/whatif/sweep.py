@@ -246,24 +246,24 @@ def show(folder: Path, as_json: bool) -> None:
         print_json({"sweep": str(folder), "rows": rows, "answers": answers_of(found, terms_of(found))})
         print(f"Sweep folder: {folder}", file=sys.stderr)
         return
-    from rich.console import Console
+    from simulator.results import terminal
 
-    console = Console(highlight=False)
+    console = terminal.console()
     card = (found.cell(found.cells[0]) if found.cells else None) or {}
     # The control has no lift: the others are compared with it.
     arms = dict.fromkeys(row["arm"] for row in rows if row["metric"].endswith("_lift"))
     for arm in arms:
         if len(arms) > 1:
-            console.print(f"\n{arm}", markup=False)
+            console.print(f"\n{arm}")
         console.print(_table([row for row in rows if row["arm"] == arm], found.axes, card))
     print("Lifts over the control: the A/B's interval and, beside it, the truth. Full history: the share")
     print("answered with all of it. A dash: not enough data.")
     for line in _limits(found):
-        console.print(line, markup=False)
+        console.print(line)
     if found.cells:
         print()
         for line in answer_lines(answers_of(found, terms_of(found)), found.axes):
-            console.print(line, markup=False)
+            console.print(line)
     print(f"\nSweep folder: {folder}")
     print("Next:")
     print(

@@ -83,6 +83,7 @@ def test_version_is_the_packages() -> None:
         ["report", "x", "--fail-on", "all"],
         ["report", "x", "--format", "html5"],
         ["dash", "--port", "0"],
+        ["run", DEMO, "--out", "\udcff"],
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:

@@ -167,6 +167,16 @@ def test_a_capped_variant_is_not_ruled_by_one_unit(tmp_path: Path) -> None:
     assert "winsorised at 99 %" in capped["metrics"]["y"]["method"]
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    table = pd.DataFrame({"user": range(400), "arm": ["c", "[/b]:cat:"] * 200, "[red]": [1, 2, 3, 4] * 100})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    card = analyze(tmp_path / "t.csv", asked("[dim]=[red]"))
+    for form in ("table", "text", "csv"):
+        said = render(card, form)
+        assert "[/b]:cat:" in said
+        assert "[dim]" in said
+
+
 def test_few_users_who_outweigh_the_rest_decide_nothing(tmp_path: Path) -> None:
     """A/A tests in which one user in 200 is a million times as heavy: nearly half were stopped or shipped."""
     rng = np.random.default_rng(3)
