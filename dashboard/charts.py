@@ -105,6 +105,7 @@ def curve(
     titles: tuple[str, str],
     y_format: str,
     ink: str,
+    whole: bool = False,
     budget: bool = False,
     break_even_ms: float | None = None,
     zero_line: bool = False,
@@ -119,13 +120,14 @@ def curve(
         titles: of the axes, x first.
         y_format: of the y axis.
         ink: of the text.
+        whole: whether x is whole numbers, of which an axis marks no others.
         budget: whether x is the latency budget, and the chosen one a line.
         break_even_ms: where the lift leaves zero, to be marked there.
         zero_line: whether to draw a line at zero, for lifts.
     """
     x_title, y_title = titles
     base = alt.Chart(rows).encode(
-        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False), axis=ms_axis())
+        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False), axis=ms_axis(1 if whole else 0))
         if words is None
         else alt.X("x:O", title=x_title, sort=list(words)),
         color=colours(
@@ -267,9 +269,9 @@ def axis(form: str, **others: Any) -> alt.Axis:
     return alt.Axis(format=form, gridColor=NEUTRAL, gridOpacity=0.25, **others)
 
 
-def ms_axis() -> alt.Axis:
-    """An axis of milliseconds or other plain numbers."""
-    return axis("~r", tickCount=6)
+def ms_axis(least: float = 0) -> alt.Axis:
+    """An axis of milliseconds or other plain numbers, with so much between two marks at least."""
+    return axis("~r", tickCount=6, tickMinStep=least)
 
 
 def colours(column: str, names: Sequence[str], hues: Sequence[str], **legend: Any) -> alt.Color:

@@ -96,6 +96,8 @@ def settings(port: int, open_browser: bool, host: str = ADDRESS) -> dict[str, ob
         "client.showErrorDetails": "none",
         # A page shows what it draws, and not the values that stand alone on its lines.
         "runner.magicEnabled": False,
+        # A slider has a value to begin with, and buttons that move it: no warning in the terminal.
+        "global.disableWidgetStateDuplicationWarning": True,
         # With Streamlit's welcome goes its offer, on the page, to install aids for writing Streamlit apps.
         "logger.hideWelcomeMessage": True,
         # Each on its own: one colour for both would switch off following the system's light or dark.

@@ -236,4 +236,10 @@ def p99_parts(rows: Rows) -> alt.Chart:
 def _part_colour(parts: Sequence[str]) -> alt.Color:
     """The colours of some parts; the same part has the same colour in every chart."""
     pairs = [pair for pair in zip(PARTS.values(), PART_COLOURS, strict=True) if pair[0] in parts]
-    return colours("part", [name for name, _ in pairs], [colour for _, colour in pairs], columns=2)
+    return colours(
+        "part",
+        [name for name, _ in pairs],
+        [colour for _, colour in pairs],
+        columns=2,
+        columnPadding=2,  # else a telephone cuts the longest of them
+    )

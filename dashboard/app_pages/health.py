@@ -152,10 +152,10 @@ def detectable(card: Mapping[str, Any], arm: str) -> None:
     )
     needed = arms_of(card)[arm]["metrics"][effect.metric].get("needed")
     if needed:
-        days = f", {numbers.count(needed['days'])} days at this traffic" if needed.get("days") else ""
+        days = f", {numbers.about(needed['days'])} days at this traffic" if needed.get("days") else ""
         st.write(
             f"To find the true lift of {numbers.lift(needed['lift'])} takes about "
-            f"{numbers.count(needed['requests'])} requests of {numbers.count(needed['users'])} users{days}."
+            f"{numbers.about(needed['requests'])} requests of {numbers.about(needed['users'])} users{days}."
         )
 
 

@@ -260,22 +260,22 @@ def stores() -> None:
     """SeqVault beside LastN on RocksDB: reads, bytes, writes."""
     found = measured("stores")
     st.subheader("SeqVault and LastN")
-    left, middle, right = st.columns(3)
+    choices = st.container(horizontal=True, gap="medium")
     regime = str(
-        left.segmented_control(
+        choices.segmented_control(
             "Read", list(REGIMES), default="warm", required=True, key="regime", bind="query-params",
             format_func=lambda name: REGIMES[name],
         )
     )  # fmt: skip
     which = str(
-        middle.segmented_control(
+        choices.segmented_control(
             "Time", list(READS), default="wall_p50_us", required=True, key="read_time", bind="query-params",
             format_func=lambda name: READS[name],
         )
     )  # fmt: skip
     reads = [row for row in found["reads"] if row["regime"] == regime and row["engine"] in ENGINES]
     known = list(dict.fromkeys(row["engine"] for row in reads))
-    engines = right.multiselect(
+    engines = st.multiselect(
         "Stores", known, default=[name for name in known if name in FIRST], key="engines",
         bind="query-params", format_func=_engine,
     )  # fmt: skip

@@ -88,6 +88,8 @@ def table(lines: Sequence[Listed], notes: dict[str, Note]) -> None:
         key="runs_table",
         hide_index=True,
         width="stretch",
+        # A sweep's line is long: it must not push the lifts out of sight.
+        column_config={"Verdict": st.column_config.TextColumn(width=260)},
         on_select=clicked,
         selection_mode="single-row",
     )
@@ -129,19 +131,19 @@ def _choose(lines: Sequence[Listed]) -> Listed:
 
 
 def _open(line: Listed) -> None:
-    """Where the chosen result can be looked at."""
+    """What the chosen sweep says in full, and where the chosen result can be looked at."""
+    if line.kind == "sweep" and line.verdict is not None:
+        st.caption(f"By the truth: {plain(line.verdict)}.")
     pages = {"Open what-if": "what_if"} if line.kind == "sweep" else {
         "Open scorecard": "scorecard",
         "Open latency": "latency",
     }  # fmt: skip
-    columns = st.columns(4)
-    for column, (words, page) in zip(columns, pages.items(), strict=False):
-        if column.button(words, width="stretch"):
+    row = st.container(horizontal=True)
+    for words, page in pages.items():
+        if row.button(words):
             choose(line.kind, name_of(line))
             st.switch_page(f"app_pages/{page}.py", query_params={line.kind: name_of(line)})
-    if not read_only() and columns[-1].button(
-        "Clone", width="stretch", help="Start another one from its file."
-    ):
+    if not read_only() and row.button("Clone", help="Start another one from its file."):
         st.switch_page("app_pages/start.py", query_params={"clone": name_of(line)})
 
 

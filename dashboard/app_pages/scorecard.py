@@ -137,7 +137,10 @@ def table(shown: list[Effect]) -> None:
                 headings[2].capitalize(): printed[2],
                 "Unit": form.unit,
                 "MDE": printed[5],
-                "p": numbers.p_value(effect.p_value if effect.enough else None),
+                # One word: else a narrow column parts it.
+                "p": numbers.p_value(effect.p_value if effect.enough else None).replace(
+                    " ", "\N{NO-BREAK SPACE}"
+                ),
                 "n (requests)": printed[6],
             }
         )

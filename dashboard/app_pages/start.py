@@ -223,7 +223,7 @@ def _estimate(size: Mapping[str, Any]) -> None:
         f"**scoring** {scoring}; {len(size['models_to_train'])} models to train, unless they are kept",
         f"**memory** about {ahead['memory_gib']:.1f} GiB",
         f"**can tell** a lift of about {numbers.percent(lift, digits=0)} in ADVV; for 2% about "
-        f"{numbers.count(size['requests'] * (lift / 0.02) ** 2)} requests",
+        f"{numbers.about(size['requests'] * (lift / 0.02) ** 2)} requests",
     ]
     st.markdown("  \n".join(lines))
 

@@ -16,7 +16,8 @@ from simulator.results import numbers
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.cost import asked_of
 from simulator.results.answers.terms import terms_of
-from simulator.results.answers.text import answer_lines, cheapest_in_short
+from simulator.results.answers.text import answer_lines, cheapest_in_short, worth_in_short
+from simulator.results.answers.worth import most_worth
 from simulator.results.axes import Axis, in_words
 from simulator.results.bottleneck import traffic
 from simulator.results.read import Sweep, read_sweep
@@ -74,7 +75,7 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     chosen = {axis.key: _choose(axis) for axis in sweep.axes}
     stamp = (sweep.path / "sweep.parquet").stat().st_mtime_ns
     answers, lines = _answers(str(sweep.path), stamp)
-    _cheapest(sweep.axes, chosen, answers)
+    _in_short(sweep.axes, chosen, answers)
     st.caption(
         "Every point is a whole simulated run with those settings; nothing is interpolated. What was not "
         "swept may be asked of a run on *Simulate*, or swept from *Start*. " + service_times(sweep.manifest)
@@ -121,18 +122,16 @@ def _choose(axis: Axis) -> Any:
     return names[str(name)]
 
 
-def _cheapest(axes: Sequence[Axis], chosen: Mapping[str, Any], answers: Mapping[str, Any]) -> None:
-    """The cheapest setting that holds all, at what is asked of the arms here, and the way to it."""
+def _in_short(axes: Sequence[Axis], chosen: Mapping[str, Any], answers: Mapping[str, Any]) -> None:
+    """Where it is worth it, the way to where it is most, and the cheapest at what is asked here."""
     asked = asked_of(chosen)
-    found = next((one for one in answers["cheapest"]["all"] if one["at"] == asked), None)
-    if found is None:  # its cells were listed one by one
-        return
-    st.markdown(f"**By the truth:** {plain(cheapest_in_short(found, axes))}.")
-    at = (found["true_value"] or {"at": {}})["at"]
-    moved = [axis for axis in axes if at.get(axis.key, chosen[axis.key]) != chosen[axis.key]]
-    there = {axis.key: axis.text(at[axis.key]) for axis in moved}
-    if there:
-        st.button("Show that setting", on_click=st.session_state.update, args=(there,))
+    said = [worth_in_short(answers["worth"], axes)]
+    said += [cheapest_in_short(one, axes) for one in answers["cheapest"]["all"] if one["at"] == asked]
+    st.markdown(f"**By the truth:** {plain('; '.join(said))}.")
+    best = most_worth(answers["worth"])
+    if best is not None and best["at"] != chosen:
+        there = {axis.key: axis.text(best["at"][axis.key]) for axis in axes}
+        st.button("Show where it is worth most", on_click=st.session_state.update, args=(there,))
 
 
 def _arms(card: dict[str, Any], table: pd.DataFrame) -> list[str]:

@@ -25,7 +25,7 @@ def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
     parts = list(dict.fromkeys(rows["part"]))
     part = st.selectbox("Measured", parts, key="certificate", bind="query-params")
     own = rows[rows["part"] == part]
-    names = {what: numbers.metric_form(str(what)).label for what in own["what"]}
+    names = {what: _label(str(what)) for what in own["what"]}
     own = own.assign(what=own["what"].map(names))
     words = "; ".join(f"{row.what} {numbers.percent(row.value)}" for row in own.itertuples())
     rows = apart_charts.with_ends(own.rename(columns={"low": "least", "high": "most"}))
@@ -37,3 +37,9 @@ def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
         f"Grey is what is asked, the bars are two standard errors of the measurement.{said} Measure again "
         "with laser-ab validate inference."
     )
+
+
+def _label(what: str) -> str:
+    """What was measured, in words: a metric, and of which traces."""
+    metric, comma, traces = what.partition(",")
+    return numbers.metric_form(metric).label + comma + traces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -40,6 +41,8 @@ def times(
         if words is not None
         else alt.X("x:Q", title=x_title, axis=axis("~s"), scale=alt.Scale(type="log", nice=False, padding=12))
     )
+    # The legend's lines are taken from the height.
+    legend_lines = math.ceil(len(series) / _columns(series))
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
@@ -55,7 +58,7 @@ def times(
                 alt.Tooltip("text:N"),
             ],
         )
-        .properties(height=340)
+        .properties(height=310 + 30 * legend_lines)
     )  # fmt: skip
     return chart
 
@@ -119,7 +122,11 @@ def bars(rows: Rows, *, groups: Sequence[str], kinds: Sequence[str], title: str,
 
 
 def _series(names: Sequence[str], column: str = "series") -> alt.Color:
-    longest = max(map(len, names), default=0)
     hues = [SERIES[number % len(SERIES)] for number in range(len(names))]
-    # On a telephone there is room for three short names, or for one long one.
-    return colours(column, names, hues, columns=3 if longest < 11 else 2 if longest < 19 else 1)
+    return colours(column, names, hues, columns=_columns(names))
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend: on a telephone there is room for three short names, or for one long one."""
+    longest = max(map(len, names), default=0)
+    return 3 if longest < 11 else 2 if longest < 19 else 1

@@ -65,6 +65,7 @@ def section(
             titles=(x_title, named),
             y_format=y_format,
             ink=ink(),
+            whole=not by_p99 and all(isinstance(value, int) for value in axis.values),
             budget=budget,
             break_even_ms=even_ms,
             zero_line=as_lift,

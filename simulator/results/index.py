@@ -33,7 +33,7 @@ class Listed:
         name, created, status, seed: of its manifest.
         arms: their names, control first as the manifest has them.
         axes: what a sweep varies, in words; empty for a run.
-        verdict: over all treatments; of a sweep, the cheapest setting that holds all that is asked.
+        verdict: over all treatments; of a sweep, what it answers in short.
         metric, arm: the primary metric and the first treatment, of which are
         lift, ci_low, ci_high, true_lift: fractions.
         enough: whether there is data enough to show the estimate.
@@ -103,7 +103,7 @@ def _line(root: Path, path: Path) -> Listed:
     )
     if isinstance(folder, Sweep):
         words = (f"{axis.short} ({len(axis.values)} values)" for axis in folder.axes)
-        return replace(line, axes=", ".join(words), verdict=manifest.get("cheapest"))
+        return replace(line, axes=", ".join(words), verdict=manifest.get("answer"))
     return _judged(line, folder)
 
 

@@ -31,6 +31,7 @@ from simulator.analysis.truth import OUTCOME_COLUMNS
 from simulator.arms.cell import Cell
 from simulator.arms.plan import Plan, make_plan
 from simulator.config.load import changed
+from simulator.execution.progress import Progress, Silent
 from simulator.experiment.answers import ArmAnswers
 from simulator.experiment.evidence import truth_by_user
 from simulator.experiment.outcomes import Market
@@ -82,7 +83,13 @@ class Channels:
 
 
 def channels(
-    cell: Cell, hybrids: Hybrids, *, paths: int, order: Sequence[str] | None = None, jobs: int = 1
+    cell: Cell,
+    hybrids: Hybrids,
+    *,
+    paths: int,
+    order: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> list[Channels]:
     """Take an experiment's true effects apart.
 
@@ -92,17 +99,21 @@ def channels(
         paths: of clicks that every world is the mean of, where budgets are limited.
         order: in which channels are switched on, one after the other; None for the mean over every order.
         jobs: threads.
+        progress: notified of the worlds that were simulated.
 
     Returns:
         Of each ratio metric that both arms have in every world.
     """
+    progress = progress or Silent()
     answers = {
         arms: hybrids.answers(**{name: name in arms for name in OF_ARMS}) for arms in coalitions(OF_ARMS)
     }
     full = partial(answers[frozenset()].of_step, 0)
     logs: dict[Coalition, Mapping[Coalition, dict[str, F8]]] = {}
-    for market in coalitions(OF_MARKET):
+    for done, market in enumerate(markets := coalitions(OF_MARKET)):
+        progress.stage("worlds", done, len(markets))
         logs[market] = _worlds(_with(cell.plan, market), full, answers, paths, jobs)
+    progress.stage("worlds", len(markets), len(markets))
     found = []
     for metric in RATIOS:
         if all(metric.name in of_arms for of_market in logs.values() for of_arms in of_market.values()):

@@ -28,6 +28,7 @@ from simulator.whatif.held import HeldArm
 
 # Of a ladder's steps by name, best first; who lacks one takes the next that it has.
 _STEPS = ("full", "1/2", "1/4", "light", "prior")
+_HYBRIDS = 8  # one or the other in three ways
 
 
 class Hybrids:
@@ -39,7 +40,7 @@ class Hybrids:
         served: by arm, its timing plane.
         held: by arm, what it scored.
         folder: for models that are trained; they are needed until all is answered.
-        progress: notified of trainings.
+        progress: notified of trainings and scores.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Hybrids:
         self._served, self._held = served, held
         self._folder, self._progress = folder, progress
         self._arms: dict[tuple[bool, bool], tuple[Cell, Arm, HeldArm]] = {}
+        self._answered = 0
 
     def answers(self, *, model: bool, history: bool, serving: bool) -> ArmAnswers:
         """What an arm answers that is the treatment in these ways, and else control."""
@@ -62,7 +64,10 @@ class Hybrids:
         plane = self._named(serving)
         served = answered_by(arm.ladder, plane.ladder, self._served[plane.name])
         needed = needed_scores(cell.plan.prepared, [(cell, arm)], [served])
+        self._progress.stage("score", self._answered, _HYBRIDS)
         result = ArmResult(arm.name, served, held.scores(needed))
+        self._answered += 1
+        self._progress.stage("score", self._answered, _HYBRIDS)
         return ArmAnswers.of(cell.plan.prepared, arm, result, cell.trained)
 
     def _named(self, treated: bool) -> Arm:

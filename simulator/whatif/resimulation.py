@@ -145,7 +145,7 @@ class Resimulation:
             arm: the treatment; the first by default.
             order: in which channels are switched on; None for the mean over every order (Shapley).
             jobs: threads.
-            progress: notified of trainings.
+            progress: notified of trainings, scores and worlds.
 
         Raises:
             ResimulationError: there is no such treatment, or the order is not one of all channels.
@@ -160,8 +160,9 @@ class Resimulation:
         served = {one.name: self._held[one.name].serve(cell, one).served for one in self._plan.arms}
         paths = int((self.run.scorecard or {})["truth"]["paths"])
         with TemporaryDirectory(prefix="channels-", ignore_cleanup_errors=True) as name:
-            hybrids = Hybrids(cell, treatment, served, self._held, Path(name), progress or Silent())
-            return channels(cell, hybrids, paths=paths, order=order, jobs=jobs)
+            progress = progress or Silent()
+            hybrids = Hybrids(cell, treatment, served, self._held, Path(name), progress)
+            return channels(cell, hybrids, paths=paths, order=order, jobs=jobs, progress=progress)
 
     def _treatment(self, arm: str | None) -> str:
         names = self.treatments

@@ -27,9 +27,9 @@ from simulator.experiment.carry import RUNS, Job, begin, resume
 from simulator.experiment.cells import served_cells
 from simulator.experiment.judge import judge, scorecard
 from simulator.inputs.shared import share
-from simulator.results.answers.build import cheapest_of
+from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
-from simulator.results.answers.text import cheapest_in_short
+from simulator.results.answers.text import in_short
 from simulator.results.axes import BUDGET, Axis, SweepError, as_json, axes_of, axes_over, cells_of
 from simulator.results.bottleneck import metrics
 from simulator.results.read import read_sweep
@@ -161,8 +161,8 @@ def _compute(job: Job[SweepWriter]) -> None:
         rows += [{**place, **row} for row in cell_rows(writer.cell(index))]
     writer.write_table("sweep", {name: [row[name] for row in rows] for name in rows[0]}, sweep_schema(axes))
     written = read_sweep(writer.path)
-    cheapest = cheapest_of(written, terms_of(written))
-    writer.update_manifest(cheapest=cheapest_in_short(cheapest, axes))  # a list of sweeps reads no cell
+    answer = in_short(answers_of(written, terms_of(written)), axes)
+    writer.update_manifest(answer=answer)  # a list of sweeps reads no cell
 
 
 @dataclass(frozen=True)

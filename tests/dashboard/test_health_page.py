@@ -77,3 +77,12 @@ def test_health_of_too_few_users_promises_nothing(folder):
     app = opened(HEALTH)
     assert "Not enough data to say" in texts(app)
     assert not specs(app)
+
+
+def test_what_it_takes_to_find_the_true_lift_is_rounded_as_an_estimate_is(folder):
+    card = made_runs.scorecard()
+    needed = {"lift": 0.038, "requests": 3_452_646, "users": 956_676, "days": 1890}
+    card["arms"]["treatment"]["metrics"]["advv_per_request"]["needed"] = needed
+    made_runs.write_run(folder / "run", requests=200, card=card)
+    words = texts(opened(HEALTH))
+    assert "takes about 3,500,000 requests of 960,000 users, 1,900 days at this traffic" in words

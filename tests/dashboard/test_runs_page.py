@@ -30,7 +30,7 @@ def three(folder):
     few = made_runs.scorecard(made_runs.two_arms(40, 45))
     made_runs.write_run(folder / "demo", requests=200)
     made_runs.write_run(folder / "small", requests=200, card=few, name="a small one", seed=8)
-    made_runs.write_sweep(folder / "budgets", (5, 25), cheapest="control is the cheapest")
+    made_runs.write_sweep(folder / "budgets", (5, 25), answer="worth it at 1 of 2 settings")
     return folder
 
 
@@ -49,7 +49,7 @@ def test_every_run_and_sweep_is_a_line(three):
     assert table.loc["small"]["Primary lift"] == "ADVV per request: not enough data"
     assert table.loc["small"]["Seed"] == "8"
     assert table.loc["budgets"]["Kind"] == "sweep over budget ms (2 values)"
-    assert table.loc["budgets"]["Verdict"] == "control is the cheapest"
+    assert table.loc["budgets"]["Verdict"] == "worth it at 1 of 2 settings"
     assert (table.loc["busy"]["Status"], table.loc["busy"]["Verdict"]) == ("running", "—")
 
 
@@ -63,6 +63,14 @@ def test_search_keeps_what_has_all_its_words(three, query, found):
 
 def test_search_without_a_match_says_so(three):
     assert "None matches" in texts(opened(RUNS, search="nowhere"))
+
+
+def test_the_chosen_sweep_says_in_full_what_it_answers(three):
+    app = opened(RUNS)
+    app.selectbox(key="chosen_result").set_value("budgets").run()
+    assert "By the truth: worth it at 1 of 2 settings." in texts(app)
+    app.selectbox(key="chosen_result").set_value("demo").run()
+    assert "By the truth" not in texts(app)
 
 
 def test_the_chosen_run_opens_on_its_page(three):

@@ -38,6 +38,7 @@ def test_scorecard_shows_estimate_interval_truth_and_unit(folder):
     captions = [one.value for one in app.caption]
     assert captions.index(tiles.CURRENCY) == 1  # below the tiles; the first is the split's
     assert "Control, adjusted" in app.table[0].value.columns
+    assert list(app.table[0].value["p"])[1] == "0.0004"
 
 
 @pytest.mark.parametrize("page", [SCORECARD, WHAT_IF])

@@ -10,7 +10,7 @@ import made_runs
 import pyarrow as pa
 import pytest
 import streamlit
-from page_driver import SCORECARD, opened, specs, texts
+from page_driver import SCORECARD, drawn_rows, opened, specs, texts
 from streamlit.testing.v1 import AppTest
 
 from dashboard.work import commands, jobs, places
@@ -218,6 +218,7 @@ def test_the_certificate_is_what_was_measured(folder):
     assert "10,000 simulated experiments" in texts(app)
     assert "Measured: 95% intervals of ratios cover" in texts(app)
     assert len(specs(app)) == 1
+    assert "P99 latency, bursty traces" in {row["what"] for row in drawn_rows(app, 0)}
 
 
 def test_the_peeking_lab_says_what_the_command_says(folder):

@@ -180,13 +180,15 @@ def test_sweep_of_one_point_needs_no_slider(folder):
 
 
 def sweep_over_scorers(folder, p99_ms: float) -> None:
-    """A treatment whose P99 falls with its scorers, the file has 1; control is late."""
+    """A treatment whose P99 falls and whose lift rises with its scorers, of which the file has 1."""
     axis, cards = Axis("arms.treatment.scorers", (1, 2, 4), 1), []
     for number in axis.values:
         card = made_runs.scorecard()
-        card["arms"]["treatment"]["serving"]["scorers"] = number
-        card["arms"]["treatment"]["values"]["p99_ms"]["true_value"] = p99_ms / number
-        card["arms"]["control"]["values"]["p99_ms"]["true_value"] = 99.0
+        treatment = card["arms"]["treatment"]
+        treatment["serving"]["scorers"] = number
+        treatment["values"]["p99_ms"]["true_value"] = p99_ms / number
+        treatment["metrics"]["advv_per_request"]["true_lift"] = 0.01 + 0.01 * number
+        card["arms"]["control"]["values"]["p99_ms"]["true_value"] = 99.0  # it holds nothing
         cards.append(card)
     rows = made_runs.sweep_rows(axis.values)
     rows = {axis.key if name == BUDGET_KEY else name: column for name, column in rows.items()}
@@ -197,20 +199,32 @@ def sweep_over_scorers(folder, p99_ms: float) -> None:
         writer.finish()
 
 
-def test_the_page_says_which_setting_is_the_cheapest_and_shows_it(folder):
-    sweep_over_scorers(folder, 60.0)  # within 25 ms from 4 on
+def test_the_page_says_where_it_is_worth_most_and_shows_it(folder):
+    sweep_over_scorers(folder, 40.0)  # within 25 ms from 2 on
     app = opened(WHAT_IF)
     (slider,) = app.select_slider
     assert (slider.label, slider.value) == ("treatment.scorers; the file has 1", "1")
-    assert "**By the truth:** treatment, scorers 4, is the cheapest that holds all." in texts(app)
-    (button,) = [one for one in app.button if one.label == "Show that setting"]
+    assert "worth it at 2 of 3 settings, most at scorers 4; treatment, scorers 2, is the cheapest" in texts(
+        app
+    )
+    (button,) = [one for one in app.button if one.label.startswith("Show where")]
     button.click().run()
     assert app.select_slider[0].value == "4"
-    assert not [one for one in app.button if one.label == "Show that setting"]
+    assert not [one for one in app.button if one.label.startswith("Show where")]
 
 
 def test_where_no_setting_holds_the_page_says_what_is_broken(folder):
     sweep_over_scorers(folder, 600.0)
     app = opened(WHAT_IF)
-    assert "no simulated setting holds everything; broken are P99 latency" in texts(app)
-    assert not [one for one in app.button if one.label == "Show that setting"]
+    assert "worth it at 0 of 3 settings; no simulated setting holds everything" in texts(app)
+    assert "broken are P99 latency" in texts(app)
+    assert not [one for one in app.button if one.label.startswith("Show where")]
+
+
+def test_an_axis_of_whole_numbers_marks_no_others(folder):
+    sweep_over_scorers(folder, 40.0)
+    (x,) = {layer["encoding"]["x"]["axis"]["tickMinStep"] for layer in specs(opened(WHAT_IF))[0]["layer"]
+            if "axis" in layer["encoding"].get("x", {})}  # fmt: skip
+    assert x == 1
+    made_runs.write_sweep(folder / "sweep-2", (1.5, 2.5))
+    assert '"tickMinStep": 1' not in json.dumps(specs(opened(WHAT_IF, sweep="sweep-2"))[0])

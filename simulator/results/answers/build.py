@@ -64,20 +64,6 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
     return found
 
 
-def cheapest_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
-    """Of these answers the cheapest alone.
-
-    Args:
-        sweep, terms: as in `answers_of`.
-
-    Raises:
-        ResultsError: as `answers_of`.
-    """
-    points = points_of(sweep)
-    groups = options(points, terms)
-    return _of_own(groups, cheapest(groups), _own(points, sweep.axes))
-
-
 def _own(points: Sequence[Point], axes: Sequence[Axis]) -> Point:
     """The cell next to the experiment's own settings."""
     return next((point for point in points if is_own(axes, point.settings)), points[0])

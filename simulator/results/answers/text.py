@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.results import numbers
 from simulator.results.answers.grid import words
+from simulator.results.answers.worth import most_worth
 from simulator.results.axes import Axis
 from simulator.results.numbers import MISSING
 
@@ -37,6 +38,28 @@ def answer_lines(answers: Mapping[str, Any], axes: Sequence[Axis]) -> list[str]:
         ("Which settings does no other beat in lift, P99 and cost?", _fronts(answers["pareto"], axes), None),
     )
     return [*_terms(answers["terms"]), *(line for part in parts for line in _part(*part))]
+
+
+def in_short(answers: Mapping[str, Any], axes: Sequence[Axis]) -> str:
+    """What a sweep says in a line, by the truth: where it is worth it, and what is the cheapest."""
+    return f"{worth_in_short(answers['worth'], axes)}; {cheapest_in_short(answers['cheapest'], axes)}"
+
+
+def worth_in_short(entries: Sequence[Record], axes: Sequence[Axis]) -> str:
+    """At how many settings a treatment is worth it in truth, and at which most.
+
+    Args:
+        entries: the answer `worth`.
+        axes: the sweep's.
+    """
+    good = {one["cell"] for one in entries if one["true_worth"]}
+    text = f"worth it at {len(good)} of {len({one['cell'] for one in entries})} settings"
+    best = most_worth(entries)
+    if best is None:
+        return text
+    several = len({one["treatment"] for one in entries}) > 1
+    name = f"with {best['treatment']} " if several else ""
+    return f"{text}, most {name}at {words(axes, best['at'])}"
 
 
 def cheapest_in_short(one: Record, axes: Sequence[Axis]) -> str:

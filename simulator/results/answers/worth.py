@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -42,6 +42,12 @@ def worth_of(lift: Known, point: Point, arm: str, terms: Terms) -> bool | None:
         return None
     error = _SURE * (lift.true_se or 0.0)
     return None if abs(lift.true) <= error else lift.true > 0
+
+
+def most_worth(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of `worth` the entry with the highest true lift that is worth it in truth; None where none is."""
+    good = (one for one in entries if one["true_worth"])
+    return max(good, key=lambda one: one["true_value"], default=None)
 
 
 def told(lift: Known) -> bool | None:

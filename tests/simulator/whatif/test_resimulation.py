@@ -211,9 +211,29 @@ def test_the_command_answers_one_question_as_a_report(finished: Run) -> None:
     assert CliRunner().invoke(app, [*asked, "--stdin"]).exit_code == 2
 
 
+class Heard:
+    """Progress that is remembered: of each stage the last."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, tuple[int, int]] = {}
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        self.last[name] = (done, total)
+
+
 @pytest.fixture(scope="module")
-def parts(asked: Resimulation) -> list[Channels]:
-    return asked.channels()
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture(scope="module")
+def parts(asked: Resimulation, heard: Heard) -> list[Channels]:
+    return asked.channels(progress=heard)
+
+
+def test_channels_say_how_far_they_are(parts: list[Channels], heard: Heard) -> None:
+    assert heard.last.keys() >= {"train", "score", "worlds"}
+    assert (heard.last["score"], heard.last["worlds"]) == ((8, 8), (4, 4))
 
 
 def test_channels_sum_to_the_runs_own_true_lift(finished: Run, parts: list[Channels]) -> None:

@@ -14,7 +14,7 @@ from simulator.execution.interrupts import Interrupted
 from simulator.inputs import prepare as inputs
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
-from simulator.results.answers.text import cheapest_in_short
+from simulator.results.answers.text import in_short
 from simulator.results.axes import SweepError
 from simulator.results.read import Sweep
 from simulator.whatif.sweep import resume_sweep, run_sweep
@@ -36,8 +36,7 @@ def test_every_history_is_a_cell_and_a_column(swept: Sweep) -> None:
     assert swept.axes == (AXIS,)
     assert swept.axes[0].own == 160
     # What a list of sweeps says of it.
-    found = answers_of(swept, terms_of(swept))["cheapest"]
-    assert swept.manifest["cheapest"] == cheapest_in_short(found, swept.axes)
+    assert swept.manifest["answer"] == in_short(answers_of(swept, terms_of(swept)), swept.axes)
 
 
 def test_a_cell_is_the_run_with_its_history(swept: Sweep, tmp_path: Path) -> None:
