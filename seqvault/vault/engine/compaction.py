@@ -208,9 +208,7 @@ class Compactor:
                     self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
                 except StoreError:
                     if slot is not None:
-                        with self._state.lock.exclusive():
-                            table.retire([slot])
-                        table.close_retired()
+                        table.discard(slot)
                     raise
                 self._move(table, slots, slot, entries)
         point("compaction.adopted")

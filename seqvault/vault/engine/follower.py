@@ -189,9 +189,8 @@ class Follower:
         for table, sequence in zip(self.state.tables, known.sequences, strict=True):
             numbers = {file.number for file in sequence.segments}
             new = [slot for slot, segment in table.segments.items() if segment.file.number not in numbers]
-            with self.state.lock.exclusive():
-                table.retire(new)
-            table.close_retired()
+            for slot in new:
+                table.discard(slot)
 
     def _take_log(self) -> None:
         """Put what was written since the last refresh into the tails."""

@@ -53,7 +53,7 @@ def rewrite_all(writer: Writer) -> None:
             for (table, old, _), index in zip(slots, indexes, strict=True):
                 table.swap(old, index)
     except StoreError as error:
-        _undo(writer, slots)
+        _undo(slots)
         if not isinstance(error, WriterStoppedError):
             for path in paths:
                 remove(path, state.own)
@@ -65,14 +65,11 @@ def rewrite_all(writer: Writer) -> None:
     point("compaction.dropped")
 
 
-def _undo(writer: Writer, slots: list[tuple[Table, list[int], int | None]]) -> None:
+def _undo(slots: list[tuple[Table, list[int], int | None]]) -> None:
     """Forget the new segments."""
-    state = writer.state
     for table, _, slot in slots:
         if slot is not None:
-            with state.lock.exclusive():
-                table.retire([slot])
-            table.close_retired()
+            table.discard(slot)
 
 
 def _rewrite(writer: Writer, table: Table, manifest: Manifest, paths: list[Path]) -> Manifest:

@@ -183,9 +183,13 @@ class Table:
     def retire(self, slots: Iterable[int]) -> None:
         """Take segments from the reader; reads that began before may still use them."""
         for slot in slots:
-            self.reader.remove(slot)
-            self._retired[slot] = self.segments.pop(slot)
-            self.damage.pop(self._retired[slot].file.number, None)
+            self._retired[slot] = self._taken(slot)
+
+    def discard(self, slot: int) -> None:
+        """Close a segment that was opened and is in no index: no read uses it."""
+        with self.lock.exclusive():
+            segment = self._taken(slot)
+        segment.close()
 
     def index_of(self, slot: int | None) -> "Index":
         """An index of one segment's blocks, or of none. Raises StoreError."""
@@ -200,11 +204,19 @@ class Table:
             self.retire(old)
 
     def close_retired(self) -> list[Segment]:
-        """Close what was retired, once no read uses it; not in an exclusive section. Returns the segments."""
-        gone = list(self._retired.values())
-        for segment in gone:
+        """Close what was retired, and no read uses any more; not in an exclusive section.
+
+        Only compactions retire and close, one at a time.
+
+        Returns:
+            the segments.
+        """
+        gone = []
+        while self._retired:
+            # Forgotten first: a descriptor that is closed twice may be another file's by then.
+            _, segment = self._retired.popitem()
             segment.close()
-        self._retired.clear()
+            gone.append(segment)
         return gone
 
     def close(self) -> None:
@@ -222,6 +234,13 @@ class Table:
         raise StoreError(
             f"sequence {self.name!r}: a block names schema {schema_id:#010x}, which the manifest lacks"
         )
+
+    def _taken(self, slot: int) -> Segment:
+        """A segment that the reader is to use no more."""
+        self.reader.remove(slot)
+        segment = self.segments.pop(slot)
+        self.damage.pop(segment.file.number, None)
+        return segment
 
 
 def tombstones(users: Array) -> Array:

@@ -354,11 +354,8 @@ class Writer:
         error: BaseException,
     ) -> None:
         """Leave no trace of a seal that did not fit, or was interrupted; files that may be named stay."""
-        with self.state.lock.exclusive():
-            for table, slot, _ in written:
-                table.retire([slot])
-        for table, _, _ in written:
-            table.close_retired()
+        for table, slot, _ in written:
+            table.discard(slot)
         if new_wal is not None:
             new_wal.abandon()
         if not isinstance(error, WriterStoppedError):

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from histories import behaviours, numbered, open_kind, same
 from seqvault import DamagedDataError, HistoryBatch, StoreError, StoreFullError, StoreReadOnlyError
 from seqvault.memory import MemoryStore
 from seqvault.vault import SeqVault
+from seqvault.vault.disk import files, points
 
 EVERYONE = np.arange(7)
 ALL = 10**9
@@ -249,6 +251,71 @@ def test_really_full_device_keeps_every_acknowledged_append(small_device: Path) 
     with open_kind("seqvault-small", small_device) as store:
         same(everything(store), everything(oracle))
         store.append(*behaviours(seed, 50))
+
+
+class ClosesSlowly(files.FileIO):
+    """Waits before each close of one thread; makes no log where it is full."""
+
+    def __init__(self) -> None:
+        self.closes, self.goes_on = threading.Event(), threading.Event()
+        self.slow: threading.Thread | None = None
+        self.full = False
+
+    def close(self, fd: int) -> None:
+        if threading.current_thread() is self.slow:
+            self.closes.set()
+            self.goes_on.wait()
+        super().close(fd)
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        if self.full and flags & os.O_CREAT and path.suffix == ".log":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().open(path, flags, mode)
+
+
+def test_a_seal_that_does_not_fit_leaves_a_compaction_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing a file, a thread lets others run: what both closed could be a third one's by then."""
+    device, failed = ClosesSlowly(), []
+    monkeypatch.setattr(files, "io", device)
+
+    def compact() -> None:
+        try:
+            store.compact()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            device.closes.set()
+
+    def begin_to_wait(name: str) -> None:
+        if name == "compaction.adopted":
+            device.slow = threading.current_thread()
+
+    with SeqVault(tmp_path, background=False) as store:
+        for item in range(4):
+            store.append(*numbered([1], [item], item))
+            store.seal()
+        store.append(*numbered([1], [4], 4))
+        monkeypatch.setattr(points, "hook", begin_to_wait)
+        compaction = threading.Thread(target=compact)
+        compaction.start()
+        try:
+            device.closes.wait()
+            device.full = True
+            with pytest.raises(StoreFullError):
+                store.seal()
+        finally:
+            device.goes_on.set()
+            compaction.join()
+        assert not failed
+        assert len(list(tmp_path.glob("*.seg"))) == 1
+        device.full = False
+        store.seal()
+        assert store.read_last([1], 9).columns["item_id"].tolist() == [0, 1, 2, 3, 4]
+    with SeqVault(tmp_path) as store:
+        assert store.read_last([1], 9).columns["item_id"].tolist() == [0, 1, 2, 3, 4]
+        assert store.check().sound
 
 
 def test_lost_manifest_is_an_error_not_an_empty_store(tmp_path: Path) -> None:
