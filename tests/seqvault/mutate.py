@@ -65,10 +65,10 @@ MUTATIONS = (
     Mutation(
         "old logs removed before the manifest",
         "vault/engine/writer.py",
-        "            with self.whole():\n                self.adopt(manifest)\n                self._switch",
-        "            for log in old.logs:\n"
-        "                remove(state.folder / log_name(log.number), state.own)\n"
-        "            with self.whole():\n                self.adopt(manifest)\n                self._switch",
+        "        self.adopt(self._rotated(manifest, new_wal))\n",
+        "        for log in old:\n"
+        "            remove(self.state.folder / log_name(log.number), self.state.own)\n"
+        "        self.adopt(self._rotated(manifest, new_wal))\n",
         (f"{TESTS}crash/test_kill_points.py", *POWER),
     ),
     Mutation(

@@ -153,7 +153,8 @@ class Compactor:
             if writer is not None:
                 remove(writer.path, self._state.own)
             raise
-        self._drop(table)
+        self._state.drop_retired()
+        point("compaction.dropped")
 
     def _copy(
         self, table: Table, segments: dict[int, Segment], live: Array, stones: Array, number: int
@@ -201,16 +202,19 @@ class Compactor:
             new = [file for file in old if file.number not in numbers]
             new[at:at] = [] if writer is None else [writer.file]
             slot = None if writer is None else table.open_segment(writer.file)
-            with self._writer.whole():
-                try:
-                    # Read before the manifest names it: nothing may fail between that and the move.
-                    entries = None if slot is None else table.segments[slot].entries()
-                    self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
-                except StoreError:
-                    if slot is not None:
-                        table.discard(slot)
-                    raise
+
+            def take_over() -> None:
+                # Read before the manifest names it: nothing may fail between that and the move.
+                entries = None if slot is None else table.segments[slot].entries()
+                self._writer.adopt(manifest.with_sequence(table.place, segments=tuple(new)))
                 self._move(table, slots, slot, entries)
+
+            try:
+                self._writer.whole(take_over)
+            except BaseException as error:
+                if slot is not None and self._writer.may_undo(manifest.generation, error):
+                    table.discard(slot)
+                raise
         point("compaction.adopted")
 
     def _move(self, table: Table, slots: list[int], slot: int | None, entries: Array | None) -> None:
@@ -223,13 +227,6 @@ class Compactor:
         with self._state.lock.exclusive():
             table.index.drop(slots)
             table.retire(slots)
-
-    def _drop(self, table: Table) -> None:
-        """Close and remove what no read uses any more."""
-        self._state.lock.drain()
-        for segment in table.close_retired():
-            remove(segment.path, self._state.own)
-        point("compaction.dropped")
 
 
 def unreadable(live: Array, floor_s: int, cap: int | None) -> Array:

@@ -1,11 +1,12 @@
 """Full compaction: every history written anew, in blocks as large as its age allows, without dead rows."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqvault.errors import StoreError
 from seqvault.schema import Array
 from seqvault.vault.compiled.options import MOST_ROWS
 from seqvault.vault.disk.files import WriterStoppedError, remove
@@ -16,6 +17,9 @@ from seqvault.vault.engine.table import Table
 from seqvault.vault.engine.writer import Writer
 from seqvault.vault.format.rows_by_user import Rows, cuts
 from seqvault.vault.sealed.segment_writer import SegmentWriter
+
+if TYPE_CHECKING:
+    from seqvault.vault.reading.index import Index
 
 __all__ = ["rewrite_all"]
 
@@ -34,9 +38,10 @@ def rewrite_all(writer: Writer) -> None:
     """
     point("compaction.begun")
     state, manifest = writer.state, writer.state.manifest
+    generation = manifest.generation
     paths: list[Path] = []
     slots: list[tuple[Table, list[int], int | None]] = []
-    indexes = []
+    indexes: list[Index] = []
     try:
         for table in state.tables:
             old = list(table.segments)
@@ -47,22 +52,29 @@ def rewrite_all(writer: Writer) -> None:
             # Read before the manifest names it: nothing may fail between that and the swap.
             indexes.append(table.index_of(slot))
         point("compaction.copied")
-        with writer.whole():
-            writer.adopt(manifest)
-            point("compaction.adopted")
-            for (table, old, _), index in zip(slots, indexes, strict=True):
-                table.swap(old, index)
-    except StoreError as error:
-        _undo(slots)
-        if not isinstance(error, WriterStoppedError):
-            for path in paths:
-                remove(path, state.own)
+        writer.whole(partial(_take_over, writer, manifest, slots, indexes))
+    except BaseException as error:
+        if writer.may_undo(generation, error):
+            _undo(slots)
+            if not isinstance(error, WriterStoppedError):
+                for path in paths:
+                    remove(path, state.own)
         raise
-    state.lock.drain()
-    for table in state.tables:
-        for gone in table.close_retired():
-            remove(gone.path, state.own)
+    state.drop_retired()
     point("compaction.dropped")
+
+
+def _take_over(
+    writer: Writer,
+    manifest: Manifest,
+    slots: list[tuple[Table, list[int], int | None]],
+    indexes: "list[Index]",
+) -> None:
+    """Name the new segments, and read from them in place of the old ones."""
+    writer.adopt(manifest)
+    point("compaction.adopted")
+    for (table, old, _), index in zip(slots, indexes, strict=True):
+        table.swap(old, index)
 
 
 def _undo(slots: list[tuple[Table, list[int], int | None]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from seqvault.vault.compiled.options import Options
 from seqvault.vault.compiled.rewrite import Blocks, PlainBlocks
 from seqvault.vault.compiled.selftest import encoder_trusted
-from seqvault.vault.disk.files import Own, anybody
+from seqvault.vault.disk.files import Own, anybody, remove
 from seqvault.vault.disk.identity import LogFile
 from seqvault.vault.disk.manifest import Manifest, log_name
 from seqvault.vault.engine.table import Table
@@ -117,6 +117,16 @@ class State:
                         table.apply(change)
                 else:
                     self.tables[change.table].apply(change)
+
+    def drop_retired(self) -> None:
+        """Close and remove segments that compactions replaced, once no read uses them."""
+        self.lock.drain()
+        named = self.manifest.files()
+        for table in self.tables:
+            for segment in table.close_retired():
+                # A compaction that was interrupted may have left one whose number was given again.
+                if segment.path.name not in named:
+                    remove(segment.path, self.own)
 
     def let_go(self) -> None:
         """Close all segments: reads that use them are another process's."""

@@ -5,9 +5,10 @@ short exclusive sections of the state's lock, between which all the slow work is
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from seqvault.vault.disk.points import point
 from seqvault.vault.engine.sealing import seal
 from seqvault.vault.engine.state import State
 from seqvault.vault.engine.table import Table, tombstones
+from seqvault.vault.engine.uninterrupted import uninterrupted
 from seqvault.vault.format.rows_by_user import Rows, group_rows
 from seqvault.vault.log.change import Change
 from seqvault.vault.log.commit import Flusher, GroupCommit
@@ -137,7 +139,6 @@ class Writer:
                 return
             point("seal.begun")
             self._seal(loaded, batches)
-            self.sealed += 1
 
     def adopt(self, manifest: Manifest, written: Sequence[SegmentWriter] = ()) -> None:
         """Replace the manifest, with the mutex held; on a full device no trace of what it names is left."""
@@ -239,6 +240,8 @@ class Writer:
             if sequence != change.sequence:
                 self._applying = change.sequence, tails.rows
             elif tails.rows == before + rows:
+                with self.state.lock.exclusive():  # the hot tier may not have heard of them
+                    self.state.tables[change.table].changed(change.users)
                 return
             elif tails.rows != before:
                 raise StoreReadOnlyError(
@@ -275,9 +278,10 @@ class Writer:
     def _seal(self, loaded: tuple[Table, Rows] | None, batches: Sequence[int]) -> None:
         """Segments, then a new log, then the manifest; the old logs go last."""
         state, manifest = self.state, self.state.manifest
+        generation = manifest.generation
         written: list[tuple[Table, int, Array]] = []
         writers: list[SegmentWriter] = []
-        new_wal = None
+        new_wal: Wal | None = None
         try:
             for table in state.tables:
                 of_load = loaded[1] if loaded is not None and loaded[0] is table else None
@@ -288,20 +292,11 @@ class Writer:
             ids = [*state.batches.ids(), *batches]
             log, written_to = LogFile(manifest.next_file, new_file(manifest.store)), self._wal.written
             new_wal = Wal.create(state.folder, log, state.records, state.own, written_to, ids)
-            old, manifest = manifest, self._rotated(manifest, new_wal)
-            with self.whole():
-                self.adopt(manifest)
-                self._switch(new_wal, written, loaded)
+            self.whole(partial(self._take_over, manifest, new_wal, written, loaded, batches))
         except BaseException as error:
-            # After an interrupt that left files and memory at odds, either may be in use.
-            if isinstance(error, StoreError) or self._broken is None:
+            if self.may_undo(generation, error):
                 self._undo(written, writers, new_wal, error)
             raise
-        state.batches.note(batches, new_wal.written)
-        point("seal.adopted")
-        for log in old.logs:
-            remove(state.folder / log_name(log.number), state.own)
-        point("wal.dropped")
 
     def _seal_table(
         self, table: Table, loaded: Rows | None, manifest: Manifest, writers: list[SegmentWriter]
@@ -325,6 +320,25 @@ class Writer:
         return replace(
             manifest, closed_logs=(), log=wal.file, sequence=wal.written, next_file=wal.file.number + 1
         )
+
+    def _take_over(
+        self,
+        manifest: Manifest,
+        new_wal: Wal,
+        written: Sequence[tuple[Table, int, Array]],
+        loaded: tuple[Table, Rows] | None,
+        batches: Sequence[int],
+    ) -> None:
+        """Name what a seal wrote, read from it, write to its log, and let go of the old ones."""
+        old = self.state.manifest.logs
+        self.adopt(self._rotated(manifest, new_wal))
+        self._switch(new_wal, written, loaded)
+        self.state.batches.note(batches, new_wal.written)
+        self.sealed += 1
+        point("seal.adopted")
+        for log in old:
+            remove(self.state.folder / log_name(log.number), self.state.own)
+        point("wal.dropped")
 
     def _switch(
         self,
@@ -364,16 +378,41 @@ class Writer:
             if new_wal is not None:
                 remove(new_wal.path, self.state.own)
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """What replaces files and their picture in memory: an interrupt between the two stops the store."""
+    def whole(self, work: Callable[[], None]) -> None:
+        """Replace files and their picture in memory: an interrupt is raised when both are, or before.
+
+        Where one comes all the same between the two, the store stops.
+        """
+        generation, half = self.state.manifest.generation, False
+
+        def noted() -> None:
+            nonlocal half
+            half = True
+            try:
+                work()
+            except StoreError:
+                half = self.state.manifest.generation != generation
+                raise
+            half = False
+
         try:
-            yield
-        except StoreError:
-            raise
-        except BaseException:
-            self._broken = self._broken or "an interrupt came while files were replaced; open it again"
-            raise
+            if self.state.lock.held():
+                noted()
+            else:
+                uninterrupted(noted)
+        finally:
+            if half:
+                self._broken = self._broken or "an interrupt came while files were replaced; open it again"
+
+    def may_undo(self, generation: int, error: BaseException) -> bool:
+        """Whether what was made for a manifest of which an error came may be closed: nothing is read from it.
+
+        Args:
+            generation: the manifest's before.
+        """
+        # After an interrupt that left files and memory at odds, either may be in use.
+        known = isinstance(error, StoreError) or self._broken is None
+        return known and self.state.manifest.generation == generation
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:

@@ -60,6 +60,11 @@ class ReadersWriterLock:
         with self._mutex:
             yield
 
+    def held(self) -> bool:
+        """Whether this thread is in a section of either kind: then another can enter none."""
+        held: bool = self._mutex._is_owned()  # type: ignore[attr-defined]  # as threading.Condition asks it
+        return held
+
     def wait(self) -> None:
         """Return once the exclusive section there is now has ended."""
         with self._mutex:
