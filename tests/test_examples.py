@@ -66,7 +66,6 @@ def test_an_example_runs_on_a_small_world(example: Path, tmp_path: Path, kuairan
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "example",
     [path for path in EXAMPLES if path.stem not in (*NEEDS_A_LOG, *FULL_SIZE)],

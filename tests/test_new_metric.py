@@ -41,7 +41,7 @@ card = build_scorecard(question, *tables)
 with RunWriter.create(Path("runs/mine"), {"name": "mine"}) as writer:
     writer.write_scorecard(card)
     writer.finish()
-page = AppTest.from_file("dashboard/app.py", default_timeout=30).run()
+page = AppTest.from_file("dashboard/app.py", default_timeout=600).run()
 page.switch_page("app_pages/scorecard.py").run()
 users = tables[0]
 made = {arm: float(users["clicks"][users["arm"] == arm].sum() / users["requests"][users["arm"] == arm].sum())

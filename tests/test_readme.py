@@ -28,6 +28,7 @@ SMALLER = {
 }
 SMALLER["arms.treatment.history"] = "200"
 PROGRAM = [sys.executable, "-m", "simulator.cli"]
+PATIENCE_S = 900  # on a machine that is busy
 
 
 def blocks(language: str) -> list[str]:
@@ -72,7 +73,6 @@ def test_the_readme_names_its_commands() -> None:
     assert {"config", "run", "report", "sweep", "doctor", "dash"} <= named
 
 
-@pytest.mark.timeout(600)
 def test_the_readmes_commands_run_in_order(desk: Path) -> None:
     for line in commands():
         if shlex.split(line)[1] == "dash":
@@ -90,11 +90,11 @@ def check_dashboard(desk: Path) -> None:
         [*PROGRAM, "dash", "runs", "--no-browser", "--port", str(port)], cwd=desk, stdout=subprocess.PIPE
     ) as process:
         try:
-            deadline_s = time.monotonic() + 240
+            deadline_s = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline_s:
                 try:
                     with urllib.request.urlopen(
-                        f"http://127.0.0.1:{port}/_stcore/health", timeout=5
+                        f"http://127.0.0.1:{port}/_stcore/health", timeout=60
                     ) as answer:
                         assert answer.read() == b"ok"
                         return
@@ -116,7 +116,7 @@ def test_the_readmes_python_runs(desk: Path) -> None:
         cwd=desk,
         env=os.environ | smaller,
         check=False,
-        timeout=280,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "estimated lift" in done.stdout

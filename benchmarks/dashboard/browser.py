@@ -20,7 +20,7 @@ from simulator.results.pdf import chromium_path
 ROOT = Path(__file__).resolve().parents[2]
 SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
 CHART = "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 # Nothing of a browser's own: no sandbox in a container, no GPU, and no request that a page did not make.
 _ARGUMENTS = (
     "--no-sandbox",
@@ -85,7 +85,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         raise RuntimeError("Found no Chromium, expected one. Install it: apt-get install chromium.")
     with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        found = driver.chromium.launch(executable_path=path, args=list(_ARGUMENTS), timeout=1000 * PATIENCE_S)
         try:
             yield found
         finally:

@@ -1,6 +1,8 @@
 """The dashboard's pages driven without a browser: opened at a folder, and what stands on them."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import made_runs
@@ -13,10 +15,24 @@ APP = Path(dashboard.app_pages.__file__).parents[1] / "app.py"
 NAMES = ("runs", "scorecard", "latency", "what_if", "compare")
 RUNS, SCORECARD, LATENCY, WHAT_IF, COMPARE = (f"app_pages/{name}.py" for name in NAMES)
 PAGES = (SCORECARD, LATENCY, WHAT_IF)  # each about one result
+PATIENCE_S = 600.0  # with a page, or a process, on a machine that is busy
+
+
+def unopened() -> AppTest:
+    """The dashboard before its first run."""
+    return AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something that comes."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
 
 
 def opened(page: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(APP), default_timeout=30)
+    app = unopened()
     for key, value in query.items():
         app.query_params[key] = value
     app.run()

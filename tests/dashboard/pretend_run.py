@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     writer.stage("train", 300, 1200)
     print("at work", flush=True)
     go = writer.path.parent / "go"
-    for _ in range(600):
+    for _ in range(12_000):
         if asked:
             writer.abandon()
             return 130

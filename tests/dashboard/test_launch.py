@@ -3,10 +3,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
+from page_driver import PATIENCE_S, until
 
 from dashboard.__main__ import main
 from dashboard.launch import ADDRESS, checked_port, free_port, launch, settings
@@ -69,14 +69,18 @@ def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "dashboard", str(tmp_path), "--port", str(port), "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        deadline_s = time.monotonic() + 60
-        while time.monotonic() < deadline_s:
+
+        def listens() -> bool:
+            assert server.poll() is None
             with socket.socket() as probe:
-                if probe.connect_ex((ADDRESS, port)) == 0:
-                    break
-            time.sleep(0.1)
-        server.send_signal(signal.SIGINT)
-        shown, told = server.communicate(timeout=30)
+                return probe.connect_ex((ADDRESS, port)) == 0
+
+        try:
+            until(listens)
+            server.send_signal(signal.SIGINT)
+            shown, told = server.communicate(timeout=PATIENCE_S)
+        finally:
+            server.kill()
     assert server.returncode in (0, 130), told
     assert shown == f"The dashboard: http://{ADDRESS}:{port} (Ctrl-C ends it)\n"
     assert "Traceback" not in told

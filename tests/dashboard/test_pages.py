@@ -5,8 +5,20 @@ import sys
 
 import made_runs
 import pytest
-from page_driver import APP, COMPARE, LATENCY, PAGES, RUNS, SCORECARD, WHAT_IF, make, opened, specs, texts
-from streamlit.testing.v1 import AppTest
+from page_driver import (
+    APP,
+    COMPARE,
+    LATENCY,
+    PAGES,
+    RUNS,
+    SCORECARD,
+    WHAT_IF,
+    make,
+    opened,
+    specs,
+    texts,
+    unopened,
+)
 
 from dashboard.work.places import RESULTS_VARIABLE, TOKEN_VARIABLE
 
@@ -93,7 +105,7 @@ def test_every_page_names_its_results_seed_and_machine(folder, page):
 def test_a_link_to_results_that_are_gone_says_so_and_shows_no_others(folder, page):
     make("finished", folder)
     kind = "sweep" if page == WHAT_IF else "run"
-    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app = unopened().run()
     app.switch_page(page)
     app.query_params[kind] = "deleted"
     app.run()
@@ -108,7 +120,7 @@ def test_a_link_to_results_that_are_gone_says_so_and_shows_no_others(folder, pag
 def test_without_its_token_a_page_shows_nothing(folder, monkeypatch):
     make("finished", folder)
     monkeypatch.setenv(TOKEN_VARIABLE, "secret")
-    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app = unopened().run()
     assert "needs its token" in app.error[0].value
     assert not app.title
     app.query_params["token"] = "secret"
@@ -120,7 +132,7 @@ def test_without_its_token_a_page_shows_nothing(folder, monkeypatch):
 def test_a_failing_page_shows_no_traceback(folder, monkeypatch):
     make("finished", folder)
     monkeypatch.setattr("dashboard.tiles.rows", lambda tiles: 1 / 0)
-    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app = unopened().run()
     app.switch_page(SCORECARD).run()
     words = texts(app)
     assert not app.exception
@@ -135,7 +147,7 @@ import os, sys
 os.environ[{RESULTS_VARIABLE!r}] = {str(tmp_path)!r}
 from streamlit.testing.v1 import AppTest
 import dashboard.launch
-app = AppTest.from_file({str(APP)!r}, default_timeout=30).run()
+app = AppTest.from_file({str(APP)!r}, default_timeout=600).run()
 app.switch_page("app_pages/scorecard.py").run()
 assert app.metric and not app.exception
 print([name for name in ("torch", "simpy", "seqvault", "laser") if name in sys.modules])

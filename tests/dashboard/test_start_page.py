@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 import made_runs
 import pytest
-from page_driver import SCORECARD, opened, texts
+from page_driver import SCORECARD, opened, texts, until
 from streamlit.testing.v1 import AppTest
 
 from dashboard.work import commands, jobs
@@ -25,13 +24,6 @@ PRETEND = Path(__file__).with_name("pretend_run.py")
 def button(app: AppTest, label: str):
     (found,) = [one for one in app.button if one.label == label]
     return found
-
-
-def until(true) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -134,7 +126,7 @@ def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypa
     button(app, "Start").click().run()
     assert "mine is under way" in texts(app)
     (job,) = jobs.jobs(folder)
-    until(lambda: (folder / "mine/manifest.json").is_file())
+    until(lambda: jobs.log_of(folder, job) == "at work\n")
     assert jobs.alive(job)
     page = opened(SCORECARD, run="mine")
     assert "under way" in texts(page)
@@ -148,6 +140,7 @@ def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypa
     assert read_run(folder / "mine").status == "interrupted"
     page = opened(SCORECARD, run="mine")
     button(page, "Resume").click().run()
+    until(lambda: read_run(folder / "mine").status == "running")
     assert "under way" in texts(opened(SCORECARD, run="mine"))
     again = jobs.job_of(folder, "mine")
     assert again is not None

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import apart_tables
@@ -10,7 +9,7 @@ import made_runs
 import pyarrow as pa
 import pytest
 import streamlit
-from page_driver import SCORECARD, drawn_rows, opened, specs, texts
+from page_driver import SCORECARD, drawn_rows, opened, specs, texts, until
 from streamlit.testing.v1 import AppTest
 
 from dashboard.work import commands, jobs, places
@@ -319,10 +318,7 @@ def press(app: AppTest) -> None:
 
 
 def waited(app: AppTest, folder: Path) -> AppTest:
-    end_s = time.monotonic() + 60
-    while any(jobs.alive(job) for job in jobs.jobs(folder)):
-        assert time.monotonic() < end_s
-        time.sleep(0.1)
+    until(lambda: not any(jobs.alive(job) for job in jobs.jobs(folder)))
     return app.run()
 
 

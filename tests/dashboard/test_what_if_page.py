@@ -4,8 +4,7 @@ import json
 
 import made_runs
 import pytest
-from page_driver import APP, WHAT_IF, drawn_rows, make, opened, specs, texts
-from streamlit.testing.v1 import AppTest
+from page_driver import WHAT_IF, drawn_rows, make, opened, specs, texts, unopened
 
 from dashboard import tiles
 from dashboard.palette import BUDGET
@@ -22,7 +21,7 @@ from simulator.results.schemas import sweep_schema
 
 def test_a_sweep_opens_at_what_if(folder, monkeypatch):
     monkeypatch.setenv(RESULTS_VARIABLE, str(made_runs.write_sweep(folder / "sweep")))
-    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app = unopened().run()
     assert [title.value for title in app.title] == ["What if a setting were another?"]
 
 
@@ -47,7 +46,7 @@ def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
 
 def test_budget_in_the_url_chooses_the_point(folder):
     make("finished", folder)
-    app = AppTest.from_file(str(APP), default_timeout=30)
+    app = unopened()
     app.run()
     app.switch_page(WHAT_IF)
     app.query_params["experiment.budget_ms"] = "10"
@@ -75,7 +74,7 @@ def test_a_slider_moves_the_marks_of_a_chart_and_makes_no_other_chart(folder):
 @pytest.mark.parametrize("show", ["Lift", "Each arm"])
 def test_curve_has_band_and_truth(folder, show, against):
     make("finished", folder)
-    app = AppTest.from_file(str(APP), default_timeout=30).run()
+    app = unopened().run()
     app.switch_page(WHAT_IF)
     app.query_params["show"], app.query_params["against"] = show, against
     app.query_params["estimate"] = "true"

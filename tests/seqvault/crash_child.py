@@ -2,7 +2,8 @@
 
 Imports, and loading compiled kernels, are paid once; each round costs a fork. The nursery itself never opens
 a LastN store, so that no thread of RocksDB is lost in the fork. A line is JSON [kind, folder, first batch,
-acks file, seconds to live]; the answer is "killed" or what the writer died of.
+acks file, seconds to live, whether they count from its first acknowledgement]; the answer is "killed" or what
+the writer died of.
 """
 
 import json
@@ -49,12 +50,17 @@ def write(kind: str, folder: str, first: int, acks: str) -> None:
         os.write(fd, number.to_bytes(8, "little"))
 
 
+def acknowledged(acks: Path) -> bool:
+    """Whether the writer has noted an append."""
+    return acks.exists() and acks.stat().st_size > 0
+
+
 def main() -> None:
     with TemporaryDirectory() as folder, SeqVault(folder, background=False) as store:
         store.append(*batch(0))
         store.seal()
     for line in sys.stdin:
-        kind, folder, first, acks, live_s = json.loads(line)
+        kind, folder, first, acks, live_s, opens = json.loads(line)
         died, dies = os.pipe()
         child = os.fork()
         if child == 0:
@@ -62,7 +68,10 @@ def main() -> None:
             write(kind, folder, first, acks)
         os.close(dies)
         # Readable before the time is up only if the writer died by itself.
-        early = bool(select.select([died], [], [], live_s)[0])
+        early = False
+        while opens and not early and not acknowledged(Path(acks)):
+            early = bool(select.select([died], [], [], 0.001)[0])
+        early = early or bool(select.select([died], [], [], live_s)[0])
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         os.close(died)

@@ -16,7 +16,7 @@ from seqvault import BEHAVIOURS
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = 2
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 
 
 def test_readers_of_several_processes_answer_with_what_was_acknowledged(tmp_path: Path) -> None:

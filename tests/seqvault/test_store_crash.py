@@ -26,7 +26,7 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
     yield process
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=600) == 0
     assert process.stdout is not None
     process.stdout.close()
 
@@ -39,9 +39,9 @@ def kill_rounds(kind: str, folder: Path, nursery: subprocess.Popen[str], rounds:
     assert nursery.stdout is not None
     for turn in range(rounds):
         acks = folder / f"acks-{turn}"
-        # As many die while they open, or in their first appends, as later.
+        # A quarter lives long enough to write, however busy the machine is.
         live_s = float(np.exp(rng.uniform(np.log(0.001), np.log(most_s))))
-        order = [kind, str(folder / "store"), survived, str(acks), live_s]
+        order = [kind, str(folder / "store"), survived, str(acks), live_s, turn % 4 == 3]
         nursery.stdin.write(json.dumps(order) + "\n")
         nursery.stdin.flush()
         assert nursery.stdout.readline() == "killed\n"
@@ -67,8 +67,7 @@ def kill_rounds(kind: str, folder: Path, nursery: subprocess.Popen[str], rounds:
 def test_no_acknowledged_append_is_lost_in_100_kills(
     kind: str, most_s: float, tmp_path: Path, nursery: subprocess.Popen[str]
 ) -> None:
-    # How many there are is the machine's affair: a loaded one kills most writers while they open.
-    assert kill_rounds(kind, tmp_path, nursery, ROUNDS, most_s) > 0
+    assert kill_rounds(kind, tmp_path, nursery, ROUNDS, most_s) >= ROUNDS // 4
 
 
 @pytest.mark.slow
@@ -76,7 +75,7 @@ def test_no_acknowledged_append_is_lost_in_100_kills(
 def test_no_acknowledged_append_is_lost_in_1000_kills(
     kind: str, tmp_path: Path, nursery: subprocess.Popen[str]
 ) -> None:
-    assert kill_rounds(kind, tmp_path, nursery, 1000, 0.1) > 1000
+    assert kill_rounds(kind, tmp_path, nursery, 1000, 0.1) >= 250
 
 
 def test_crash_leftovers_are_removed_at_open(tmp_path: Path) -> None:

@@ -92,7 +92,6 @@ def run(kind: str, examples: int) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=20,
-            deadline=None,
             suppress_health_check=checks,
             database=None,
         ),

@@ -146,7 +146,7 @@ def assert_walks_agree(scores: Tensor, lengths: list[int], k: int) -> None:
     assert ((places >= 0) & (places < max(scores.shape[3], 1))).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     heads=st.integers(1, 5),
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=3),

@@ -72,7 +72,7 @@ def far_served(model: RankingModel, batch: RankingBatch, dots: Dots = "tf32x3") 
 
 
 @with_kernels
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     form=st.sampled_from(FORMS),
     width=st.sampled_from([16, 32]),
@@ -163,7 +163,7 @@ def test_the_fused_head_is_the_plain_one() -> None:
 
 
 @with_kernels
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     length=st.integers(1, 70),
     empty=st.integers(0, 70),

@@ -157,7 +157,7 @@ class DrawsElsewhere(Fair):
 
 class Watch(Fair):
     def attend(self, batch: RankingBatch, target: Tensor) -> Any:
-        return super().attend(batch, target) + time.perf_counter_ns() % 977
+        return super().attend(batch, target) + time.perf_counter_ns() % 10**9 / 1e6
 
 
 class Counter(Fair):

@@ -48,7 +48,7 @@ MODELS = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     model=MODELS,
     width=st.sampled_from([4, 8, 16]),

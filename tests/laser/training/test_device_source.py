@@ -39,7 +39,7 @@ def assert_same(one: RankingBatch, other: RankingBatch) -> None:
             assert value == found, name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(st.lists(st.integers(0, 199), max_size=12), st.integers(0, 100))
 def test_batches_gathered_on_the_device_are_the_hosts_bit_for_bit(
     small_world: Worlds, rows: list[int], length: int

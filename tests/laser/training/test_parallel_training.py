@@ -33,7 +33,7 @@ def started(command: list[str], **environment: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    told = process.communicate(timeout=240)[1]
+    told = process.communicate(timeout=900)[1]
     assert process.returncode == 0, told[-2000:]
 
 

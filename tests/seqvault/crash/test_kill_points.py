@@ -66,7 +66,7 @@ def kill(nursery: Nursery, folder: Path, variant: str, point: str, count: int) -
         # The second time the store is not new; it may not come as far as to the same count.
         ended = nursery.run(
             "point_workload:die",
-            10.0,
+            600.0,
             variant=variant,
             folder=str(folder / "vault"),
             firsts={number: known.operations for number, known in rounds.survivors.items()},

@@ -33,7 +33,8 @@ def test_kills_at_random_moments_lose_nothing(
         rounds = KillRounds(device_path if on_device else Path(memory), nursery, STORES[kind])
         for turn in range(-(-KILLS.now // (len(STORES) * len(some([False, True], 2))))):
             # Most live long enough to write, some die while the store recovers.
-            live_s = float(rng.uniform(0.0, 0.02) if turn % 4 == 3 else rng.uniform(0.05, 0.2))
-            rounds.round(live_s, maintain=turn % 2 == 1)
+            opens = turn % 4 != 3
+            live_s = float(rng.uniform(0.03, 0.15) if opens else rng.uniform(0.0, 0.02))
+            rounds.round(live_s, maintain=turn % 2 == 1, opens=opens)
             part.count += 1
     assert rounds.acknowledged > 0

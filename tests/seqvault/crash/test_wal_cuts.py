@@ -7,7 +7,6 @@ from tally import counted
 from wal_cuts import DAMAGES, STREAMS
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("stream", some(range(len(STREAMS)), 3))
 def test_log_cut_at_every_byte_of_its_last_records_gives_the_exact_prefix(

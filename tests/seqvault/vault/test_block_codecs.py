@@ -17,7 +17,7 @@ from seqvault.vault.kernels.hash64 import hash64 as compiled_hash64
 codecs = st.sampled_from(("packed", "zstd"))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_compiled_and_plain_blocks_are_equal_bytes(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())
@@ -29,7 +29,7 @@ def test_compiled_and_plain_blocks_are_equal_bytes(data: st.DataObject) -> None:
     assert np.array_equal(plain, compiled)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_any_rows_and_columns_read_back_compiled_and_plain(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())

@@ -52,7 +52,7 @@ def test_a_block_says_what_is_wrong_with_it() -> None:
         assert caught.value.code == code
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_signed_nonsense_decodes_alike_or_not_at_all(data: st.DataObject) -> None:
     schema, columns, bounds = data.draw(tables())

@@ -99,7 +99,7 @@ def test_a_history_grown_out_of_its_shared_block_has_blocks_of_its_own(tmp_path:
             assert store.read_last([1], ALL).columns["item_id"].tolist() == list(range(4 * turn + 4))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=12), st.data())
 def test_histories_that_grow_seal_by_seal_are_those_of_a_dict(
     turns: list[tuple[int, int]], data: st.DataObject
@@ -301,7 +301,7 @@ def any_entries(draw: st.DrawFn) -> np.ndarray:
     return entries
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_entries())
 def test_entries_unpack_as_they_were_packed(entries: np.ndarray) -> None:
     packed = pack_entries(entries)

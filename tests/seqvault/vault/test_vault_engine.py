@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,6 @@ def run(examples: int) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=checks,
             database=None,
         ),
@@ -278,7 +278,7 @@ class Device(files.FileIO):
     def fdatasync(self, fd: int) -> None:
         self.syncs += 1
         if self.gate is not None:
-            self.gate.wait(5)
+            self.gate.wait()
         super().fdatasync(fd)
 
 
@@ -294,17 +294,19 @@ def test_appends_of_several_threads_share_a_sync(tmp_path: Path, device: Device)
         device.gate, before = threading.Event(), device.syncs
         rows = [numbered([user], [user], user) for user in range(8)]
         threads = [threading.Thread(target=store.append, args=row) for row in rows]
-        threads[0].start()
-        while device.syncs == before:
-            pass
-        for thread in threads[1:]:
-            thread.start()
-        # All are in the log before the first sync returns; none is readable.
-        while store._access.writer._wal.written < 8:  # type: ignore[union-attr]
-            pass
-        assert store.read_last(np.arange(8), 9).lengths.sum() == 0
-        assert store.durable_sequence == 0
-        device.gate.set()
+        try:
+            threads[0].start()
+            while device.syncs == before:
+                time.sleep(0.001)
+            for thread in threads[1:]:
+                thread.start()
+            # All wait before the first sync returns; none is readable.
+            while store._access.writer._commit.last < 8:  # type: ignore[union-attr]
+                time.sleep(0.001)
+            assert store.read_last(np.arange(8), 9).lengths.sum() == 0
+            assert store.durable_sequence == 0
+        finally:
+            device.gate.set()
         for thread in threads:
             thread.join()
         assert device.syncs - before == 2
@@ -317,10 +319,12 @@ def test_async_append_is_readable_at_once_and_durable_within_the_interval(
 ) -> None:
     with SeqVault(tmp_path, durability="async", flush_interval_s=0.01) as store:
         device.gate = threading.Event()
-        store.append(*numbered([1], [1]))
-        assert store.read_last([1], 9).lengths.tolist() == [1]
-        assert store.durable_sequence == 0
-        device.gate.set()
+        try:
+            store.append(*numbered([1], [1]))
+            assert store.read_last([1], 9).lengths.tolist() == [1]
+            assert store.durable_sequence == 0
+        finally:
+            device.gate.set()
         store.flush()
         assert store.durable_sequence == 1
 

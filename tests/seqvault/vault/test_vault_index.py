@@ -38,7 +38,7 @@ def same_index(found: Index, expected: PlainIndex) -> None:
     assert (found.blocks, found.rows) == (expected.blocks, expected.rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(segments=SEGMENTS, gone=st.sets(st.integers(0, 7)), portion=st.integers(1, 5))
 def test_index_agrees_with_its_plain_twin(segments, gone, portion) -> None:
     index, plain = Index(), PlainIndex()
@@ -67,7 +67,7 @@ def test_index_agrees_with_its_plain_twin(segments, gone, portion) -> None:
     same_index(index, plain)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(segments=SEGMENTS)
 def test_index_built_at_once_is_the_one_built_segment_by_segment(segments) -> None:
     index, plain = Index(), PlainIndex()

@@ -25,7 +25,7 @@ class Waiting:
         return not self.done.wait(0.05)
 
     def ends(self) -> bool:
-        return self.done.wait(20)
+        return self.done.wait(600)
 
 
 def change(lock: ReadersWriterLock) -> None:

@@ -59,7 +59,7 @@ def asked(store, query):
     return store.read_last(query["users"], query["n"], before_s=before_s, **conditions)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     script=SCRIPT,
     queries=st.lists(QUERY, min_size=1, max_size=6),

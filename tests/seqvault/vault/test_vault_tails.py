@@ -45,7 +45,7 @@ def same_tails(found: Tails, expected: PlainTails) -> None:
     np.testing.assert_array_equal(found.users(), expected.users())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches=st.lists(st.tuples(BATCH, st.none() | st.integers(-1, 4)), max_size=8))
 def test_tails_agree_with_their_plain_twin(batches) -> None:
     tails, plain = Tails(MIXED), PlainTails(MIXED)

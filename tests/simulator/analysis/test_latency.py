@@ -148,7 +148,7 @@ def test_the_lift_covers_where_the_arms_tails_have_other_shapes():
     level=st.floats(0.5, 0.999),
     p=st.sampled_from([0.5, 0.95, 0.99]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_interval_and_p_value_agree_and_the_lift_lies_within(seed, factor, level, p):
     rng = np.random.default_rng(seed)
     arms = []

@@ -68,7 +68,7 @@ def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path: Path) -> Non
     for one in both:
         one.start()
     for one in both:
-        one.join(30)
+        one.join()
     found = Cache(tmp_path, 10**6).scores("a", 40, 4)
     assert found is not None
     assert found.tobytes() == scores(*range(40)).tobytes()

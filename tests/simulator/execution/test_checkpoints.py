@@ -254,7 +254,7 @@ def until(true: Callable[[], bool]) -> None:
 def stubborn(begun: Path) -> None:
     """Work without a checkpoint, for longer than a test may take."""
     begun.touch()
-    threading.Event().wait(600.0)
+    threading.Event().wait(3600.0)
 
 
 def patient(begun: Path) -> None:

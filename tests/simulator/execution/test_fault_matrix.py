@@ -129,7 +129,7 @@ def killed_or_busy(killed: bool) -> None:
     """What the system does to the largest process; the other would work for longer than a test may take."""
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
-    threading.Event().wait(600.0)
+    threading.Event().wait(3600.0)
 
 
 def test_a_killed_worker_ends_the_others_and_is_reported() -> None:

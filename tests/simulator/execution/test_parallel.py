@@ -26,10 +26,8 @@ def marked(path: Path, *results: int) -> int:
 
 
 def waited(path: Path) -> int:
-    """Works until somebody has put a file there."""
-    deadline_s = time.monotonic() + 60
+    """Works until somebody has put a file there; the test's own limit ends what does not come."""
     while not path.exists():
-        assert time.monotonic() < deadline_s
         time.sleep(0.01)
     return 1
 

@@ -14,7 +14,7 @@ from simulator.market.auction import auction_order, run_auctions
 from simulator.market.pages import MarketError, Rules
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     budget=st.sampled_from([np.inf, 20.0, 3.0, 0.5]),
@@ -50,7 +50,7 @@ def test_prices_budgets_and_payments_hold_in_every_market(seed, budget, rules):
     assert budget < np.inf or (ecpm[both, 0] >= ecpm[both, 1]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), raise_by=st.floats(1.0, 4.0))
 def test_a_higher_bid_never_loses_a_slot(seed, raise_by):
     order, pages, book = market(seed, rows=30, days=1)

@@ -17,7 +17,7 @@ from simulator.market.auction import run_auctions
 from simulator.market.pages import Rules
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6),
     misreport=st.floats(0.0, 3.0),
@@ -59,7 +59,7 @@ def test_first_price_with_shaded_bids_earns_what_second_price_does():
     assert paid.mean() == pytest.approx((n - 1) / (n + 1), abs=4 * paid.std() / rows**0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True),
     owners=st.lists(st.integers(0, 3), min_size=5, max_size=5),

@@ -15,7 +15,7 @@ from simulator.market.kernel import _loop
 from simulator.market.plain import run_auctions_plain, run_paths_plain
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10_000),
     slots=st.integers(1, 4),

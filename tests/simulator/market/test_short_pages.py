@@ -14,7 +14,7 @@ from simulator.market.pages import MarketError, Rules, Shown
 from simulator.market.short import shortened
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     seed=st.integers(0, 10_000),
     slots=st.integers(1, 3),

@@ -262,7 +262,7 @@ def test_progress_is_written_at_most_once_a_second(tmp_path, monkeypatch):
 def test_the_manifest_keeps_what_every_stage_took(tmp_path):
     with RunWriter.create(tmp_path / "run", {}) as writer:
         writer.stage("sleep", 0, 1)
-        time.sleep(0.05)
+        time.sleep(0.2)
         writer.stage("sleep", 1, 1)
         writer.stage("work", 0, 1)
         began_s = time.process_time()
@@ -270,7 +270,8 @@ def test_the_manifest_keeps_what_every_stage_took(tmp_path):
             pass
         writer.stage("work", 1, 1)
         idle, busy = read_run(tmp_path / "run").stages
-    assert idle["seconds"] >= 0.05 > idle["cpu_s"]
+    assert idle["seconds"] >= 0.2
+    assert idle["cpu_s"] < idle["seconds"] / 2
     assert busy["cpu_s"] >= 0.03
     assert 0 < idle["peak_gib"] <= busy["peak_gib"] < 100
 

@@ -35,7 +35,7 @@ def assert_equal_bits(
     assert times[0].clamped == times[1].clamped
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**20),
     count=st.integers(0, 90),

@@ -12,7 +12,7 @@ REQUESTS = 300
 PROFILE = synthetic_profile()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.05, 3.0), st.floats(0.05, 3.0))
 def test_less_traffic_makes_no_request_wait_longer(seed: int, one: float, other: float) -> None:
     # First come first served, one by one: then it holds for each request, not for the mean alone.

@@ -95,7 +95,7 @@ def _check_little(served: Served) -> None:
     assert area == pytest.approx(len(served) / span * served.latency_s.mean(), rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**20),
     count=st.integers(0, 120),
@@ -131,7 +131,7 @@ def test_every_request_is_served_once_in_stage_order_by_servers_that_exist(
     assert served.equals(serve(arrivals, available, arm, _times(arm, count), budget_s))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**20), rate=st.floats(100.0, 20_000.0), ties=st.booleans())
 def test_no_request_is_served_before_it_arrives(seed: int, rate: float, ties: bool) -> None:
     """Not by a rounding: delays are added one by one, and some sums of two floats cannot be had."""
@@ -316,16 +316,18 @@ def _live(scored: list[int]) -> LiveServiceTimes:
     )
 
 
-def test_live_calls_take_real_time_and_their_scores_are_kept() -> None:
+@pytest.mark.parametrize("budget_s", [0.05, 600.0])
+def test_live_calls_take_real_time_and_their_scores_are_kept(budget_s: float) -> None:
     scored: list[int] = []
     times = _live(scored)
     available = np.maximum(history_lengths(300), 8)
-    served = serve(daily_arrivals(100.0, 300, 2), available, long_arm(), times, 0.05)
+    served = serve(daily_arrivals(100.0, 300, 2), available, long_arm(), times, budget_s)
     _check(served, long_arm(), available)
     answered = np.flatnonzero(~np.isnan(served.score_end_s))
     assert sorted(scored) == answered.tolist()  # once each
     assert sorted(times.scores) == answered.tolist()
-    assert len(answered) > 200
+    # A busy machine may answer few within the shorter budget.
+    assert len(answered) > (0 if budget_s < 1.0 else 299)
     for r in answered.tolist():
         model, history, scores = times.scores[r]
         assert model == (long_arm().steps[served.step[r]].model)

@@ -12,9 +12,6 @@ from board import open_board
 from streams import Survivors, standard_streams
 from vaults import open_vault
 
-# Beyond staleness_s, for a reader that was not scheduled between looking at the clock and reading.
-SLACK_S = 0.05
-
 
 def follow(folder: str, board: str, staleness_s: float, options: dict[str, Any]) -> dict[str, int]:
     """Read until the board says to end; the number of reads, and how many lagged behind the writer at all."""
@@ -26,9 +23,11 @@ def follow(folder: str, board: str, staleness_s: float, options: dict[str, Any])
     with open_vault(folder, read_only=True, staleness_s=staleness_s, **options) as store:
         while not counts[0, 0]:
             number = streams[reads % len(streams)].number
+            # The counts before the clock: however late the reader is, they were so by then.
+            acknowledged = counts[1].copy()
             now = time.monotonic()
-            samples.append((now, counts[1].copy()))
-            while len(samples) > 1 and samples[1][0] <= now - staleness_s - SLACK_S:
+            samples.append((now, acknowledged))
+            while len(samples) > 1 and samples[1][0] <= now - staleness_s:
                 samples.popleft()
             known = survivors[number]
             due = max(int(samples[0][1][number]), known.operations)

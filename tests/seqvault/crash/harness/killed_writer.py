@@ -24,11 +24,13 @@ class Acks:
     Args:
         path: a file of ACK records, in the page cache at once.
         board: the file that readers of the store look at (followers.py), if there are any.
+        wrote: a file that is made at the first acknowledgement, if one is named.
     """
 
-    def __init__(self, path: str, board: str | None = None) -> None:
+    def __init__(self, path: str, board: str | None = None, wrote: str | None = None) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._board = None if board is None else open_board(board)
+        self._wrote = None if wrote is None else Path(wrote)
 
     def issued(self, stream: int, number: int) -> None:
         if self._board is not None:
@@ -39,6 +41,9 @@ class Acks:
         os.write(self._fd, ACK.pack(stream, 0, number, durable))
         if self._board is not None:
             self._board[1, stream] = number + 1
+        wrote, self._wrote = self._wrote, None
+        if wrote is not None:
+            wrote.touch()
 
 
 def write(
@@ -49,9 +54,10 @@ def write(
     options: dict[str, Any],
     maintain: bool,
     board: str | None = None,
+    wrote: str | None = None,
 ) -> None:
     """A thread a stream, each operation noted before and after; seals and compactions beside."""
-    noted = Acks(acks, board)
+    noted = Acks(acks, board, wrote)
     compact_early(seed % 3 == 1)
     failed: list[BaseException] = []
     with open_vault(folder, **options) as store:
@@ -105,11 +111,18 @@ class KillRounds:
         self.acknowledged = 0
         self.rounds = 0
 
-    def round(self, live_s: float, *, maintain: bool, board: str | None = None) -> None:
-        acks = self.folder / f"acks-{self.rounds}"
+    def round(self, live_s: float, *, maintain: bool, opens: bool = True, board: str | None = None) -> None:
+        """Write, kill, reopen, compare.
+
+        Args:
+            live_s: until the kill, counted from the first acknowledgement where the writer `opens` the store;
+                else from the beginning, so that it may die in between.
+        """
+        acks, wrote = self.folder / f"acks-{self.rounds}", self.folder / f"wrote-{self.rounds}"
         ended = self.nursery.run(
             "killed_writer:write",
             live_s,
+            ready=wrote if opens else None,
             folder=str(self.folder / "vault"),
             firsts={number: known.operations for number, known in self.survivors.items()},
             acks=str(acks),
@@ -117,10 +130,12 @@ class KillRounds:
             options=self.options,
             maintain=maintain,
             board=board,
+            wrote=str(wrote),
         )
         assert ended["end"] == "killed by SIGKILL", f"{ended['end']}\n{ended.get('text', '')}"
         self.compare(acks)
         acks.unlink(missing_ok=True)
+        wrote.unlink(missing_ok=True)
         self.rounds += 1
 
     def compare(self, acks: Path) -> None:
