@@ -40,20 +40,25 @@ def _drawn(page: Any) -> None:
     page.wait_for_selector(CHART)
 
 
+def _closer(page: Any) -> None:
+    _drawn(page)
+    page.get_by_text("Look closer").evaluate("one => one.scrollIntoView()")
+
+
 # Picture -> page, height, and what is done on the page first.
 PAGES: dict[str, tuple[str, int, Prepare | None]] = {
     "runs": ("", 720, None),
     "scorecard": ("scorecard?run=demo", 1250, _drawn),
     "latency": ("latency?run=demo", 1150, _drawn),
     "health": ("health?run=demo", 1000, None),
-    "channels": ("scorecard?run=demo&closer=Channels", 1750, _drawn),
+    "channels": ("scorecard?run=demo&closer=Channels", 620, _closer),
     "truth": ("truth?run=demo", 1550, _drawn),
     "segments": (
         "truth?run=demo&question=For+whom+is+it+true%3F&thirds=latency&segment_metric=CTR",
         1100,
         _drawn,
     ),
-    "measured": ("measured?run=demo", 2250, _drawn),
+    "measured": ("measured?run=demo", 3180, _drawn),
     "what-if": ("what_if?sweep=budgets", 2250, _drawn),
     "simulate": ("simulate?run=demo", 1200, _hold),
     "compare": ("compare?runs=demo", 900, _drawn),
