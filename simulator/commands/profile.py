@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simulator.commands.options import Json, Overrides, Quiet, Seed, named
-from simulator.errors import SimulatorError
+from simulator.errors import SimulatorError, short
 
 
 def profile(
@@ -88,6 +88,10 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise SimulatorError(f"{option}: found {text!r}, expected whole numbers above 0 such as 32,200,500.")
+    # By their digits: of thousands of them Python makes no number.
+    if not all(part.isdecimal() and len(part) < 9 and int(part) > 0 for part in parts):
+        raise SimulatorError(
+            f"{option}: found {short(text)}, expected whole numbers above 0 and below 100 million, such as "
+            "32,200,500."
+        )
     return tuple(sorted({int(part) for part in parts}))

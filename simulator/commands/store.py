@@ -106,7 +106,7 @@ def stats(
 def bench(
     path: Folder,
     sequence: SequenceName = None,
-    seed: Annotated[int, typer.Option("--seed", help="Draws the users to read.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the users to read.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -141,7 +141,8 @@ def dump(
         typer.Option("--format", help="By the ending of --out if not given, or jsonl."),
     ] = None,
     users: Annotated[
-        list[int] | None, typer.Option("--user", metavar="ID", min=0, help="Only this user. Repeatable.")
+        list[int] | None,
+        typer.Option("--user", metavar="ID", min=0, max=2**64 - 1, help="Only this user. Repeatable."),
     ] = None,
     sequence: SequenceName = None,
     skip_damaged: Annotated[

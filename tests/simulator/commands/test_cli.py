@@ -84,6 +84,8 @@ def test_version_is_the_packages() -> None:
         ["report", "x", "--format", "html5"],
         ["dash", "--port", "0"],
         ["run", DEMO, "--out", "\udcff"],
+        ["store", "bench", "x", "--seed", "-1"],
+        ["store", "dump", "x", "--user", str(2**64)],
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
@@ -124,6 +126,12 @@ def test_a_test_that_cannot_be_planned_says_so(arguments: list[str]) -> None:
     said = call("power", *arguments, code=1).stderr
     assert "expected" in said
     assert "Traceback" not in said
+
+
+def test_a_number_of_thousands_of_digits_is_refused_as_any_other() -> None:
+    said = call("profile", "--batches", "9" * 5_000, code=1).stderr
+    assert "below 100 million" in said
+    assert len(said) < 300
 
 
 def test_json_holds_no_number_that_json_has_not() -> None:
