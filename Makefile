@@ -85,7 +85,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/timing.py
 	$(BIN)/python benchmarks/pages/certificate.py
 	$(BIN)/python benchmarks/pages/wrong.py
-	$(BIN)/python benchmarks/pages/markets.py
+	$(BIN)/python benchmarks/pages/world.py
 	$(BIN)/python benchmarks/pages/resemblance.py
 	$(BIN)/python benchmarks/pages/paper.py
 	$(BIN)/python benchmarks/pages/journey.py
