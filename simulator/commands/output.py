@@ -66,11 +66,11 @@ def progress(quiet: bool) -> Iterator[Progress]:
     )
     from rich.progress import Progress as Bars
 
-    from simulator.results import terminal
+    from simulator.results.report import terminal
 
     text = TextColumn("{task.description:<24}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=terminal.console(stderr=True)) as bars:
+    with Bars(*columns, console=terminal(stderr=True)) as bars:
         yield _Rich(bars)
 
 

@@ -270,10 +270,10 @@ def _differs(row: Mapping[str, Any]) -> bool:
 def _print_comparison(metrics: list[dict[str, Any]], settings: Mapping[str, tuple[Any, Any]]) -> None:
     from rich.table import Table
 
-    from simulator.results import terminal
     from simulator.results.compare import setting_text
+    from simulator.results.report import terminal
 
-    console = terminal.console()
+    console = terminal()
     arms = dict.fromkeys(row["arm"] for row in metrics)
     for arm in arms:
         if len(arms) > 1:
@@ -313,8 +313,8 @@ def _print_serving(cards: Mapping[str, Mapping[str, Any]]) -> None:
     """How the arms of both runs were served: late and degraded requests are what a latency budget costs."""
     from rich.table import Table
 
-    from simulator.results import terminal
     from simulator.results.overview import serving
+    from simulator.results.report import terminal
 
     rows = [(run, *row) for run, card in cards.items() for row in serving(card)[1:]]
     headings = next((serving(card)[0] for card in cards.values() if serving(card)), None)
@@ -322,4 +322,4 @@ def _print_serving(cards: Mapping[str, Mapping[str, Any]]) -> None:
         table = Table("run", *headings, title="How the arms served", title_justify="left")
         for row in rows:
             table.add_row(*row)
-        terminal.console().print(table)
+        terminal().print(table)

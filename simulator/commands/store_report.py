@@ -62,7 +62,7 @@ def print_figures(figures: Sequence["ReadFigures"]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from simulator.results import terminal
+    from simulator.results.report import terminal
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("newest", "users", "returned", "P50 µs", "P99 µs", "CPU µs", "bytes read", "bytes out"):
@@ -76,7 +76,7 @@ def print_figures(figures: Sequence["ReadFigures"]) -> None:
             *(f"{value:,.1f}" for value in times),
             *(f"{value:,.0f}" for value in (one.read_bytes, one.returned_bytes)),
         )
-    terminal.console().print(table)
+    terminal().print(table)
     print(
         "Warm, one user per read, one thread. Returned: behaviours per read. Bytes read: of the blocks "
         "touched."

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from simulator.errors import SimulatorError
-from simulator.results import numbers, terminal
+from simulator.results import numbers
 from simulator.results.bottleneck import sentences, serving_of
 from simulator.results.certificate import certificate
 from simulator.results.compare import RunComparison, compare
@@ -37,7 +38,7 @@ from simulator.results.scorecard import (
     verdict_of,
 )
 
-__all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_tables"]
+__all__ = ["FORMATS", "RunComparison", "compare", "csv_rows", "render", "rich_tables", "terminal"]
 
 Format = Literal["table", "text", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "text", "json", "csv")
@@ -70,7 +71,7 @@ def render(
             + "\n"
         )
     if form == "table":
-        console = terminal.console(width=width, file=io.StringIO())
+        console = terminal(width=width, file=io.StringIO())
         with console.capture() as capture:
             for line in headlines(scorecard):
                 console.print(line)
@@ -90,6 +91,15 @@ def render(
     raise SimulatorError(
         f"Found report format {form!r}, expected one of {', '.join(FORMATS)}; choose one of them."
     )
+
+
+def terminal(**where: Any) -> Console:
+    """A console that takes nothing for markup: names of arms and columns may have brackets and colons.
+
+    Args:
+        where: file, width and the like, see `rich.console.Console`.
+    """
+    return Console(markup=False, emoji=False, highlight=False, **where)
 
 
 def headlines(scorecard: Mapping[str, Any]) -> list[str]:

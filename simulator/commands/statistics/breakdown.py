@@ -31,10 +31,10 @@ def show(arm: str, parts: dict[str, Any]) -> None:
     """Print a table of days for the first metric, and one of segments for all metrics of the first pages."""
     from simulator.commands.output import table
     from simulator.metrics import BY_NAME, PRIMARY
-    from simulator.results import terminal
     from simulator.results.numbers import NOT_ENOUGH, count, interval, lift, ms
+    from simulator.results.report import terminal
 
-    console = terminal.console()
+    console = terminal()
     rows: list[tuple[str, ...]] = [
         (f"{arm}: {BY_NAME[PRIMARY].label}, days so far", "lift", "valid every day", "true lift")
     ]

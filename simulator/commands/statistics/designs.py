@@ -86,10 +86,10 @@ def designs(
 def show(found: dict[str, Any]) -> None:
     """Print a table for every metric, then a sentence for every design and the choice."""
     from simulator.metrics import BY_NAME
-    from simulator.results import terminal
     from simulator.results.numbers import lift, percent
+    from simulator.results.report import terminal
 
-    console = terminal.console()
+    console = terminal()
     head = f"{found['name']} · seed {found['seed']} · {found['treatment']} against {found['control']}"
     console.print(f"{head} · {found['assignments']} re-assignments")
     for name, world in found["worlds"].items():

@@ -52,10 +52,10 @@ def show(found: dict[str, Any]) -> None:
     """Print the pooled lifts, then thirds of the requests, then what pairing is worth."""
     from simulator.commands.output import table
     from simulator.metrics import BY_NAME
-    from simulator.results import terminal
     from simulator.results.numbers import level_name
+    from simulator.results.report import terminal
 
-    console = terminal.console()
+    console = terminal()
     seeds, level = found["seeds"], level_name(found["level"])
     console.print(
         f"{found['name']} · {len(seeds)} worlds and trainings, seeds {seeds[0]} to {seeds[-1]}", markup=False

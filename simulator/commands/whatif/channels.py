@@ -85,8 +85,8 @@ def _document(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]"
 
 def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -> None:
     from simulator.commands.output import table
-    from simulator.results import terminal
     from simulator.results.numbers import metric_form
+    from simulator.results.report import terminal
 
     if not found:
         print(f"{arm}: an arm earns nothing in some world, and there is no effect to take apart.")
@@ -95,7 +95,7 @@ def _print(arm: str, order: Sequence[str] | None, found: "Sequence[Channels]") -
     parts = [(channel, *(_points(one.parts[channel]) for one in found)) for channel in found[0].parts]
     shown = table([(arm, *labels), *parts])
     shown.add_row("together", *(_points(one.whole) for one in found), style="bold")
-    terminal.console().print(shown)
+    terminal().print(shown)
     how = "the mean over every order" if order is None else f"switched on in the order {', '.join(order)}"
     print(f"Percent of the logarithm of treatment over control, ± its error over users; {how}.")
 

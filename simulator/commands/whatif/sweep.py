@@ -246,9 +246,9 @@ def show(folder: Path, as_json: bool) -> None:
         print_json({"sweep": str(folder), "rows": rows, "answers": answers_of(found, terms_of(found))})
         print(f"Sweep folder: {folder}", file=sys.stderr)
         return
-    from simulator.results import terminal
+    from simulator.results.report import terminal
 
-    console = terminal.console()
+    console = terminal()
     card = (found.cell(found.cells[0]) if found.cells else None) or {}
     # The control has no lift: the others are compared with it.
     arms = dict.fromkeys(row["arm"] for row in rows if row["metric"].endswith("_lift"))
