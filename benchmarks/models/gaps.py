@@ -21,6 +21,7 @@ PAIRS = (
 )
 # LASER trained at one length and at the next.
 CURVE = ("laser-50", "laser-200", "laser-500", "laser-1000", "laser-2000", "laser")
+REFERENCES = ("counts", "departments")  # by name alone: they count, without attention
 RIVALS = ("sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
 
 

@@ -32,14 +32,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.models.cells import Cell, Look, Sizes, World, open_world, trained_row
-from benchmarks.models.gaps import bars_of, gap_rows
+from benchmarks.models.gaps import REFERENCES, bars_of, gap_rows
 from benchmarks.models.relations import heeds, limits
 from benchmarks.models.world_files import read
 from benchmarks.result import options, result_of, show
 
 SEED = 0
 MODELS = ("base", "din", "din-1000", "laser", "sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
-REFERENCES = ("counts", "departments")  # by name alone: they count, without attention
 PROTOCOLS = ("tuned", "plain", "full-rate")
 FULL = Sizes(None, {"base": 0, "din": 50, "laser": 5000, "hstu": 200}, 1000)
 # One core: shorter histories, shorter still for the two whose cost is their square.

@@ -7,8 +7,7 @@ import json
 from statistics import mean
 from typing import Any
 
-from benchmarks.models.gaps import gaps_by_world, over_worlds
-from benchmarks.models.table import REFERENCES
+from benchmarks.models.gaps import REFERENCES, gaps_by_world, over_worlds
 from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
 
 PAGE = ROOT / "docs" / "world.md"
