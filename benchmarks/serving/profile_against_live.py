@@ -6,8 +6,7 @@ LastN + DIN-50 and SeqVault + LASER-300, weights at random, a budget of 20 ms; a
 of each arm's capacity as the profile has it, the same arrivals in every run and replay. The profile is
 measured in as many parts as there are live runs of each arm and load, a part before every round of them: a
 shared machine is a tenth slower for minutes, and a profile of a faster minute says nothing of a slower one.
-It is measured in two ways
-whose visits alternate, and replayed in several, so that each suspect is seen alone:
+It is measured in two ways whose visits alternate, and replayed in several, each suspect seen alone:
 
     repeated        a call again and again, each request with luck of its own (what profiles once were)
     + runs          the same samples, luck in runs as measured
