@@ -142,11 +142,14 @@ def _is_table(page, selector: str) -> bool:
 
 def test_a_wide_table_takes_the_focus_and_is_moved_by_keys(opened):
     page = opened("/scorecard", width=400)
-    table = page.locator("[data-testid='stTable'] > div").first
-    table.focus()
-    assert table.evaluate("box => box === document.activeElement")
+    # A box takes the focus only once it scrolls, that is when the table's styles are there: waited for.
+    table = page.wait_for_function("""() => {
+        const box = document.querySelector("[data-testid='stTable'] > div");
+        box?.focus();
+        return box === document.activeElement && box;
+    }""")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("box => box.scrollLeft > 0", arg=table.element_handle())
+    page.wait_for_function("box => box.scrollLeft > 0", arg=table)
 
 
 @pytest.mark.parametrize(("scheme", "ink"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 22, 26)")])
