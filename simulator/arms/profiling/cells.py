@@ -21,7 +21,6 @@ from simulator.inputs.prepare import Prepared
 from simulator.serving.measure import Cell
 
 _USERS = 512  # different users read at each point
-_FRESH = 8  # of a batch's requests, how many are read just before it is scored
 _TOGETHER = 4  # reads for each time that a request or batch is scored, as at medium load
 Waiting = tuple[int, HistoryBatch]  # a request, and its history as it was moved
 
@@ -123,7 +122,7 @@ def _transport_cell(bench: Bench, history: int) -> Cell:
 
 def _score_cell(bench: Bench, model: str, point: tuple[int, int, int]) -> Cell:
     history, candidates, batch = point
-    waiting, fresh = bench.waiting(history), min(batch, _FRESH)
+    waiting, fresh = bench.waiting(history), min(batch, _TOGETHER)
     scored: list[Waiting] = []
 
     def before() -> None:
