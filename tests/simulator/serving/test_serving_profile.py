@@ -216,7 +216,7 @@ def test_measurement_visits_every_cell_in_fresh_orders_with_other_work_before_ea
     assert all(len(cell.cpu_s) == 100 for cell in measured)
     assert visited[::2] == [-1] * (len(visited) // 2)
     calls = visited[1::2][8:]  # two rounds to begin with
-    visits = [calls[i : i + VISIT] for i in range(0, len(calls), VISIT)]
+    visits = [calls[i : i + VISIT + 1] for i in range(0, len(calls), VISIT + 1)]
     assert all(len(set(visit)) == 1 for visit in visits)
     rounds = [tuple(visit[0] for visit in visits[i : i + 4]) for i in range(0, len(visits), 4)]
     assert len(rounds) == 10
@@ -231,6 +231,21 @@ def test_measurement_visits_every_cell_in_fresh_orders_with_other_work_before_ea
     assert all(cell.wall_s == [float(cell.point[0] + 1)] * 200 for cell in measured)
     assert all(len(cell.cpu_s) == 200 for cell in measured)
     assert gc.isenabled()
+
+
+def test_the_first_call_after_another_cells_is_not_counted() -> None:
+    called: list[int] = []
+
+    def cell(i: int) -> Cell:
+        def timed() -> float:
+            called.append(i)
+            return 1.0 if called[-2:] == [i, i] else 2.0  # as caches that another model has filled
+
+        return Cell("transport", (i,), lambda: None, timed)
+
+    both = [cell(0), cell(1)]
+    measure(both, 100)
+    assert all(one.wall_s == [1.0] * 100 for one in both)
 
 
 def test_measurement_charges_the_stores_own_work_with_the_collector_off() -> None:
