@@ -26,7 +26,7 @@ from simulator.analysis.guardrails import (
 from simulator.analysis.several import holm
 from simulator.analysis.srm import Srm
 from simulator.metrics import BY_NAME, Metric
-from simulator.results.numbers import count, error, p_phrase, percent
+from simulator.results.numbers import about, count, error, p_phrase, percent
 from simulator.results.scorecard import MIN_UNITS, too_few_events
 
 #: An arm that answered fewer of its requests by its own model, in time, says nothing about that model.
@@ -171,7 +171,9 @@ def _decide(
     fallen = [guard for guard in states if guard.holds is False]
     unshown = [guard for guard in states if guard.holds is None]
     if worse or fallen:
-        return "stop", _stopped(metrics, [primary] if worse else [], fallen, named, names)
+        why = _stopped(metrics, [primary] if worse else [], fallen, named, names)
+        untold = "" if worse or better else f" {_untold(metric, names)}.{_needed(entry)}"
+        return "stop", why + untold
     if not better:
         return "inconclusive", _cannot_tell(metric, entry, names) + _truth(metric, entry) + _needed(entry)
     gain = f"The A/B shows that {names[1]} improves {metric.words}"
@@ -266,14 +268,15 @@ def _found(metric: Metric, entry: Entry, names: tuple[str, str]) -> str:
     return f"Its estimate for {metric.words} is {found}."
 
 
+def _untold(metric: Metric, names: tuple[str, str]) -> str:
+    return f"The A/B test cannot say whether {names[1]} changes {metric.words}"
+
+
 def _cannot_tell(metric: Metric, entry: Entry, names: tuple[str, str]) -> str:
     if entry.get("ci") is None:
         why = entry.get("reason") or "There is no interval."
-        return f"The A/B test cannot say whether {names[1]} changes {metric.words}. {why}"
-    text = (
-        f"The A/B test cannot say whether {names[1]} changes {metric.words}: "
-        f"the {100 * entry['level']:g}% interval is {_interval(entry)}."
-    )
+        return f"{_untold(metric, names)}. {why}"
+    text = f"{_untold(metric, names)}: the {100 * entry['level']:g}% interval is {_interval(entry)}."
     if entry.get("mde") is not None:
         text += f" A test of this size detects a lift of {percent(entry['mde'])} with 80% power."
     return text
@@ -299,8 +302,8 @@ def _needed(entry: Entry) -> str:
     needed = entry.get("needed")
     if not needed:
         return ""
-    days = f", {count(needed['days'])} days at this traffic" if needed.get("days") is not None else ""
+    days = f", {about(needed['days'])} days at this traffic" if needed.get("days") is not None else ""
     return (
         f" To tell a lift of {_lift(needed['lift'])} with 80% power takes about "
-        f"{count(needed['requests'])} requests of {count(needed['users'])} users{days}."
+        f"{about(needed['requests'])} requests of {about(needed['users'])} users{days}."
     )

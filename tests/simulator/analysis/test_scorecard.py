@@ -263,6 +263,19 @@ def test_late_requests_are_limited_by_a_share():
     assert "Missed deadline is 5.0%, the limit 1.0%" in found["text"]
 
 
+def test_a_broken_guardrail_leaves_it_said_what_telling_the_primary_metric_would_take():
+    needed = {"lift": 0.017, "requests": 7_403_399, "users": 2_051_369, "days": 4_051}
+    untold = {"advv_per_request": {**entry(-0.1, 0.1), "needed": needed}}
+    found = limited((5, 4, 6), (48, 45, 52), metrics=untold)
+    assert found["decision"] == "stop"
+    assert found["text"].endswith(
+        "The A/B test cannot say whether treatment changes advertiser value per request. To tell a lift of "
+        "+1.7% with 80% power takes about 7,400,000 requests of 2,100,000 users, 4,100 days at this traffic."
+    )
+    better = limited((5, 4, 6), (48, 45, 52))
+    assert "cannot say" not in better["text"]
+
+
 def test_without_a_budget_a_p99_that_more_than_doubled_stops():
     slower = {**BETTER, "p99_ms": entry(8.5, 9.5)}
     assert verdict(slower, "advv_per_request", OK)["decision"] == "stop"
