@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from kuairand_files import write_kuairand
 
 # A test works by itself and finds nothing that another left, unless it asks for that; see `small_runs.ALONE`.
@@ -21,6 +21,10 @@ os.environ |= {"LASER_AB_CACHE_GB": "0", "LASER_AB_JOBS": "1"}
 # Nothing that hypothesis tries fails for having taken long: the machine may be slow, or busy.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# For mutate.py: that a test fails is enough; looking for the smallest example took up to five minutes.
+settings.register_profile(
+    "unshrunk", settings.get_profile("any machine"), phases=[p for p in Phase if p != Phase.shrink]
+)
 
 CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep")
 GLOBALS = (

@@ -195,7 +195,8 @@ def mutated(mutation: Mutation, root: Path) -> str:
 def run(root: Path, tests: tuple[str, ...], *, plain: bool) -> tuple[int | None, str]:
     """pytest's status, None where it ran past its time, and the first test that failed."""
     environment = {**os.environ, "PYTHONPATH": str(root), "SEQVAULT_PLAIN": "1" if plain else ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
+    options = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile", "unshrunk")
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT_S
