@@ -3,6 +3,7 @@
 1. Where the arms' units differ from the planned split, or an arm hardly used its own model: invalid.
 2. Where the primary metric, or a guardrail, is shown to be worse: stop. One error for all of these tests, of
    all treatments (Holm); with few events the exact test of users with one speaks instead of the interval.
+   Where the primary metric is neither, what telling it would take is said too.
 3. Where the primary metric is shown to be better (of several treatments: on intervals that hold together,
    Dunnett's), every limit is kept and every margin shown to be kept: ship.
 4. Otherwise inconclusive, with what a conclusive test would take.

@@ -88,10 +88,12 @@ class _Demand:
 
     @property
     def broken(self) -> bool:
+        """Whether the true value breaks the limit; one that is not known does."""
         return self._beyond(self.known.true)
 
     @property
     def in_doubt(self) -> bool:
+        """Whether the worse end of the A/B's interval breaks it."""
         return self._beyond(self.known.ends[1 if self.most else 0])
 
     def _beyond(self, value: float | None) -> bool:
