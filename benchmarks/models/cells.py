@@ -25,6 +25,7 @@ from laser.training.metrics import auc, gauc, log_loss, pcoc, truth_weighted_auc
 from laser.training.presets import GENERIC_START, generic, recommended
 from simulator.arms.training import holdout_logits
 from simulator.traffic.behaviours import ACTIONS, SCENES
+from simulator.world.catalogue import departments_of
 
 WIDTH = 16
 CHUNK = 256  # requests scored together
@@ -79,6 +80,7 @@ class World:
     categories: int
     ads: int
     scenes: int
+    departments: tuple[int, ...]
 
 
 def open_world(
@@ -94,11 +96,12 @@ def open_world(
     Args:
         facts: of a real log, "categories", "ads" and "scenes" among them; None for a generated world.
     """
+    ids: tuple[int, int, int, tuple[int, ...]]
     if facts is None:
         config = world_config(name, sizes.users)
-        ids = config.categories, config.ads, SCENES
+        ids = config.categories, config.ads, SCENES, departments_of(config)
     else:
-        ids = facts["categories"], facts["ads"], facts["scenes"]
+        ids = facts["categories"], facts["ads"], facts["scenes"], tuple(facts.get("departments", ()))
     made = made or examples_of(name, seed, sizes.users)
     where = resolve_device(device)
     if where.type != "cuda":
@@ -144,6 +147,8 @@ def chosen(cell: Cell, world: World, sizes: Sizes, device: str) -> tuple[ModelCo
         how, options = generic(history), GENERIC_START.get(kind, options)
     elif cell.protocol == "full-rate":
         how = replace(how, table_rate=1.0)
+    elif cell.protocol == "departments":
+        options = {**options, "departments": list(world.departments)}
     config = ModelConfig(kind, world.categories, world.ads, world.scenes, ACTIONS, WIDTH, options)
     return config, sized(how, world, device)
 

@@ -149,6 +149,7 @@ def _facts(train: ExampleSet, test: ExampleSet, log: RealLog, manifest: dict[str
         "history_max": int(known.max()),
         "history_empty": float(np.mean(known == 0)),
         "categories": log.categories,
+        "departments": log.ads.departments[: log.categories],
         "ads": len(log.ads.item_id),
         "scenes": log.scenes,
         "actions": ACTIONS,

@@ -1,7 +1,7 @@
 """Every model on the same worlds: how well it ranks, what it costs, and whether the gaps hold.
 
     python benchmarks/models/table.py --out FILE [--preset full|cpu|cpu-40k] [--worlds quick:1,2,3 null:1]
-        [--models ...] [--train-seeds 0,1,2] [--protocols tuned,plain] [--departments N] [--seconds S]
+        [--models ...] [--train-seeds 0,1,2] [--protocols tuned,...] [--departments N] [--seconds S]
         [--device auto] [--json] [--quick]
 
 A cell is one training: (world, world seed, training seed, protocol, model). Cells that FILE holds are not
@@ -11,6 +11,7 @@ table; exit status 130 says that cells are missing.
 Protocol "tuned": each model with the settings and the start that suit it (`laser.training.presets`). "plain":
 one batch and learning rate for all, maps begin at random as the papers' text alone would have it.
 "full-rate": tuned, but what a candidate recognises behaviours by learns as fast as all else, not at a tenth.
+"departments": tuned, and models know which department a category is of (their option `departments`).
 
 With --departments each row also says how much the model heeds behaviours of categories that are related to
 the candidate's, N of a department (`relations.heeds`, `relations.limits`): on a world such as
@@ -39,7 +40,7 @@ from benchmarks.result import options, result_of, show
 
 SEED = 0
 MODELS = ("base", "din", "din-1000", "laser", "sim", "twin", "transformer", "hstu", "stca", "vista", "vql")
-PROTOCOLS = ("tuned", "plain", "full-rate")
+PROTOCOLS = ("tuned", "plain", "full-rate", "departments")
 FULL = Sizes(None, {"base": 0, "din": 50, "laser": 5000, "hstu": 200}, 1000)
 # One core: shorter histories, shorter still for the two whose cost is their square.
 CPU = Sizes(4000, {"base": 0, "din": 50, "transformer": 100, "hstu": 100}, 200)

@@ -42,6 +42,8 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
     "quick-40": ("quick", {"categories": 40}),
     # Five departments of eight: users, histories and ads of quick-40, b0 such that as many ads are clicked.
     "quick-40-related": ("quick", {"categories": 40, "department": 8, "related": 0.5, "b0": -3.69}),
+    # A taste for single items: every two ads are a category of their own, eight of them a department.
+    "quick-items": ("quick", {"categories": 1000, "department": 8, "related": 0.5, "b0": -3.28}),
 }
 
 

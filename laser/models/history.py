@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from laser.attention.kernels import fusing
 from laser.attention.look_up import table_rows
 from laser.batch import RankingBatch
+from laser.errors import ModelError
 
 KIND_WIDTH = 8  # What a behaviour was (action, scene, age), beside the D of what it was about.
+_MOST_DEPARTMENTS = 1 << 16
 AGE_BUCKETS = 64  # Half powers of two from 1 s; the last one starts at 2^31.5 s, a century.
 
 
@@ -20,6 +25,77 @@ def age_bucket(age_s: Tensor) -> Tensor:
     """
     squared = age_s.clamp(min=1.0).square()
     return ((squared.view(torch.int32) >> 23) - 127).clamp(max=AGE_BUCKETS - 1)
+
+
+def category_table(categories: int, width: int, departments: Any = None) -> nn.Embedding:
+    """What behaviours and candidates are about: a row for each category.
+
+    Args:
+        categories: how many there are.
+        width: D.
+        departments: the department of each category, numbered from 0, where rows are to be the sum of one of
+            the category's own and one that its department shares (`DepartmentRows`); None: own rows alone.
+
+    Raises:
+        ModelError: departments are not one whole number, 0 or more, for each category.
+    """
+    table = nn.Embedding(categories, width)
+    nn.init.normal_(table.weight)
+    with torch.no_grad():  # All of length 1: how open a gate starts must not depend on the category.
+        table.weight /= table.weight.norm(dim=1, keepdim=True)
+    if departments is None:
+        return table
+    whole = isinstance(departments, list) and all(type(d) is int and d >= 0 for d in departments)
+    if not whole or len(departments) != categories or max(departments) >= _MOST_DEPARTMENTS:
+        found = f"a list of {len(departments)}" if isinstance(departments, list) else repr(departments)
+        raise ModelError(
+            f"departments is {found}, expected {categories} whole numbers below {_MOST_DEPARTMENTS}, the "
+            "department of each category. Give one for each, or leave departments out."
+        )
+    shared = DepartmentRows(departments, table.weight.detach())
+    parametrize.register_parametrization(table, "weight", shared)
+    return table
+
+
+class DepartmentRows(nn.Module):
+    """A category's row as the sum of its own and its department's; both are learned.
+
+    So a category that is seldom met learns from its neighbours, and attention can tell behaviours of a
+    related category from others: dot products of two rows of a department begin near 1/2, of any other two
+    near 0. A snapshot adds them up once (`combined`), so that serving costs what it costs without.
+    """
+
+    def __init__(self, departments: list[int], start: Tensor) -> None:
+        """Begin with rows of length 1.
+
+        Args:
+            departments: (K,) of each category. start: (K, D), rows of length 1.
+        """
+        super().__init__()
+        self.of: Tensor
+        self.register_buffer("of", torch.tensor(departments), persistent=False)
+        drawn = torch.randn(max(departments) + 1, start.shape[1])
+        self.rows = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True) * 0.5**0.5)
+
+    def forward(self, own: Tensor) -> Tensor:
+        """(K, D) own rows to the table's."""
+        return own + self.rows[self.of]
+
+    def right_inverse(self, start: Tensor) -> Tensor:
+        """Own rows to begin with: at right angles to the department's, so that both make up length 1."""
+        shared = self.rows[self.of]
+        apart = start - 2.0 * (start * shared).sum(dim=1, keepdim=True) * shared
+        own: Tensor = apart / apart.norm(dim=1, keepdim=True) * 0.5**0.5
+        return own
+
+
+def combined(table: nn.Embedding) -> nn.Embedding:
+    """A table with the same rows, of one part; the table itself where it is of one part already."""
+    if not parametrize.is_parametrized(table):
+        return table
+    # torch's remove_parametrizations would change the class, which the table that this is a copy of shares.
+    rows, width = table.weight.shape
+    return nn.Embedding(rows, width, _weight=table.weight.detach())
 
 
 Tables = tuple[Tensor, Tensor | None]

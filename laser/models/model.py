@@ -14,13 +14,14 @@ from laser.attention.look_up import embedded
 from laser.batch import RankingBatch
 from laser.errors import ModelError, PluginError
 from laser.models.heads.build import HEAD_OPTIONS, build_head
-from laser.models.history import KIND_WIDTH
+from laser.models.history import KIND_WIDTH, category_table
 from laser.models.reading import ActivationReading
 
 #: Options that every model has. short: newest behaviours that a DIN reads beside the model, as the production
 #: ranker of LASER, arXiv:2602.11562, does; 0 leaves it out. short_hidden: units of that DIN's activation
-#: unit.
-SHARED_OPTIONS: dict[str, Any] = {**HEAD_OPTIONS, "short": 0, "short_hidden": 32}
+#: unit. departments: the department of each category, whose row of the shared table is then the sum of its
+#: own and one that the department shares (`laser.models.history.category_table`); None: its own alone.
+SHARED_OPTIONS: dict[str, Any] = {**HEAD_OPTIONS, "short": 0, "short_hidden": 32, "departments": None}
 
 _SIZES = ("categories", "ads", "scenes", "actions", "width")
 
@@ -119,11 +120,8 @@ class RankingModel(nn.Module):
         choose(config.kind, self.OPTIONS, config.options)
         self.config = config
         self.attended = attended
-        self.category = nn.Embedding(config.categories, config.width)
-        nn.init.normal_(self.category.weight)
-        with torch.no_grad():  # All of length 1: how open a gate starts must not depend on the category.
-            self.category.weight /= self.category.weight.norm(dim=1, keepdim=True)
         shared = {**SHARED_OPTIONS, **{k: v for k, v in config.options.items() if k in SHARED_OPTIONS}}
+        self.category = category_table(config.categories, config.width, shared["departments"])
         self.short_length = _whole("short", shared["short"])
         short_width = config.width + KIND_WIDTH if self.short_length else 0
         self.head = build_head(config.ads, config.categories, attended + short_width, shared)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from laser.attention.kernels import Dots, fused
 from laser.errors import LaserError
 from laser.models import RankingModel
-from laser.models.history import BehaviourEmbedding
+from laser.models.history import BehaviourEmbedding, combined
 from laser.models.plugins import plugin_code
 from laser.out_of_memory import memory_told
 
@@ -120,6 +120,7 @@ def freeze(
         torch.inference_mode(),
     ):
         copied = copy.deepcopy(model, _left_out(model)).requires_grad_(False).eval()
+        copied.category = combined(copied.category)
         for part in copied.modules():
             _move(part, device)
         for part in copied.modules():

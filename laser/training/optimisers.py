@@ -108,7 +108,8 @@ def one_cycle(optimiser: Optimizer, rates: list[float], steps: int, train: Train
 
 
 def _tables(model: RankingModel) -> set[str]:
-    return {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    tables = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.Embedding))
+    return {f"{name}.{weights}" for name, part in tables for weights, _ in part.named_parameters()}
 
 
 def _groups(model: RankingModel, tables: set[str], inside: bool) -> list[dict[str, Any]]:

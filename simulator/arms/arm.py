@@ -51,8 +51,10 @@ class ModelSpec:
 
     @property
     def profile_key(self) -> str:
-        """What a service-time profile calls a model of this geometry; weights do not change its cost."""
+        """What a service-time profile calls a model of this geometry; weights do not change its cost, and
+        neither do departments, which a snapshot adds up once."""
         options = json.loads(self.options)
+        options.pop("departments", None)
         suffix = "".join(f",{name}={options[name]}" for name in sorted(options))
         return f"{self.kind}/{self.width}{suffix}"
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from laser.checkpoint import CheckpointError, load
+from laser.errors import ModelError
 from laser.models import ModelConfig, RankingModel
 from laser.scoring.live import LiveScorer
 from laser.scoring.snapshot import Snapshot, freeze
 from laser.training.calibration import Platt
 from simulator.arms.arm import Arm, ModelSpec
+from simulator.errors import short
 from simulator.execution.checkpoints import file_digest
 from simulator.world.protocol import Sizes
 
@@ -79,7 +81,26 @@ class TrainedModel:
 
 
 def model_config(sizes: Sizes, spec: ModelSpec) -> ModelConfig:
-    """The model in a world of these sizes."""
+    """The model in a world of these sizes; `departments = true` among its options becomes the world's.
+
+    Raises:
+        ModelError: the world knows no departments, or the option is neither true nor false.
+    """
+    options = json.loads(spec.options)
+    asked = options.pop("departments", False)
+    if not isinstance(asked, bool):
+        raise ModelError(
+            f"departments of model {spec.kind!r} is {short(asked)}, expected true or false: the world or log "
+            "says which category is of which."
+        )
+    if asked:
+        if not sizes.departments:
+            raise ModelError(
+                f"the options of model {spec.kind!r} ask for departments, and this world or log has none. "
+                "Set traffic.world.department, import the log with items.department in its mapping, or leave "
+                "the option out."
+            )
+        options["departments"] = list(sizes.departments)
     return ModelConfig(
         kind=spec.kind,
         categories=sizes.categories,
@@ -87,7 +108,7 @@ def model_config(sizes: Sizes, spec: ModelSpec) -> ModelConfig:
         scenes=sizes.scenes,
         actions=sizes.actions,
         width=spec.width,
-        options=json.loads(spec.options),
+        options=options,
     )
 
 

@@ -95,8 +95,8 @@ def make_plan(config: ExperimentConfig, *, profiled: bool = True, like: Plan | N
         check_files(world.made_of.folder, world.made_of.manifest)
     fresh = [arm for arm in arms if like is None or arm not in like.arms]
     check_precisions(fresh, device)
-    check_models(fresh, config.training_seed, device)
-    check_summaries(fresh, config.training_seed)
+    check_models(fresh, world, config.training_seed, device)
+    check_summaries(fresh, world, config.training_seed)
     check_stores(fresh)
     profile = None
     if profiled and config.experiment.service_times == "profile":

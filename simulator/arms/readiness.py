@@ -14,12 +14,14 @@ from laser.scoring.trial import small_batch, try_out
 from simulator.arms.arm import SUMMARY_PARTS, Arm, needed_models
 from simulator.arms.models import model_config
 from simulator.errors import SimulatorError
+from simulator.inputs.worlds import WorldSource
 from simulator.serving.profile import ServiceProfile
 from simulator.traffic.behaviours import ACTIONS, SCENES
 from simulator.world.protocol import Sizes
 
 # Enough to see that a model can be built, with options that name scenes, and that a plug-in scores.
 _SMALL = Sizes(categories=8, ads=8, scenes=SCENES, actions=ACTIONS)
+_DEPARTMENTS = (0, 0, 0, 0, 1, 1, 1, 1)
 
 
 def check_profile(profile: ServiceProfile, arms: Iterable[Arm]) -> None:
@@ -37,15 +39,15 @@ def check_profile(profile: ServiceProfile, arms: Iterable[Arm]) -> None:
                     profile.score_grid(f"{step.model}{part}")
 
 
-def check_models(arms: Iterable[Arm], seed: int, device: str) -> None:
+def check_models(arms: Iterable[Arm], world: WorldSource, seed: int, device: str) -> None:
     """Find out whether every model can be built with its options, and whether a user's own scores.
 
     Raises:
-        ModelError: one cannot be built.
+        ModelError: one cannot be built, or asks for departments that the world does not know.
         PluginError: one of the user's own fails, or gives other scores the second time.
     """
     for spec in needed_models(arms):
-        model = build_model(model_config(_SMALL, spec), seed)
+        model = build_model(model_config(_small(world), spec), seed)
         if is_plugin(spec.kind):
             try_out(Scorer(model, device), small_batch(model.config, spec.history))
 
@@ -64,7 +66,7 @@ def check_precisions(arms: Iterable[Arm], device: str) -> None:
             )
 
 
-def check_summaries(arms: Iterable[Arm], seed: int) -> None:
+def check_summaries(arms: Iterable[Arm], world: WorldSource, seed: int) -> None:
     """Find out whether the model of every arm that keeps summaries has one to keep.
 
     Raises:
@@ -73,13 +75,17 @@ def check_summaries(arms: Iterable[Arm], seed: int) -> None:
     for arm in arms:
         if arm.settings.summary is None:
             continue
-        model = build_model(model_config(_SMALL, arm.main), seed)
+        model = build_model(model_config(_small(world), arm.main), seed)
         if not model.summary_bytes or model.short_length:
             why = "reads the newest behaviours beside it" if model.summary_bytes else "makes none of a user"
             raise ModelError(
                 f"arm {arm.name!r} keeps a summary of each user, but its model {arm.main.kind!r} {why}, "
                 'expected "vista", or "vql" with form "cached", and short = 0. Leave [arms.NAME.summary] out.'
             )
+
+
+def _small(world: WorldSource) -> Sizes:
+    return _SMALL._replace(departments=_DEPARTMENTS) if world.knows_departments else _SMALL
 
 
 def check_stores(arms: Iterable[Arm]) -> None:

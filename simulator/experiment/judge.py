@@ -179,7 +179,7 @@ def _beside(cell: Cell, arm: Arm, result: ArmResult, rows: NDArray[np.int64]) ->
 
 def _own_share(arm: Arm, result: ArmResult, rows: NDArray[np.int64]) -> float | None:
     """The share of the experiment's requests that the arm's own model answered in time."""
-    own = np.array([step.model == arm.main.profile_key for step in arm.ladder])
+    own = np.array([step.model == arm.serving.full.model for step in arm.ladder])
     served = result.served
     return float((own[served.step[rows]] & ~served.missed[rows]).mean()) if len(rows) else None
 

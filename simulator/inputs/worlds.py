@@ -75,6 +75,13 @@ class WorldSource:
     ingest_delay_s: float
     bids: BidSource | None = None
 
+    @property
+    def knows_departments(self) -> bool:
+        """Whether it says what its categories are part of; see `simulator.world.protocol.Sizes`."""
+        if isinstance(self.made_of, LogSource):
+            return "departments" in self.made_of.manifest
+        return self.made_of.department > 1
+
 
 def world_source(config: ExperimentConfig) -> WorldSource:
     """What the file's world depends on.

@@ -167,6 +167,7 @@ def read_log(folder: Path) -> tuple[RealLog, FittedResponse]:
             ads["category"].to_numpy(),
             ads["advertiser"].to_numpy(),
             int(manifest["sizes"]["advertisers"]),
+            tuple(manifest.get("departments", ())),
         ),
         behaviours=_of_users(read_behaviours(folder / files_of.BEHAVIOURS), columns["user_id"]),
         requests=read_requests(folder / files_of.REQUESTS),

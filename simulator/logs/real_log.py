@@ -63,6 +63,7 @@ class LogAds:
     category: NDArray[np.uint16]
     advertiser: NDArray[np.uint16]
     advertisers: int
+    departments: tuple[int, ...] = ()  #: of each category, where the log says
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def load_log_world(folder: Path, seed: int, split: Split, slots: int = 1) -> Log
     _check_periods(log, requests, split)
     advertiser_tcpa = _tcpa(log, seed)
     return LogWorld(
-        sizes=Sizes(log.categories, len(log.ads.item_id), log.scenes, ACTIONS),
+        sizes=Sizes(
+            log.categories, len(log.ads.item_id), log.scenes, ACTIONS, log.ads.departments[: log.categories]
+        ),
         catalogue=_catalogue(log.ads, advertiser_tcpa),
         requests=requests,
         log=log_impressions(log, split),

@@ -76,6 +76,13 @@ def build_catalogue(config: WorldConfig, seed: int) -> tuple[Catalogue, AdTruth,
     return catalogue, truth, Categories(popularity, np.cumsum(taste, axis=1), ads, offsets.astype(np.int64))
 
 
+def departments_of(config: WorldConfig) -> tuple[int, ...]:
+    """The department of each category; nothing where every category is one of its own."""
+    if config.department == 1:
+        return ()
+    return tuple(category // config.department for category in range(config.categories))
+
+
 def next_steps(
     config: WorldConfig, category: NDArray[np.uint16], steps: NDArray[np.int64]
 ) -> NDArray[np.uint16]:

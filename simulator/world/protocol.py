@@ -14,12 +14,16 @@ from simulator.world.catalogue import Catalogue
 
 
 class Sizes(NamedTuple):
-    """How many ids of each kind there are; ids run from 0."""
+    """How many ids of each kind there are; ids run from 0.
+
+    `departments` has the department of each category, numbered from 0; nothing where none is known.
+    """
 
     categories: int
     ads: int
     scenes: int
     actions: int
+    departments: tuple[int, ...] = ()
 
 
 class ExperimentWorld(Protocol):

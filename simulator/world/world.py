@@ -19,7 +19,7 @@ from simulator.traffic.log import HOLDOUT, TRAIN, LogImpressions
 from simulator.traffic.trace import EXPERIMENT, PRE, Requests
 from simulator.world.blocks import drawn_blocks
 from simulator.world.candidates import draw_candidates
-from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue
+from simulator.world.catalogue import AdTruth, Catalogue, build_catalogue, departments_of
 from simulator.world.clock import DAY_S, Timeline, Warp, hour_of_day
 from simulator.world.config import WorldConfig
 from simulator.world.demand import draw_demand
@@ -53,8 +53,8 @@ class World:
 
     @property
     def sizes(self) -> Sizes:
-        """How many categories, ads, scenes and actions there are."""
-        return Sizes(self.config.categories, self.config.ads, SCENES, ACTIONS)
+        """How many categories, ads, scenes and actions there are, and which department a category is of."""
+        return Sizes(self.config.categories, self.config.ads, SCENES, ACTIONS, departments_of(self.config))
 
     @property
     def behaviours(self) -> Behaviours:

@@ -25,13 +25,15 @@ ADVERTISERS = 200  #: where the log names none
 
 @dataclass(frozen=True)
 class AdColumns:
-    """Ads by number, (A,) each, how many advertisers there are, and what numbers were named."""
+    """Ads by number, (A,) each, how many advertisers there are, the department of each category where items
+    name it, and what numbers were named."""
 
     item_id: NDArray[np.uint64]
     author: NDArray[np.int64]
     category: NDArray[np.uint16]
     advertiser: NDArray[np.uint16]
     advertisers: int
+    departments: tuple[int, ...]
     names: dict[str, Names]
 
 
@@ -40,34 +42,35 @@ def read_items(stage: Stage, remarks: list[str]) -> None:
     mapping, db = stage.loaded.mapping, stage.db
     form = mapping.items
     assert form is not None
-    kinds = [mapping.impressions.category, mapping.behaviours.category if mapping.behaviours else None]
-    category = next((field for field in kinds if field and field.of_items), None)
+    category, department = mapping.category_of_items, form.department
     advertiser = mapping.impressions.advertiser
     advertiser = advertiser if advertiser and advertiser.of_items else None
     key = Column(column=form.key)
     arrays(
         db,
         "create or replace temp table raw_items (place bigint, item_n bigint, item_t varchar, "
-        "category_n bigint, category_t varchar, advertiser_n bigint, advertiser_t varchar)",
+        "category_n bigint, category_t varchar, advertiser_n bigint, advertiser_t varchar, "
+        "department_n bigint, department_t varchar)",
     )
     read = 0
     for path in find_files(form, stage.loaded.folder, "items"):
         raw = open_file(path, form)
-        wanted, _ = columns_read([key, category, advertiser], raw.names)
+        wanted, _ = columns_read([key, category, advertiser, department], raw.names)
         for batch, _ in raw.batches(wanted, [form.key]):
             db.register("batch", numbered(batch, read))
             relation = raw.relation("batch", wanted)
             types = {name: str(t) for name, t, *_ in db.execute(f"describe from {relation}").fetchall()}
             sql = Fields(types, mapping.source.time_zone)
-            columns = [*sql.pair(key), *sql.category(category), *sql.pair(advertiser)]
+            owners = *sql.pair(advertiser), *sql.pair(department)
+            columns = [*sql.pair(key), *sql.category(category), *owners]
             db.execute(f"insert into raw_items select _row, {', '.join(columns)} from {relation}")
             db.unregister("batch")
             read += len(batch)
         size = path.stat().st_size
         stage.item_reads.append(Read(path.name, size, file_digest(path), read, list(raw.lost)))
-    names = ("category_n", "category_t", "advertiser_n", "advertiser_t")
+    names = [f"{name}_{kind}" for name in ("category", "advertiser", "department") for kind in ("n", "t")]
     firsts = ", ".join(f"arg_min_null({name}, place) as {name}" for name in names)
-    contrary = "count(distinct hash(category_n, category_t, advertiser_n, advertiser_t)) > 1 as contrary"
+    contrary = f"count(distinct hash({', '.join(names)})) > 1 as contrary"
     db.execute(
         f"create or replace temp table items as select item_n, item_t, {firsts}, {contrary} from raw_items "
         "where item_n is not null or item_t is not null group by item_n, item_t"
@@ -122,6 +125,9 @@ def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
         remarks.append(f"{bare:,} of {len(ads['category']):,} items have no category; they share one.")
     author = ads["author"].astype(np.int64)
     named = {"categories": Names(np.arange(len(kind_names)), kind_names)} if shown.category else {}
+    departments: tuple[int, ...] = ()
+    if mapping.items is not None and mapping.items.department is not None:
+        departments, named["departments"] = _departments(stage, len(kind_names), remarks)
     if shown.advertiser:
         named["advertisers"] = Names(advertiser.astype(np.int64), owner_names)
     return AdColumns(
@@ -130,8 +136,23 @@ def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:
         ads["category"].astype(np.uint16),
         advertiser[author],
         advertisers,
+        departments,
         named,
     )
+
+
+def _departments(stage: Stage, categories: int, remarks: list[str]) -> tuple[tuple[int, ...], Names]:
+    """The department of each category, that of most of its items, and the departments' names."""
+    found = stage.db.execute(
+        "select k.number, coalesce(department_t, department_n::varchar, '') as name from items "
+        f"join kinds k on {same('items', 'category', 'k')} group by all order by count(*) desc, name"
+    ).fetchall()
+    of = dict(reversed(found))  # the first of each category, which is that of most
+    divided = sum(name != of[category] for category, name in dict(found).items())
+    if divided:
+        remarks.append(f"{divided:,} categories have items of another department than most of theirs.")
+    names, number = np.unique([of.get(category, "") for category in range(categories)], return_inverse=True)
+    return tuple(number.tolist()), Names(np.arange(len(names)), names.tolist())
 
 
 def _of_items(stage: Stage, name: str, mapped: Column | None, remarks: list[str]) -> None:

@@ -191,6 +191,7 @@ def _manifest(
         "fragments": [dates[day] for day in fragments(by_day)],
         "recorded": [f.name for f in OPTIONAL_SCHEMA if getattr(rows.impressions, f.name) is not None],
         "sizes": _sizes(log, mapping.impressions.width),
+        **({"departments": rows.ads.departments} if rows.ads.departments else {}),
         "rates": {
             "click": totals.clicks / totals.rows,
             "conversion_of_clicks": totals.conversions / totals.clicks,

@@ -41,6 +41,7 @@ MODELS = [
     config("laser", segment=[2, 4], double_every=1, branches=[[0], [1, 2]], merge="mean", sink=False),
     config("laser", segment=5, head="rankmixer", head_tokens=2, head_width=8, short=6),
     config("din", whole=True, pairs=True),
+    config("laser", segment=5, departments=[category // 5 for category in range(CATEGORIES)]),
     config("base", short=10, head="tower", tower=[64, 8]),
     config("sim", found=6, recent=4),
     config("sim", search="hard", found=6, recent=0, time_gap=False),

@@ -52,6 +52,17 @@ def test_a_run_ends_with_its_tables_and_a_scorecard(demo: Run) -> None:
     )
 
 
+def test_an_arm_of_lower_precision_is_answered_by_its_own_model(demo: Run, tmp_path: Path) -> None:
+    profile = load(small().experiment.profile_path)
+    score = {f"{model}@bf16": times for model, times in profile.score.items()}
+    order = {f"{place}@bf16": at for place, at in profile.order.items() if place.startswith("score/")}
+    save(replace(profile, score=profile.score | score, order=profile.order | order), tmp_path / "lower.json")
+    lower = ["arms.treatment.precision='bf16'", f"experiment.profile='{tmp_path / 'lower.json'}'"]
+    arms = read_run(run_experiment(small(*lower), tmp_path / "run")).scorecard["arms"]
+    expected = demo.scorecard["arms"]["treatment"]["own_model_share"]
+    assert arms["treatment"]["own_model_share"] == pytest.approx(expected, abs=0.1)
+
+
 def test_the_breakdowns_last_day_is_the_scorecard(demo: Run) -> None:
     found = breakdown_of(demo)["treatments"]["treatment"]
     for name, days in found["days"].items():

@@ -53,7 +53,8 @@ def made(folder: Path) -> Path:
     )
     ids = np.arange(PRODUCTS) + 1_000_000
     kinds = [f"TYPE {i % 9}" for i in range(PRODUCTS)]
-    products = {"product_id": ids, "manufacturer_id": ids % 40, "product_type": kinds}
+    kinds_of = {"product_type": kinds, "product_category": ["ALL"] * PRODUCTS}
+    products = {"product_id": ids, "manufacturer_id": ids % 40, **kinds_of}
     pq.write_table(pa.table(products), folder / "data" / "products.parquet")
     return folder
 

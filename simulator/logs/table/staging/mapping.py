@@ -197,6 +197,10 @@ class Items(Files):
     """A table of the items, a row each."""
 
     key: str
+    department: ColumnField | None = Field(
+        default=None,
+        description="What an item's category is part of; a category is of that of most of its items.",
+    )
 
 
 class Behaviours(Files):
@@ -240,4 +244,12 @@ class Mapping(_Model):
                     raise ValueError(
                         f"{name} cannot be read from the items: only category and advertiser can"
                     )
+        if self.items is not None and self.items.department is not None and self.category_of_items is None:
+            raise ValueError("items.department is of categories that are read from the items, and none is")
         return self
+
+    @property
+    def category_of_items(self) -> Category | None:
+        """The category, where it is read from the items."""
+        fields = [self.impressions.category, self.behaviours.category if self.behaviours else None]
+        return next((field for field in fields if field and field.of_items), None)
