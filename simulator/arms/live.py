@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,35 @@ from simulator.serving.pipeline import Served, serve
 from simulator.serving.predictions import ProfilePredictions
 from simulator.serving.service_times import LiveServiceTimes
 
-_COLLECT_EVERY = 1024  # requests; between reads, where nothing is timed
+_PAUSE_EVERY = 1024  # requests; between reads, where nothing is timed
+
+#: Hears now and then which request is read.
+Told = Callable[[int], None]
+
+
+def _unheard(request: int) -> None:
+    pass
 
 
 class LiveCalls:
     """The real calls of one arm, in the form the timing plane asks for them."""
 
-    def __init__(self, prepared: Prepared, store: ReplayedStore, models: Mapping[str, LiveScorer]) -> None:
-        self._prepared, self._store, self._models = prepared, store, models
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: ReplayedStore,
+        models: Mapping[str, LiveScorer],
+        told: Told = _unheard,
+    ) -> None:
+        self._prepared, self._store, self._models, self._told = prepared, store, models, told
 
     def read(self, request: int, history: int) -> tuple[HistoryBatch, ReadTime]:
         """Bring the store up to the request's moment (not charged), then read (charged)."""
         interrupts.check()  # what was measured is lost then: measured times cannot be replayed
-        if request % _COLLECT_EVERY == 0 and not gc.isenabled():
-            gc.collect()
+        if request % _PAUSE_EVERY == 0:
+            self._told(request)
+            if not gc.isenabled():
+                gc.collect()
         self._store.ingest_for(request)
         return self._store.timed_read(request, history)
 
@@ -70,7 +85,9 @@ class LiveCalls:
         return self._models[model].score(batch).logits
 
 
-def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str, Any]]:
+def serve_live(
+    cell: Cell, arm: Arm, folder: Path, told: Told = _unheard
+) -> tuple[Served, F4, dict[str, Any]]:
     """One arm's timing plane with measured service times; its ladder predicts with the cell's profile.
 
     Returns:
@@ -82,7 +99,7 @@ def serve_live(cell: Cell, arm: Arm, folder: Path) -> tuple[Served, F4, dict[str
         models = live_scorers(arm, trained_snapshots(cell.plan, arm, cell.trained), cell.plan.threads)
         for model in models.values():
             model.warm(serving.max_batch, candidates[1])
-        calls = LiveCalls(prepared, store, models)
+        calls = LiveCalls(prepared, store, models, told)
         predictions = ProfilePredictions(cell.profile, serving, candidates[1], extrapolate=True)
         times = LiveServiceTimes(calls.read, calls.transport, calls.score, predictions)
         arrival_s = clock.sim_arrival_s

@@ -23,7 +23,7 @@ from simulator.arms.arm import Arm, ModelSpec, needed_models
 from simulator.arms.cell import Cell
 from simulator.arms.clock import profile_times
 from simulator.arms.kept import SentScores, received, sent
-from simulator.arms.live import serve_live
+from simulator.arms.live import Told, serve_live
 from simulator.arms.models import TrainedModel
 from simulator.arms.scores import F4, score_inputs, score_needed, scores_made_of
 from simulator.arms.summary_times import summary_notes
@@ -78,7 +78,7 @@ def serve_cells(
         cells: of one world.
         folder: for checkpoints, and for stores meanwhile.
         jobs: worker processes, in profile mode; live service times must not share the machine.
-        progress: notified after each task.
+        progress: notified after each task, and while live service times are measured, counted in requests.
         share: how processes get their world; None: each makes its own.
 
     Returns:
@@ -90,7 +90,9 @@ def serve_cells(
     interrupts.check()
     models = [{spec: model.digest for spec, model in cell.trained.items()} for cell in cells]
     made = servings(cells, models, folder, jobs)
-    return made.results(run_works(made.works, 1 if _live_times(cells) else jobs, progress, share))
+    if _live_times(cells):
+        return made.results(_measured_arms([work.task for work in made.works], progress))
+    return made.results(run_works(made.works, jobs, progress, share))
 
 
 def _live_times(cells: Sequence[Cell]) -> bool:
@@ -155,13 +157,27 @@ def _serve(task: _Task, *trained: TrainedModel) -> list[ArmResult]:
     fresh = {model.spec: model for model in trained}
     served = tuple((replace(cell, trained={**cell.trained, **fresh}), arm) for cell, arm in task.served)
     task = replace(task, served=served)
-    cell, arm = task.served[0]
-    _ = cell.plan.prepared  # the longest wait before the first checkpoint
+    _ = served[0][0].plan.prepared  # the longest wait before the first checkpoint
     interrupts.check()
     with _store_folder(task.folder) as store:
-        if cell.plan.config.experiment.service_times == "live":
-            return [_live(cell, arm, task.folder, store)]
         return _from_profile(task, store)
+
+
+def _measured_arms(tasks: Sequence[_Task], progress: Progress) -> list[list[ArmResult]]:
+    """Serve arms with live service times: one after the other, for they must not share the machine."""
+    done, requests = [], len(tasks[0].served[0][0].plan.prepared.requests)
+    for place, task in enumerate(tasks):
+
+        def told(request: int, before: int = place * requests) -> None:
+            progress.stage("serve", before + request, len(tasks) * requests)
+
+        ((cell, arm),) = task.served
+        told(0)
+        interrupts.check()
+        with _store_folder(task.folder) as store:
+            done.append([_live(cell, arm, task.folder, store, told)])
+    told(requests)
+    return done
 
 
 @contextmanager
@@ -246,7 +262,7 @@ def timed(cell: Cell, arm: Arm, times: ProfileServiceTimes | None = None) -> tup
     return served, {stage: count - before[stage] for stage, count in times.clamped.items()}
 
 
-def _live(cell: Cell, arm: Arm, folder: Path, store: Path) -> ArmResult:
+def _live(cell: Cell, arm: Arm, folder: Path, store: Path, told: Told) -> ArmResult:
     """Serve an arm, or take what an earlier process measured; never half of each.
 
     Measured times cannot be replayed, so an arm that was interrupted is served from its beginning.
@@ -257,11 +273,11 @@ def _live(cell: Cell, arm: Arm, folder: Path, store: Path) -> ArmResult:
         calibration=to_json(cell.profile),
         scores=score_inputs(cell.plan, arm, cell.trained),
     )
-    return kept(folder / "live", inputs, partial(_measured, cell, arm, store), _packed, _unpacked)
+    return kept(folder / "live", inputs, partial(_measured, cell, arm, store, told), _packed, _unpacked)
 
 
-def _measured(cell: Cell, arm: Arm, store: Path) -> ArmResult:
-    served, logits, notes = serve_live(cell, arm, store / "live")
+def _measured(cell: Cell, arm: Arm, store: Path, told: Told) -> ArmResult:
+    served, logits, notes = serve_live(cell, arm, store / "live", told)
     # What no live call computed: the control's full-history scores of degraded pre-period requests.
     missing = needed_scores(cell.plan.prepared, [(cell, arm)], [served]) & np.isnan(logits[:, :, 0]).T
     if missing.any():

@@ -235,11 +235,33 @@ def test_three_arms_get_an_entry_each(tmp_path: Path) -> None:
     assert all("metrics" in arms[name] for name in config.arm_names[1:])
 
 
-def test_live_service_times_are_measured_and_the_binding_is_flagged(tmp_path: Path) -> None:
+class Heard:
+    """Progress that is remembered: what was said of the serving."""
+
+    def __init__(self) -> None:
+        self.served: list[tuple[int, int]] = []
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        if name == "serve":
+            self.served.append((done, total))
+
+
+def test_live_service_times_are_measured_and_the_binding_is_flagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.arms.live._PAUSE_EVERY", 10)
+    heard = Heard()
     batches = ("arms.control.max_batch=2", "arms.treatment.max_batch=2")  # little to calibrate
     few = ("traffic.world.requests=200", "arms.treatment.history=40", *batches)
-    run = read_run(run_experiment(small("experiment.service_times=live", *few), tmp_path / "run"))
+    config = small("experiment.service_times=live", *few)
+    run = read_run(run_experiment(config, tmp_path / "run", progress=heard))
     assert run.scorecard["service_times"] == "live"
+    # How far it is is said while an arm is served, in requests of both arms.
+    assert {total for _, total in heard.served} == {2 * 200}
+    assert heard.served[0][0] == 0
+    assert heard.served[-1][0] == 2 * 200
+    assert sum(0 < done < 200 for done, _ in heard.served) > 10
+    assert sum(200 < done < 400 for done, _ in heard.served) > 10
     notes = run.manifest["arm_notes"]
     assert 0.0 < notes["control"]["binding_share"] < 1.0
     served = run.table("served").to_pandas()
