@@ -103,13 +103,13 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._began_s = stream, time.monotonic()
-        self._stage_began_s = self._began_s
+        self._stage_began_s, self._before = self._began_s, 0
         self._stage: tuple[str, int, int] | None = None
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Remember it."""
         if self._stage is None or self._stage[0] != name:
-            self._stage_began_s = time.monotonic()
+            self._stage_began_s, self._before = time.monotonic(), done
         self._stage = (name, done, total)
 
     def speak(self) -> None:
@@ -123,9 +123,10 @@ class _Lines:
     def _rate(self, done: int, total: int) -> str:
         """How fast the stage goes and how long it will take; nothing at its beginning and its end."""
         spent_s = time.monotonic() - self._stage_began_s
-        if not 0 < done < total or spent_s <= 0:
+        if not self._before < done < total or spent_s <= 0:
             return ""
-        return f", {60 * done / spent_s:,.1f} a minute, about {spent_s * (total - done) / done:.0f} s left"
+        rate = (done - self._before) / spent_s
+        return f", {60 * rate:,.1f} a minute, about {(total - done) / rate:.0f} s left"
 
 
 class _Rich:

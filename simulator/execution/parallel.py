@@ -117,14 +117,14 @@ def _called(call: _Call) -> Any:
 class _Agenda:
     """Attributes:
     results: what works gave, by place.
-    stages: that are not done, in order.
+    stages: that are not done, in order: a stage comes before those that wait for works of it.
     """
 
     def __init__(self, works: Sequence[Work], progress: Progress) -> None:
         self._works, self._progress = works, progress
         self._begun: set[int] = set()
         self.results: dict[int, Any] = {}
-        self.stages = list(dict.fromkeys(work.stage for work in works))
+        self.stages = list(dict.fromkeys(work.stage for work in reversed(works)))[::-1]
         self._notify()
 
     @property

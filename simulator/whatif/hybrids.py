@@ -6,8 +6,9 @@ as much of its history, as those of one. It needs no service times of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from simulator.whatif.held import HeldArm
 # Of a ladder's steps by name, best first; who lacks one takes the next that it has.
 _STEPS = ("full", "1/2", "1/4", "light", "prior")
 _HYBRIDS = 8  # one or the other in three ways
+_Ways = tuple[bool, bool]  # whether model and history are the treatment's
 
 
 class Hybrids:
@@ -55,12 +57,12 @@ class Hybrids:
         self._cell, self._treatment = cell, treatment
         self._served, self._held = served, held
         self._folder, self._progress = folder, progress
-        self._arms: dict[tuple[bool, bool], tuple[Cell, Arm, HeldArm]] = {}
+        self._arms = self._all_arms()
         self._answered = 0
 
     def answers(self, *, model: bool, history: bool, serving: bool) -> ArmAnswers:
         """What an arm answers that is the treatment in these ways, and else control."""
-        cell, arm, held = self._arm(model, history)
+        cell, arm, held = self._arms[model, history]
         plane = self._named(serving)
         served = answered_by(arm.ladder, plane.ladder, self._served[plane.name])
         needed = needed_scores(cell.plan.prepared, [(cell, arm)], [served])
@@ -74,32 +76,32 @@ class Hybrids:
         plan = self._cell.plan
         return next(arm for arm in plan.arms if arm.name == self._treatment) if treated else plan.control
 
-    def _arm(self, model: bool, history: bool) -> tuple[Cell, Arm, HeldArm]:
-        """An arm with one's model and one's history."""
-        if (model, history) not in self._arms:
-            own = self._named(model)
-            length = self._named(history).settings.history
+    def _all_arms(self) -> dict[_Ways, tuple[Cell, Arm, HeldArm]]:
+        """Arms with one's model and one's history; all that is to be trained is trained first."""
+        found, between = {}, {}
+        for model, history in product((False, True), repeat=2):
+            own, length = self._named(model), self._named(history).settings.history
             if own.settings.history == length:
-                found = self._cell, own, self._held[own.name]
+                found[model, history] = self._cell, own, self._held[own.name]
             else:
-                found = self._mixed(own, length)
-            self._arms[model, history] = found
-        return self._arms[model, history]
+                between[model, history] = mixed(self._cell.plan, own, length)
+        trained = self._trained([replace(other, arms=(arm,)) for other, arm in between.values()])
+        for (ways, (other, arm)), models in zip(between.items(), trained, strict=True):
+            cell = Cell(other, models, self._cell.profile, self._cell.clock)
+            found[ways] = cell, arm, HeldArm(other, arm, models)
+        return found
 
-    def _mixed(self, own: Arm, length: int) -> tuple[Cell, Arm, HeldArm]:
-        other, arm = mixed(self._cell.plan, own, length)
-        trained = self._trained(replace(other, arms=(arm,)), arm)
-        cell = Cell(other, trained, self._cell.profile, self._cell.clock)
-        return cell, arm, HeldArm(other, arm, trained)
-
-    def _trained(self, plan: Plan, arm: Arm) -> Mapping[ModelSpec, TrainedModel]:
-        """The experiment's own models where they are calibrated for the arm's ladder, else trained ones."""
+    def _trained(self, plans: Sequence[Plan]) -> list[Mapping[ModelSpec, TrainedModel]]:
+        """The experiment's own models where they are calibrated for an arm's ladder, else trained ones."""
         known = self._cell.trained
-        if are_trained(arm, known):
-            return known
-        folder = self._folder / arm.name
-        (trained,) = train_all([plan], lambda _: folder, progress=self._progress, work=folder / "work")
-        return trained
+        made = train_all(
+            [plan for plan in plans if not are_trained(plan.arms[0], known)],
+            lambda plan: self._folder / plan.arms[0].name,
+            progress=self._progress,
+            work=self._folder / "work",
+        )
+        new = iter(made)
+        return [known if are_trained(plan.arms[0], known) else next(new) for plan in plans]
 
 
 def mixed(plan: Plan, own: Arm, length: int) -> tuple[Plan, Arm]:

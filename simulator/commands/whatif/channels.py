@@ -44,8 +44,10 @@ def channels(
     names = [arm] if arm is not None else held.treatments
     if not quiet:
         _foretell(held, names)
-    with progress(quiet) as shown:
-        found = {name: held.channels(name, order=asked, jobs=jobs, progress=shown) for name in names}
+    found = {}
+    for name in names:
+        with progress(quiet) as shown:  # of each treatment anew, or its counts would begin again
+            found[name] = held.channels(name, order=asked, jobs=jobs, progress=shown)
     answer = {"treatments": [_document(name, asked, of) for name, of in found.items()]}
     keep_answer(read_run(run), "channels", answer)
     if as_json:

@@ -290,11 +290,15 @@ def test_work_speaks_now_and_then_where_nobody_watches() -> None:
         lines.stage("train", 1, 3)
         while "train 1 of 3" not in stream.getvalue():
             time.sleep(0.001)
+        lines.stage("train", 2, 3)
+        while "train 2 of 3" not in stream.getvalue():
+            time.sleep(0.001)
         lines.stage("serve", 0, 2)
         while "serve 0 of 2" not in stream.getvalue():
             time.sleep(0.001)
     said = stream.getvalue()
-    assert re.search(r"train 1 of 3, [\d,.]+ a minute, about \d+ s left", said)
+    assert "train 1 of 3\n" in said  # how fast it goes is known from when it was first heard of
+    assert re.search(r"train 2 of 3, [\d,.]+ a minute, about \d+ s left", said)
     assert "serve 0 of 2\n" in said
     time.sleep(0.05)
     assert stream.getvalue() == said

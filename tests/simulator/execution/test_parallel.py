@@ -89,3 +89,16 @@ def test_stages_are_heard_of_one_after_the_other_though_they_overlap(jobs: int) 
     assert heard.stages[0] == ("one", 0, 2)
     assert heard.stages[-1] == ("two", 2, 2)
     assert {("one", 2, 2)} < set(heard.stages)
+
+
+def test_a_stage_is_heard_of_after_all_that_its_works_wait_for() -> None:
+    # As of a kept model, which is calibrated at once, beside one that is to be trained before.
+    works = [
+        Work(number, 1, "kept"),
+        Work(added, 2, "calibrate", (0,)),
+        Work(number, 3, "train"),
+        Work(added, 4, "calibrate", (2,)),
+    ]
+    heard = Heard()
+    run_works(works, 1, heard)
+    assert list(dict.fromkeys(name for name, _, _ in heard.stages)) == ["kept", "train", "calibrate"]
