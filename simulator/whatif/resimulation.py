@@ -18,7 +18,7 @@ from simulator.arms.outlook import refuse
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.scores import score_inputs
 from simulator.config.load import changed, load_config
-from simulator.errors import SimulatorError
+from simulator.errors import SimulatorError, short
 from simulator.execution.progress import Progress, Silent
 from simulator.experiment.judge import Kept, judge, scorecard
 from simulator.results.read import CONFIG, Run, read_run
@@ -150,11 +150,8 @@ class Resimulation:
         Raises:
             ResimulationError: there is no such treatment, or the order is not one of all channels.
         """
+        check_order(order)
         treatment = self._treatment(arm)
-        if order is not None and sorted(order) != sorted(CHANNELS):
-            raise ResimulationError(
-                f"Found the order {', '.join(order)}, expected each of {', '.join(CHANNELS)} once."
-            )
         profile = self._profile(self._plan)
         cell = Cell(self._plan, self._trained, profile, self._clock)
         served = {one.name: self._held[one.name].serve(cell, one).served for one in self._plan.arms}
@@ -205,6 +202,14 @@ class Resimulation:
 
     def _scores(self, arm: Arm) -> str:
         return score_inputs(self._plan, arm, self._trained)
+
+
+def check_order(order: Sequence[str] | None) -> None:
+    """Raise ResimulationError unless an order names every channel once; None is the mean over every order."""
+    if order is not None and sorted(order) != sorted(CHANNELS):
+        raise ResimulationError(
+            f"Found the order {', '.join(map(short, order))}, expected each of {', '.join(CHANNELS)} once."
+        )
 
 
 def _finished(run: Run) -> Run:

@@ -36,9 +36,10 @@ def channels(
     """Take a run's true effect apart: by model, history, serving, prices and budgets."""
     from simulator.commands.output import keep_answer, print_json, progress
     from simulator.results.read import read_run
-    from simulator.whatif.resimulation import Resimulation
+    from simulator.whatif.resimulation import Resimulation, check_order
 
     asked = None if order is None else [name.strip() for name in order.split(",")]
+    check_order(asked)  # before the world is built, and before it is said what will be trained
     with progress(quiet) as shown:
         held = Resimulation(run, progress=shown)
     names = [arm] if arm is not None else held.treatments

@@ -266,6 +266,14 @@ def test_channels_are_asked_of_a_treatment_and_in_a_whole_order(asked: Resimulat
         asked.channels("control")
 
 
+@pytest.mark.parametrize("order", ["model,model", "model,history,serving,prices,budget", ""])
+def test_the_command_refuses_an_order_before_any_work(finished: Run, order: str) -> None:
+    result = CliRunner().invoke(app, ["channels", str(finished.path), "--order", order])
+    assert result.exit_code == 1
+    assert "expected each of model, history, serving, prices, budgets once" in result.stderr
+    assert "note:" not in result.stderr
+
+
 def test_identical_arms_have_no_effect_through_any_channel(kept: Path, tmp_path: Path) -> None:
     same = ["store=lastn", "model=din", "history=50"]
     alike = small(*(f"arms.treatment.{setting}" for setting in same))
