@@ -150,13 +150,10 @@ def detectable(card: Mapping[str, Any], arm: str) -> None:
         f"With its {numbers.count(effect.n)} requests a lift of {numbers.percent(effect.mde)} in {label} is "
         "found with 80% power."
     )
-    needed = arms_of(card)[arm]["metrics"][effect.metric].get("needed")
-    if needed:
-        days = f", {numbers.about(needed['days'])} days at this traffic" if needed.get("days") else ""
-        st.write(
-            f"To find the true lift of {numbers.lift(needed['lift'])} takes about "
-            f"{numbers.about(needed['requests'])} requests of {numbers.about(needed['users'])} users{days}."
-        )
+    size = arms_of(card)[arm]["metrics"][effect.metric].get("needed")
+    if size:
+        takes = numbers.needed(size, effect.n)
+        st.write(f"To find the true lift of {numbers.lift(size['lift'])} takes {takes}.")
 
 
 page()

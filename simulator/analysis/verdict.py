@@ -27,7 +27,7 @@ from simulator.analysis.guardrails import (
 from simulator.analysis.several import holm
 from simulator.analysis.srm import Srm
 from simulator.metrics import BY_NAME, Metric
-from simulator.results.numbers import about, count, error, p_phrase, percent
+from simulator.results.numbers import count, error, needed, p_phrase, percent
 from simulator.results.scorecard import MIN_UNITS, too_few_events
 
 #: An arm that answered fewer of its requests by its own model, in time, says nothing about that model.
@@ -300,11 +300,7 @@ def _truth(metric: Metric, entry: Entry) -> str:
 
 def _needed(entry: Entry) -> str:
     """What a conclusive test would take, for the true lift."""
-    needed = entry.get("needed")
-    if not needed:
+    size = entry.get("needed")
+    if not size:
         return ""
-    days = f", {about(needed['days'])} days at this traffic" if needed.get("days") is not None else ""
-    return (
-        f" To tell a lift of {_lift(needed['lift'])} with 80% power takes about "
-        f"{about(needed['requests'])} requests of {about(needed['users'])} users{days}."
-    )
+    return f" To tell a lift of {_lift(size['lift'])} with 80% power takes {needed(size, entry.get('n'))}."

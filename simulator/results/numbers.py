@@ -6,15 +6,16 @@ Shared by the command line and the dashboard, so that both say the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from simulator.metrics import BY_NAME, TOTALS, RequestShare
 
 MISSING = "—"
 NOT_ENOUGH = "not enough data"
 MINUS = "−"
+_BEYOND = 1000  # times a test's requests; from there on more of the same is no advice
 
 
 def percent(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
@@ -69,8 +70,34 @@ def count(value: float | None) -> str:
 
 
 def about(value: float | None) -> str:
-    """A number of requests that is itself an estimate, two significant digits: 61672607 -> "62,000,000"."""
-    return count(float(f"{value:.1e}")) if _known(value) else MISSING
+    """A number of requests that is itself an estimate, two significant digits: 61672607 -> "62,000,000", and
+    4906118302 -> "4.9 billion".
+    """
+    if not _known(value):
+        return MISSING
+    rounded = float(f"{value:.1e}")
+    if rounded < 1e9:
+        return count(rounded)
+    return f"{rounded / 1e9:,g} billion" if rounded < 1e15 else f"{rounded:g}"
+
+
+def beyond(wanted: float, requests: float | None) -> str:
+    """What to add where telling a lift takes so many requests and there are far fewer; else nothing."""
+    if not requests or wanted <= _BEYOND * requests:
+        return ""
+    return f": with {count(requests)} requests this log or world cannot tell it"
+
+
+def needed(size: Mapping[str, Any], requests: float | None) -> str:
+    """What telling a lift takes: "about 62,000,000 requests of 9,100,000 users, 340 days at this traffic".
+
+    Args:
+        size: requests, users and days, as a scorecard's entry has them.
+        requests: of the test that was made.
+    """
+    days = f", {about(size['days'])} days at this traffic" if size.get("days") is not None else ""
+    text = f"about {about(size['requests'])} requests of {about(size['users'])} users{days}"
+    return text + beyond(size["requests"], requests)
 
 
 def p_value(value: float | None) -> str:

@@ -276,6 +276,14 @@ def test_a_broken_guardrail_leaves_it_said_what_telling_the_primary_metric_would
     assert "cannot say" not in better["text"]
 
 
+def test_where_no_such_log_or_world_can_tell_a_lift_the_verdict_says_it():
+    needed = {"lift": 0.001, "requests": 4_906_118_302, "users": 27_634_579, "days": 914_000}
+    takes = "takes about 4.9 billion requests of 28,000,000 users, 910,000 days at this traffic"
+    for n, then in ((4_000, ": with 4,000 requests this log or world cannot tell it."), (5_000_000, ".")):
+        untold = {"advv_per_request": {**entry(-0.1, 0.1), "needed": needed, "n": n}}
+        assert verdict(untold, "advv_per_request", OK)["text"].endswith(takes + then)
+
+
 def test_without_a_budget_a_p99_that_more_than_doubled_stops():
     slower = {**BETTER, "p99_ms": entry(8.5, 9.5)}
     assert verdict(slower, "advv_per_request", OK)["decision"] == "stop"

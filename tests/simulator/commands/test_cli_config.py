@@ -76,6 +76,9 @@ def test_dry_run_says_what_it_would_take() -> None:
     assert (size["users"], size["requests"], len(size["models_to_train"])) == (3600, 13_000, 2)
     assert size["forecast"]["requests_per_s"] > 1
     assert size["forecast"]["scoring_minutes"] > 0
+    assert "cannot tell it" not in output
+    few = call("run", DEMO, "--dry-run", *small, "--set", "traffic.world.requests=500").stdout
+    assert "for 2 % about 13,000,000 requests: with 500 requests this log or world cannot tell it" in few
     # A hundred times the requests tell a tenth of the lift.
     many = call("run", DEMO, "--dry-run", "--json", "--set", "traffic.world.requests=1300000").stdout
     told = [s["forecast"]["detectable_lift"] for s in (size, json.loads(many)["size"])]
