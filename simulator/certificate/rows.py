@@ -17,7 +17,8 @@ class Row:
     """One claim.
 
     name: what is measured. simulated: what came out. low, high: the bounds it must lie in, both included.
-    theory: what theory, or a published source, says; None where there are only bounds.
+    theory: what theory, or a published source, says; None where there are only bounds. untold: why the
+    simulation is too short to hold against it; empty where it is not.
     """
 
     name: str
@@ -25,11 +26,12 @@ class Row:
     low: float
     high: float
     theory: float | None = None
+    untold: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the claim holds."""
-        return self.low <= self.simulated <= self.high
+        """Whether the claim was shown to hold; neither it nor its contrary was where there is an `untold`."""
+        return not self.untold and self.low <= self.simulated <= self.high
 
     def as_json(self) -> dict[str, Any]:
         """As `laser-ab validate --json` prints it."""
@@ -40,6 +42,7 @@ class Row:
             "high": self.high,
             "theory": self.theory,
             "ok": self.ok,
+            "untold": self.untold or None,
         }
 
 

@@ -60,7 +60,11 @@ def queueing(
     seed: Seed = 7,
     as_json: Json = False,
 ) -> None:
-    """Check the timing plane against queueing theory: M/M/c, M/G/1, M/M/1 with patience."""
+    """Check the timing plane against queueing theory: M/M/c, M/G/1, M/M/1 with patience.
+
+    Where too few customers are simulated to tell, a row is marked "?" and says how many would do; its `ok` is
+    false, as no claim was shown to hold, and `untold` says why.
+    """
     from simulator.certificate.queueing import queueing_rows
     from simulator.certificate.queues import Queue
 
@@ -95,7 +99,7 @@ def faults(
 
 
 def show(rows: "Iterable[Row]", as_json: bool) -> None:
-    """Print the rows; exit 1 where one fails."""
+    """Print the rows; exit 1 where one fails, or cannot be told."""
     found = list(rows)
     if as_json:
         from simulator.commands.output import print_json
@@ -106,8 +110,10 @@ def show(rows: "Iterable[Row]", as_json: bool) -> None:
         for row in found:
             theory = "" if row.theory is None else f"  theory {row.theory:.6g}"
             bounds = f"{row.low:.6g} to {row.high:.6g}"
-            mark = "✓" if row.ok else "✗"
+            mark = "?" if row.untold else "✓" if row.ok else "✗"
             print(f"{mark} {row.name:<{width}}  {row.simulated:.6g}  expected {bounds}{theory}")
+        for why in dict.fromkeys(row.untold for row in found if row.untold):
+            print(f"Too short to tell: {why}. Raise --customers, or ask of another queue.")
     if not all(row.ok for row in found):
         raise typer.Exit(1)
 

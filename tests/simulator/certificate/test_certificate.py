@@ -55,7 +55,7 @@ def test_peeking_errs_with_the_interval_of_one_look_and_not_with_the_others() ->
 
 def test_the_commands_print_rows() -> None:
     rows = json.loads(call("validate", "auction", "--auctions", 5_000, "--json"))["rows"]
-    assert set(rows[0]) == {"name", "simulated", "low", "high", "theory", "ok"}
+    assert set(rows[0]) == {"name", "simulated", "low", "high", "theory", "ok", "untold"}
     assert all(row["ok"] for row in rows)
     assert "always-valid" in call("validate", "peek", "--tests", 100, "--looks", 3, "--users", 100)
 

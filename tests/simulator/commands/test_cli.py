@@ -278,6 +278,16 @@ def test_doctor_says_the_same_in_both_forms() -> None:
     ] == names
 
 
+def test_a_queue_simulated_too_shortly_is_told_apart_from_one_that_is_wrong() -> None:
+    asked = ["validate", "queueing", "--load", "0.99", "--customers", "1000"]
+    said = call(*asked, code=1).stdout
+    assert said.count("? M/M/1") == 2
+    assert "✗" not in said
+    assert "Too short to tell: found 1,000 customers of each run, expected about 390,000" in said
+    rows = json.loads(call(*asked, "--json", code=1).stdout)["rows"]
+    assert all(row["ok"] is False and row["untold"] for row in rows)
+
+
 def test_a_dashboard_of_no_folder_ends_at_once(tmp_path: Path) -> None:
     assert "found no such folder" in call("dash", tmp_path / "typo", code=1).stderr
     (tmp_path / "file").touch()

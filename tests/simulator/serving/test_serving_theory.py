@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from simulator.certificate.queueing import queueing_rows
+from simulator.certificate.queueing import customers_needed, queueing_rows
 from simulator.certificate.queues import GivenTimes, Queue, simulate_queue, theory
 from simulator.config.settings import Engine
 from simulator.errors import SimulatorError
@@ -28,6 +30,35 @@ def test_the_compiled_engine_waits_and_loses_as_theory_says(queue: Queue) -> Non
         assert row.ok, row
         assert row.theory is not None
         assert row.high - row.low < 0.5 * row.theory
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        Queue(1, 0.99),  # it still fills
+        Queue(100, 99.9),
+        Queue(1, 0.9, cv2=10.0),
+        Queue(1, 2.0, patience=10_000.0),
+        Queue(1, 0.5, patience=30.0),  # nobody is lost
+        Queue(1, 0.5, patience=1e6),
+        Queue(20, 1.0),  # nobody waits
+    ],
+)
+def test_a_run_too_short_to_tell_is_called_that_and_not_refuted(queue: Queue) -> None:
+    for row in queueing_rows(queue, 1_000, "compiled", 7):
+        assert not row.ok
+        assert "found 1,000 customers of each run, expected about " in row.untold
+
+
+@pytest.mark.parametrize(
+    "queue", [Queue(1, 0.9), Queue(5, 4.5), Queue(1, 0.9, cv2=0.0), Queue(1, 0.95, patience=9.0)]
+)
+def test_as_many_customers_as_are_needed_are_held_against_theory(queue: Queue) -> None:
+    for row in queueing_rows(queue, int(customers_needed(queue)) + 1, "compiled", 7):
+        assert row.ok, row
+        wrong = replace(row, simulated=row.high + 1e-9)
+        assert not wrong.ok
+        assert not wrong.untold
 
 
 @pytest.mark.parametrize("queue", QUEUES)
