@@ -153,7 +153,11 @@ class Experiment(Table):
         default="compiled",
         description="Of the timing plane with a profile; both give the same bits, SimPy's is to be read.",
     )
-    feedback: Literal["organic"] = Field(default="organic", description="What returns to the histories.")
+    # One value, kept as a setting: every run's resolved file has it, and it says what scores rest on.
+    feedback: Literal["organic"] = Field(
+        default="organic",
+        description="What returns to the histories: users' own behaviours, alike in every arm; no ad clicks.",
+    )
     primary: PrimaryMetric = Field(
         default=PRIMARY, description="The metric the verdict is about; docs/metrics.md defines them."
     )
