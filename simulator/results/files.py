@@ -15,7 +15,9 @@ from typing import IO, Any
 from simulator.results.errors import ResultsError, from_os_error
 
 LOCK_NAME = "run.lock"
-_LOCK_TRIES = 20  # a reader asking "is it running?" holds the lock for microseconds
+# A reader asking "is it running?" holds the lock for microseconds, unless the system lets it wait meanwhile;
+# and a process that was killed, or is about to end, needs a moment too.
+_LOCK_WAIT_S, _LOCK_LOOK_S = 1.0, 0.005
 
 
 def plain(value: Any) -> Any:
@@ -119,16 +121,16 @@ class FolderLock:
             self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise from_os_error(path, error) from error
-        for _ in range(_LOCK_TRIES):
-            if _try_lock(self._handle, exclusive=True):
-                return
-            time.sleep(0.005)
-        os.close(self._handle)
-        raise ResultsError(
-            path,
-            "found it locked by a running process, expected a free folder.",
-            "Wait for that process to end, or stop it, then try again.",
-        )
+        until = time.monotonic() + _LOCK_WAIT_S
+        while not _try_lock(self._handle, exclusive=True):
+            if time.monotonic() >= until:
+                os.close(self._handle)
+                raise ResultsError(
+                    path,
+                    "found it locked by a running process, expected a free folder.",
+                    "Wait for that process to end, or stop it, then try again.",
+                )
+            time.sleep(_LOCK_LOOK_S)
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""

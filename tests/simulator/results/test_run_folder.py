@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import made_runs
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.results.errors import ResultsError
+from simulator.results.files import LOCK_NAME
 from simulator.results.read import list_runs, list_sweeps, read_run, read_sweep
 from simulator.results.run_folder import RunWriter, SweepWriter, free_folder
 from simulator.results.schemas import ROW_GROUP_ROWS, SCHEMAS, SORTED_BY
@@ -173,6 +175,22 @@ def test_running_interrupted_and_resumed(tmp_path):
         writer.write_scorecard({})
         writer.finish()
     assert read_run(out).status == "finished"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_a_folder_that_somebody_is_about_to_let_go_of_is_waited_for(tmp_path):
+    import fcntl
+
+    with made_runs.running_run(tmp_path / "run"):
+        pass
+    # As a reader that asks whether the run is under way, and that the system lets wait meanwhile.
+    with (tmp_path / "run" / LOCK_NAME).open() as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        threading.Timer(0.3, fcntl.flock, (reader, fcntl.LOCK_UN)).start()
+        began_s = time.monotonic()
+        with RunWriter.reopen(tmp_path / "run"):
+            pass
+        assert time.monotonic() - began_s >= 0.25
 
 
 def test_killed_process_leaves_an_interrupted_run(tmp_path):
