@@ -269,19 +269,26 @@ def migrate(
 @contextmanager
 def _nothing_left_of(path: Path) -> Iterator[None]:
     """A store that is made within, and refused before a first behaviour was in it, is not left behind."""
-    from seqvault.vault.store import SeqVault
-
     there = path.exists()
     try:
         yield
-    except Exception:
-        held: float = 0
-        if (path / "MANIFEST").exists():
-            with SeqVault(path, schema=None, read_only=True) as store:
-                held = store.stats()["behaviours"]
-        if not there and not held:
-            shutil.rmtree(path, ignore_errors=True)
+    except Exception as error:
+        try:
+            if not there and not _behaviours_in(path):
+                shutil.rmtree(path, ignore_errors=True)
+        except Exception as unread:
+            error.add_note(f"What it left in {path} cannot be read, and is kept: {unread}")
+            raise error from unread
         raise
+
+
+def _behaviours_in(path: Path) -> float:
+    from seqvault.vault.store import SeqVault
+
+    if not (path / "MANIFEST").exists():
+        return 0
+    with SeqVault(path, schema=None, read_only=True) as store:
+        return store.stats()["behaviours"]
 
 
 def _sources(file: Path, columns: list[str] | None) -> dict[str, str]:

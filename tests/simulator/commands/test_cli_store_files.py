@@ -210,6 +210,21 @@ def test_a_refused_file_leaves_no_store(columns: dict[str, Any], says: str, tmp_
     assert len(contents(tmp_path / "kept")["time_s"]) == 3
 
 
+def test_what_cannot_be_cleaned_up_does_not_hide_why_a_store_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+
+    def refused(self: SeqVault, *drawn: object) -> None:
+        flip(path / "MANIFEST", 30)
+        raise StoreError("the first error")
+
+    monkeypatch.setattr(SeqVault, "bulk_load", refused)
+    said = call("make", path, code=1).stderr
+    assert said.startswith("error: the first error\nWhat it left in ")
+    assert path.exists()
+
+
 def test_what_is_no_parquet_or_no_text_is_refused_with_its_name(folder: Path, tmp_path: Path) -> None:
     sound = three_rows(tmp_path / "sound.parquet").read_bytes()
     for name, content in (("empty", b""), ("words", b"hello" * 100), ("cut", sound[:-20])):
