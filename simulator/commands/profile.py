@@ -51,8 +51,10 @@ def profile(
     lengths = _numbers("--histories", histories)
     resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
     from simulator.arms.profiling.machine import make_profile  # after the checks, which should answer at once
+    from simulator.config.settings import PROFILES
     from simulator.execution.interrupts import sigterm_as_ctrl_c
-    from simulator.serving.fitness import disagreements
+    from simulator.serving.fitness import changes, disagreements
+    from simulator.serving.profile import load
 
     def say(text: str) -> None:
         if not quiet:
@@ -75,6 +77,9 @@ def profile(
             estimated=estimated,
         )
     notes = [*made.notes, *(wrong.message for wrong in disagreements(made))]
+    shipped = PROFILES / out.name
+    if shipped.is_file():
+        notes += [f"{told} of the shipped {out.stem}" for told in changes(load(shipped), made)]
     if as_json:
         print_json({"profile": str(out), "notes": notes})
         return

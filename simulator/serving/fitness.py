@@ -18,6 +18,7 @@ from simulator.serving.profile import Point, Samples, ServiceProfile, ranks_of
 # 3 % on a quiet machine, P95s within some 15 %.
 NOISE = ((0.5, 0.05), (0.95, 0.25))
 TAIL = 3.0  # P95 / P50 of a batch of one, at most
+_CHANGED = 2.0  # times a P50 may differ from another profile's without a word
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ def disagreements(profile: ServiceProfile) -> list[Disagreement]:
                 found += _wrong(place, cells, point, smaller)
             if place.startswith("score/") and point[2] == 1:
                 found += _tail(place, point, samples)
+    return found
+
+
+def changes(before: ServiceProfile, profile: ServiceProfile) -> list[str]:
+    """Cells whose P50 is more than twice another profile's, or less than half of it, in words."""
+    found = []
+    for place, cells in profile.places.items():
+        for point in sorted(cells.keys() & before.places.get(place, {}).keys()):
+            was, now = quantile(before.places[place][point], 0.5), quantile(cells[point], 0.5)
+            if not was / _CHANGED <= now <= was * _CHANGED:
+                times = f"{now / was:.2g} times {was * 1e3:.4g}"
+                found.append(f"{place} at {point} takes {now * 1e3:.4g} ms at P50, {times}")
     return found
 
 
