@@ -1,85 +1,78 @@
 """What it gains on a real log that models know which department a category is of.
 
-    python benchmarks/models/departments.py --drawn FOLDER --out FILE [--log complete-journey]
-        [--models laser-1000,transformer-1000,din-50] [--seeds 0,1,2,3,4] [--seconds S] [--device auto]
+    python benchmarks/models/departments.py --drawn FOLDER --out FILE [--log complete-journey] [--seconds S]
+        [--device auto] [--quick]
 
 FOLDER is where benchmarks/models/real_log.py put the log. Each model trains twice from each seed, as
-`laser.training.presets` recommends: with rows of its own for each category, and with `departments`. Trainings
-that FILE holds are not done again, so that several calls make one table; exit status 130 says that some are
-missing.
+`laser.training.presets` recommends: with rows of its own for each category, and with `departments`. With
+--quick there is one seed. The exit status is 130 where --seconds were over before all was trained.
 """
 
-import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from benchmarks.models.cells import Cell, open_world, trained_row
-from benchmarks.models.real_gaps import seed_interval
-from benchmarks.models.table import FULL
+from benchmarks.models.cells import Sizes, open_world
+from benchmarks.models.study_plan import Training
+from benchmarks.models.study_real import JOURNEY, SEED, SEEDS, gap_of, real_training
+from benchmarks.models.study_train import rows_of
 from benchmarks.models.world_files import facts_of, read
-from benchmarks.result import options, result_of, show
+from benchmarks.result import options, show
 
-WORLD_SEED = 1  # of a log's file
-PROTOCOLS = APART, TOGETHER = "tuned", "departments"
+#: Name: model, behaviours that it reads.
+MODELS = {
+    "laser 1,000": ("laser", 1000),
+    "din 50": ("din", 50),
+    "transformer 1,000": ("transformer", 1000),
+}
+TOLD = "with departments"
+_LONG = ("by_user", "config", "options")  # of a row: what is not kept
 Row = dict[str, Any]
 
 
+def trainings(log: str, departments: list[int], seeds: tuple[int, ...]) -> Iterator[Training]:
+    """Each model from each seed, without and with departments."""
+    for seed in seeds:
+        for name, (model, history) in MODELS.items():
+            yield real_training(log, seed, name, model, {}, history)
+            told = {"departments": departments}
+            yield real_training(log, seed, f"{name} {TOLD}", model, told, history)
+
+
 def gap_rows(rows: list[Row]) -> list[Row]:
-    """For each model, points of AUC by departments: mean over the seeds that both have, and its interval."""
-    by = {(row["model"], row["protocol"], row["train_seed"]): row["auc"] for row in rows}
+    """For each model what departments gain, over the seeds that have both; see `study_real.real_gap_rows`."""
+    by = {(row["name"], row["train_seed"]): row for row in rows}
     found = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        seeds = [seed for name, protocol, seed in by if (name, protocol) == (model, TOGETHER)]
-        gaps = [
-            100 * (by[model, TOGETHER, seed] - by[model, APART, seed])
-            for seed in seeds
-            if (model, APART, seed) in by
-        ]
-        if gaps:
-            found.append(
-                {"gap": model, "pt": mean(gaps), "over_seeds": seed_interval(gaps), "seeds": len(gaps)}
-            )
+    for name in MODELS:
+        told = {seed: row for (other, seed), row in by.items() if other == f"{name} {TOLD}"}
+        if pairs := [(row, by[name, seed]) for seed, row in told.items() if (name, seed) in by]:
+            found.append({"gap": f"{name} {TOLD}", "to": name, **gap_of(pairs)})
     return found
 
 
 def command() -> int:
-    """Train what is missing, write, print; 130 where there is more to do."""
+    """Train, write, print; 130 where there was no time for all."""
     parser = options(__doc__)
     parser.add_argument("--drawn", type=Path, required=True, help="where the log's file is")
-    parser.add_argument("--log", default="complete-journey")
-    parser.add_argument("--models", default="laser-1000,transformer-1000,din-50")
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--log", default=JOURNEY)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no training after these")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
-    kept = json.loads(args.out.read_text())["rows"] if args.out and args.out.exists() else []
-    rows: list[Row] = [row for row in kept if "model" in row]
-    done = {Cell.of(row) for row in rows}
-    cells = [
-        Cell(args.log, WORLD_SEED, int(seed), protocol, model)
-        for seed in args.seeds.split(",")[: 1 if args.quick else None]
-        for model in args.models.split(",")
-        for protocol in PROTOCOLS
-    ]
-    start_s = time.perf_counter()
-    facts = facts_of(args.drawn, args.log, WORLD_SEED)
-    world = open_world(args.log, WORLD_SEED, FULL, args.device, read(args.drawn, args.log, WORLD_SEED), facts)
-    for cell in cells:
-        if cell in done or time.perf_counter() - start_s > args.seconds:
-            continue
-        rows.append(trained_row(cell, world, FULL, args.device))
-        done.add(cell)
-        print(f"{cell}: {rows[-1]['auc']:.5f}, {rows[-1]['train_s']:.1f} s", file=sys.stderr, flush=True)
-        if args.out:
-            found = [*rows, *gap_rows(rows)]
-            args.out.write_text(
-                json.dumps(result_of("departments", WORLD_SEED, args.quick, found, [], args.commit), indent=1)
-            )
-    show("departments", WORLD_SEED, args, ([*rows, *gap_rows(rows)], []))
-    return 0 if done >= set(cells) else 130
+    facts = facts_of(args.drawn, args.log, SEED)
+    made = read(args.drawn, args.log, SEED)
+    world = open_world(args.log, SEED, Sizes(None, {}, 0), args.device, made, facts)
+    start_s, rows, complete = time.perf_counter(), list[Row](), True
+    for training in trainings(args.log, list(world.departments), SEEDS[: 1 if args.quick else None]):
+        if time.perf_counter() - start_s > args.seconds:
+            complete = False
+            break
+        rows += rows_of(training, world, args.device)
+        print(training.name, training.train_seed, f"{rows[-1]['auc']:.5f}", file=sys.stderr, flush=True)
+    kept = [{name: value for name, value in row.items() if name not in _LONG} for row in rows]
+    show("departments", SEED, args, ([*kept, *gap_rows(rows)], []))
+    return 0 if complete else 130
 
 
 if __name__ == "__main__":

@@ -82,18 +82,18 @@ def real() -> Iterator[Training]:
             if model == "no history":
                 yield Training(REAL, JOURNEY, SEED, seed, "tuned", name, name, "base", 0)
             else:
-                yield _real(JOURNEY, seed, name, model, {}, history)
+                yield real_training(JOURNEY, seed, name, model, {}, history)
     changed = {name: ABLATIONS[name][0] for name in REAL_ABLATIONS} | OURS
     for seed in SEEDS:
         for name, options in changed.items():
-            yield _real(JOURNEY, seed, name, "laser", options, 1000)
+            yield real_training(JOURNEY, seed, name, "laser", options, 1000)
 
 
 def reach() -> Iterator[Training]:
     """Complete Journey: other lengths of history."""
     for seed in SEEDS:
         for name, (model, history) in REAL_LENGTHS.items():
-            yield _real(JOURNEY, seed, name, model, {}, history)
+            yield real_training(JOURNEY, seed, name, model, {}, history)
 
 
 def starts() -> Iterator[Training]:
@@ -101,7 +101,7 @@ def starts() -> Iterator[Training]:
     for world, history in ((KUAIRAND, KUAIRAND_HISTORY), (JOURNEY, 1000), (WORLD, 1000)):
         for seed in SEEDS:
             for name, options in STARTS.items():
-                yield _real(world, seed, name, "laser", options, history)
+                yield real_training(world, seed, name, "laser", options, history)
 
 
 def facts_rows(rows: list[Row], drawn: Path) -> list[Row]:
@@ -126,11 +126,12 @@ def real_gap_rows(rows: list[Row]) -> list[Row]:
         other = by_name.get((world, COMPARED.get(name, "")), {})
         if seeds := sorted({*own} & {*other}):
             pairs = [(own[seed], other[seed]) for seed in seeds]
-            gaps.append({"gap": name, "to": COMPARED[name], "world": world, **_gap(pairs)})
+            gaps.append({"gap": name, "to": COMPARED[name], "world": world, **gap_of(pairs)})
     return [*({k: v for k, v in row.items() if k != "by_user"} for row in rows), *gaps]
 
 
-def _gap(pairs: list[tuple[Row, Row]]) -> dict[str, Any]:
+def gap_of(pairs: list[tuple[Row, Row]]) -> dict[str, Any]:
+    """The mean gap of pairs of rows in points, over how many seeds, and its two intervals."""
     each = [100 * (_score(one) - _score(other)) for one, other in pairs]
     mean = float(np.mean(each))
     over_users = None
@@ -145,5 +146,6 @@ def _score(row: Row) -> float:
     return float(row["auc"] if row["sauc"] is None else row["sauc"])
 
 
-def _real(world: str, seed: int, name: str, model: str, options: Row, history: int) -> Training:
+def real_training(world: str, seed: int, name: str, model: str, options: Row, history: int) -> Training:
+    """A model on a log as the presets recommend it, but for these options."""
     return made(_SETTINGS, REAL, world, SEED, seed, name, model, options, history)
