@@ -109,7 +109,7 @@ def readme_block(results: Results) -> str:
         f"**{size['verdict']}**: {'; '.join(shown)}. P99 goes from {p99} of the {size['budget_ms']:.0f} ms "
         "that are allowed. The gap in ranking quality and the market's rules are inputs, what follows from "
         "them is not: [docs/paper.md](docs/paper.md) has every figure of the paper beside ours. The run "
-        "comes with the package, and the dashboard opens on it."
+        "comes with the package; with no runs yet, the dashboard opens on it."
     )
 
 

@@ -216,7 +216,7 @@ def _estimate(size: Mapping[str, Any]) -> None:
     """What it would take and could tell."""
     ahead = size["forecast"]
     minutes, lift = ahead["scoring_minutes"], ahead["detectable_lift"]
-    wanted = size["requests"] * (lift / 0.02) ** 2
+    wanted = ahead["requests_to_find"]
     scoring = "live" if minutes is None else f"about {minutes:,.1f} minutes of one process, less if kept"
     lines = [
         f"**{numbers.count(size['requests'])}** requests of {numbers.count(size['users'])} users"
@@ -224,7 +224,8 @@ def _estimate(size: Mapping[str, Any]) -> None:
         f"**scoring** {scoring}; {len(size['models_to_train'])} models to train, unless they are kept",
         f"**memory** about {ahead['memory_gib']:.1f} GiB",
         f"**can tell** a lift of about {numbers.percent(lift, digits=0)} in ADVV; for 2% about "
-        f"{numbers.about(wanted)} requests{numbers.beyond(wanted, size['requests'])}",
+        f"{numbers.about(wanted)} requests, the pre-period not counted"
+        f"{numbers.beyond(wanted, size['requests'])}",
     ]
     st.markdown("  \n".join(lines))
 

@@ -143,18 +143,18 @@ def in_words(models: "Iterable[ModelSpec]") -> str:
 
 
 def _foretold(ahead: "Forecast", requests: int) -> list[str]:
-    from simulator.results.numbers import about, beyond
+    from simulator.results import numbers
 
     rate, minutes, lift = ahead.requests_per_s, ahead.scoring_minutes, ahead.detectable_lift
     arrivals = "measured when the run begins" if rate is None else f"about {rate:,.0f} per second"
     scoring = "live" if minutes is None else f"about {minutes:,.1f} minutes of one process, less if kept"
-    wanted = requests * (lift / 0.02) ** 2
-    takes = f"about {about(wanted)} requests{beyond(wanted, requests)}"
+    beyond = numbers.beyond(ahead.requests_to_find, requests)
     return [
         f"  arrivals   {arrivals}",
         f"  scoring    {scoring}",
         f"  memory     about {ahead.memory_gib:.1f} GiB",
-        f"  can tell   a lift of about {100 * lift:.0f} % in ADVV; for 2 % {takes}",
+        f"  can tell   a lift of about {numbers.percent(lift, digits=0)} in ADVV; for 2% about "
+        f"{numbers.about(ahead.requests_to_find)} requests, the pre-period not counted{beyond}",
     ]
 
 

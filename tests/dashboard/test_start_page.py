@@ -100,7 +100,9 @@ def test_an_estimate_comes_before_the_start(folder):
     words = texts(app)
     assert "The settings can be used" in words
     assert "**13,000** requests of 3,600 users" in words
-    assert "**can tell** a lift of about" in words
+    assert (
+        "**can tell** a lift of about 67% in ADVV; for 2% about 6,200,000 requests, the pre-period" in words
+    )
     assert "[arms.treatment]" in app.code[-1].value
     assert not jobs.jobs(folder)
 
@@ -114,7 +116,8 @@ def test_a_clone_begins_with_the_runs_own_file(folder):
 
 def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypatch):
     size = {"requests": 1, "users": 1, "cells": 1, "models_to_train": []}
-    size["forecast"] = {"scoring_minutes": None, "memory_gib": 1.0, "detectable_lift": 0.5}
+    size["forecast"] = {"scoring_minutes": None, "memory_gib": 1.0, "detectable_lift": 0.5,
+                        "requests_to_find": 1}  # fmt: skip
     fine = json.dumps({"valid": True, "problems": [], "size": size})
     real = commands.laser_ab
     # What is asked is tested above; here it would only take its time.

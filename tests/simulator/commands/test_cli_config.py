@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from cli_calls import DEMO, call, make_run
 
 from simulator.config.load import load_config, parse_config
+from simulator.results import numbers
 
 
 def test_init_prints_a_file_that_check_accepts(tmp_path: Path) -> None:
@@ -78,11 +80,15 @@ def test_dry_run_says_what_it_would_take() -> None:
     assert size["forecast"]["scoring_minutes"] > 0
     assert "cannot tell it" not in output
     few = call("run", DEMO, "--dry-run", *small, "--set", "traffic.world.requests=500").stdout
-    assert "for 2 % about 13,000,000 requests: with 500 requests this log or world cannot tell it" in few
-    # A hundred times the requests tell a tenth of the lift.
+    assert "not counted: with 500 requests this log or world cannot tell it" in few
+    # A hundred times the requests tell a tenth of the lift, on the logarithm as the test is.
     many = call("run", DEMO, "--dry-run", "--json", "--set", "traffic.world.requests=1300000").stdout
     told = [s["forecast"]["detectable_lift"] for s in (size, json.loads(many)["size"])]
-    assert told[1] == pytest.approx(told[0] / 10)
+    assert math.log1p(told[1]) == pytest.approx(math.log1p(told[0]) / 10)
+    said = call("run", DEMO, "--dry-run").stdout
+    assert (
+        f"{numbers.about(size['forecast']['requests_to_find'])} requests, the pre-period not counted" in said
+    )
 
 
 def test_a_sweeps_dry_run_counts_its_cells() -> None:
