@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from simulator.analysis.truth import (
     OUTCOME_COLUMNS,
     UNKNOWN,
     TrueLift,
+    added_by_user,
     by_user,
     true_lift,
     true_quantile_lift,
@@ -36,6 +38,7 @@ from simulator.metrics import (
     RATIOS,
     SHARES,
     LatencyQuantile,
+    Metric,
     Ratio,
 )
 from simulator.scratch import let_go
@@ -143,13 +146,52 @@ class Sample:
             found[share.name] = _value(own, true, share.unit)
         return found
 
+    def pairs(self) -> list[Entry]:
+        """Every treatment over each later one in truth, in the primary metric, paired by user."""
+        metric = next(metric for metric in COMPARED if metric.name == self.question.primary)
+        found = []
+        for treatment, against in combinations(self.question.treatments, 2):
+            true = self._true(metric, against, treatment)
+            names = {"treatment": treatment, "against": against, "metric": metric.name}
+            found.append({**names, "true_lift": true.lift, "true_se": true.se})
+        return found
+
+    def paired(self) -> Table | None:
+        """The table `paired`: what each user adds to every true lift; None where that is unknown."""
+        question, worlds = self.question, self.worlds
+        metric = next(metric for metric in COMPARED if metric.name == question.primary)
+        if worlds is None or not isinstance(metric, Ratio):
+            return None
+        control, parts = worlds[question.control], []
+        for name in question.treatments:
+            added = added_by_user(control, worlds[name], metric)
+            if added is None:
+                return None
+            parts.append(added)
+        times = len(parts)
+        return {
+            "arm": np.repeat(question.treatments, len(control["user_id"])),
+            "user_id": np.tile(control["user_id"], times),
+            "requests": np.tile(control["requests"], times),
+            "log_lift": np.concatenate(parts),
+        }
+
+    def _true(self, metric: Metric, control: str, treatment: str) -> TrueLift:
+        """A metric's true lift of one arm over another."""
+        pair = (control, treatment)
+        if isinstance(metric, LatencyQuantile):
+            # A true quantile needs every request in both arms.
+            if len({len(self.served[name]["user_id"]) for name in pair}) > 1:
+                return UNKNOWN
+            return true_quantile_lift(*(self._quantile(name, metric.p, assigned=False) for name in pair))
+        if self.worlds is None or not isinstance(metric, Ratio):
+            return UNKNOWN
+        paths = None if self.paths is None else (self.paths[control], self.paths[treatment])
+        return true_lift(self.worlds[control], self.worlds[treatment], metric, paths)
+
     def _ratio_entry(self, metric: Ratio, treatment: str) -> Entry:
         question = self.question
-        true = UNKNOWN
-        if self.worlds is not None:
-            pair = (question.control, treatment)
-            both = None if self.paths is None else (self.paths[pair[0]], self.paths[pair[1]])
-            true = true_lift(self.worlds[pair[0]], self.worlds[pair[1]], metric, both)
+        true = self._true(metric, question.control, treatment)
         entry = asdict(self._estimate(metric, treatment, question.level))
         treatments = len(question.treatments)
         if question.sequential is not None and treatments > 1:
@@ -174,10 +216,7 @@ class Sample:
         question, p = self.question, metric.p
         names = (question.control, treatment)
         control, other = (self._quantile(name, p, assigned=True) for name in names)
-        true = UNKNOWN
-        # A true quantile needs every request in both arms.
-        if len({len(self.served[name]["user_id"]) for name in names}) == 1:
-            true = true_quantile_lift(*(self._quantile(name, p, assigned=False) for name in names))
+        true = self._true(metric, *names)
         lift = None if control is None or other is None else quantile_lift(control, other, question.level)
         reason = None
         if lift is None:

@@ -84,6 +84,8 @@ def scorecard_of(sample: Sample) -> dict[str, Any]:
         "verdict": overall(judged),
         "arms": arms,
     }
+    if len(question.treatments) > 1:
+        card["pairs"] = sample.pairs()
     if len(arms) == 2:
         card |= by_role(question.control, question.treatments[0], arms)
     safe: dict[str, Any] = plain(card)

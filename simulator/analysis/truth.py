@@ -74,6 +74,22 @@ def true_lift(
     return replace(found, se=math.hypot(found.se, (1 + (found.lift or 0.0)) * path_error(paths, metric)))
 
 
+def added_by_user(control: Table, treatment: Table, metric: Ratio) -> F8 | None:
+    """(users,) what each user adds to the logarithm of the true lift; None where that is undefined.
+
+    Differences of two lifts over the same requests are paired by these.
+
+    Args:
+        control, treatment: as of `true_lift`.
+        metric: which.
+
+    Raises:
+        AnalysisError: as of `true_lift`.
+    """
+    values, (own, other) = _influences(control, treatment, metric)
+    return other - own if values[0] and values[1] else None
+
+
 def pairing_gain(control: Table, treatment: Table, metric: Ratio) -> float | None:
     """How many times as many users would say as much if the worlds did not share users and draws.
 

@@ -200,6 +200,11 @@ def assigned_arms(plan: Plan) -> NDArray[np.int8]:
 
 def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
     """The verdict on one cell; `name` is what the scorecard calls the run."""
+    return scorecard_of(sample(cell, outcome, name))
+
+
+def sample(cell: Cell, outcome: Outcome, name: str) -> Sample:
+    """What one cell left behind, as the scorecard reads it; `name` is what that calls the run."""
     plan, config, budget_s = cell.plan, cell.plan.config, cell.clock.budget_s
     question = Question(
         run=name,
@@ -225,7 +230,7 @@ def scorecard(cell: Cell, outcome: Outcome, name: str) -> dict[str, Any]:
         winsorise=config.experiment.winsorise,
         sequential=config.experiment.sequential,
     )
-    return scorecard_of(Sample(question, outcome.users, outcome.served, outcome.truth, outcome.paths))
+    return Sample(question, outcome.users, outcome.served, outcome.truth, outcome.paths)
 
 
 def machine_in_words(profile: ServiceProfile) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from simulator.results.axes import Axis, axes_of, cells_of
 from simulator.results.errors import ResultsError
@@ -164,6 +165,20 @@ class Sweep(Folder):
             ResultsError: the file is there and damaged, or of another schema.
         """
         return _read_scorecard(self.path / f"cells/{cell:03d}/scorecard.json")
+
+    def paired(self, cell: int) -> dict[str, dict[str, NDArray[Any]]] | None:
+        """By treatment, the columns of a cell's table `paired`; None where it has none.
+
+        Raises:
+            ResultsError: the file is there and damaged.
+        """
+        folder = replace(self, path=self.path / f"cells/{cell:03d}")
+        if not folder.has("paired.parquet"):
+            return None
+        table = folder.table("paired")
+        arms = table["arm"].cast(pa.string()).to_numpy()
+        columns = {name: table[name].to_numpy() for name in table.column_names if name != "arm"}
+        return {str(arm): {k: v[arms == arm] for k, v in columns.items()} for arm in dict.fromkeys(arms)}
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -312,9 +312,17 @@ class SweepWriter(FolderWriter):
     kind = "sweep"
     required = ("sweep.parquet",)
 
-    def write_cell(self, cell: int, scorecard: Mapping[str, Any]) -> None:
-        """Write cells/NNN/scorecard.json; a resumed sweep need not compute it again."""
-        self.write_text(f"cells/{cell:03d}/scorecard.json", json_text(scorecard))
+    def write_cell(
+        self, cell: int, scorecard: Mapping[str, Any], paired: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write cells/NNN/scorecard.json and paired.parquet; a resumed sweep need not compute them again."""
+        folder = f"cells/{cell:03d}"
+        if paired is not None:
+            file = self.path / folder / "paired.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            size, rows = write_parquet(file, "paired", paired)
+            self.manifest["files"][f"{folder}/{file.name}"] = {"bytes": size, "rows": rows}
+        self.write_text(f"{folder}/scorecard.json", json_text(scorecard))
 
     def has_cell(self, cell: int) -> bool:
         """Whether the cell was written, now or before an interruption, and is whole."""

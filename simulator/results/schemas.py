@@ -2,8 +2,8 @@
 
 `served` has the timing plane's story of every request in every arm, `impressions` what the A/B
 showed, `truth` the expected outcome of each request under each arm, `users` the table inference
-starts from, `ledger` the advertisers' money, `sweep` one row per cell, arm and metric, `days` what a run that
-was made small keeps of the long tables.
+starts from, `ledger` the advertisers' money, `sweep` one row per cell, arm and metric, `paired` what
+compares a sweep's cells in the same users, `days` what a run that was made small keeps of the long tables.
 A column is null where a thing did not happen; nothing is ever 0 for "unknown".
 """
 
@@ -163,6 +163,14 @@ def _axis_type(axis: Axis) -> pa.DataType:
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(type(first), pa.string())
 
 
+# Of a sweep's cell, by treatment: what a user adds to the logarithm of its true lift in the primary metric.
+PAIRED = _schema(
+    ("arm", _NAME),
+    ("user_id", pa.uint64()),
+    ("requests", pa.int32()),  # in the experiment's period
+    ("log_lift", pa.float64()),
+)
+
 SCHEMAS: dict[str, pa.Schema] = {
     "served": SERVED,
     "impressions": IMPRESSIONS,
@@ -171,6 +179,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "ledger": LEDGER,
     "days": DAYS,
     "sweep": SWEEP,
+    "paired": PAIRED,
 }
 
 # Rows come to the writer in this order; the arms' order is the manifest's.
@@ -182,4 +191,5 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
     "ledger": ("world", "day", "advertiser"),
     "days": ("arm", "day"),
     "sweep": ("cell", "arm", "metric"),
+    "paired": ("arm", "user_id"),
 }

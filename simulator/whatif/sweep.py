@@ -13,6 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from simulator.analysis.columns import Table
+from simulator.analysis.scorecard import scorecard_of
 from simulator.arms.cell import Cell
 from simulator.arms.clock import Clock, make_clock
 from simulator.arms.outlook import refuse
@@ -25,7 +27,7 @@ from simulator.execution.parallel import Share, start_importing
 from simulator.execution.progress import Progress
 from simulator.experiment.carry import RUNS, Job, begin, resume
 from simulator.experiment.cells import served_cells
-from simulator.experiment.judge import judge, scorecard
+from simulator.experiment.judge import judge, sample
 from simulator.inputs.shared import share
 from simulator.results.answers.build import answers_of
 from simulator.results.answers.terms import terms_of
@@ -37,6 +39,8 @@ from simulator.results.run_folder import SweepWriter
 from simulator.results.schemas import sweep_schema
 from simulator.results.scorecard import effects
 from simulator.serving.capacity import budget_grid
+
+Card = tuple[dict[str, Any], Table | None]  # of a cell: its scorecard, and its table `paired`
 
 
 def run_sweep(
@@ -149,8 +153,8 @@ def _compute(job: Job[SweepWriter]) -> None:
         ]
         progress.stage("cells", done, len(plans))
         sharing = partial(share, plans[indices[0]].world, job.work)
-        for number, card in _cards(judged, sharing):
-            writer.write_cell(indices[number], card)
+        for number, (card, paired) in _cards(judged, sharing):
+            writer.write_cell(indices[number], card, paired)
             done += 1
             progress.stage("cells", done, len(plans))
     progress.stage("cells", len(plans), len(plans))
@@ -175,13 +179,15 @@ class _Judged:
     jobs: int
     work: Path
 
-    def card(self) -> dict[str, Any]:
-        """The cell's scorecard."""
-        return scorecard(self.cell, judge(self.cell, self.results, self.jobs, self.work), self.name)
+    def card(self) -> Card:
+        """The cell's scorecard, and its table `paired`."""
+        outcome = judge(self.cell, self.results, self.jobs, self.work)
+        found = sample(self.cell, outcome, self.name)
+        return scorecard_of(found), found.paired()
 
 
-def _cards(cells: Sequence[_Judged], sharing: Share) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each cell's place and scorecard, as they come: here one after the other, on a cluster side by side."""
+def _cards(cells: Sequence[_Judged], sharing: Share) -> Iterator[tuple[int, Card]]:
+    """Each cell's place and results, as they come: here one after the other, on a cluster side by side."""
     if cluster.chosen():
         yield from cluster.each_done(_Judged.card, cells, sharing())
         return

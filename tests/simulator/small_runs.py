@@ -49,8 +49,8 @@ def call(*arguments: object, code: int = 0) -> str:
 
 
 def table_bytes(run: Path) -> dict[str, bytes]:
-    """Every table of a run or sweep folder, and its scorecards, as bytes."""
-    files = [*run.glob("*.parquet"), *run.glob("cells/*/scorecard.json")]
+    """Every table of a run or sweep folder and of its cells, and their scorecards, as bytes."""
+    files = [*run.glob("*.parquet"), *run.glob("cells/*/*.*")]
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 

@@ -57,7 +57,7 @@ def answers_of(sweep: Sweep, terms: Terms) -> dict[str, Any]:
             "max_requests_per_s": _headed(
                 *max_traffic(points, axes, terms), axes, own.arms[1:] + own.arms[:1]
             ),
-            "cheapest": _of_own(groups, cheapest(groups), own),
+            "cheapest": _of_own(groups, cheapest(groups, points), own),
             "pareto": _of_own(groups, fronts, own),
         }
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simulator.results.answers.apart import above
 from simulator.results.answers.grid import ARMS, Known, Point, Settings, groups_of, groups_of_arm
 from simulator.results.answers.terms import Terms
 from simulator.results.answers.worth import known
@@ -51,11 +52,17 @@ def _option(point: Point, arm: str, at: Settings, terms: Terms) -> dict[str, Any
     }
 
 
-def cheapest(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def cheapest(
+    groups: Sequence[Sequence[dict[str, Any]]], points: Sequence[Point] = ()
+) -> list[dict[str, Any]]:
     """Of each group the cheapest that holds everything in truth, and the cheapest that the A/B shows to.
 
-    At equal cost the higher true lift wins. `needed` is the size of experiment that shows the first to hold,
-    where this one does not.
+    At equal cost the higher true lift wins; `as_good` are those of that cost whose lift is not told from it.
+    `needed` is the size of experiment that shows the first to hold, where this one does not.
+
+    Args:
+        groups: of `options`.
+        points: the sweep's, by which lifts are told apart; without them that is not asked.
     """
     found = []
     for group in groups:
@@ -66,6 +73,7 @@ def cheapest(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
             "at": asked_of(group[0]["at"]),
             "true_value": min(true, key=_cost, default=None),
             "value": min(shown, key=_cost, default=None),
+            "as_good": _as_good(true, {point.cell: point for point in points}),
             "needed": min(true, key=_cost)["needed"] if true else None,
             "reason": None,
         }
@@ -78,6 +86,17 @@ def cheapest(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
                 else "no arm's servers are known"
             )
         found.append(record)
+    return found
+
+
+def _as_good(true: Sequence[dict[str, Any]], of_cell: Mapping[int, Point]) -> list[dict[str, Any]]:
+    best, found = min(true, key=_cost, default=None), []
+    for option in true if of_cell else ():
+        if option is best or best is None or option["per_hour"] != best["per_hour"]:
+            continue
+        how = above(of_cell[best["cell"]], best["arm"], of_cell[option["cell"]], option["arm"])
+        if how is None or not how["told_apart"]:
+            found.append({key: option[key] for key in ("arm", "cell", "at")})
     return found
 
 

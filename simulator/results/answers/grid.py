@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
+
+from numpy.typing import NDArray
 
 from simulator.results.axes import Axis, in_words
 from simulator.results.read import Sweep
@@ -45,11 +48,13 @@ class Point:
         cell: its number.
         settings: of the axes, by key.
         card: its scorecard.
+        users: by treatment, the columns of its table `paired`; None where there is none.
     """
 
     cell: int
     settings: Settings
     card: Mapping[str, Any]
+    users: Callable[[], Mapping[str, Mapping[str, NDArray[Any]]] | None] = lambda: None
 
     @property
     def treatments(self) -> list[str]:
@@ -76,6 +81,17 @@ class Point:
                 return Known(*told, effect.true_lift, effect.true_se)
         return Known()
 
+    def pair(self, arm: str, other: str) -> tuple[float, float | None] | None:
+        """A treatment's true lift over another, paired by user, and its error; None where not known."""
+        for pair in self.card.get("pairs") or ():
+            lift, se = pair["true_lift"], pair["true_se"]
+            if lift is None or {arm, other} != {pair["treatment"], pair["against"]}:
+                continue
+            if arm == pair["treatment"]:
+                return lift, se
+            return -lift / (1 + lift), None if se is None else se / (1 + lift) ** 2
+        return None
+
     def needed(self, arm: str) -> Mapping[str, Any] | None:
         """What telling the primary metric's true lift takes: requests, users, days; None where unknown."""
         metrics = arms_of(self.card)[arm]["metrics"].values()
@@ -91,7 +107,13 @@ def points_of(sweep: Sweep) -> list[Point]:
     """The cells that have a scorecard."""
     places = sweep.places
     cards = {cell: sweep.cell(cell) for cell in sweep.cells if cell < len(places)}
-    return [Point(cell, places[cell], card) for cell, card in cards.items() if card is not None]
+    # Two at a time: cells are compared with the same one.
+    paired = lru_cache(2)(sweep.paired)
+    return [
+        Point(cell, places[cell], card, partial(paired, cell))
+        for cell, card in cards.items()
+        if card is not None
+    ]
 
 
 def lines_along(points: Sequence[Point], key: str) -> list[tuple[Settings, list[Point]]]:

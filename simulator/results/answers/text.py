@@ -12,11 +12,18 @@ from simulator.results.axes import Axis
 from simulator.results.numbers import MISSING
 
 _MOST_LINES = 12  # of one answer: the JSON form has all
+_FEW = 2  # settings that are named one by one
 _BROKEN = {
     "p99_ms": "the limit of P99",
     "missed_share": "that of late answers",
     "degraded_share": "that of degraded answers",
     "revenue_per_request": "the floor of revenue",
+}
+_ASKED = {
+    "p99_ms": "P99",
+    "missed_share": "late answers",
+    "degraded_share": "degraded answers",
+    "revenue_per_request": "revenue",
 }
 _ENDS = {
     "p99_ms": "P99 ends it",
@@ -37,7 +44,8 @@ def answer_lines(answers: Mapping[str, Any], axes: Sequence[Axis]) -> list[str]:
         _cheapest(answers["cheapest"], axes),
         ("Which settings does no other beat in lift, P99 and cost?", _fronts(answers["pareto"], axes), None),
     )
-    return [*_terms(answers["terms"]), *(line for part in parts for line in _part(*part))]
+    head = [*_terms(answers["terms"]), *_comparing(answers["worth"])]
+    return [*head, *(line for part in parts for line in _part(*part))]
 
 
 def in_short(answers: Mapping[str, Any], axes: Sequence[Axis]) -> str:
@@ -52,14 +60,36 @@ def worth_in_short(entries: Sequence[Record], axes: Sequence[Axis]) -> str:
         entries: the answer `worth`.
         axes: the sweep's.
     """
-    good = {one["cell"] for one in entries if one["true_worth"]}
-    text = f"worth it at {len(good)} of {len({one['cell'] for one in entries})} settings"
+    names = list(dict.fromkeys(one["treatment"] for one in entries))
+    counts = []
+    for name in names:
+        own = [one for one in entries if one["treatment"] == name]
+        counts.append(f"{sum(one['true_worth'] is True for one in own)} of {len(own)}")
+    if len(names) > 1:
+        each = [f"{name} at {count}" for name, count in zip(names, counts, strict=True)]
+        text = f"worth it: {', '.join([f'{each[0]} settings', *each[1:]])}"
+    else:
+        text = f"worth it at {counts[0] if counts else '0 of 0'} settings"
     best = most_worth(entries)
     if best is None:
         return text
-    several = len({one["treatment"] for one in entries}) > 1
-    name = f"with {best['treatment']} " if several else ""
-    return f"{text}, most {name}at {words(axes, best['at'])}"
+    name = f"with {best['treatment']} " if len(names) > 1 else ""
+    rivals = [_rival(one, best, axes, len(names) > 1) for one in entries if _may_be_most(one)]
+    others = f"{len(rivals)} others" if len(rivals) > _FEW else " or ".join(rivals)
+    apart = f", not told apart from {others}" if rivals else ""
+    return f"{text}, most {name}at {words(axes, best['at'])}{apart}"
+
+
+def _may_be_most(one: Record) -> bool:
+    """Whether nothing tells it from the setting that is worth most, and it is another."""
+    short = one["short_of_most"]
+    return one["true_worth"] is not False and short is not None and not short["told_apart"]
+
+
+def _rival(one: Record, best: Record, axes: Sequence[Axis], several: bool) -> str:
+    """By what differs from the best: the treatment, the settings, or both."""
+    at = words(axes, {key: value for key, value in one["at"].items() if value != best["at"][key]})
+    return f"{one['treatment']}{f' at {at}' if at else ''}" if several else at
 
 
 def cheapest_in_short(one: Record, axes: Sequence[Axis]) -> str:
@@ -74,7 +104,11 @@ def cheapest_in_short(one: Record, axes: Sequence[Axis]) -> str:
         return f"{one['reason']}{f' (at {asked})' if asked else ''}"
     chosen = words(axes, {key: value for key, value in option["at"].items() if key not in one["at"]})
     name = f"{option['arm']}, {chosen}," if chosen else option["arm"]
-    return f"{name} is the cheapest that holds all{f' at {asked}' if asked else ''}"
+    return f"{name} is the cheapest that holds all{f' at {asked}' if asked else ''}{_as_good(one['as_good'])}"
+
+
+def _as_good(others: Sequence[Record]) -> str:
+    return f", not told apart from {_count(len(others), 'other')} as cheap" if others else ""
 
 
 def _part(title: str, lines: Sequence[str], reason: str | None) -> Iterator[str]:
@@ -101,23 +135,35 @@ def _terms(terms: Mapping[str, Any]) -> list[str]:
     return [f"Asked of a setting: {', '.join(asked)}."]
 
 
+def _comparing(entries: Sequence[Record]) -> list[str]:
+    """How it is told which setting is worth most, where there are several."""
+    paired = {one["short_of_most"]["paired"] for one in entries if one["short_of_most"]}
+    if not paired:
+        return []
+    how = "in the same users" if True in paired else "by their own errors, as if they were of different users"
+    others = ", those of other worlds by their own errors" if len(paired) > 1 else ""
+    return [f"True lifts are compared {how}{others}."]
+
+
 def _worth(one: Record, axes: Sequence[Axis]) -> str:
     worth = {True: "worth it", False: "not worth it", None: "too close to call in this world"}[
         one["true_worth"]
     ]
     broken = ", ".join(_BROKEN[name] for name in one["breaks"])
     text = f"{_where(one, axes)}{one['treatment']}: {worth}{f' (breaks {broken})' if broken else ''}. "
-    text += f"True lift {_true(one)}; the A/B: {_told(one)}."
-    return text + (_size(one["needed"]) if one["told"] is None else "")
+    apart = ", not told apart from the most" if _may_be_most(one) else ""
+    text += f"True lift {_true(one)}{apart}; the A/B: {_told(one)}."
+    return text + (_size(one["needed"], "tell the lift") if one["told"] is None else "")
 
 
-def _size(needed: Record | None) -> str:
-    return f" To tell it takes about {numbers.about(needed['requests'])} requests." if needed else ""
+def _size(needed: Record | None, what: str = "tell it") -> str:
+    return f" To {what} takes about {numbers.about(needed['requests'])} requests." if needed else ""
 
 
 def _versus(one: Record, axes: Sequence[Axis]) -> str:
     names = f"{one['treatment']} over {one['against']}"
-    return f"{_where(one, axes)}{names}: true {numbers.lift(one['true_value'])}; the A/B: {_told(one)}."
+    apart = ", not distinguished" if one["told_apart"] is False else ""
+    return f"{_where(one, axes)}{names}: true {_true(one)}{apart}; the A/B: {_told(one)}."
 
 
 def _seeds(answers: Record, axes: Sequence[Axis]) -> list[str]:
@@ -162,12 +208,13 @@ def _cheapest(answer: Record, axes: Sequence[Axis]) -> tuple[str, list[str], str
         if true is None:
             lines.append(f"{_where(one, axes)}{one['reason']}.")
             continue
-        text = f"{_option(true, axes)}."
+        text = f"{_option(true, axes)}{_as_good(one['as_good'])}."
         if shown is None:
             text += " The A/B shows of no setting that it holds."
         elif (shown["arm"], shown["cell"]) != (true["arm"], true["cell"]):
             text += f" By what the A/B shows: {_option(shown, axes)}."
-        lines.append(text + _size(one["needed"]))
+        doubts = " and ".join(_ASKED[name] for name in true["doubts"])
+        lines.append(text + _size(one["needed"], f"show what is asked of {doubts}"))
     return "What is the cheapest that holds it?", lines, None if lines else answer.get("reason")
 
 

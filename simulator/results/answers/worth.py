@@ -7,16 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from simulator.results.answers.apart import SURE, above
 from simulator.results.answers.grid import Known, Point
 from simulator.results.answers.terms import Terms
 from simulator.results.scorecard import primary
 
-_SURE = 1.96  # standard errors of the truth
-
 
 def worth(points: Sequence[Point], terms: Terms) -> list[dict[str, Any]]:
-    """Each treatment in each cell: its lift, whether that is told, and what it would break."""
-    return [_entry(point, arm, terms) for point in points for arm in point.treatments]
+    """Each treatment in each cell: its lift, whether that is told, and what it would break.
+
+    `short_of_most` is how far the one that is worth most lies above it, see `above`; None for that one.
+    """
+    entries = [_entry(point, arm, terms) for point in points for arm in point.treatments]
+    of_cell, best = {point.cell: point for point in points}, most_worth(entries)
+
+    def short(one: Mapping[str, Any]) -> dict[str, Any] | None:
+        if best is None or one is best:
+            return None
+        (mine, arm), (theirs, other) = ((of_cell[e["cell"]], e["treatment"]) for e in (best, one))
+        return above(mine, arm, theirs, other)
+
+    return [{**one, "short_of_most": short(one)} for one in entries]
 
 
 def _entry(point: Point, arm: str, terms: Terms) -> dict[str, Any]:
@@ -40,7 +51,7 @@ def worth_of(lift: Known, point: Point, arm: str, terms: Terms) -> bool | None:
         return False
     if lift.true is None:
         return None
-    error = _SURE * (lift.true_se or 0.0)
+    error = SURE * (lift.true_se or 0.0)
     return None if abs(lift.true) <= error else lift.true > 0
 
 
@@ -59,7 +70,7 @@ def told(lift: Known) -> bool | None:
 
 
 def versus(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Treatment against treatment in every cell, in the primary metric."""
+    """Treatment against treatment in every cell, in the primary metric; the truth is compared as `above`."""
     return [entry for point in points for entry in _pairs(point)]
 
 
@@ -68,6 +79,7 @@ def _pairs(point: Point) -> Iterator[dict[str, Any]]:
     for one, other in combinations(point.treatments, 2) if effect is not None else ():
         assert effect is not None
         mine, theirs = (point.of_arm(arm, effect.metric) for arm in (one, other))
+        true = above(point, one, point, other) or {"true_se": None, "told_apart": None, "paired": False}
         yield {
             "treatment": one,
             "against": other,
@@ -75,6 +87,7 @@ def _pairs(point: Point) -> Iterator[dict[str, Any]]:
             "cell": point.cell,
             "at": dict(point.settings),
             **known(_ratio(mine, theirs)),
+            **true,
         }
 
 

@@ -11,6 +11,7 @@ from simulator.analysis.columns import AnalysisError
 from simulator.analysis.guardrails import Guardrails
 from simulator.analysis.scorecard import Question, build_scorecard
 from simulator.analysis.srm import check_split
+from simulator.analysis.truth import added_by_user, by_user, true_lift
 from simulator.analysis.verdict import Case, verdict, verdicts
 from simulator.metrics import BY_NAME, COMPARED
 from simulator.results.report import render
@@ -54,6 +55,24 @@ def test_two_arms_are_also_shown_by_role_at_the_top():
     block = card["latency"]["treatment"]
     assert block["p50_ms"] < block["p95_ms"] < block["p99_ms"]
     assert block["missed_share"] + block["full_history_share"] == pytest.approx(1.0)
+
+
+def test_treatments_are_paired_in_truth_by_the_users_of_both_worlds():
+    split = dict.fromkeys("abc", 1 / 3)
+    users, served, truth = ab_tables(arms=tuple("abc"), lift=0.2)
+    card = build_scorecard(question(split=split, control="b"), users, served, truth)
+    worlds = {arm: by_user({k: v[truth["arm"] == arm] for k, v in truth.items()}) for arm in "abc"}
+    metric = BY_NAME["advv_per_request"]
+    true = true_lift(worlds["c"], worlds["a"], metric)
+    (pair,) = card["pairs"]
+    assert (pair["treatment"], pair["against"], pair["metric"]) == ("a", "c", metric.name)
+    assert (pair["true_lift"], pair["true_se"]) == (true.lift, true.se)
+    assert "pairs" not in build_scorecard(question(), *ab_tables())
+    # The users' parts of the two lifts over control, one less the other, have the same error.
+    added = [added_by_user(worlds["b"], worlds[arm], metric) for arm in "ac"]
+    difference = added[0] - added[1]
+    error = np.sqrt(difference @ difference * len(difference) / (len(difference) - 1))
+    assert (1 + true.lift) * error == pytest.approx(true.se)
 
 
 def test_tables_from_a_file_give_the_same_card():

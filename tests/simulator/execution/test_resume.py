@@ -60,7 +60,7 @@ def test_cells_that_were_written_are_not_computed_again(
     from simulator.whatif import sweep
 
     computed: list[str] = []
-    plain = sweep.scorecard
+    plain = sweep.sample
 
     def counted(cell, outcome, name):  # type: ignore[no-untyped-def]
         computed.append(name)
@@ -68,7 +68,7 @@ def test_cells_that_were_written_are_not_computed_again(
             raise OSError(errno.ENOSPC, "No space left on device")
         return plain(cell, outcome, name)
 
-    monkeypatch.setattr(sweep, "scorecard", counted)
+    monkeypatch.setattr(sweep, "sample", counted)
     with pytest.raises(OSError, match="space") as error:
         run_sweep(small(), GRID, tmp_path / "sweep")
     assert f"laser-ab sweep --resume {tmp_path / 'sweep'}" in error.value.__notes__[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import made_runs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -259,7 +260,8 @@ def test_a_treatment_over_another_control_is_another_option(tmp_path: Path) -> N
 def test_a_treatment_is_compared_with_a_treatment(tmp_path: Path) -> None:
     other = made_runs.treatment()
     arms = {"control": made_runs.control(), "treatment": made_runs.treatment(), "other": other}
-    for name, value in (("treatment", 2.0), ("other", 2.5)):
+    for name, value, lift in (("treatment", 2.0, 0.1), ("other", 2.5, 0.375)):
+        arms[name]["metrics"]["advv_per_request"] |= {"true_lift": lift, "true_se": 0.01}
         arms[name]["values"]["advv_per_request"] = {
             "value": value, "ci": [value * 0.9, value / 0.9], "true_value": value * 1.1, "unit": "currency",
         }  # fmt: skip
@@ -270,6 +272,99 @@ def test_a_treatment_is_compared_with_a_treatment(tmp_path: Path) -> None:
     assert found["value"] == found["true_value"] == pytest.approx(2.0 / 2.5 - 1)
     half = math.sqrt(2) * math.log(1 / 0.9)
     assert found["ci"] == pytest.approx([0.8 / math.exp(half) - 1, 0.8 * math.exp(half) - 1])
+    # An older scorecard has no errors over both arms' users: each lift's own stand in.
+    own = math.hypot(0.01 / 1.1, 0.01 / 1.375)
+    assert (found["true_se"], found["paired"]) == (pytest.approx(0.8 * own), False)
+
+
+def three_arms(lifts: tuple[float, float], se: float) -> dict[str, Any]:
+    """A scorecard of two treatments, compared in the same users with this error."""
+    arms = {"control": made_runs.control(), "t500": made_runs.treatment(), "t1000": made_runs.treatment()}
+    card = made_runs.scorecard(arms)
+    for arm, lift in zip(("t500", "t1000"), lifts, strict=True):
+        set_lift(card, lift, se=0.01, arm=arm)
+    over = (1 + lifts[0]) / (1 + lifts[1]) - 1
+    pair = {"treatment": "t500", "against": "t1000", "metric": "advv_per_request"}
+    return {**card, "pairs": [{**pair, "true_lift": over, "true_se": se}]}
+
+
+@pytest.mark.parametrize(("se", "told"), [(0.001, True), (0.004, False)])
+def test_treatments_of_one_run_are_told_apart_in_the_same_users(
+    se: float, told: bool, tmp_path: Path
+) -> None:
+    # Either lift's own error is .01: by these, 5.5 and 5 % are never told apart.
+    for i, lifts in enumerate(((0.055, 0.05), (0.05, 0.055))):
+        card = three_arms(lifts, se)
+        sweep = sweep_of(tmp_path / str(i), [Axis(BUDGET, (25.0,), 25.0)], lambda _at, _card: None, card)
+        answers = answers_of(sweep, Terms())
+        (found,) = answers["versus"]
+        assert (found["true_se"], found["told_apart"], found["paired"]) == (se, told, True)
+        said = "\n".join(answer_lines(answers, sweep.axes))
+        distinguished = "" if told else ", not distinguished"
+        assert f"{numbers.lift(found['true_value'])} ± {numbers.error(se)}{distinguished}; the A/B" in said
+        best, rival = ("t500", "t1000") if i == 0 else ("t1000", "t500")
+        short = in_short(answers, sweep.axes)
+        apart = "" if told else f", not told apart from {rival}"
+        assert f"most with {best} at budget ms 25{apart};" in short
+
+
+def test_a_treatment_that_breaks_its_limits_is_not_counted_with_one_that_does_not(tmp_path: Path) -> None:
+    card = three_arms((0.05, 0.06), 0.001)
+    set_p99(card, 99.0, arm="t1000")
+    sweep = sweep_of(tmp_path, [Axis(RATE, (100.0, 200.0), 100.0)], lambda _at, _card: None, card)
+    said = in_short(answers_of(sweep, Terms()), sweep.axes)
+    assert said.startswith("worth it: t500 at 2 of 2 settings, t1000 at 0 of 2, most with t500 at")
+
+
+def paired_sweep(folder: Path, users: tuple[int, int]) -> Sweep:
+    """Two cells, of 5.5 and 5 % ± 1 %; all that either lift varies by is the same in both, but for .1 %."""
+    rng, count = np.random.default_rng(7), 400
+    axes = [Axis(HISTORY, (500, 1000), 1000)]
+    common, own = (rng.standard_normal(count) for _ in range(2))
+    with SweepWriter.create(folder / "sweep", made_runs.manifest(axes=as_json(axes))) as writer:
+        for cell, lift in enumerate((0.055, 0.05)):
+            card = made_runs.scorecard()
+            added = (0.0095 * common + 0.001 * cell * own) / math.sqrt(count)
+            error = math.sqrt(float(added @ added) * count / (count - 1))
+            set_lift(card, lift, se=(1 + lift) * error)
+            table = {
+                "arm": np.full(count, "treatment"), "user_id": users[cell] + np.arange(count),
+                "requests": np.full(count, 3), "log_lift": added,
+            }  # fmt: skip
+            writer.write_cell(cell, card, table)
+        writer.write_text("experiment.toml", made_runs.EXPERIMENT)
+        writer.update_manifest(status="running")
+    return read_sweep(folder / "sweep")
+
+
+def test_cells_of_one_world_are_told_apart_in_the_same_users(tmp_path: Path) -> None:
+    same, other = (paired_sweep(tmp_path / str(users), (0, users)) for users in (0, 1000))
+    best, less = answers_of(same, Terms())["worth"]
+    assert best["short_of_most"] is None
+    short = less["short_of_most"]
+    assert short["true_value"] == pytest.approx(1.055 / 1.05 - 1)
+    assert (short["true_se"], short["told_apart"], short["paired"]) == (
+        pytest.approx(0.001, rel=0.1),
+        True,
+        True,
+    )
+    assert "most at history 500; treatment, history 500, is the cheapest" in in_short(
+        answers_of(same, Terms()), same.axes
+    )
+    # Of other users the errors of both add up, and tell nothing; nothing is claimed then.
+    apart = answers_of(other, Terms())
+    short = apart["worth"][1]["short_of_most"]
+    assert (short["true_se"], short["told_apart"], short["paired"]) == (
+        pytest.approx(0.0134, rel=0.1),
+        False,
+        False,
+    )
+    said = in_short(apart, other.axes)
+    assert "most at history 500, not told apart from history 1000; treatment, history 500, is" in said
+    assert said.endswith("holds all, not told apart from 1 other as cheap")
+    lines = "\n".join(answer_lines(apart, other.axes))
+    assert ", not told apart from the most; the A/B: +5.0%" in lines
+    assert "by their own errors, as if they were of different users" in lines
 
 
 def test_where_the_world_is_too_small_an_answer_says_how_large_it_must_be(tmp_path: Path) -> None:
@@ -323,7 +418,7 @@ def test_the_cheapest_says_what_it_takes_to_be_shown(tmp_path: Path) -> None:
     assert (found["value"], found["true_value"]["doubts"]) == (None, ["p99_ms"])
     assert found["needed"]["requests"] == pytest.approx(8000 * (2.8016 / 1.95996 * 23 / 5) ** 2, rel=1e-3)
     said = "\n".join(answer_lines(answers, sweep.axes))
-    assert "To tell it takes about 350,000 requests" in said
+    assert "To show what is asked of P99 takes about 350,000 requests" in said
     shown = answers_of(sweep, Terms(p99_ms=50.0, revenue_floor=-0.5))["cheapest"]
     assert (shown["value"]["doubts"], shown["needed"]) == ([], None)
 

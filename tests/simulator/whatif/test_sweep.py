@@ -42,6 +42,18 @@ def test_an_auto_sweep_spans_a_third_to_three_times_the_unloaded_p95(sweep: Swee
     assert budgets[-1] == pytest.approx(3.0 * p95_ms)
 
 
+def test_what_users_add_to_a_cells_true_lift_is_kept_and_makes_its_error(sweep: Sweep) -> None:
+    for cell in sweep.cells:
+        (added,), card = (sweep.paired(cell) or {}).values(), sweep.cell(cell) or {}
+        entry = card["metrics"]["advv_per_request"]
+        users = added["log_lift"]
+        error = np.sqrt(users @ users * len(users) / (len(users) - 1)) * (1 + entry["true_lift"])
+        # What is left is the paths' own error.
+        assert 0 <= error <= entry["true_se"] * (1 + 1e-9)
+        assert added["requests"].sum() == sum(arm["requests"] for arm in card["arms"].values())
+    assert error > 0.5 * entry["true_se"]
+
+
 def test_every_arm_has_every_metric_in_every_cell(sweep: Sweep) -> None:
     rows = sweep.table("sweep").to_pandas()
     wanted = {"advv_per_request", "revenue_per_request", "ctr", "cvr", "p50_ms", "p95_ms", "p99_ms"}
