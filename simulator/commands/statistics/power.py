@@ -37,6 +37,7 @@ def power(
 ) -> None:
     """Plan a test: users and days that find a lift, or the smallest lift that users find."""
     from simulator.commands.output import print_json
+    from simulator.results.numbers import about, count
 
     if (lift is None) == (users is None):
         raise typer.BadParameter("expected one of the two", param_hint="--lift / --users")
@@ -57,9 +58,11 @@ def power(
         print_json(found)
         return
     days = f" in {found['days']:,.1f} days" if found.get("days") is not None else ""
-    requests = f" and {found['requests']:,} requests" if found.get("requests") else ""
+    # A run's own spread is an estimate, and so is what follows from it.
+    form, head = (about, "About ") if run is not None and lift is not None else (count, "")
+    requests = f" and {form(found['requests'])} requests" if found.get("requests") else ""
     reached = f"a lift of {found['lift']:+.2%} with {wanted:.0%} power"
-    print(f"{found['users']:,} users{requests}{days} find {reached}.")
+    print(f"{head}{form(found['users'])} users{requests}{days} find {reached}.")
 
 
 def _of_spread(

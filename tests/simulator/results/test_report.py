@@ -4,7 +4,9 @@ import json
 
 import made_runs
 import pytest
+from typer.testing import CliRunner
 
+from simulator.cli import app
 from simulator.metrics import METRICS
 from simulator.results import numbers
 from simulator.results.bottleneck import metrics, traffic
@@ -327,3 +329,14 @@ def test_a_sweep_says_that_its_cells_met_unlike_traffic():
     assert traffic([]) is None
     assert traffic([{}, cell(250.0), cell(251.0)]) is None  # the last request of one completed later
     assert "251 to 595 requests/s" in traffic([cell(594.7), cell(251.4)])
+
+
+def test_a_size_from_a_runs_own_spread_is_said_in_two_digits(tmp_path):
+    card = made_runs.scorecard()
+    card["arms"]["treatment"]["metrics"]["advv_per_request"] |= {"se_log": 0.0173, "n": 50_000}
+    run = made_runs.write_run(tmp_path / "run", card=card, requests=200)
+    said = CliRunner().invoke(app, ["power", str(run), "--lift", "0.02"]).stdout
+    # (2.8016 · .0173 / log 1.02)² is 5.99 times the test's 10,000 users.
+    assert said == "About 60,000 users and 300,000 requests find a lift of +2.00% with 80% power.\n"
+    said = CliRunner().invoke(app, ["power", str(run), "--users", "12345"]).stdout
+    assert said.startswith("12,345 users and 61,725 requests find a lift of")
