@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts import Rows, axis, budget_line, colours, layers, ms_axis
-from dashboard.palette import GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
+from dashboard.palette import DARK, GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
 from simulator.results import numbers
 from simulator.results.bottleneck import PARTS
 
@@ -105,7 +105,7 @@ def _stage_bars(
     return layers(bar, text).properties(height=alt.Step(30))
 
 
-def heat(rows: Rows, *, budget_ms: float | None, ink: str) -> alt.LayerChart:
+def heat(rows: Rows, *, budget_ms: float | None) -> alt.LayerChart:
     """One arm's latencies by hour of the day, with the budget line; `hour_load` stands below it."""
     log = alt.Scale(type="log", nice=False)
     cells = (
@@ -129,9 +129,13 @@ def heat(rows: Rows, *, budget_ms: float | None, ink: str) -> alt.LayerChart:
             ],
         )
     )
-    line = alt.Chart().mark_rule(color=ink, strokeWidth=1.5, strokeDash=[6, 4])
-    budget = [] if budget_ms is None else [line.encode(y=alt.datum(budget_ms))]
-    return layers(cells, *budget).properties(height=280)
+    # Dark on white: the cells are anything from dark purple to yellow, on either background.
+    marks = [cells]
+    if budget_ms is not None:
+        for colour, dashes in (("white", [1, 0]), (DARK, [6, 4])):
+            line = alt.Chart().mark_rule(color=colour, strokeWidth=2.5, strokeDash=dashes)
+            marks.append(line.encode(y=alt.datum(budget_ms)))
+    return layers(*marks).properties(height=280)
 
 
 def hour_load(rows: Rows) -> alt.Chart:

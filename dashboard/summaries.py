@@ -5,6 +5,7 @@ Percentiles count every request, late ones included. Their intervals are the sco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ STEP = 0.01  # between the percentiles that can be asked for
 BINS = 60
 HEAT_BINS = 36  # of latency, in the heat map
 SLOWEST = 10  # requests of an arm
+PRIOR = "prior"  # the ladder step that no server works for
+LOW_BINS = BINS // 10  # the far left of a histogram
 HOUR_S, DAY_S = 3600, 86_400
 
 COLUMNS = (
@@ -51,6 +54,15 @@ STAGES: tuple[tuple[str, str | None, str, bool], ...] = (
     ("scorer queue", "transport_end_ms", "score_start_ms", True),
     ("scoring", "score_start_ms", "score_end_ms", False),
 )
+# How a ladder step's requests are counted in a part of the table, and the parts' figures put together.
+_OF_STEP = {
+    ("missed", "count"): "sum",
+    ("missed", "sum"): "sum",
+    ("latency_ms", "min"): "min",
+    ("latency_ms", "max"): "max",
+    ("at_left", "sum"): "sum",
+}
+_STEP_COLUMNS = {"latency_ms_min": "low_ms", "latency_ms_max": "high_ms", "at_left_sum": "at_left"}
 _COUNTED = ("arrival_s", "latency_ms", "step", "step_name", "missed", *(ends for *_, ends, _ in STAGES))
 
 
@@ -63,7 +75,8 @@ class LatencySummary:
         percentiles: arm, percentile, ms.
         bins: arm, low_ms, high_ms, share, cumulative; logarithmic, the same for all arms.
         stages: arm, stage, waiting, start_ms, end_ms (means laid end to end), mean_ms, p99_ms.
-        ladder: arm, step, step_name, share, missed_share, requests.
+        ladder: arm, step, step_name, share, missed_share, requests, low_ms and high_ms (the least and the
+            largest latency), at_left (requests in the LOW_BINS).
         quantiles: {arm: latency at every STEP from the 0th to the 100th percentile}.
         heat: arm, hour (of the day, log time), low_ms, high_ms, share (of the hour's requests), requests (of
             the hour).
@@ -83,6 +96,16 @@ class LatencySummary:
         """An arm's latency at a percentile, a multiple of STEP; None where it has no request."""
         values = self.quantiles[arm]
         return float(values[round(percentile / STEP)]) if len(values) else None
+
+    def above(self, arm: str, percentile: float) -> int:
+        """How many of an arm's requests lie above that: of few, chance says where it is."""
+        last = self.requests[arm] - 1
+        return max(0, last - math.floor(last * percentile / 100))
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """Of the ladder steps, best first; the same name may be another step in another arm."""
+        return tuple(self.ladder.groupby("step_name")["step"].max().sort_values(kind="stable").index)
 
 
 def summarise(served: pq.ParquetFile, *, assigned: bool) -> LatencySummary:
@@ -179,15 +202,19 @@ class _Tally:
 
     def _count(self, part: pa.Table) -> None:
         latency_ms = part["latency_ms"].to_numpy()
+        at_left = np.zeros(len(latency_ms), np.int64)
         if self._edges is not None and self._heat_edges is not None:
-            self._of_bin += np.bincount(_bin(latency_ms, self._edges), minlength=BINS)
+            bins = _bin(latency_ms, self._edges)
+            self._of_bin += np.bincount(bins, minlength=BINS)
+            at_left += bins < LOW_BINS
             hour = ((part["arrival_s"].to_numpy() % DAY_S) // HOUR_S).astype(np.int64)
             place = hour * HEAT_BINS + _bin(latency_ms, self._heat_edges)
             self._of_hour += np.bincount(place, minlength=self._of_hour.size).reshape(self._of_hour.shape)
         for stage, begins, ends, _ in STAGES:
             start = part[begins].to_numpy() if begins else 0.0
             self._spent[stage].add(part[ends].to_numpy() - start)
-        totals = part.group_by(["step", "step_name"]).aggregate([("missed", "count"), ("missed", "sum")])
+        steps = part.select(["step", "step_name", "missed", "latency_ms"]).append_column("at_left", [at_left])
+        totals = steps.group_by(["step", "step_name"]).aggregate(list(_OF_STEP))
         self._steps.append(totals.to_pandas().astype({"step_name": str}))
 
     def bins(self, arm: str) -> pd.DataFrame:
@@ -228,10 +255,12 @@ class _Tally:
 
     def ladder(self, arm: str) -> pd.DataFrame:
         """Of `ladder`."""
-        names = ["arm", "step", "step_name", "share", "missed_share", "requests"]
+        names = ["arm", "step", "step_name", "share", "missed_share", "requests", *_STEP_COLUMNS.values()]
         if not self._steps:
             return pd.DataFrame(columns=names)
-        steps = pd.concat(self._steps).groupby(["step", "step_name"], as_index=False).sum()
+        together = {f"{column}_{how}": whole for (column, how), whole in _OF_STEP.items()}
+        steps = pd.concat(self._steps).groupby(["step", "step_name"], as_index=False).agg(together)
+        steps = steps.rename(columns=_STEP_COLUMNS)
         requests, missed = steps["missed_count"], steps["missed_sum"]
         shares = {"share": requests / requests.sum(), "missed_share": missed / requests}
         return steps.assign(arm=arm, requests=requests, **shares)[names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import head, serving_charts, states
 from dashboard.draw import chart, ink
 from dashboard.palette import TREATMENT, arm_colours
-from dashboard.summaries import STEP, LatencySummary, lost_shares, stages_of, summarise
+from dashboard.summaries import PERCENTILES, PRIOR, STEP, LatencySummary, lost_shares, stages_of, summarise
 from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
@@ -19,6 +19,7 @@ from simulator.results.scorecard import arms_of
 
 ASSIGNED, ALL = "As the A/B assigned", "All requests (truth)"
 HISTOGRAM, CDF = "Histogram", "CDF"
+FEW = 10  # requests above a percentile: below that, chance moves it far
 
 
 def page() -> None:
@@ -87,6 +88,25 @@ def percentiles(summary: LatencySummary, scorecard: Mapping[str, Any]) -> None:
     if arms_of(scorecard):
         words += " In brackets the scorecard's interval, clustered by user."
     st.caption(words)
+    few = _few_above(summary, sorted({*PERCENTILES, asked}))
+    if few:
+        st.caption(
+            f"Few requests lie above {few}: such a percentile is close to the slowest request, and another "
+            "day's would be elsewhere."
+        )
+
+
+def _few_above(summary: LatencySummary, percentiles: Sequence[float]) -> str:
+    """The percentiles that FEW requests lie above, and how many of each arm: "P99.9 (control 8)"."""
+    found = []
+    for percentile in percentiles:
+        above = {
+            arm: summary.above(arm, percentile) for arm, requests in summary.requests.items() if requests
+        }
+        counts = [f"{arm} {numbers.count(count)}" for arm, count in above.items() if count < FEW]
+        if counts:
+            found.append(f"P{percentile:g} ({', '.join(counts)})")
+    return plain(", ".join(found))
 
 
 def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
@@ -104,11 +124,20 @@ def distribution(summary: LatencySummary, budget_ms: float | None) -> None:
         ink=ink(),
         cumulative=view == CDF,
     )
-    words = (
-        "A spike at the far left is the prior order (ads by their click rates in the log), shown at once "
-        "where nothing better would fit."
-    )
-    st.caption(words if budget_ms is not None else "This run has no latency budget.")
+    st.caption(_prior(summary) if budget_ms is not None else "This run has no latency budget.")
+
+
+def _prior(summary: LatencySummary) -> str:
+    """Where the answers are that no model gave."""
+    rows = summary.ladder[summary.ladder["step_name"] == PRIOR]
+    what = "the prior order (ads by their click rates in the log), shown where nothing better would fit"
+    if rows.empty:
+        return f"No request was answered by {what}."
+    requests, at_left = rows["requests"].sum(), rows["at_left"].sum()
+    if at_left > requests / 2:
+        return f"A spike at the far left is {what}: at once, for it needs no server."
+    ends = numbers.interval((rows["low_ms"].min(), rows["high_ms"].max()), numbers.ms)
+    return f"{numbers.count(requests)} requests were answered by {what}: after {ends}."
 
 
 def stages(summary: LatencySummary) -> None:
@@ -139,7 +168,7 @@ def over_the_day(summary: LatencySummary, budget_ms: float | None) -> None:
     st.subheader("Over the day")
     arm = _pick_arm("Arm over the day", summary, "day_arm")
     rows = summary.heat[summary.heat["arm"] == arm]
-    chart(serving_charts.heat, rows, f"Latency of {arm} by hour of the day", budget_ms=budget_ms, ink=ink())
+    chart(serving_charts.heat, rows, f"Latency of {arm} by hour of the day", budget_ms=budget_ms)
     hours = rows.drop_duplicates("hour")
     chart(serving_charts.hour_load, hours, f"Requests of {arm} by hour of the day")
     st.caption(
@@ -186,8 +215,7 @@ def _pick_arm(label: str, summary: LatencySummary, key: str) -> str:
 def ladder(summary: LatencySummary) -> None:
     """Requests by ladder step, and those that missed their deadline."""
     st.subheader("Degraded and missed")
-    names = tuple(dict.fromkeys(summary.ladder.sort_values("step")["step_name"]))
-    chart(serving_charts.ladder, summary.ladder, "Share of requests by ladder step", names=names)
+    chart(serving_charts.ladder, summary.ladder, "Share of requests by ladder step", names=summary.step_names)
     arms = list(summary.requests)
     shares = lost_shares(summary.ladder, arms)
     for column, arm in zip(st.columns(len(arms)), arms, strict=True):
@@ -200,7 +228,7 @@ def ladder(summary: LatencySummary) -> None:
         share=summary.ladder["share"].map(numbers.share),
         missed_share=summary.ladder["missed_share"].map(numbers.share),
         requests=summary.ladder["requests"].map(numbers.count),
-    ).drop(columns="step")
+    )[["arm", "step_name", "share", "missed_share", "requests"]]
     rows.columns = pd.Index(["Arm", "Ladder step", "Share of requests", "Of these missed", "n (requests)"])
     st.table(rows, border="horizontal", hide_index=True)
 

@@ -32,7 +32,7 @@ def test_latency_page_shows_percentiles_stages_and_ladder(folder):
     assert "missed their deadline" in words
     charts = specs(app)
     assert len(charts) == 9
-    assert [layer["mark"]["type"] for layer in charts[5]["layer"]] == ["rect", "rule"]
+    assert [layer["mark"]["type"] for layer in charts[5]["layer"]] == ["rect", "rule", "rule"]
     assert charts[6]["encoding"]["y"]["field"] == "requests"
     assert [chart["layer"][0]["encoding"]["y"]["field"] for chart in charts[1:5]] == ["stage"] * 4
 
@@ -49,6 +49,29 @@ def test_any_percentile_and_the_slowest_requests_are_shown(folder):
     slowest = columns["request_id"][keep][np.argmax(latency_ms)]
     assert first == f"{slowest}: {numbers.ms(latency_ms.max())}"
     assert f"Stages of request {slowest} of treatment" in [c.proto.alt for c in app.get("vega_lite_chart")]
+
+
+def test_where_the_prior_order_answered_is_said(folder, monkeypatch):
+    make("finished", folder)
+    assert "A spike at the far left is the prior order" in texts(opened(LATENCY))
+    own = made_runs.served
+
+    def late(requests):
+        found = own(requests)
+        return found | {"latency_ms": np.where(found["step"] == 2, 4.0, found["latency_ms"])}
+
+    monkeypatch.setattr(made_runs, "served", late)
+    made_runs.write_run(folder / "late", requests=1500)
+    words = texts(opened(LATENCY, run="late"))
+    assert "spike" not in words
+    assert "after 4.00 ms to 4.00 ms" in words
+
+
+def test_a_percentile_that_few_requests_lie_above_says_so(folder):
+    make("finished", folder)
+    words = texts(opened(LATENCY, percentile="99.99"))
+    assert re.search(r"Few requests lie above .*P99.99 \(control [01], treatment [01]\)", words)
+    assert "P95 (" not in words
 
 
 def test_latency_without_budget_has_no_line(folder):

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import made_runs
 import numpy as np
@@ -121,6 +122,21 @@ def test_lost_shares_count_every_step_below_the_first():
     degraded, missed = lost_shares(steps, ["a"])["a"]
     assert degraded == pytest.approx(0.3)
     assert missed == pytest.approx(0.2)
+
+
+def test_steps_are_in_order_though_their_numbers_differ_by_arm(table):
+    ladder = pd.DataFrame({"step": [0, 3, 0, 3, 4], "step_name": ["full", "prior", "full", "light", "prior"]})
+    assert replace(summarise(table, assigned=True), ladder=ladder).step_names == ("full", "light", "prior")
+
+
+def test_requests_above_a_percentile_are_counted(table):
+    summary = summarise(table, assigned=True)
+    columns = made_runs.served(6000)
+    keep = (columns["arm"] == "control") & (columns["period"] == "experiment") & columns["assigned"]
+    latency_ms = columns["latency_ms"][keep]
+    for percentile in (0.0, 50.0, 99.9, 99.99, 100.0):
+        above = (latency_ms > np.percentile(latency_ms, percentile)).sum()
+        assert summary.above("control", percentile) == above
 
 
 def test_arm_without_requests_is_empty_not_zero(table):
