@@ -130,7 +130,7 @@ def _remaining(stage: Mapping[str, Any], part: float) -> str:
     if not isinstance(spent_s, int | float) or spent_s < 1 or not 0 < part < 1:
         return ""
     left_s = spent_s * (1 - part) / part
-    return f", about {left_s:.0f} s left" if left_s < 90 else f", about {left_s / 60:.0f} min left"
+    return f", about {numbers.duration(left_s)} left"
 
 
 def _progress(folder: Folder) -> None:

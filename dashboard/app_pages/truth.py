@@ -14,6 +14,7 @@ from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.beside.measured import measured
 from simulator.results.read import Run
+from simulator.results.scorecard import effects as effects_of
 from simulator.results.scorecard import primary, treatment_names
 
 ASSIGNMENTS = 40
@@ -58,12 +59,14 @@ def _interference(run: Run, card: Mapping[str, Any]) -> None:
     found = answer(
         run,
         "designs",
-        f"Each of seven designs is drawn {ASSIGNMENTS} times on the run's market, which is then auctioned.",
+        f"Each of seven designs is drawn {ASSIGNMENTS} times on the run's market, which is then auctioned: "
+        "half a minute for a run such as the demo, more with more requests.",
         ("--assignments", str(ASSIGNMENTS)),
     )
     if found is not None:
-        designs.draw(found, "designs")
-    with st.expander("A market whose budgets are tight, where the design decides", expanded=found is None):
+        own = {e.metric: e.true_lift for e in effects_of(card) if e.arm == found["treatment"]}
+        designs.draw(found, "designs", own)
+    with st.expander("Example, not this run: a market whose budgets are tight, where the design decides"):
         shipped = measured("designs")
         designs.draw(shipped, "shipped_designs")
         st.caption(

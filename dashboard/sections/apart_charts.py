@@ -11,7 +11,7 @@ from dashboard.charts import Rows, axis, colours, layers, ms_axis, zero
 from dashboard.palette import BUDGET, CONTROL, NEUTRAL, TREATMENT, arm_colours
 
 SIGNED = "+.2~%"
-BIAS, INTERFERENCE = "Bias", "Of it, interference"
+BIAS, INTERFERENCE = "Bias", "Interference"
 _GREEN = "#2BA88C"
 RULE_COLOURS = {"fixed": BUDGET, "group-sequential": _GREEN, "always-valid": CONTROL}
 
@@ -80,7 +80,7 @@ def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
     """Shares as measured, with two standard errors, each over the bounds asked of it.
 
     Args:
-        rows: what, value, se, low, high, and least and most, the bounds.
+        rows: what, value, se, low, high, and least and most, the bounds; null where there are none.
         names: what was measured, in order.
     """
     base = alt.Chart(rows).encode(
@@ -93,9 +93,11 @@ def certificate(rows: Rows, *, names: Sequence[str]) -> alt.LayerChart:
 
     def x(column: str) -> alt.X:
         percent = axis(".1~%", tickCount=6)
-        return alt.X(f"{column}:Q", title="Share of experiments", axis=percent, scale=alt.Scale(zero=False))
+        scale = alt.Scale(zero=False, padding=25)  # what is asked is not to fill the axis
+        return alt.X(f"{column}:Q", title="Share of experiments", axis=percent, scale=scale)
 
-    bounds = base.mark_bar(height=20, color=NEUTRAL, opacity=0.3).encode(x=x("least"), x2=alt.X2("most:Q"))
+    bounds = base.transform_filter("isValid(datum.least)").mark_bar(height=20, color=NEUTRAL, opacity=0.3)
+    bounds = bounds.encode(x=x("least"), x2=alt.X2("most:Q"))
     rule = base.mark_rule(strokeWidth=3, color=CONTROL).encode(x=x("low"), x2=alt.X2("high:Q"))
     point = base.mark_point(filled=True, size=90, color=CONTROL, opacity=1).encode(x=x("value"))
     return layers(bounds, rule, point).properties(height=alt.Step(30))

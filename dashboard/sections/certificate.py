@@ -29,12 +29,17 @@ def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
     own = own.assign(what=own["what"].map(names))
     words = "; ".join(f"{row.what} {numbers.percent(row.value)}" for row in own.itertuples())
     rows = apart_charts.with_ends(own.rename(columns={"low": "least", "high": "most"}))
+    anything = (rows["least"] <= 0) & (rows["most"] >= 1)  # nothing is asked of it
+    rows = rows.assign(**{end: rows[end].mask(anything) for end in ("least", "most")})
     chart(apart_charts.certificate, rows, f"{part}: {words}", names=tuple(own["what"]))
     short = own[(own["value"] < own["low"]) | (own["value"] > own["high"])]
     said = f" Outside of it: {', '.join(short['what'])}." if len(short) else ""
+    fewest, most = (numbers.count(end) for end in (own["experiments"].min(), own["experiments"].max()))
+    each = most if fewest == most else f"{fewest} to {most}"
+    asked = "Grey is what is asked, the" if rows["least"].notna().any() else "The"
     st.caption(
-        f"Of {numbers.count(own['experiments'].iloc[0])} simulated experiments each, whose truth is known. "
-        f"Grey is what is asked, the bars are two standard errors of the measurement.{said} Measure again "
+        f"Of {each} simulated experiments each, whose truth is known. "
+        f"{asked} bars are two standard errors of the measurement.{said} Measure again "
         "with laser-ab validate inference."
     )
 

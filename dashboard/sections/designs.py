@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ from dashboard.words import plain
 from simulator.results import numbers
 
 
-def draw(found: Mapping[str, Any], key: str) -> None:
+def draw(found: Mapping[str, Any], key: str, own_lifts: Mapping[str, float | None] | None = None) -> None:
     """The choice, what the arms do to each other under each design, and every figure.
 
     Args:
         found: of `laser-ab designs --json`.
         key: of the controls: a page may have two of these.
+        own_lifts: the true ones of the run itself, by metric, where the page has them too.
     """
     st.write(
         f"**{plain(found['choice']['text'])}** {numbers.count(found['assignments'])} assignments of each "
@@ -58,19 +60,26 @@ def draw(found: Mapping[str, Any], key: str) -> None:
         )
     table = [_row(name, own, judged.get(name)) for name, own in found["designs"].items()]
     st.table(pd.DataFrame(table), border="horizontal", hide_index=True)
-    true = found["truth"][metric]
+    draws, level = found["assignments"], found.get("level", 0.95)
+    of_run = numbers.lift((own_lifts or {}).get(metric))
+    same = "" if of_run == numbers.MISSING else f" (the run's own: {of_run})"
+    luck = numbers.error(math.sqrt(level * (1 - level) / draws))
     st.caption(
-        f"The true lift is {numbers.lift(true['lift'])}. Biases and errors are points of the logarithm, "
-        "about those of the lift; ± and the bars are one and two standard errors. Power counts assignments "
-        "whose interval leaves 0 out, coverage those whose interval holds the truth."
+        f"Over these {numbers.count(draws)} draws of clicks the true lift is "
+        f"{numbers.lift(found['truth'][metric]['lift'])}{same}. Lift shown: the mean over the draws. Bias: "
+        "by how much that differs from the true lift; interference: the part of the bias that the arms do "
+        "to each other in one market. Own error: how far one draw is from the next. These are points of the "
+        "logarithm, about those of the lift; ± and the bars are one and two standard errors. Coverage counts "
+        "intervals that hold the truth, power those that leave 0 out; of so few draws a coverage of "
+        f"{numbers.percent(level, digits=0)} has a standard error of {luck}."
     )
     st.markdown("**What the arms do to each other, in words**")
     for own in found["designs"].values():
-        st.write(plain(own["sentence"]))
+        st.write(plain(own.get("sentences", {}).get(metric, own["sentence"])))
 
 
 def _row(name: str, design: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[str, str]:
-    headings = ("Units", "Shows", "Bias", "Arms' doing", "Own error", "Coverage", "Power")
+    headings = ("Units", "Lift shown", "Bias", "Interference", "Own error", "Coverage", "Power")
     if judged is None:
         return {"Design": name, **dict.fromkeys(headings, numbers.MISSING)}
     cells = (

@@ -13,6 +13,7 @@ from dashboard import draw
 from dashboard.sections.answers import answer
 from dashboard.tiles import Z
 from simulator.results import numbers
+from simulator.results.beside import asked
 from simulator.results.read import Run
 from simulator.results.scorecard import Effect, primary
 
@@ -21,10 +22,12 @@ SEEDS = 8
 
 def section(run: Run, card: Mapping[str, Any]) -> None:
     """The lift of each world and of all, and how far worlds are apart."""
+    spent_s = SEEDS * asked.seconds_of(run)
+    minutes = f", so {numbers.duration(spent_s)}" if spent_s >= 1 else ""
     found = answer(
         run,
         "truth",
-        f"It trains and serves both arms in {SEEDS} worlds: about {SEEDS} times what the run took.",
+        f"It trains and serves both arms in {SEEDS} worlds: about {SEEDS} times what the run took{minutes}.",
         ("--seeds", str(SEEDS)),
     )
     if found is None:

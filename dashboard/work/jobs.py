@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -179,6 +180,11 @@ def alive(job: Job) -> bool:
     if job.pid in _own and _own[job.pid].poll() is not None:
         del _own[job.pid]
     return bool(job.began) and _began(job.pid) == job.began
+
+
+def seconds_since(root: Path, job: Job) -> float:
+    """How long ago a job was started."""
+    return max(0.0, time.time() - (root / BESIDE / "jobs" / job.key / "job.json").stat().st_mtime)
 
 
 def log_of(root: Path, job: Job) -> str:

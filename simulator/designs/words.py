@@ -18,17 +18,22 @@ Found = Mapping[str, Any]
 
 
 def explained(found: Found, designs: Sequence[Design], primary: str) -> dict[str, Any]:
-    """What `compare_designs` found, with a "sentence" for each design and the "choice".
+    """What `compare_designs` found, with a sentence for each design, and which one to choose.
 
     Args:
         found: of these designs.
         designs: the simplest first.
         primary: the experiment's metric; the first of those that were compared stands in for another.
+
+    Returns:
+        `found`; each of its designs has "sentence", of the metric that the arms do most to, and "sentences",
+        by metric. "choice" is which one to take, and why.
     """
-    own = {
-        d.name: {**found["designs"][d.name], "sentence": sentence(d, found["designs"][d.name], found)}
-        for d in designs
-    }
+    own = {}
+    for d in designs:
+        result = found["designs"][d.name]
+        by_metric = {name: sentence(d, result, found, name) for name in result.get("metrics", ())}
+        own[d.name] = {**result, "sentence": sentence(d, result, found), "sentences": by_metric}
     metric = primary if primary in found["truth"] else next(iter(found["truth"]))
     return {**found, "designs": own, "choice": choice(designs, own, metric)}
 
@@ -64,21 +69,29 @@ def _distance(judged: Found) -> float:
     return float(size / se) if se > 0 else float(size > 0) * float("inf")
 
 
-def sentence(design: Design, result: Found, found: Found) -> str:
-    """What is wrong with a design on this market, and why."""
+def sentence(design: Design, result: Found, found: Found, metric: str | None = None) -> str:
+    """What the arms do to each other under a design on this market, and why.
+
+    Args:
+        design: which.
+        result: its own, of `found`.
+        found: of all designs.
+        metric: which is spoken of; by default the one that the arms do most to.
+    """
     truth, worlds = found["truth"], found["worlds"]
     if "reason" in result:
         return f"{design.name}: {result['reason']}"
     metrics = result["metrics"]
     if not metrics:
         return f"{design.name}: too few events for an interval."
-    name = worst(metrics)
+    name = metric or worst(metrics)
     judged, words = metrics[name], BY_NAME[name].words
     size = f"{points(judged['interference'])} (standard error {points_error(judged['interference_se'])})"
     if not any(own["interference"] for own in metrics.values()):
         return f"{design.name}: the arms do nothing to each other."
     if not _is_shown(judged):
-        return f"{design.name}: no bias is shown; the largest is {size}, of {words}."
+        most = "the largest is " if metric is None else ""
+        return f"{design.name}: no effect of the arms on each other is shown; {most}{size}, of {words}."
     small = (
         ""
         if is_biased(judged)

@@ -100,6 +100,11 @@ def needed(size: Mapping[str, Any], requests: float | None) -> str:
     return text + beyond(size["requests"], requests)
 
 
+def duration(seconds: float) -> str:
+    """How long something takes or took, about: "85 s", "12 min"."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def p_value(value: float | None) -> str:
     """A p-value: 0.1532 -> "0.153", tiny ones "< 0.0001"."""
     if not _known(value):

@@ -157,10 +157,11 @@ def test_designs_of_the_run_are_drawn_as_they_were_found(folder, drawn):
     words = texts(app)
     for own in found["designs"].values():
         assert own["sentence"].replace("*", "") in words
+    assert "the true lift is −0.8% (the run's own: +3.8%)" in words
     table = app.table[0].value
     assert list(table["Design"]) == list(found["designs"])
     first = found["designs"]["user split"]["metrics"]["advv_per_request"]
-    assert table["Shows"][0] == numbers.lift(first["estimate"])
+    assert table["Lift shown"][0] == numbers.lift(first["estimate"])
     assert {row["value"] for row in with_key(drawn, "design") if row["design"] == "user split"} == {
         first["bias"],
         first["interference"],
@@ -214,7 +215,7 @@ def test_other_worlds_are_drawn_beside_their_mean(folder, drawn):
 def test_the_certificate_is_what_was_measured(folder):
     made(folder)
     app = truth(INTERVALS)
-    assert "10,000 simulated experiments" in texts(app)
+    assert "8,000 to 10,000 simulated experiments" in texts(app)
     assert "Measured: 95% intervals of ratios cover" in texts(app)
     assert len(specs(app)) == 1
     assert "P99 latency, bursty traces" in {row["what"] for row in drawn_rows(app, 0)}
@@ -326,5 +327,5 @@ def test_the_shipped_run_answers_what_needs_no_run_of_ones_own(tmp_path, monkeyp
     monkeypatch.setenv(places.RESULTS_VARIABLE, str(tmp_path))
     assert small.shipped_runs()
     app = truth(ARMS)
-    assert "A market whose budgets are tight" in str([expander.label for expander in app.expander])
+    assert "Example, not this run: a market" in str([expander.label for expander in app.expander])
     assert len(specs(app)) == 1

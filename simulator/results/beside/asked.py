@@ -56,6 +56,11 @@ def kept(run: Run, command: str) -> dict[str, Any] | None:
         return None
 
 
+def seconds_of(run: Run) -> float:
+    """How long a run's stages took together."""
+    return sum(stage.get("seconds") or 0.0 for stage in run.stages)
+
+
 def took(run: Run) -> str:
     """How long a run's training and scoring took, a sentence; empty where it was less than a second, as where
     other runs had kept both.

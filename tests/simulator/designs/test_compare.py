@@ -15,7 +15,7 @@ from simulator.designs.design import Population
 from simulator.designs.estimates import read
 from simulator.designs.evidence import Evidence
 from simulator.designs.layouts import Switchback, TwoSided, UserSplit, designs
-from simulator.designs.words import choice, sentence
+from simulator.designs.words import choice, explained, sentence
 from simulator.errors import SimulatorError
 from simulator.metrics import BY_NAME, RATIOS
 
@@ -84,6 +84,17 @@ def test_a_biased_design_is_explained_and_a_simple_sound_one_is_chosen() -> None
     assert choice(ASKED, biased["designs"], REVENUE)["design"] in ("budget split", "switchback, 24 h")
     assert choice(ASKED, free["designs"], REVENUE)["design"] == "user split"
     assert "nothing to each other" in sentence(user, free["designs"][user.name], free)
+
+
+def test_a_design_is_explained_for_the_metric_that_is_asked_for() -> None:
+    found = tight()
+    own = explained(found, ASKED, REVENUE)["designs"]["user split"]["sentences"]
+    assert own.keys() == found["designs"]["user split"]["metrics"].keys()
+    unmoved = {"interference": 0.001, "interference_se": 0.002, "sd": 0.1}
+    calm = {**found, "designs": {"user split": {"metrics": {REVENUE: unmoved, "ctr": unmoved}}}}
+    text = sentence(ASKED[0], calm["designs"]["user split"], calm, "ctr")
+    assert "no effect of the arms on each other is shown; +0.1 points" in text
+    assert "click-through rate" in text
 
 
 def test_a_design_that_cannot_be_drawn_says_why_and_the_others_are_judged() -> None:
