@@ -20,8 +20,8 @@ DECISIONS = {
     "inconclusive": (st.info, "Inconclusive"),
 }
 MARKS = {True: "✓", False: "✗", None: "?"}
-# What the latency budget costs: P99 alone looks fine where the ladder keeps it within the budget.
-WATCHED = ("p99_ms", "missed_share", "degraded_share")
+# What the latency budget costs, as guardrails name it: P99 alone looks fine where the ladder keeps it in.
+WATCHED = {"p99_ms": "p99_ms", "missed_share": "late_share", "degraded_share": "degraded_share"}
 
 
 def pick_treatment(names: Sequence[str]) -> str:
@@ -58,16 +58,19 @@ def verdict(card: Mapping[str, Any], arm: str) -> None:
 
 
 def guardrails(card: Mapping[str, Any], arm: str) -> None:
-    """Latency, late and degraded requests of treatment and control, then every guardrail's state."""
+    """Every guardrail's state; below them what else the latency budget costs treatment and control."""
     values = {name: entry.get("values") or {} for name, entry in arms_of(card).items()}
     control = control_name(card)
-    lines = ["**Guardrails** (✓ kept, ✗ broken, ? not shown)"]
-    for name in WATCHED:
+    states = verdict_of(card, arm).get("guardrails") or ()
+    lines = [f"{MARKS[state['holds']]} {plain(state['text'] or state['rule'])}" for state in states]
+    if lines:
+        lines = ["**Guardrails, by the A/B** (✓ kept, ✗ broken, ? not shown)", *lines]
+    others = []
+    for name, guardrail in WATCHED.items():
         form = numbers.metric_form(name)
         own, other = ((values.get(one, {}).get(name) or {}).get("value") for one in (arm, control))
-        if own is not None:
-            lines.append(f"{form.label}: **{form.form(own)}**, control {form.form(other)}")
-    states = verdict_of(card, arm).get("guardrails") or ()
-    lines += [f"{MARKS[state['holds']]} {plain(state['text'] or state['rule'])}" for state in states]
-    if len(lines) > 1:
-        st.markdown("  \n".join(lines))
+        if own is not None and guardrail not in {state["name"] for state in states}:
+            others.append(f"{form.label}: {form.form(own)}, control {form.form(other)}")
+    if others:
+        lines += ["", "**Without a limit, by the A/B**", *others]
+    st.markdown("  \n".join(lines))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from textwrap import shorten
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +18,8 @@ from dashboard.work.places import read_only, results_folder, shown
 from dashboard.work.trash import delete, empty, restore, trashed
 from simulator.results import numbers
 from simulator.results.index import Listed
+
+VERDICT_LENGTH = 36  # characters that its column has room for
 
 
 def page() -> None:
@@ -89,10 +93,16 @@ def table(lines: Sequence[Listed], notes: dict[str, Note]) -> None:
         hide_index=True,
         width="stretch",
         # A sweep's line is long: it must not push the lifts out of sight.
-        column_config={"Verdict": st.column_config.TextColumn(width=260)},
+        column_config={"Verdict": st.column_config.TextColumn(width=260, help="In full below the table.")},
         on_select=clicked,
         selection_mode="single-row",
     )
+
+
+def _in_short(verdict: str) -> str:
+    """Its beginning, whole words: a number that the column cuts would read as another one."""
+    kept = shorten(re.split("[,;] ", verdict)[0], VERDICT_LENGTH, placeholder="")
+    return kept if kept == verdict else f"{kept} …"
 
 
 def _row(line: Listed, note: Note) -> dict[str, str]:
@@ -105,7 +115,7 @@ def _row(line: Listed, note: Note) -> dict[str, str]:
     # What one looks for stands first: a telephone shows three columns.
     return {
         "Folder": name_of(line),
-        "Verdict": line.verdict or numbers.MISSING,
+        "Verdict": _in_short(line.verdict or numbers.MISSING),
         "Primary lift": lift,
         "True lift": truth,
         "Status": line.status,

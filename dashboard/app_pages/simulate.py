@@ -157,7 +157,7 @@ def _tile(effect: Effect, card: Mapping[str, Any]) -> tiles.Tile:
         numbers.level_name(effect.level),
     )  # fmt: skip
     return tiles.Tile(
-        label=form.label,
+        label=f"{form.label}, in truth" if told else form.label,
         value=form.form(treatment if told else effect.treatment),
         lift=effect.true_lift if told else effect.lift,
         ci=tiles.within_error(effect.true_lift, effect.true_se) if told else effect.ci,

@@ -174,7 +174,7 @@ def _tile(
     value_ = None if has_lift and metric in few else row["value"]
     said = tiles.estimate_lines(value_, ends, row["true_value"], shown, level)
     return tiles.Tile(
-        label=form.label,
+        label=f"{form.label}, in truth" if told else form.label,
         value=form.form(value[which]),
         lift=lift[which],
         ci=truth if told else (lift["ci_low"], lift["ci_high"]),

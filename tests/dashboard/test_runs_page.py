@@ -53,6 +53,14 @@ def test_every_run_and_sweep_is_a_line(three):
     assert (table.loc["busy"]["Status"], table.loc["busy"]["Verdict"]) == ("running", "—")
 
 
+def test_a_long_verdict_ends_at_a_whole_word_and_stands_in_full_below(folder):
+    answer = "worth it at 5 of 6 settings, most at history 500, load 0.3"
+    made_runs.write_sweep(folder / "budgets", (5, 25), answer=answer)
+    app = opened(RUNS)
+    assert list(app.dataframe[0].value["Verdict"]) == ["worth it at 5 of 6 settings …"]
+    assert f"By the truth: {answer}." in texts(app)
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [({"search": "small"}, ["small"]), ({"search": "seed 8"}, ["small"]), ({"search": "sweep"}, ["budgets"])],

@@ -33,12 +33,12 @@ def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
     assert [one.value for one in app.caption].count(tiles.CURRENCY) == 1
     before = [metric.value for metric in app.metric]
     assert [metric.label for metric in app.metric] == [
-        "ADVV per request",
-        "Revenue per request",
-        "CTR",
-        "P99 latency",
-        "Missed deadline",
-        "Full history",
+        "ADVV per request, in truth",
+        "Revenue per request, in truth",
+        "CTR, in truth",
+        "P99 latency, in truth",
+        "Missed deadline, in truth",
+        "Full history, in truth",
     ]
     after = [metric.value for metric in app.select_slider[0].set_value("5").run().metric]
     assert all(a != b for a, b in zip(before, after, strict=True))
@@ -103,10 +103,10 @@ def test_a_lift_that_a_sweep_keeps_back_is_not_enough_data(folder):
     made_runs.write_sweep(folder / "sweep", (25,), rows)
     app = opened(WHAT_IF)
     deltas = {metric.label: metric.delta for metric in app.metric}
-    assert deltas["CTR"].endswith("true, vs control")
+    assert deltas["CTR, in truth"].endswith("true, vs control")
     assert "this A/B: not enough data" in texts(app)
     assert deltas["Revenue per request"] == "not enough data"
-    assert not deltas["Missed deadline"]
+    assert not deltas["Missed deadline, in truth"]
 
 
 def test_what_if_shows_no_estimate_of_too_few_events(folder):
@@ -124,7 +124,7 @@ def test_what_if_shows_the_truth_first_and_says_where_the_estimate_leaves_it_out
     rows["true_value"][at] = 0.017
     made_runs.write_sweep(folder / "sweep", (25,), rows)
     app = opened(WHAT_IF)
-    (revenue,) = [metric for metric in app.metric if metric.label == "Revenue per request"]
+    (revenue,) = [metric for metric in app.metric if metric.label == "Revenue per request, in truth"]
     assert revenue.delta == "+1.7% true, vs control"
     words = texts(app)
     assert "this A/B: +73.4% (95% CI +50.0% to +90.0%)" in words
