@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard.words import plain
 from dashboard.work import jobs
-from dashboard.work.places import DashboardError, read_only, results_folder
+from dashboard.work.places import DashboardError, read_only, results_folder, shown
 from simulator.results import numbers
 from simulator.results.errors import ResultsError
 from simulator.results.read import Folder, read_folder
@@ -35,18 +35,18 @@ def absent(kind: str, name: str) -> None:
 
 def _no_runs() -> None:
     root = results_folder()
-    st.info(f"There are no runs in `{root}` yet. Make one, then reload this page:")
-    st.code(f"laser-ab demo --out {quote(str(root / 'demo'))}", language=None)
+    st.info(f"There are no runs in `{shown(root)}` yet. Make one, then reload this page:")
+    st.code(f"laser-ab demo --out {quote(shown(root / 'demo'))}", language=None)
     st.write("Or run an experiment of your own:")
-    st.code(f"laser-ab run CONFIG.toml --out {quote(str(root / 'my-run'))}", language=None)
+    st.code(f"laser-ab run CONFIG.toml --out {quote(shown(root / 'my-run'))}", language=None)
 
 
 def _no_sweeps() -> None:
     root = results_folder()
-    st.info(f"There are no sweeps in `{root}` yet. Make one, then reload this page:")
+    st.info(f"There are no sweeps in `{shown(root)}` yet. Make one, then reload this page:")
     st.code(
         "laser-ab sweep CONFIG.toml --over arms.treatment.history=200,500,1000 "
-        f"--over traffic.load=0.3,0.6 --out {quote(str(root / 'my-sweep'))}",
+        f"--over traffic.load=0.3,0.6 --out {quote(shown(root / 'my-sweep'))}",
         language=None,
         wrap_lines=True,
     )
@@ -148,14 +148,23 @@ def _progress(folder: Folder) -> None:
 
 
 def _resume(folder: Folder) -> None:
-    st.write(
-        "To continue it, when what stopped it is gone:"
-        if folder.resumable
-        else "It would stop there again. With the cause mended, to start anew:"
-    )
-    st.code(folder.next_command, language=None)
+    if folder.resumable:
+        mended = "" if folder.status == "interrupted" else ", when what stopped it is gone"
+        st.write(f"To continue it{mended}:")
+    else:
+        st.write("It would stop there again. With the cause mended, to start anew:")
+    st.code(folder.next_command.replace(str(folder.path), shown(folder.path)), language=None)
+    resuming(folder)
+
+
+def resuming(folder: Folder) -> None:
+    """A button that continues what was stopped; nothing where that cannot be done from here."""
     possible = folder.resumable and not read_only() and folder.path != results_folder()
-    asked = possible and st.button("Resume", help="The command above, as a process that outlives this page.")
+    asked = possible and st.button(
+        "Resume",
+        key=f"resume-{folder.path}",
+        help="It goes on where it stopped, as a process that outlives this page.",
+    )
     if asked and attempt(lambda: jobs.resume(results_folder(), _name(folder))):
         st.info("It is taken up again; the page follows in a moment.")
         _wait_until_running(folder)

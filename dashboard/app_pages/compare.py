@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,19 @@ from simulator.results import numbers
 from simulator.results.compare import setting_text, settings_that_differ
 from simulator.results.read import Run
 from simulator.results.scorecard import Effect, arms_of, effects, tile_metrics, verdict_of
+
+# What was settled when a run began.
+RESOLVED = {
+    "manifest.budget_ms": "Latency budget, as it was resolved (ms)",
+    "manifest.time_compression": "Time compression, as it was resolved",
+}
+SIZES: dict[str, Callable[[list[Any]], float | None]] = {
+    "Users in the experiment": lambda arms: sum(arm.get("units") or 0 for arm in arms),
+    "Requests in the experiment": lambda arms: sum(arm.get("requests") or 0 for arm in arms),
+    "Requests per second that an arm serves": lambda arms: max(
+        (arm.get("serving") or {}).get("requests_per_s") or 0 for arm in arms
+    ),
+}
 
 
 def page() -> None:
@@ -99,11 +112,30 @@ def _settings(runs: Mapping[str, Run]) -> None:
     if not differing:
         st.write("None." if len(runs) > 1 else "Choose another run to see which settings differ.")
         return
-    rows = [
-        {"Setting": key, **dict(zip(runs, map(setting_text, values), strict=True))}
-        for key, values in differing.items()
-    ]
-    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    rows = [(_label(key), [_text(key, value) for value in values]) for key, values in differing.items()]
+    rows = [*_sizes(runs.values()), *rows]
+    shown = [{"Setting": name, **dict(zip(runs, values, strict=True))} for name, values in rows]
+    st.table(pd.DataFrame(shown), border="horizontal", hide_index=True)
+
+
+def _label(key: str) -> str:
+    """A setting's name: of the file its key, of the manifest in words."""
+    section, _, name = key.partition(".")
+    return RESOLVED.get(key) or (key if section != "manifest" else name.replace("_", " ").replace(".", ": "))
+
+
+def _text(key: str, value: Any) -> str:
+    return "the preset's" if value is None and key.startswith("traffic.world.") else setting_text(value)
+
+
+def _sizes(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
+    """What the settings come to: users, requests and their rate, where these differ."""
+    rows = []
+    for name, size in SIZES.items():
+        values = [numbers.about(size(list(arms_of(run.scorecard or {}).values()))) for run in runs]
+        if len(set(values)) > 1:
+            rows.append((name, values))
+    return rows
 
 
 page()

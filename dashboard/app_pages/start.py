@@ -26,6 +26,7 @@ from simulator.results.errors import ResultsError
 from simulator.results.read import CONFIG
 
 TEMPLATE = "A commented template"
+BUDGET = "experiment.budget_ms"
 
 
 def page() -> None:
@@ -108,13 +109,14 @@ def _form(file: Mapping[str, Any], digest: str) -> list[str]:
     sets = []
     for table, fields in tables(_schema(), names).items():
         with st.expander(table or "seed", expanded=table.startswith("arms.")):
-            columns = st.columns(3)
-            for number, field in enumerate(fields):
-                with columns[number % 3]:
-                    was = lookup(file, field.key)
-                    now = _widget(field, was, f"{digest}-{field.key}")
-                    if now not in ("", was):
-                        sets.append(f"{field.key}={now}")
+            # Row by row: on a telephone, where columns stand below each other, neighbours stay together.
+            for first in range(0, len(fields), 3):
+                for column, field in zip(st.columns(3), fields[first : first + 3], strict=False):
+                    with column:
+                        was = lookup(file, field.key)
+                        now = _widget(field, was, f"{digest}-{field.key}")
+                        if now not in ("", was):
+                            sets.append(f"{field.key}={now}")
     more = st.text_area(
         "Further settings, KEY=VALUE, one a line",
         "\n".join(st.query_params.get_all("set")),
@@ -157,10 +159,21 @@ def _act(text: str, file: Mapping[str, Any], sets: list[str]) -> None:
         language=None,
         wrap_lines=True,
     )
+    if _budget(file, sets, over) == "auto":
+        st.caption(
+            "The latency budget follows the arms: auto is twice the slowest arm's P95 without load. With "
+            "another history or model it is another budget; to keep it, give experiment.budget_ms a number."
+        )
     if st.button("Check and estimate", width="stretch"):
         _check(kind, text, sets, over)
     if st.button("Start", width="stretch"):
         _start(kind, text, sets, over, name)
+
+
+def _budget(file: Mapping[str, Any], sets: list[str], over: list[str]) -> str:
+    """The latency budget that is asked for, as one types it."""
+    asked = {key: value for key, _, value in (one.partition("=") for one in (*sets, *over))}
+    return asked.get(BUDGET) or lookup(file, BUDGET) or "auto"
 
 
 def _free(name: str) -> str:
@@ -235,7 +248,7 @@ def _start(kind: str, text: str, sets: list[str], over: list[str], name: str) ->
         within(results_folder(), name)
         if _check(kind, text, sets, over):
             jobs.start(results_folder(), kind, text, sets, over, name)
-            st.success(f"{plain(name)} is under way. It goes on when this page or the dashboard is closed.")
+            st.toast(f"{plain(name)} is under way. It goes on when this page or the dashboard is closed.")
     except (DashboardError, ResultsError, OSError) as error:
         st.error(plain(error))
 
@@ -243,10 +256,10 @@ def _start(kind: str, text: str, sets: list[str], over: list[str], name: str) ->
 def _started() -> None:
     """What was started from here, the latest first."""
     root = results_folder()
-    found = jobs.experiments(root)[:5]
-    if found:
+    latest = {job.path: job.key for job in reversed(jobs.experiments(root))}
+    if latest:
         st.subheader("Started from here")
-        _follow([job.key for job in found])
+        _follow(list(latest.values())[-5:])
 
 
 @st.fragment(run_every="2s")
@@ -255,10 +268,13 @@ def _follow(keys: list[str]) -> None:
     for job in (job for job in jobs.jobs(root) if job.key in keys):
         at_work = jobs.alive(job)
         there = (root / job.path / "manifest.json").is_file()
-        st.markdown(f"**{plain(job.path)}** · {'at work' if at_work else 'ended'}")
-        if there:
-            folder = opened(job.path)
+        folder = opened(job.path) if there else None
+        status = "at work" if at_work else "ended" if folder is None else folder.status
+        st.markdown(f"**{plain(job.path)}** · {status}")
+        if folder is not None:
             states.stages(folder)
+            if not at_work:
+                states.resuming(folder)
             target = "what_if" if folder.manifest.get("kind") == "sweep" else "scorecard"
             st.page_link(
                 f"app_pages/{target}.py",

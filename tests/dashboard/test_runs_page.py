@@ -177,7 +177,7 @@ def test_compare_shows_runs_and_arms_with_truth_and_what_serving_cost(three):
     assert set(table["True lift"]) == {"+3.8%"}
     assert set(table["Degraded"]) == {"7.0%"}
     differing = app.table[1].value.set_index("Setting")
-    assert list(differing.loc["manifest.budget_ms"]) == ["25", "12.5"]
+    assert list(differing.loc["Latency budget, as it was resolved (ms)"]) == ["25", "12.5"]
     layers = specs(app)[0]["layer"]
     assert layers[1]["encoding"]["y"]["sort"] == ["demo: treatment", "three: laser", "three: twin"]
 

@@ -107,6 +107,13 @@ def test_an_estimate_comes_before_the_start(folder):
     assert not jobs.jobs(folder)
 
 
+def test_a_budget_that_follows_the_arms_says_so(folder):
+    app = opened(START)
+    assert "The latency budget follows the arms" in texts(app)
+    field = next(one for one in app.text_input if one.label == "budget_ms")
+    assert "The latency budget follows the arms" not in texts(field.set_value("20").run() and app)
+
+
 def test_a_clone_begins_with_the_runs_own_file(folder):
     made_runs.write_run(folder / "demo", requests=200)
     app = opened(START, clone="demo")
@@ -127,7 +134,8 @@ def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypa
     app = opened(START)
     app.text_input(key="folder").set_value("mine").run()
     button(app, "Start").click().run()
-    assert "mine is under way" in texts(app)
+    assert ["mine is under way" in one.value for one in app.toast] == [True]
+    assert "under way" not in texts(app)  # it would stay there when that is no longer so
     (job,) = jobs.jobs(folder)
     until(lambda: jobs.log_of(folder, job) == "at work\n")
     assert jobs.alive(job)
@@ -142,6 +150,9 @@ def test_a_run_is_started_stopped_resumed_and_finished(folder, pretend, monkeypa
     # The server knows the process by what is on the disk alone.
     assert read_run(folder / "mine").status == "interrupted"
     page = opened(SCORECARD, run="mine")
+    assert "To continue it:" in texts(page)
+    page = opened(START)
+    assert "**mine** · interrupted" in texts(page)
     button(page, "Resume").click().run()
     until(lambda: read_run(folder / "mine").status == "running")
     assert "under way" in texts(opened(SCORECARD, run="mine"))
