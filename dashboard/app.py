@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import states
 from dashboard.folders import itself, look, pick
-from dashboard.palette import DARK
+from dashboard.palette import DARK, NEUTRAL, PAGE_ON_DARK
 from dashboard.work.places import admitted
 from simulator.results.errors import ResultsError
 
@@ -18,7 +18,21 @@ st.set_page_config(page_title="LASER A/B", page_icon="⚖️", layout="wide")
 # Streamlit writes white on what was chosen of several; on the accent that dark needs, that is 2.3 to 1. The
 # browser tells light from dark: the server learns it only after the page was drawn.
 CHOSEN = "[data-testid='stMultiSelectTagsContainer'] [data-tag] *"
-st.html(f"<style>{CHOSEN} {{color: light-dark(white, {DARK})}}</style>")
+# A table wider than its place is scrolled, which a telephone shows only while one does: a shadow stands at an
+# edge behind which there is more. What covers it at the table's ends, in the page's colour, is scrolled too.
+TABLE = "[data-testid='stTable']"
+EDGES = ", ".join(
+    f"linear-gradient(to {side}, {colour}, transparent) {at} / {width} 100% no-repeat {moves}"
+    for colour, width, moves in (
+        (f"light-dark(white, {PAGE_ON_DARK}) 40%", "3rem", "local"),
+        (f"{NEUTRAL}80", ".7rem", "scroll"),
+    )
+    for side, at in (("right", "left"), ("left", "right"))
+)
+st.html(
+    f"<style>{CHOSEN} {{color: light-dark(white, {DARK})}} {TABLE} > div {{background: {EDGES}}} "
+    f"@media (max-width: 640px) {{{TABLE} :is(td, th) * {{white-space: nowrap !important}}}}</style>"
+)
 
 # The address has the token once; other pages of the same session are then open.
 st.session_state["token"] = st.query_params.get("token") or st.session_state.get("token")

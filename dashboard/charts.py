@@ -176,15 +176,16 @@ def _break_even(budget_ms: float, ink: str) -> list[alt.Chart]:
     return [cross.encode(**at), said.encode(**at)]
 
 
-def by_day(rows: Rows, *, reach: float | None) -> alt.LayerChart:
+def by_day(rows: Rows, *, label: str, reach: float | None) -> alt.LayerChart:
     """How estimate and truth of a lift grew day by day, with the estimate's interval where it has one.
 
     Args:
         rows: day, which (ESTIMATE_LINE or TRUE), lift, low, high (null where there is no interval).
+        label: of the metric.
         reach: of `reach_of` these.
     """
     percent = axis("+.1~%")
-    title = "Lift of all days so far"
+    title = f"{label}: lift so far"
     base = alt.Chart(rows).encode(
         x=alt.X("day:O", title="Day of the experiment", axis=alt.Axis(labelAngle=0)),
         color=colours("which", (ESTIMATE_LINE, TRUE), (CONTROL, TRUTH), columns=1, symbolOpacity=1),
@@ -227,8 +228,8 @@ def mde(rows: Rows, *, true_lift: float | None, ink: str) -> alt.LayerChart:
     """
     log = alt.Scale(type="log", nice=False)
     base = alt.Chart(rows).encode(
-        x=alt.X("requests:Q", title="Requests of the experiment (log scale)", scale=log, axis=axis("~s")),
-        y=alt.Y("mde:Q", title="Detectable lift (log scale)", scale=log, axis=axis(".1~%")),
+        x=alt.X("requests:Q", title="Requests of the experiment (log scale)", scale=log, axis=log_axis("~s")),
+        y=alt.Y("mde:Q", title="Detectable lift (log scale)", scale=log, axis=log_axis(".1~%")),
         tooltip=[alt.Tooltip("requests:Q", format=","), alt.Tooltip("mde:Q", format=".1%", title="MDE")],
     )
     ring = base.transform_filter(alt.datum.own).mark_point(size=200, strokeWidth=3, color=CONTROL, opacity=1)
@@ -267,6 +268,11 @@ def axis(form: str, **others: Any) -> alt.Axis:
     if form.startswith("+") and form.endswith("%"):
         others["labelExpr"] = "datum.value == 0 ? '0%' : datum.label"
     return alt.Axis(format=form, gridColor=NEUTRAL, gridOpacity=0.25, **others)
+
+
+def log_axis(form: str) -> alt.Axis:
+    """An axis of a logarithmic scale, with marks at 1, 2, 5, 10, 20 and so on: Vega's own are uneven."""
+    return axis(form, values=[float(f"{digit}e{power}") for power in range(-6, 13) for digit in (1, 2, 5)])
 
 
 def ms_axis(least: float = 0) -> alt.Axis:

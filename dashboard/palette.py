@@ -15,6 +15,7 @@ NEUTRAL = "#8B919A"
 # Of text no one colour has 4.5 to 1 (WCAG AA) on both backgrounds.
 INK_ON_LIGHT, INK_ON_DARK = "#4A4F58", "#C3C8D0"
 DARK = "#14161A"
+PAGE_ON_DARK = "#171614"  # Streamlit's own
 ACCENT_ON_LIGHT, ACCENT_ON_DARK = "#1D62A0", "#6CB0EA"
 GOOD_TO_BAD = ("#2BA88C", "#8DB84A", "#E3B23C", "#E07B39", "#B5494E")  # ladder steps, best first
 # What a request's time is spent on, by `simulator.results.bottleneck.PARTS`; waiting is paler than its work.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import Rows, axis, budget_line, colours, layers, ms_axis
+from dashboard.charts import Rows, axis, budget_line, colours, layers, log_axis, ms_axis
 from dashboard.palette import DARK, GOOD_TO_BAD, NEUTRAL, PART_COLOURS, arm_colours
 from simulator.results import numbers
 from simulator.results.bottleneck import PARTS
@@ -29,7 +29,7 @@ def distribution(
         alt.Tooltip(f"{column}:Q", format=".2%", title="share"),
     ]
     base = alt.Chart(rows).encode(
-        x=alt.X(edge, scale=scale, axis=axis("~r"), title="Latency (ms, log scale)"),
+        x=alt.X(edge, scale=scale, axis=log_axis("~r"), title="Latency (ms, log scale)"),
         y=alt.Y(f"{column}:Q", axis=axis("~%"), title=title, stack=None),
         color=colours("arm", arms, arm_colours(arms)),
     )
@@ -113,7 +113,7 @@ def heat(rows: Rows, *, budget_ms: float | None) -> alt.LayerChart:
         .mark_rect()
         .encode(
             x=_hours(title=None),
-            y=alt.Y("low_ms:Q", scale=log, title="Latency (ms)", axis=_even(ms_axis())),
+            y=alt.Y("low_ms:Q", scale=log, title="Latency (ms)", axis=_even(log_axis("~r"))),
             y2=alt.Y2("high_ms:Q"),
             color=alt.Color(
                 "share:Q",

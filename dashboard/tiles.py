@@ -48,16 +48,19 @@ class Tile:
 def effect_tile(effect: Effect) -> Tile:
     """The tile of a scorecard's effect."""
     form = numbers.metric_form(effect.metric, effect.unit)
-    interval = numbers.interval(effect.ci, numbers.lift) if effect.enough else numbers.MISSING
+    own, other = form.form(effect.treatment), form.form(effect.control)
+    interval = f"{numbers.level_name(effect.level)} {numbers.interval(effect.ci, numbers.lift)}"
+    beside = f"control {other}" + (" (both adjusted)" if effect.adjusted else "")
     return Tile(
         label=form.label,
-        value=form.form(effect.treatment),
+        # In large it would be read against control's, as a lift.
+        value=own if effect.enough else numbers.MISSING,
         lift=effect.lift,
         ci=effect.ci,
         lines=(
-            f"{numbers.level_name(effect.level)} {interval}",
+            *([interval] if effect.enough else []),
             f"true {numbers.lift(effect.true_lift)}",
-            f"control {form.form(effect.control)}" + (" (both adjusted)" if effect.adjusted else ""),
+            beside if effect.enough else f"{own} against {beside}: too little data for a finding",
         ),
         help=form.meaning,
         higher_is_better=form.higher_is_better,

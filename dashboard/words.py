@@ -9,6 +9,13 @@ import re
 _SPECIAL = re.compile(r"([\\`*\[\]$~|]|(?<!\w)_|_(?!\w))")
 
 
+_CODE = re.compile(r"(`[^`]+`)")
+
+
 def plain(text: object) -> str:
-    """A text from a file, on one line, so that Markdown shows it as it is: no link, no image, no emphasis."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    """A text from a file, on one line, so that Markdown shows it as it is: no link, no image, no emphasis.
+
+    What it marks as code, as messages do with the names of settings, is shown as code.
+    """
+    parts = _CODE.split(" ".join(str(text).split()))
+    return "".join(part if _CODE.fullmatch(part) else _SPECIAL.sub(r"\\\1", part) for part in parts)

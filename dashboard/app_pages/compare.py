@@ -22,7 +22,7 @@ RESOLVED = {
     "manifest.budget_ms": "Latency budget, as it was resolved (ms)",
     "manifest.time_compression": "Time compression, as it was resolved",
 }
-SIZES: dict[str, Callable[[list[Any]], float | None]] = {
+SIZES: dict[str, Callable[[list[Any]], float]] = {
     "Users in the experiment": lambda arms: sum(arm.get("units") or 0 for arm in arms),
     "Requests in the experiment": lambda arms: sum(arm.get("requests") or 0 for arm in arms),
     "Requests per second that an arm serves": lambda arms: max(
@@ -132,7 +132,7 @@ def _sizes(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
     """What the settings come to: users, requests and their rate, where these differ."""
     rows = []
     for name, size in SIZES.items():
-        values = [numbers.about(size(list(arms_of(run.scorecard or {}).values()))) for run in runs]
+        values = [numbers.count(round(size(list(arms_of(run.scorecard or {}).values())))) for run in runs]
         if len(set(values)) > 1:
             rows.append((name, values))
     return rows

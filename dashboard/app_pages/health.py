@@ -29,7 +29,7 @@ from simulator.results.scorecard import (
     treatment_names,
 )
 
-TIMES = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # of this run's traffic
+TIMES = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # of this run's traffic; further where more is needed
 
 
 def page() -> None:
@@ -136,12 +136,15 @@ def detectable(card: Mapping[str, Any], arm: str) -> None:
         st.write("Not enough data to say what lift it could find.")
         return
     label = numbers.metric_form(effect.metric, effect.unit).label
+    needed = arms_of(card)[arm]["metrics"][effect.metric].get("needed")
+    enough = needed["requests"] / effect.n if needed else 0.0
+    sizes = [*TIMES, *(times for times in (enough, 2 * enough) if times > TIMES[-1])]
     # The standard error of the logarithm falls as one over the root of the requests.
     rows = pd.DataFrame(
         {
-            "requests": [round(effect.n * times) for times in TIMES],
-            "mde": [math.expm1(math.log1p(effect.mde) / math.sqrt(times)) for times in TIMES],
-            "own": [times == 1 for times in TIMES],
+            "requests": [round(effect.n * times) for times in sizes],
+            "mde": [math.expm1(math.log1p(effect.mde) / math.sqrt(times)) for times in sizes],
+            "own": [times == 1 for times in sizes],
         }
     )
     words = f"Smallest detectable lift in {label} over requests"
@@ -150,10 +153,9 @@ def detectable(card: Mapping[str, Any], arm: str) -> None:
         f"With its {numbers.count(effect.n)} requests a lift of {numbers.percent(effect.mde)} in {label} is "
         "found with 80% power."
     )
-    size = arms_of(card)[arm]["metrics"][effect.metric].get("needed")
-    if size:
-        takes = numbers.needed(size, effect.n)
-        st.write(f"To find the true lift of {numbers.lift(size['lift'])} takes {takes}.")
+    if needed:
+        takes = numbers.needed(needed, effect.n)
+        st.write(f"To find the true lift of {numbers.lift(needed['lift'])} takes {takes}.")
 
 
 page()

@@ -34,6 +34,19 @@ ENGINES = {
     "C*": "LastN, chunks, 2 GB of block cache",
     "floor": "the same bytes, read and copied bare",
 }
+DATA = {"u4": "drawn, 4-byte ids", "u8": "drawn, 8-byte ids", "single": "one behaviour a user"}
+# Models, as files name them, in words.
+MODELS = {
+    "din": "the recent history, weighed by the candidate",
+    "sim": "search for what concerns the candidate, then attention over that",
+    "twin": "the same, search and attention by one score",
+    "transformer": "self-attention over the history",
+    "hstu": "pointwise attention in place of softmax",
+    "laser": "segments of the whole history become tokens that the candidate reads",
+    "stca": "the candidate's attention over the history, layer on layer",
+    "vista": "the history gathered into a few summaries that candidates read",
+    "vql": "attention over quantised keys, kept for each user",
+}
 FIRST = ("packed", "zstd", "A", "B", "C")  # shown until others are chosen
 JUDGED = ("model_study", "model_latency_cpu", "model_latency_h200")  # files the models' figures come from
 READS = {"wall_p50_us": "P50", "wall_p99_us": "P99", "cpu_mean_us": "mean CPU"}
@@ -124,6 +137,12 @@ def service_times(run: Run | None) -> None:
     batch = _option(columns[2], "Requests in a batch", scores["batch"], "batch")
     scores = scores[(scores["candidates"] == candidates) & (scores["batch"] == batch)]
     _times(scores, percentile, "Scoring a batch")
+    st.caption(
+        "After the stroke stands the width: din/16 works with vectors of 16 numbers. base reads no history, "
+        "so it has one point, at the left. "
+        + "; ".join(f"*{name}*: {what}" for name, what in MODELS.items())
+        + "."
+    )
     reads = rows[rows["stage"] != "score"].assign(what=lambda frame: frame["what"].replace("", "transport"))
     _times(reads, percentile, "Reading a history, and sending it")
     if profile.notes:
@@ -243,7 +262,7 @@ def study() -> None:
         st.table(pd.DataFrame(table), border="horizontal", hide_index=True)
     st.caption(
         f"AUC by the true click probabilities on held-out days of the world “{plain(world)}”; "
-        f"{found['base']} reads the newest 100 behaviours. Lines are 95 % intervals over worlds. Orange: no "
+        f"{found['base']} reads the newest 100 behaviours. Lines are 95% intervals over worlds. Orange: no "
         f"other model is as good and cheaper. {_sources(found['sources'], JUDGED)}"
     )
 
@@ -322,7 +341,7 @@ def _bytes(disk: Sequence[Mapping[str, Any]]) -> None:
     frame = pd.DataFrame(
         [
             {
-                "group": row["data"],
+                "group": DATA.get(row["data"], row["data"]),
                 "kind": ENGINES[row["engine"]],
                 "value": row["bytes_per_behaviour"],
                 "text": f"{row['bytes_per_behaviour']:.1f}",
@@ -342,8 +361,9 @@ def _bytes(disk: Sequence[Mapping[str, Any]]) -> None:
         ink=ink(),
     )
     st.caption(
-        "u4 and u8 are drawn histories whose item ids take four and eight bytes; the others are logs, most "
-        "of them of short histories."
+        "Drawn histories first, with item ids of four and of eight bytes, and of users with one behaviour; "
+        "the others are logs, most of them of short histories. *packed* keeps columns in as few bits as they "
+        "need, *zstd* compresses them further and is slower to read."
     )
 
 

@@ -204,7 +204,8 @@ def about(run: Run, card: dict[str, Any]) -> None:
     known = {key: run.manifest.get(key) for key in ("service_times", "profile_machine", "budget_ms")}
     for line in report.notes({**known, **card}, servers=False):  # the page has a section for those
         st.write(plain(line))
-    st.caption(f"Control is “{plain(control_name(card))}”.")
+    if control_name(card) != "control":
+        st.caption(f"Control is “{plain(control_name(card))}”.")
     if run.arms:
         keys = ("name", "role", "store", "model", "history")
         rows = [{key.title(): plain(arm.get(key, numbers.MISSING)) for key in keys} for arm in run.arms]

@@ -34,7 +34,7 @@ Settings = dict[str, Any]
 
 def page() -> None:
     """Draw the page."""
-    run = head.open_run("What if? Simulated as you ask")
+    run = head.open_run("Simulate: one run, under other settings")
     if run is None:
         return
     if read_only():
@@ -44,13 +44,15 @@ def page() -> None:
         st.info("Only a finished run can be asked again.")
         return
     st.caption(
-        "For budget, traffic, servers and policy. Another history or model would have to be trained first: "
-        "that is a sweep, which *Start* begins and *What-if* shows."
+        "Each answer is simulated as one asks, for another budget, traffic, servers and policy. Another "
+        "history or model would have to be trained first: that is a sweep, which *Start* begins and "
+        "*What-if* shows."
     )
     if not asking.is_held(run.path):
         st.write(
-            "A process of its own will hold this run, its world and its scores: some seconds, and about a "
-            "gigabyte of memory. It ends with the dashboard."
+            "First a process of its own has to hold this run, its world and its scores: some seconds, and "
+            "about a gigabyte of memory. Then the sliders appear here, and each answer takes a second or so. "
+            "The process ends with the dashboard."
         )
         if not st.button("Hold this run"):
             return

@@ -31,7 +31,7 @@ Cell = Mapping[tuple[str, str], Mapping[str, float | None]]  # (arm, metric) -> 
 
 def page() -> None:
     """Draw the page."""
-    sweep = head.open_sweep("What if a setting were another?")
+    sweep = head.open_sweep("What-if: a sweep, simulated before")
     if sweep is None:
         return
     if not sweep.has("sweep.parquet"):
@@ -77,8 +77,9 @@ def panel(sweep: Sweep, table: pd.DataFrame, cards: Mapping[int, dict[str, Any]]
     answers, lines = _answers(str(sweep.path), stamp)
     _in_short(sweep.axes, chosen, answers)
     st.caption(
-        "Every point is a whole simulated run with those settings; nothing is interpolated. What was not "
-        "swept may be asked of a run on *Simulate*, or swept from *Start*. " + service_times(sweep.manifest)
+        "Every point is a whole run that the sweep simulated with those settings; nothing is interpolated. "
+        "What was not swept may be asked of one run on *Simulate*, or swept from *Start*. "
+        + service_times(sweep.manifest)
     )
     differs = traffic(cards.values())
     if differs:

@@ -130,7 +130,7 @@ def peeking(rows: Rows, *, level: float | None) -> alt.LayerChart:
     return layers(*marks).properties(height=280)
 
 
-def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.LayerChart:
+def fronts(rows: Rows, *, arms: Sequence[str], x_title: str) -> alt.LayerChart:
     """Settings by cost and true lift: filled are those that no other beats, ringed those that are chosen, and
     a square is about the cheapest.
 
@@ -138,7 +138,6 @@ def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.La
         rows: arm, setting, x, lift, p99_ms, cost, front, chosen, cheapest.
         arms: their names, control first.
         x_title: of the cost.
-        ink: of the words.
     """
     base = alt.Chart(rows).encode(
         x=alt.X("x:Q", title=x_title, axis=ms_axis(), scale=alt.Scale(zero=False, padding=20)),
@@ -156,10 +155,7 @@ def fronts(rows: Rows, *, arms: Sequence[str], x_title: str, ink: str) -> alt.La
     ring = base.transform_filter(alt.datum.chosen).mark_point(size=330, strokeWidth=2.5, opacity=1)
     least = base.transform_filter(alt.datum.cheapest)
     square = least.mark_point(shape="square", size=620, strokeWidth=2.5, opacity=1)
-    words = least.mark_text(align="left", dx=14, dy=14, text="cheapest that holds").encode(
-        color=alt.value(ink)
-    )
-    return layers(zero("y"), beaten, best, ring, square, words).properties(height=320)
+    return layers(zero("y"), beaten, best, ring, square).properties(height=320)
 
 
 def _signed() -> alt.Axis:

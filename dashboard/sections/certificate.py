@@ -47,4 +47,4 @@ def section(run: Run, card: Mapping[str, Any], arm: str) -> None:
 def _label(what: str) -> str:
     """What was measured, in words: a metric, and of which traces."""
     metric, comma, traces = what.partition(",")
-    return numbers.metric_form(metric).label + comma + traces
+    return numbers.metric_form(metric).label + comma + traces.replace(" %", "%")

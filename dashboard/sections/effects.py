@@ -116,6 +116,7 @@ def _draw_days(days: Sequence[Mapping[str, Any]], label: str) -> None:
         charts.by_day,
         frame,
         f"{label}: lift over control of all days so far, by day; {words}",
+        label=label,
         reach=charts.reach_of(frame),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.draw import chart, ink
+from dashboard.draw import chart
 from dashboard.sections import apart_charts
 from dashboard.words import plain
 from simulator.results import numbers
@@ -62,12 +62,11 @@ def section(sweep: Sweep, chosen: Mapping[str, Any]) -> None:
         f"True lift against {across.lower()}. No other beats in lift, P99 and cost at once: {words}",
         arms=tuple(dict.fromkeys(frame["arm"])),
         x_title=f"{across} ({unit})",
-        ink=ink(),
     )
     found = "" if reason is None else f" None holds everything: {plain(reason)}."
     st.caption(
         "By the truth. Filled: no other setting beats it in lift, P99 and cost at once. Ringed: chosen. "
-        "The square is the cheapest that holds all that is asked there, which the answers below say."
+        "The large square is the cheapest that holds all that is asked there, which the answers below say."
         f"{found}"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from dashboard.charts import Rows, axis, colours, layers
+from dashboard.charts import Rows, axis, colours, layers, log_axis
 from dashboard.palette import CONTROL, NEUTRAL, TREATMENT
 
 # As many models and engines as there are: told apart by colour and, for those who see none, by a shape.
@@ -24,6 +24,8 @@ SERIES = (
     "#5AA9A3",
 )
 
+LOG = alt.Scale(type="log", nice=False, padding=20)
+
 
 def times(
     rows: Rows, *, series: Sequence[str], x_title: str, y_title: str, words: Sequence[str] | None = None
@@ -39,7 +41,7 @@ def times(
     x = (
         alt.X("x:O", title=x_title, sort=list(words), axis=alt.Axis(labelAngle=0))
         if words is not None
-        else alt.X("x:Q", title=x_title, axis=axis("~s"), scale=alt.Scale(type="log", nice=False, padding=12))
+        else alt.X("x:Q", title=x_title, axis=log_axis("~s"), scale=LOG)
     )
     # The legend's lines are taken from the height.
     legend_lines = math.ceil(len(series) / _columns(series))
@@ -48,8 +50,7 @@ def times(
         .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
         .encode(
             x=x,
-            y=alt.Y("ms:Q", title=y_title, axis=axis("~r"),
-                    scale=alt.Scale(type="log", nice=False, padding=12)),
+            y=alt.Y("ms:Q", title=y_title, axis=log_axis("~r"), scale=LOG),
             color=_series(series),
             shape=alt.Shape("series:N", legend=None, sort=list(series)),
             tooltip=[
@@ -73,7 +74,7 @@ def quality(rows: Rows, *, x_title: str, base: str, ink: str) -> alt.LayerChart:
         ink: of the names.
     """
     base_chart = alt.Chart(rows).encode(
-        x=alt.X("x:Q", title=x_title, axis=axis("~g"), scale=alt.Scale(type="log", nice=True)),
+        x=alt.X("x:Q", title=x_title, axis=log_axis("~g"), scale=LOG),
         tooltip=[
             alt.Tooltip("name:N"),
             alt.Tooltip("x:Q", format=".3~g"),

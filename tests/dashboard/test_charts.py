@@ -10,6 +10,7 @@ from vega_lite import check
 
 from dashboard import charts, draw
 from dashboard.charts import Rows
+from dashboard.words import plain
 
 ROWS = pd.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0]})
 
@@ -39,8 +40,8 @@ def test_a_chart_is_made_once_for_all_its_rows():
 
 @pytest.mark.parametrize("reach", [None, 0.3])
 def test_charts_without_checks_are_those_with_checks(reach):
-    unchecked = json.loads(draw._spec(charts.by_day, (("reach", reach),), "#000000"))
-    whole = draw._styled(charts.by_day(alt.NamedData("rows"), reach=reach), "#000000").to_dict()
+    unchecked = json.loads(draw._spec(charts.by_day, (("label", "CTR"), ("reach", reach)), "#000000"))
+    whole = draw._styled(charts.by_day(alt.NamedData("rows"), label="CTR", reach=reach), "#000000").to_dict()
     whole["config"].pop("view")
     assert "datasets" not in whole
     assert unchecked == whole
@@ -58,3 +59,13 @@ def test_a_line_without_rows_has_data_of_its_own():
     assert (line["mark"]["type"], words["mark"]["type"]) == ("rule", "text")
     assert line["data"] == words["data"] == {"values": [{}]}
     assert "datasets" not in spec
+
+
+def test_logarithmic_axes_have_even_marks():
+    marks = charts.log_axis("~r").to_dict()["values"]
+    assert [mark for mark in marks if 0.5 <= mark <= 50] == [0.5, 1, 2, 5, 10, 20, 50]
+
+
+def test_messages_keep_what_they_mark_as_code_and_nothing_else():
+    assert plain("`arms.a_b.history`: found *many*") == "`arms.a_b.history`: found \\*many\\*"
+    assert plain("a ` b [c](d)") == "a \\` b \\[c\\](d)"

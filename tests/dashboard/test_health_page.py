@@ -83,6 +83,10 @@ def test_what_it_takes_to_find_the_true_lift_is_rounded_as_an_estimate_is(folder
     card = made_runs.scorecard()
     needed = {"lift": 0.038, "requests": 3_452_646, "users": 956_676, "days": 1890}
     card["arms"]["treatment"]["metrics"]["advv_per_request"]["needed"] = needed
+    card["arms"]["treatment"]["metrics"]["advv_per_request"]["n"] = 5_000
     made_runs.write_run(folder / "run", requests=200, card=card)
-    words = texts(opened(HEALTH))
+    app = opened(HEALTH)
+    words = texts(app)
+    # The curve goes on to that number and beyond.
+    assert [row["requests"] for row in drawn_rows(app, 0)][-2:] == [3_452_646, 6_905_292]
     assert "takes about 3,500,000 requests of 960,000 users, 1,900 days at this traffic" in words

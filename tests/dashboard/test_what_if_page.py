@@ -22,7 +22,7 @@ from simulator.results.schemas import sweep_schema
 def test_a_sweep_opens_at_what_if(folder, monkeypatch):
     monkeypatch.setenv(RESULTS_VARIABLE, str(made_runs.write_sweep(folder / "sweep")))
     app = unopened().run()
-    assert [title.value for title in app.title] == ["What if a setting were another?"]
+    assert [title.value for title in app.title] == ["What-if: a sweep, simulated before"]
 
 
 def test_slider_starts_at_the_sweeps_budget_and_moves_the_tiles(folder):
