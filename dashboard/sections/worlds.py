@@ -22,8 +22,8 @@ SEEDS = 8
 
 def section(run: Run, card: Mapping[str, Any]) -> None:
     """The lift of each world and of all, and how far worlds are apart."""
-    spent_s = SEEDS * asked.seconds_of(run)
-    minutes = f", so {numbers.duration(spent_s)}" if spent_s >= 1 else ""
+    spent_s = asked.seconds_of(run)
+    minutes = "" if spent_s is None else f", {numbers.duration(SEEDS * spent_s)}"
     found = answer(
         run,
         "truth",

@@ -77,4 +77,4 @@ def _number(value: float | None) -> str:
 def _between(metrics: Mapping[str, float | None], name: str) -> str:
     """The interval of a metric that has one."""
     low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-    return "" if low is None or high is None else f" (95 %: {low:.4f} to {high:.4f}, over users)"
+    return "" if low is None or high is None else f" (95%: {low:.4f} to {high:.4f}, over users)"

@@ -105,6 +105,15 @@ def test_what_was_not_worked_out_shows_the_command_that_does(folder, question):
     assert "Work it out" in [button.label for button in app.button]
 
 
+def test_what_other_worlds_take_is_told_by_the_run_where_it_trained_its_models(folder):
+    path = made(folder)
+    assert "about 8 times what the run took." in texts(truth(ELSEWHERE))
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["stages"] = [{"name": "train", "seconds": 48.0}, {"name": "serve", "seconds": 27.0}]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert "about 8 times what the run took, 10 min." in texts(truth(ELSEWHERE))
+
+
 def test_a_read_only_dashboard_shows_the_command_and_no_button(folder, monkeypatch):
     made(folder)
     monkeypatch.setenv(places.READ_ONLY_VARIABLE, "1")

@@ -56,9 +56,10 @@ def kept(run: Run, command: str) -> dict[str, Any] | None:
         return None
 
 
-def seconds_of(run: Run) -> float:
-    """How long a run's stages took together."""
-    return sum(stage.get("seconds") or 0.0 for stage in run.stages)
+def seconds_of(run: Run) -> float | None:
+    """How long a run's stages took together; None where it trained no model, as others had kept them."""
+    spent = {stage["name"]: stage.get("seconds") or 0.0 for stage in run.stages}
+    return sum(spent.values()) if spent.get("train", 0.0) >= 1.0 else None
 
 
 def took(run: Run) -> str:
