@@ -4,7 +4,8 @@
 
 Figures come from benchmarks/results/model_study_real.json (models/study.py, stages real, starts and reach)
 and, for the A/B, from benchmarks/results/complete_journey_scorecard.json: `laser-ab report RUN --json` of a
-run of examples/complete-journey.toml. What was not run yet is left out.
+run of examples/complete-journey.toml. What departments gain is model_departments_h200.json beside them
+(models/departments.py). What was not run yet is left out.
 """
 
 import json
@@ -28,6 +29,7 @@ from simulator.results import scorecard as scorecards
 
 PAGE = ROOT / "docs" / "complete-journey.md"
 RESULT, SCORECARD = RESULTS / "model_study_real.json", RESULTS / "complete_journey_scorecard.json"
+TOLD = RESULTS / "model_departments_h200.json"
 NONE = "–"
 Row = dict[str, Any]
 
@@ -82,6 +84,13 @@ are short and categories related that throws away what there is, so ways to begi
 each: on this log, on KuaiRand-Pure (median history 4, 43 categories) and on the generated world `quick`
 (there by truth-weighted AUC). Gaps are to maps that begin at random.
 """
+DEPARTMENTS = """\
+## Departments
+
+A product's type is the category that models know; the product category that it is part of may be known too, as
+its department ([models.md](models.md#departments)). {machine}, commit {commit}
+(`benchmarks/models/departments.py`). Gaps, in points of AUC, are to the same model without, paired by seed.
+"""
 RUN = """\
 ## The A/B
 
@@ -100,8 +109,12 @@ test of this size finds four times in five.
 LIMITS = ("Histories at", "The arms read", "In this log's truth")
 
 
-def page(result: Row, scorecard: Row | None) -> str:
-    """The page."""
+def page(result: Row, scorecard: Row | None, told: Row | None = None) -> str:
+    """The page.
+
+    Args:
+        result: of the study. scorecard: of the A/B. told: what departments gain.
+    """
     rows = result["rows"]
     facts = next(row for row in rows if row.get("facts_of") == JOURNEY)
     trained = [row for row in rows if row.get("world") == JOURNEY and "auc" in row]
@@ -122,6 +135,8 @@ def page(result: Row, scorecard: Row | None) -> str:
         START,
         _starts(gaps),
     ]
+    if told is not None:
+        parts += _departments(told)
     if scorecard is not None:
         parts += _run(scorecard)
     return "\n".join(parts)
@@ -189,6 +204,14 @@ def _starts(gaps: dict[tuple[str, str], Row]) -> str:
     return table(["traffic", "start", "gap to random maps, pt", "over seeds", "over users"], lines)
 
 
+def _departments(told: Row) -> list[str]:
+    machine = told["machine"]["gpu"] or told["machine"]["cpu"]
+    head = ["told of departments", "gap, pt", "over seeds", "over households", "sign"]
+    lines = [[gap["to"], *_gap(gap), _told(gap, None)] for gap in told["rows"] if "gap" in gap]
+    text = DEPARTMENTS.format(machine=machine, commit=told["commit"])
+    return [text, table(head, lines)]
+
+
 def _gap(gap: Row | None) -> list[str]:
     if gap is None:
         return [NONE] * 3
@@ -252,8 +275,8 @@ def command() -> None:
     if not RESULT.exists():
         print(f"{RESULT} is not there: run the study's stages first. {PAGE} stays as it is.")
         return
-    scorecard = json.loads(SCORECARD.read_text()) if SCORECARD.exists() else None
-    PAGE.write_text(page(json.loads(RESULT.read_text()), scorecard))
+    scorecard, told = (json.loads(p.read_text()) if p.exists() else None for p in (SCORECARD, TOLD))
+    PAGE.write_text(page(json.loads(RESULT.read_text()), scorecard, told))
 
 
 if __name__ == "__main__":

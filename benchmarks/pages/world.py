@@ -14,9 +14,10 @@ PAGE = ROOT / "docs" / "world.md"
 MARKETS = ["market", "ADVV", "revenue", "CTR", "budgets spent: A/B", "revenue lost to budgets"]
 RELATED = [
     "model, behaviours read",
-    "rate of embeddings",
+    "rows of categories",
     "over Base, not related",
     "over Base, related",
+    "over Base, single items",
     "logit by 10 of its own",
     "by 10 related",
     "weight of its own",
@@ -24,12 +25,13 @@ RELATED = [
     "of others",
 ]
 APART, TOGETHER = "quick-40", "quick-40-related"  # worlds whose categories are not related, and are
+ITEMS = "quick-items"  # one whose categories are two ads each
 NAMES = {
     "counts": "counts of the category",
     "departments": "counts of category and department",
     "transformer": "Transformer",
 }
-RATES = {"tuned": "a tenth", "full-rate": "full"}
+ROWS = {"tuned": "own", "full-rate": "own, at the full rate", "departments": "own and the department's"}
 Row = dict[str, Any]
 
 
@@ -74,8 +76,8 @@ def _models(rows: list[Row], related: list[Row]) -> list[list[str]]:
         lines.append(
             [
                 f"{NAMES.get(model, model.upper())}, {own[0]['history']}",
-                "" if model in REFERENCES else RATES[protocol],
-                *(_over_base(rows, world, protocol, model) for world in (APART, TOGETHER)),
+                "" if model in REFERENCES else ROWS[protocol],
+                *(_over_base(rows, world, protocol, model) for world in (APART, TOGETHER, ITEMS)),
                 *(f"{mean(row['pull'][name] for row in own):+.3f}" for name in ("own", "related")),
                 *(_weight(own, name) for name in ("own", "related", "other")),
             ]

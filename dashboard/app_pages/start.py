@@ -233,7 +233,7 @@ def _estimate(size: Mapping[str, Any]) -> None:
     scoring = "live" if minutes is None else f"about {minutes:,.1f} minutes of one process, less if kept"
     lines = [
         f"**{numbers.count(size['requests'])}** requests of {numbers.count(size['users'])} users"
-        + (f", in {size['cells']} cells" if size["cells"] > 1 else ""),
+        + (f", in each of {size['cells']} cells" if size["cells"] > 1 else ""),
         f"**scoring** {scoring}; {len(size['models_to_train'])} models to train, unless they are kept",
         f"**memory** about {ahead['memory_gib']:.1f} GiB",
         f"**can tell** a lift of about {numbers.percent(lift, digits=0)} in ADVV; for 2% about "

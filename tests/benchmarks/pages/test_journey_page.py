@@ -53,13 +53,17 @@ def test_the_page_tells_signs_that_both_intervals_show_and_sets_them_beside_the_
         for seed in range(5):
             rows.append(row(name, seed, auc + draws.normal(0, 1e-4), draws.normal(0, 1e-6, 9).tolist()))
     machine = {"cpu": "Abacus", "gpu": None}
-    text = page({"machine": machine, "commit": "abc", "rows": [FACTS, *real_gap_rows(rows)]}, None)
+    gain = {"gap": "a model told", "to": "a model", "pt": 0.1, "over_seeds": [0.05, 0.15], "over_users": None}
+    told = {"machine": machine, "commit": "abd", "rows": [gain]}
+    text = page({"machine": machine, "commit": "abc", "rows": [FACTS, *real_gap_rows(rows)]}, None, told)
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     assert "worse, as in the paper" in lines["no recency"]
     assert "better, unlike the paper" in lines["softmax gates"]
     assert "not told" in lines["no fusion"]
     assert "–" in lines["w = 5"]  # not run
     assert "Abacus, commit abc" in text
+    assert "Abacus, commit abd" in text
+    assert "| a model | +0.10 | [+0.05, +0.15] | – | not told |" in text
 
 
 def test_the_run_is_told_as_its_scorecard_has_it() -> None:
