@@ -87,8 +87,8 @@ each: on this log, on KuaiRand-Pure (median history 4, 43 categories) and on the
 DEPARTMENTS = """\
 ## Departments
 
-A product's type is the category that models know; the product category that it is part of may be known too, as
-its department ([models.md](models.md#departments)). {machine}, commit {commit}
+A product's type is the category that models know; the product category that it is part of may be known too,
+as its department ([models.md](models.md#departments)). {machine}, commit {commit}
 (`benchmarks/models/departments.py`). Gaps, in points of AUC, are to the same model without, paired by seed.
 """
 RUN = """\
