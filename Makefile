@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 RUNS ?= runs
 BENCHMARKS := $(filter-out %/__init__.py,$(wildcard benchmarks/stores/*.py)) \
-	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study train_speed) \
+	$(patsubst %,benchmarks/models/%.py,table real_table order scenes study departments train_speed) \
 	$(patsubst %,benchmarks/serving/%.py,value_plane latency live gpu_live profile_against_live quick_world two_gpus) \
 	benchmarks/inference/coverage.py benchmarks/inference/faults.py benchmarks/paper/__main__.py benchmarks/dashboard/load.py \
 	$(filter-out %/__init__.py %/one_cell.py,$(wildcard benchmarks/simulation/*.py))
