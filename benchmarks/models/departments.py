@@ -3,10 +3,10 @@
     python benchmarks/models/departments.py --drawn FOLDER --out FILE [--log complete-journey] [--seconds S]
         [--device auto] [--quick]
 
-FOLDER is where benchmarks/models/real_log.py put the log; without it, what is trained on is the generated world
-`quick-40-related`. Each model trains twice from each seed, as `laser.training.presets` recommends: with rows of
-its own for each category, and with `departments`. With --quick there is one seed, and a generated world has
-few users. The exit status is 130 where --seconds were over before all was trained.
+FOLDER is where benchmarks/models/real_log.py put the log; without it, what is trained on is the generated
+world `quick-40-related`. Each model trains twice from each seed, as `laser.training.presets` recommends: with
+rows of its own for each category, and with `departments`. With --quick there is one seed, and a generated
+world has few users. The exit status is 130 where --seconds were over before all was trained.
 """
 
 import sys

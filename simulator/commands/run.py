@@ -125,7 +125,7 @@ def print_plan(
     ]
     if cells > 1:
         lines.append(
-            f"  cells      {cells}, each of so many requests; worlds, models and scores in common are made once"
+            f"  cells      {cells}, each of so many requests; what they have in common is made once"
         )
     print("\n".join(f"# {line}" for line in lines))
     print(to_toml(config), end="")

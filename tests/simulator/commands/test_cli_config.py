@@ -95,7 +95,7 @@ def test_a_sweeps_dry_run_counts_its_cells() -> None:
     output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--over", "seed=1,2,3", "--dry-run").stdout
     assert "cells      6, each of so many requests;" in output
     output = call("sweep", DEMO, "--over", "traffic.load=.2,.4", "--seeds", "5", "--dry-run").stdout
-    assert "cells      10;" in output
+    assert "cells      10, each of so many requests;" in output
     # The experiment's own LASER on 1,000 is none of these cells'.
     output = call("sweep", DEMO, "--over", "arms.treatment.history=200,500", "--dry-run").stdout
     assert (
