@@ -124,9 +124,7 @@ def print_plan(
         *_foretold(ahead, extent.requests),
     ]
     if cells > 1:
-        lines.append(
-            f"  cells      {cells}, each of so many requests; what they have in common is made once"
-        )
+        lines.append(f"  cells      {cells}, each of so many requests; what they have in common is made once")
     print("\n".join(f"# {line}" for line in lines))
     print(to_toml(config), end="")
 
