@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.models.departments import MODELS, TOLD, gap_rows, trainings
+# Imported within the tests: with the benchmark comes triton, which later modules of tests want interpreted.
 
 
 def row(name: str, seed: int, auc: float, by_user: list[float]) -> dict[str, Any]:
@@ -13,6 +13,8 @@ def row(name: str, seed: int, auc: float, by_user: list[float]) -> dict[str, Any
 
 
 def test_each_model_trains_without_and_with_departments_from_the_same_seeds() -> None:
+    from benchmarks.models.departments import MODELS, TOLD, trainings
+
     found = list(trainings("a-log", [0, 0, 1], (3, 4)))
     assert len(found) == 2 * 2 * len(MODELS)
     told = [each for each in found if each.name.endswith(TOLD)]
@@ -22,6 +24,8 @@ def test_each_model_trains_without_and_with_departments_from_the_same_seeds() ->
 
 
 def test_gaps_are_over_the_seeds_that_have_both() -> None:
+    from benchmarks.models.departments import TOLD, gap_rows
+
     with_them = f"din 50 {TOLD}"
     rows = [
         row("din 50", 0, 0.80, [0.1, -0.1]), row(with_them, 0, 0.81, [0.1, -0.1]),
