@@ -39,7 +39,7 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "loud-active": ("loud", {"dormant_click": 0.0}),  # only interests that are active now draw clicks
     "loud-40": ("loud", {"categories": 40}),  # a fifth of them: more behaviours on a candidate's own
-    "quick-40": ("quick", {"categories": 40, "department": 8}),  # which departments are names alone
+    "quick-40": ("quick", {"categories": 40, "department": 8}),  # nothing relates those of a department
     # Five departments of eight: users, histories and ads of quick-40, b0 such that as many ads are clicked.
     "quick-40-related": ("quick", {"categories": 40, "department": 8, "related": 0.5, "b0": -3.69}),
     # A taste for single items: every two ads are a category of their own, eight of them a department.

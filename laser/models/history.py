@@ -52,8 +52,7 @@ def category_table(categories: int, width: int, departments: Any = None) -> nn.E
             f"departments is {found}, expected {categories} whole numbers below {_MOST_DEPARTMENTS}, the "
             "department of each category. Give one for each, or leave departments out."
         )
-    shared = DepartmentRows(departments, table.weight.detach())
-    parametrize.register_parametrization(table, "weight", shared)
+    parametrize.register_parametrization(table, "weight", DepartmentRows(departments, width))
     return table
 
 
@@ -65,16 +64,17 @@ class DepartmentRows(nn.Module):
     near 0. A snapshot adds them up once (`combined`), so that serving costs what it costs without.
     """
 
-    def __init__(self, departments: list[int], start: Tensor) -> None:
-        """Begin with rows of length 1.
+    def __init__(self, departments: list[int], width: int) -> None:
+        """Draw the departments' rows.
 
         Args:
-            departments: (K,) of each category. start: (K, D), rows of length 1.
+            departments: (K,) of each category.
+            width: D.
         """
         super().__init__()
         self.of: Tensor
         self.register_buffer("of", torch.tensor(departments), persistent=False)
-        drawn = torch.randn(max(departments) + 1, start.shape[1])
+        drawn = torch.randn(max(departments) + 1, width)
         self.rows = nn.Parameter(drawn / drawn.norm(dim=1, keepdim=True) * 0.5**0.5)
 
     def forward(self, own: Tensor) -> Tensor:
@@ -82,7 +82,10 @@ class DepartmentRows(nn.Module):
         return own + self.rows[self.of]
 
     def right_inverse(self, start: Tensor) -> Tensor:
-        """Own rows to begin with: at right angles to the department's, so that both make up length 1."""
+        """Own rows to begin with, of (K, D) rows of length 1.
+
+        They are at right angles to the department's, so that both make up length 1.
+        """
         shared = self.rows[self.of]
         apart = start - 2.0 * (start * shared).sum(dim=1, keepdim=True) * shared
         own: Tensor = apart / apart.norm(dim=1, keepdim=True) * 0.5**0.5
