@@ -41,11 +41,11 @@ def answer(run: Run, command: str, takes: str, options: tuple[str, ...] = ()) ->
     st.write(f"Not worked out for this run yet. {takes}")
     st.code(join(["laser-ab", command, shown(run.path), *options]), language=None, wrap_lines=True)
     if not read_only() and run.path != results_folder():
-        _start(run, command, takes, options)
+        _start(run, command, options)
     return None
 
 
-def _start(run: Run, command: str, takes: str, options: tuple[str, ...]) -> None:
+def _start(run: Run, command: str, options: tuple[str, ...]) -> None:
     """A button for the same, and how far the process is."""
     root, name = results_folder(), label(run)
     job = jobs.asked_of(root, name, command)
@@ -57,14 +57,14 @@ def _start(run: Run, command: str, takes: str, options: tuple[str, ...]) -> None
             st.rerun()
         return
     if job is not None and at_work:
-        _follow(job, takes)
+        _follow(job)
     elif job is not None:
         st.error("The last time it gave no answer:")
         st.code(jobs.log_of(root, job) or "It printed nothing.", language=None)
 
 
 @st.fragment(run_every="1s")
-def _follow(job: jobs.Job, takes: str) -> None:
+def _follow(job: jobs.Job) -> None:
     if not jobs.alive(job):
         st.rerun()
     said = jobs.log_of(results_folder(), job).splitlines()

@@ -60,11 +60,19 @@ def draw(found: Mapping[str, Any], key: str, own_lifts: Mapping[str, float | Non
         )
     table = [_row(name, own, judged.get(name)) for name, own in found["designs"].items()]
     st.table(pd.DataFrame(table), border="horizontal", hide_index=True)
+    st.caption(_explained(found, metric, own_lifts or {}))
+    st.markdown("**What the arms do to each other, in words**")
+    for own in found["designs"].values():
+        st.write(plain(own.get("sentences", {}).get(metric, own["sentence"])))
+
+
+def _explained(found: Mapping[str, Any], metric: str, own_lifts: Mapping[str, float | None]) -> str:
+    """What the table's columns are."""
     draws, level = found["assignments"], found.get("level", 0.95)
-    of_run = numbers.lift((own_lifts or {}).get(metric))
+    of_run = numbers.lift(own_lifts.get(metric))
     same = "" if of_run == numbers.MISSING else f" (the run's own: {of_run})"
     luck = numbers.error(math.sqrt(level * (1 - level) / draws))
-    st.caption(
+    return (
         f"Over these {numbers.count(draws)} draws of clicks the true lift is "
         f"{numbers.lift(found['truth'][metric]['lift'])}{same}. Lift shown: the mean over the draws. Bias: "
         "by how much that differs from the true lift; interference: the part of the bias that the arms do "
@@ -73,9 +81,6 @@ def draw(found: Mapping[str, Any], key: str, own_lifts: Mapping[str, float | Non
         "intervals that hold the truth, power those that leave 0 out; of so few draws a coverage of "
         f"{numbers.percent(level, digits=0)} has a standard error of {luck}."
     )
-    st.markdown("**What the arms do to each other, in words**")
-    for own in found["designs"].values():
-        st.write(plain(own.get("sentences", {}).get(metric, own["sentence"])))
 
 
 def _row(name: str, design: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[str, str]:
