@@ -78,9 +78,10 @@ def requests_of(
         age_s: (N,) the behaviours' ages; None: at their requests.
     """
     requests, columns = prepared.requests, history.columns
-    ads = requests.candidates[rows].astype(np.int64)
-    if candidates is not None:
-        ads = np.resize(ads.T, (candidates, len(rows))).T
+    ads = requests.candidates[rows]
+    if candidates is not None and candidates != ads.shape[1]:
+        ads = np.take(ads, np.arange(candidates) % ads.shape[1], axis=1)  # rows of it as a trace's lie
+    ads = ads.astype(np.int64)
     if age_s is None:
         age_s = (np.repeat(requests.arrival_s[rows], history.lengths) - columns["time_s"]).astype(np.float32)
     return Requests(

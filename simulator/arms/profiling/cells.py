@@ -22,6 +22,9 @@ from simulator.serving.measure import Cell
 
 _USERS = 512  # different users read at each point
 _TOGETHER = 4  # reads for each time that a request or batch is scored, as at medium load
+# Of a batch that is scored, read just before, as all of it is in service: at most so many requests, and of
+# long histories so many behaviours. The rest was read some time ago, or a profile would take hours.
+_FRESH, _FRESH_BEHAVIOURS = 16, 10_000
 Waiting = tuple[int, HistoryBatch]  # a request, and its history as it was moved
 
 
@@ -122,7 +125,8 @@ def _transport_cell(bench: Bench, history: int) -> Cell:
 
 def _score_cell(bench: Bench, model: str, point: tuple[int, int, int]) -> Cell:
     history, candidates, batch = point
-    waiting, fresh = bench.waiting(history), min(batch, _TOGETHER)
+    waiting = bench.waiting(history)
+    fresh = min(batch, _FRESH, max(1, _FRESH_BEHAVIOURS // max(1, history)))
     scored: list[Waiting] = []
 
     def before() -> None:

@@ -265,6 +265,20 @@ def test_measurement_times_real_work_and_its_cpu_time_beside_it() -> None:
     assert 0.0 < np.median(measured[1].cpu_s) <= large * 1.5
 
 
+def test_what_reading_the_clocks_takes_is_in_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+
+    def passes(seconds: float) -> float:
+        now_s[0] += seconds
+        return now_s[0]
+
+    monkeypatch.setattr("time.thread_time", lambda: passes(1.0))  # a slow call of the kernel's
+    monkeypatch.setattr("time.perf_counter", lambda: now_s[0])
+    cell = Cell("transport", (5,), lambda: None, lambda: passes(0.25) and None)
+    measure([cell], 100)
+    assert cell.wall_s == [0.25] * 100
+
+
 def _sort(values: np.ndarray) -> None:
     np.sort(values[::-1].copy())
 
