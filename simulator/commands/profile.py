@@ -35,6 +35,10 @@ def profile(
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Measure for about so long: fewer samples, at least 100.")
     ] = None,
+    add_to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Put the samples of FILE, measured here before, first."),
+    ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
     as_json: Json = False,
@@ -49,12 +53,14 @@ def profile(
         raise SimulatorError(f"{out}: found a file there, expected none. Choose another one with --out.")
     widths, sizes = _numbers("--candidates", candidates), _numbers("--batches", batches)
     lengths = _numbers("--histories", histories)
+    from simulator.serving.profile import load
+
+    earlier = None if add_to is None else load(add_to)
     resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
     from simulator.arms.profiling.machine import make_profile  # after the checks, which should answer at once
     from simulator.config.settings import PROFILES
     from simulator.execution.interrupts import sigterm_as_ctrl_c
     from simulator.serving.fitness import changes, disagreements
-    from simulator.serving.profile import load
 
     def say(text: str) -> None:
         if not quiet:
@@ -73,6 +79,7 @@ def profile(
             histories=lengths,
             models=tuple(models.split(",")) if models else None,
             minutes=minutes or float("inf"),
+            earlier=earlier,
             progress=shown,
             estimated=estimated,
         )

@@ -29,6 +29,7 @@ from simulator.arms.live import LiveCalls
 from simulator.arms.models import TrainedModel, live_scorers, model_config, snapshots
 from simulator.arms.plan import Plan, make_plan
 from simulator.arms.profiling.cells import Bench, Following, put_together
+from simulator.arms.profiling.parts import check_same_cells, check_same_machine, joined
 from simulator.arms.profiling.summary_cells import summary_cells
 from simulator.arms.scores import replayed_store
 from simulator.config.load import ExperimentConfig
@@ -84,6 +85,7 @@ def make_profile(
     histories: tuple[int, ...] | None = None,
     models: tuple[str, ...] | None = None,
     minutes: float = float("inf"),
+    earlier: ServiceProfile | None = None,
     progress: Progress | None = None,
     estimated: Callable[[float], object] = lambda _: None,
 ) -> ServiceProfile:
@@ -96,11 +98,13 @@ def make_profile(
         candidates: half, once and twice the trace's by default.
         batches, histories, models: see `Grid`.
         minutes: for all of it, about; then there are fewer samples, never fewer than MIN_SAMPLES.
+        earlier: a part of this measurement that was done before: its samples come first.
         progress: notified after each round.
         estimated: told how many seconds it will take, before it begins in earnest.
 
     Raises:
         SimulatorError: the configuration cannot be measured: no user has a history that long.
+        ProfileError: the earlier part is of another machine, other versions or other cells.
         ValueError: a part of it is not there, see `make_plan`.
     """
     begun_s = time.perf_counter()
@@ -111,6 +115,8 @@ def make_profile(
     until_s = begun_s + 60.0 * minutes - _WRITING_S
     grid = Grid(samples, candidates or around, batches, histories, models, until_s)
     _check_models(plan, grid)
+    if earlier is not None:
+        check_same_machine(earlier, this_machine(gpu_name(plan.device)), versions())
     sizes = plan.prepared.world.sizes
     with tempfile.TemporaryDirectory(prefix="laser-ab-profile-", dir=_parent(out)) as folder:
         # With initial weights: as fast as trained ones, and as wrong as it gets.
@@ -122,7 +128,9 @@ def make_profile(
             progress or Silent(),
             estimated,
             again=0 if quick else _AGAIN,
+            earlier=earlier,
         )
+    profile = smoothed(profile if earlier is None else joined(earlier, profile))
     save(profile, out)
     return profile
 
@@ -133,7 +141,7 @@ def calibrate(
     """The smallest profile of the arms on this machine: what live runs size themselves and predict by."""
     most = tuple(sorted({1, *(arm.serving.max_batch for arm in plan.arms)}))
     grid = Grid(MIN_SAMPLES, (plan.prepared.requests.candidates.shape[1],), most)
-    return _measure(plan, grid, lambda spec: trained[spec].open(), folder, progress)
+    return smoothed(_measure(plan, grid, lambda spec: trained[spec].open(), folder, progress))
 
 
 def _parent(out: Path) -> Path:
@@ -159,9 +167,12 @@ def _measure(
     progress: Progress,
     estimated: Callable[[float], object] = lambda _: None,
     again: int = 0,
+    earlier: ServiceProfile | None = None,
 ) -> ServiceProfile:
     with ExitStack() as stack:
         found = cells_of(plan, grid, model, folder, stack)
+        if earlier is not None:
+            check_same_cells(earlier, _points_of(found))
 
         def shown(done: int, rounds: int) -> None:
             progress.stage("profile", done, rounds)
@@ -178,7 +189,16 @@ def _measure(
                 break
             measure(cells, grid.repeats, again=turn, until_s=grid.until_s)
             profile = profile_of(plan, found)
-    return smoothed(profile)
+    return profile
+
+
+def _points_of(found: Cells) -> dict[str, list[Point]]:
+    points: dict[str, list[Point]] = {}
+    for cell in found.cells:
+        points.setdefault(cell.place, []).append(cell.point)
+    for place, beyond in found.beyond.items():
+        points.setdefault(place, []).extend(beyond)
+    return points
 
 
 def profile_of(plan: Plan, found: Cells) -> ServiceProfile:
