@@ -11,7 +11,8 @@ from simulator.serving.profile import Machine, Point, ProfileError, ServiceProfi
 def joined(first: ServiceProfile, second: ServiceProfile) -> ServiceProfile:
     """One profile of two parts of a measurement: each cell's samples of the first, then those of the second.
 
-    P50 and P95 of the thread's CPU time are the parts', weighted by their samples. The date is the second's.
+    P50 and P95 of the thread's CPU time, which a cell that was put together from others has none of, are the
+    parts', weighted by their samples. The date is the second's.
 
     Raises:
         ProfileError: another machine, other versions, other cells, or an order of samples that is not known.
@@ -23,12 +24,12 @@ def joined(first: ServiceProfile, second: ServiceProfile) -> ServiceProfile:
         for place, cells in first.places.items()
     }
     cpu: dict[str, dict[Point, tuple[float, float]]] = {}
-    for place, cells in first.places.items():
-        for point, had in cells.items():
-            share = len(had) / len(wall[place][point])
-            (p50, p95), (q50, q95) = first.cpu_s[place][point], second.cpu_s[place][point]
-            mixed = share * p50 + (1.0 - share) * q50, share * p95 + (1.0 - share) * q95
-            cpu.setdefault(place, {})[point] = float(f"{mixed[0]:.4g}"), float(f"{mixed[1]:.4g}")
+    for place, cells in first.cpu_s.items():
+        for point in cells.keys() & second.cpu_s.get(place, {}).keys():
+            share = len(first.places[place][point]) / len(wall[place][point])
+            parts = zip(cells[point], second.cpu_s[place][point], strict=True)
+            p50, p95 = (float(f"{share * a + (1.0 - share) * b:.4g}") for a, b in parts)
+            cpu.setdefault(place, {})[point] = p50, p95
     commits, notes = (
         list(dict.fromkeys(both)) for both in ((first.commit, second.commit), (*first.notes, *second.notes))
     )

@@ -14,6 +14,7 @@ from simulator.config.settings import PROFILES
 from simulator.serving.profile import Machine, ProfileError, ServiceProfile, from_measured
 
 CELLS = {"store/s": [(5,), (50,)], "transport": [(5,), (50,)], "score/m": [(5, 4, 1), (50, 4, 1)]}
+PUT_TOGETHER = (50, 4, 1)
 HERE = Machine("m", 2, 23.6, None)
 
 
@@ -23,7 +24,11 @@ def part(seed: int, samples: int, commit: str = "c", **changed: object) -> Servi
         place: {point: random.lognormal(size=samples).tolist() for point in points}
         for place, points in CELLS.items()
     }
-    cpu = {place: dict.fromkeys(points, (float(seed), 2.0 * seed)) for place, points in CELLS.items()}
+    # A cell that was put together from others has no time of its own on the CPU.
+    cpu = {
+        place: {point: (float(seed), 2.0 * seed) for point in points if point != PUT_TOGETHER}
+        for place, points in CELLS.items()
+    }
     made = from_measured(
         HERE, {"python": "3"}, commit, f"2026-01-0{seed}", wall, cpu, [f"note {seed}", "both"]
     )
@@ -36,7 +41,7 @@ def test_a_cell_has_the_samples_of_both_parts_in_the_order_measured() -> None:
     for place, points in CELLS.items():
         for point in points:
             assert both.measured(place, point) == first.measured(place, point) + second.measured(place, point)
-            assert both.cpu_s[place][point] == (1.25, 2.5)
+            assert both.cpu_s[place].get(point) == (None if point == PUT_TOGETHER else (1.25, 2.5))
     assert both.notes == ("note 1", "both", "note 2")
     assert both.commit == "c and d"
     assert joined(first, part(2, 100)).commit == "c"
