@@ -13,6 +13,7 @@ from simulator.errors import SimulatorError, short
 
 MOST_CELLS = 1000
 BUDGET = "experiment.budget_ms"
+_UNITS = ("ms", "s")
 _LABELS = {BUDGET: "Latency budget (ms)"}
 
 
@@ -129,9 +130,15 @@ def axes_over(cells: Sequence[Mapping[str, Any]]) -> tuple[Axis, ...]:
 
 
 def in_words(axes: Sequence[Axis], values: Mapping[str, Any]) -> str:
-    """A cell's values: "budget ms 20, history 200"."""
-    named = zip(heads(axes), axes, strict=True)
-    return ", ".join(f"{name} {axis.text(values[axis.key])}" for name, axis in named)
+    """A cell's values: "budget 20 ms, history 200"."""
+    found = []
+    for name, axis in zip(heads(axes), axes, strict=True):
+        value = values[axis.key]
+        of, _, unit = name.rpartition(" ")
+        if not of or unit not in _UNITS:
+            of, unit = name, ""
+        found.append(f"{of} {axis.text(value)}" + (f" {unit}" if unit and _is_number(value) else ""))
+    return ", ".join(found)
 
 
 def heads(axes: Sequence[Axis]) -> list[str]:

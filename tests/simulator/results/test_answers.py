@@ -163,10 +163,10 @@ def test_what_loses_revenue_is_not_the_cheapest(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, [Axis(BUDGET, (25.0,), 25.0)], loses)
     found = answers_of(sweep, Terms())["cheapest"]
     assert found["true_value"]["arm"] == "control"
-    assert cheapest_in_short(found, sweep.axes) == "control is the cheapest that holds all at budget ms 25"
+    assert cheapest_in_short(found, sweep.axes) == "control is the cheapest that holds all at budget 25 ms"
     assert in_short(answers_of(sweep, Terms()), sweep.axes).startswith("worth it at 0 of 1 settings; control")
     looser = answers_of(sweep, Terms(revenue_floor=-0.06))
-    said = "worth it at 1 of 1 settings, most at budget ms 25; treatment is the cheapest"
+    said = "worth it at 1 of 1 settings, most at budget 25 ms; treatment is the cheapest"
     assert in_short(looser, sweep.axes).startswith(said)
     (worth,) = answers_of(sweep, Terms())["worth"]
     assert (worth["true_worth"], worth["breaks"]) == (False, ["revenue_per_request"])
@@ -305,7 +305,7 @@ def test_treatments_of_one_run_are_told_apart_in_the_same_users(
         best, rival = ("t500", "t1000") if i == 0 else ("t1000", "t500")
         short = in_short(answers, sweep.axes)
         apart = "" if told else f", not told apart from {rival}"
-        assert f"most with {best} at budget ms 25{apart};" in short
+        assert f"most with {best} at budget 25 ms{apart};" in short
 
 
 def test_a_treatment_that_breaks_its_limits_is_not_counted_with_one_that_does_not(tmp_path: Path) -> None:

@@ -196,8 +196,9 @@ def test_axes_of_one_short_name_are_called_by_their_long_ones() -> None:
     ]
     assert heads(axes) == ["control.history", "treatment.history", "budget ms"]
     assert heads(axes[1:]) == ["history", "budget ms"]
+    assert in_words(axes[2:], {BUDGET: "auto"}) == "budget auto"
     assert in_words(axes, dict(zip((a.key for a in axes), (50, 200, 20), strict=True))) == (
-        "control.history 50, treatment.history 200, budget ms 20"
+        "control.history 50, treatment.history 200, budget 20 ms"
     )
 
 
