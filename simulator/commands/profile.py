@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulator.commands.options import Json, Overrides, Quiet, Seed, named
 from simulator.errors import SimulatorError, short
+
+if TYPE_CHECKING:
+    from simulator.serving.profile import ServiceProfile
 
 
 def profile(
@@ -58,9 +61,7 @@ def profile(
     earlier = None if add_to is None else load(add_to)
     resolved = load_checked(config or DEMO, overrides, seed, profiled=False)
     from simulator.arms.profiling.machine import make_profile  # after the checks, which should answer at once
-    from simulator.config.settings import PROFILES
     from simulator.execution.interrupts import sigterm_as_ctrl_c
-    from simulator.serving.fitness import changes, disagreements
 
     def say(text: str) -> None:
         if not quiet:
@@ -83,10 +84,7 @@ def profile(
             progress=shown,
             estimated=estimated,
         )
-    notes = [*made.notes, *(wrong.message for wrong in disagreements(made))]
-    shipped = PROFILES / out.name
-    if shipped.is_file():
-        notes += [f"{told} of the shipped {out.stem}" for told in changes(load(shipped), made)]
+    notes = _remarks(made, out)
     if as_json:
         print_json({"profile": str(out), "notes": notes})
         return
@@ -94,6 +92,21 @@ def profile(
         say(note)
     print(f"Profile: {out}")
     print(f"Use it: laser-ab run CONFIG --set experiment.profile={quote(str(out))}")
+
+
+def _remarks(made: "ServiceProfile", out: Path) -> list[str]:
+    """What was done to its samples, what disagrees, and what differs from the shipped one of that name."""
+    from simulator.config.settings import PROFILES
+    from simulator.serving.fitness import changes, disagreements
+    from simulator.serving.profile import load
+
+    shipped = PROFILES / out.name
+    changed = changes(load(shipped), made) if shipped.is_file() else []
+    return [
+        *made.notes,
+        *(wrong.message for wrong in disagreements(made)),
+        *(f"{told} of the shipped {out.stem}" for told in changed),
+    ]
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
