@@ -1,5 +1,6 @@
 """`laser-ab calibrate`: a log's fit tested on other days, and a generated world beside it."""
 
+import os
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -36,15 +37,14 @@ def calibrate(
 ) -> None:
     """Fit a log on some days and test it on others, and make a world that resembles it."""
     from simulator.commands.output import print_json, progress
-    from simulator.errors import SimulatorError
     from simulator.execution.interrupts import sigterm_as_ctrl_c
     from simulator.logs.calibration.calibrate import calibrate as found_of
     from simulator.logs.calibration.calibrate import experiment_file, preset_file
 
     asked = {"--out": (out, experiment_file), "--preset": (preset, preset_file)}
     for option, (path, _) in asked.items():
-        if path is not None and path.exists():
-            raise SimulatorError(f"{path}: found something there, expected nothing. Choose another {option}.")
+        if path is not None:
+            _check_free(path, option)
     with sigterm_as_ctrl_c(), progress(quiet) as shown:
         found = found_of(log, fit, test, shown.stage)
     for path, text_of in asked.values():
@@ -58,6 +58,25 @@ def calibrate(
         print(f"\nThe preset: {preset}")
     if out is not None:
         print(f"\nThe world: {out}\nNext:\n  laser-ab run {quote(str(out))}")
+
+
+def _check_free(path: Path, option: str) -> None:
+    """Refuse a place where nothing can be written before the search, which takes minutes."""
+    from simulator.errors import SimulatorError
+
+    if path.exists():
+        raise SimulatorError(f"{path}: found something there, expected nothing. Choose another {option}.")
+    folder = path.parent
+    if not folder.is_dir():
+        what, advice = ("a file", "Choose") if folder.exists() else ("no folder", "Make it, or choose")
+        raise SimulatorError(
+            f"{path}: found {what} at {folder}, expected a folder to write into. {advice} another {option}."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SimulatorError(
+            f"{path}: found {folder} not writable, expected a folder to write into. "
+            f"Change its permissions, or choose another {option}."
+        )
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """A log's fit on days that it has not seen, and a generated world beside the log."""
 
 import json
+import os
 import tomllib
 from dataclasses import replace
 from itertools import pairwise
@@ -197,6 +198,30 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     again = CliRunner().invoke(app, ["calibrate", str(kuairand_log), "--out", str(out)])
     assert again.exit_code == 1
     assert "found something there" in again.output
+
+
+@pytest.mark.parametrize("option", ["--out", "--preset"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worked(*_: object) -> None:
+        raise AssertionError("the work had begun")
+
+    monkeypatch.setattr("simulator.logs.calibration.calibrate.calibrate", worked)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "closed").mkdir()
+    # Root may write anywhere, so what the system would say to others is put in its place.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed")
+    for place, says in (
+        ("nodir", f"found no folder at {tmp_path / 'nodir'}, expected a folder to write into. Make it, or"),
+        ("file", f"found a file at {tmp_path / 'file'}, expected a folder to write into. Choose another"),
+        ("closed", f"found {tmp_path / 'closed'} not writable, expected a folder to write into. Change its"),
+    ):
+        asked = ["calibrate", str(tmp_path), option, str(tmp_path / place / "like.toml"), "-q"]
+        result = CliRunner().invoke(app, asked)
+        assert result.exit_code == 1
+        assert says in result.output
+        assert f"another {option}." in result.output
 
 
 def test_a_search_tries_no_world_of_more_visits_than_it_can_draw(
