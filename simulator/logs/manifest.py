@@ -20,7 +20,14 @@ SCHEMA_VERSION = 2
 _READABLE = (1, 2)
 BEHAVIOURS, REQUESTS = "behaviours.parquet", "requests.parquet"
 IMPRESSIONS, CATALOGUE, RESPONSE = "impressions.parquet", "catalogue.parquet", "response.parquet"
+#: How the sentence of "invented" begins where conversions were drawn.
+NO_CONVERSIONS = "The log names no conversions"
 _KEYS = ("epoch_ms", "days", "first_date", "last_date", "files", "invented", "sizes")
+
+
+def conversions_drawn(manifest: Mapping[str, Any]) -> bool:
+    """Whether the log's conversions are drawn, a coin for each click: no fit of them can be judged."""
+    return any(sentence.startswith(NO_CONVERSIONS) for sentence in manifest["invented"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["fitted"]["sampled"] < 1:
         said.append(f"  from a sample of {found['fitted']['sampled']:.1%} of the impressions")
     for name in ("click", "conversion"):
-        said += _outcome(name, found["fitted"][name])
+        own = found["fitted"][name]
+        said += [f"{name}: drawn, not logged: not judged"] if own is None else _outcome(name, own)
     said += ["", f"The log beside a world of {found['world_users']:,} users (P10, median, P90, P99):"]
     for name, entry in found["distributions"].items():
         distance, bar = entry["distance"], entry["bar"]

@@ -147,6 +147,8 @@ def _cell(value: object) -> str:
 
 def summary(manifest: Mapping[str, Any]) -> list[str]:
     """What was read, left out, found and invented."""
+    from simulator.logs.manifest import conversions_drawn
+
     rows, sizes, lengths = manifest["rows"], manifest["sizes"], manifest["histories"]
     lines = [f"Rows: {rows['read']:,} read, {rows['kept']:,} kept"]
     for reason, entry in rows["dropped"].items():
@@ -162,6 +164,9 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
         "Response model:",
     ]
     for name, quality in manifest["response"]["quality"].items():
+        if name == "conversion" and conversions_drawn(manifest):
+            lines.append(f"  {name}: drawn, not logged: not judged")
+            continue
         for where, words in (("in_sample", "in sample"), ("last_day", "last whole day, from those before")):
             measures = (("AUC", "auc"), ("log loss", "log_loss"), ("PCOC", "pcoc"))
             found = [(word, quality[where][key]) for word, key in measures]

@@ -21,7 +21,7 @@ from simulator.logs.calibration.statistics import (
 )
 from simulator.logs.calibration.trials import BASE, trial
 from simulator.logs.folder import read_log
-from simulator.logs.manifest import read_manifest
+from simulator.logs.manifest import conversions_drawn, read_manifest
 from simulator.logs.real_log import split_days
 from simulator.logs.world import load_log_world
 from simulator.world.protocol import ExperimentWorld
@@ -57,7 +57,7 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
     before, after = Days(0, split.experiment - 1), Days(split.experiment, split.end - 1)
     fit_days = before if fit is None else Days.parse(fit, log.days, "--fit")
     test_days = after if test is None else Days.parse(test, log.days, "--test")
-    fitted = fit_and_test(log, fit_days, test_days, on_progress)
+    fitted = fit_and_test(log, fit_days, test_days, on_progress, not conversions_drawn(manifest))
     real = load_log_world(folder, SEED, split)
     can_move = manifest.get("shows", {}).get("history_can_move_ctr")
     overrides = resembling_world(log, real, split, can_move, on_progress)

@@ -58,7 +58,11 @@ class Days:
 
 
 def fit_and_test(
-    log: RealLog, fit: Days, test: Days, on_progress: Callable[[str, int, int], None]
+    log: RealLog,
+    fit: Days,
+    test: Days,
+    on_progress: Callable[[str, int, int], None],
+    conversions: bool = True,
 ) -> dict[str, Any]:
     """Fit clicks and conversions on some days and judge them on others.
 
@@ -66,11 +70,12 @@ def fit_and_test(
         log: the whole log; what a row knows of its user comes from before the row in any case.
         fit, test: days that have none in common.
         on_progress: called with (stage, done, total).
+        conversions: whether there are any to judge; where they were drawn there is nothing to learn of them.
 
     Returns:
-        By outcome, "click" and "conversion": "fit" and "test", each AUC, log loss (nats), PCOC and rows;
-        "days" and "deciles" of the test, each with rows, predicted and observed rates and PCOC. "sampled":
-        the share of the impressions that were read.
+        By outcome, "click" and "conversion" (None where there are none to judge): "fit" and "test", each AUC,
+        log loss (nats), PCOC and rows; "days" and "deciles" of the test, each with rows, predicted and
+        observed rates and PCOC. "sampled": the share of the impressions that were read.
 
     Raises:
         TraceError: the spans overlap, or one of them has clicks only, no clicks, or no rows.
@@ -90,10 +95,9 @@ def fit_and_test(
                 f"{option} {span} holds {len(label)} impressions, {int(label.sum())} of them clicked, "
                 f"expected some of both kinds. Choose other days for {option}."
             )
-    found: dict[str, Any] = {"sampled": min(1.0, FIT_ROWS / len(log.impressions))}
-    for number, (name, label, some) in enumerate(
-        (("click", click, np.ones(len(shown), np.bool_)), ("conversion", conversion, click == 1))
-    ):
+    found: dict[str, Any] = {"sampled": min(1.0, FIT_ROWS / len(log.impressions)), "conversion": None}
+    outcomes = (("click", click, np.ones(len(shown), np.bool_)), ("conversion", conversion, click == 1))
+    for number, (name, label, some) in enumerate(outcomes if conversions else outcomes[:1]):
         on_progress("fit and test", number, 2)
         before, after = some & fit.of(day), some & test.of(day)
         fitted = fit_logit(design.take(before), label[before])

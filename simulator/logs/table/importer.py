@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.folder import OPTIONAL_SCHEMA, check_free, write_log
+from simulator.logs.manifest import NO_CONVERSIONS
 from simulator.logs.real_log import LogRows
 from simulator.logs.table.catalogue import ADVERTISERS
 from simulator.logs.table.collect import Collected, collect
@@ -270,7 +271,7 @@ def invented(mapping: Mapping) -> list[str]:
         ),
         (
             fields.conversion is None,
-            f"The log names no conversions: {DRAWN_CONVERSIONS:.0%} of clicks, drawn, are conversions.",
+            f"{NO_CONVERSIONS}: {DRAWN_CONVERSIONS:.0%} of clicks, drawn, are conversions.",
         ),
         (fields.category is None, "The log names no categories: all items share one."),
         (

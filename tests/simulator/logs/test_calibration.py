@@ -14,6 +14,7 @@ from scipy.stats import ks_2samp
 from typer.testing import CliRunner
 
 from simulator.cli import app
+from simulator.commands.logs.calibrate import lines
 from simulator.config.load import load_config, world_config
 from simulator.logs.calibration import levels, resembling
 from simulator.logs.calibration.calibrate import BAR
@@ -150,6 +151,21 @@ def test_a_fit_knows_nothing_of_the_days_it_is_tested_on(log: RealLog) -> None:
     predicted = [[each["predicted"] for each in one["click"]["deciles"]] for one in (found, turned)]
     assert predicted[0] == predicted[1]
     assert turned["click"]["test"]["auc"] == pytest.approx(1 - found["click"]["test"]["auc"])
+
+
+def test_conversions_that_were_drawn_are_not_judged(log: RealLog) -> None:
+    spans = [Days.parse(text, log.days, "--fit") for text in ("1-4", "5-6")]
+    found = fit_and_test(log, *spans, lambda stage, done, total: None, conversions=False)
+    assert found["conversion"] is None
+    assert found["click"] == judged(log)["click"]
+    one = {"x": {"meaning": "x", "log": 1.0, "world": 1.0}}
+    said = lines(
+        {
+            **{"source": "shop", "licence": None, "fit_days": "1-4", "test_days": "5-6"},
+            **{"fitted": found, "world_users": 1, "distributions": {}, "figures": one},
+        }
+    )
+    assert [line for line in said if "conversion" in line] == ["conversion: drawn, not logged: not judged"]
 
 
 def test_days_are_counted_from_one_and_must_not_overlap(log: RealLog) -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tables import MAP, MIDNIGHT_S, shown, write
 
+from simulator.commands.logs.import_log import summary
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
@@ -235,6 +236,20 @@ def test_what_is_not_mapped_is_listed_as_invented(tmp_path: Path) -> None:
     text = " ".join(imported(tmp_path)[1]["invented"])
     for word in ("no advertisers", "no conversions", "no categories", "Candidates", "tCPA", "no position"):
         assert word in text
+
+
+def test_conversions_are_judged_where_the_mapping_names_some_and_not_where_they_were_drawn(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    drawn = summary(imported(tmp_path)[1])
+    assert [line for line in drawn if line.startswith("  conversion")] == [
+        "  conversion: drawn, not logged: not judged"
+    ]
+    (tmp_path / "named").mkdir()
+    write(tmp_path / "named" / "shown.csv", ROWS)
+    named = summary(imported(tmp_path / "named", MAP + 'conversion = "bought"\n')[1])
+    assert sum(line.startswith("  conversion, ") and "AUC" in line for line in named) == 2
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
