@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulator.commands.options import Json, Quiet
 
-Out = Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")]
+if TYPE_CHECKING:
+    from simulator.logs.example import Example
 
-_SHORT = 100  # behaviours: what the treatment of examples/kuairand.toml reads
+Out = Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")]
 
 
 def table(
@@ -59,6 +60,7 @@ def kuairand(
     quiet: Quiet = False,
 ) -> None:
     """Import KuaiRand's published exposure log (CC BY-SA 4.0)."""
+    from simulator.logs.example import SHORT
     from simulator.logs.table.shipped import import_kuairand
 
     _carry_out(
@@ -67,7 +69,7 @@ def kuairand(
         as_json,
         quiet,
         summary,
-        "examples/kuairand.toml",
+        SHORT,
     )
 
 
@@ -81,6 +83,7 @@ def complete_journey(
     quiet: Quiet = False,
 ) -> None:
     """Import Complete Journey, a grocer's year: histories of thousands, and what was promoted."""
+    from simulator.logs.example import LONG
     from simulator.logs.table.complete_journey import import_complete_journey
 
     _carry_out(
@@ -89,7 +92,7 @@ def complete_journey(
         as_json,
         quiet,
         summary,
-        "examples/complete-journey.toml",
+        LONG,
     )
 
 
@@ -99,7 +102,7 @@ def _carry_out(
     as_json: bool,
     quiet: bool,
     lines: Callable[[Mapping[str, Any]], list[str]],
-    example: str | None = None,
+    example: "Example | None" = None,
 ) -> None:
     from simulator.commands.output import print_json, progress
     from simulator.execution.interrupts import sigterm_as_ctrl_c
@@ -113,15 +116,27 @@ def _carry_out(
         print(line)
     if out is not None:
         print(f"\nLog folder: {out}")
-        named = f" --set experiment.name={quote(out.name)}" if example is None else ""
         print("Next:")
-        print(f"  laser-ab run {example or example_for(manifest)} --set traffic.log={quote(str(out))}{named}")
+        print(f"  {next_command(manifest, out, example)}")
 
 
-def example_for(manifest: Mapping[str, Any]) -> str:
-    """The example file whose arms read histories as long as a log's."""
-    long = manifest["histories"]["p99"] > _SHORT
-    return "examples/complete-journey.toml" if long else "examples/kuairand.toml"
+def next_command(manifest: Mapping[str, Any], out: Path, example: "Example | None" = None) -> str:
+    """An experiment on the log that runs as it stands, from the current folder.
+
+    Args:
+        manifest: the log's.
+        out: its folder.
+        example: the log's own; else the one that fits the log, under the folder's name.
+    """
+    from simulator.logs.example import example_of
+
+    fits = example or example_of(manifest)
+    command = f"laser-ab run {quote(str(fits.path()))} --set traffic.log={quote(str(out))}"
+    if example is None:
+        command += f" --set experiment.name={quote(out.name)}"
+    if fits.history != fits.own_history:
+        command += f" --set arms.treatment.history={fits.history}"
+    return command
 
 
 def preview_lines(manifest: Mapping[str, Any]) -> list[str]:
@@ -189,7 +204,7 @@ def _days(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _shows(shows: Mapping[str, Any], categories: int) -> list[str]:
-    shares = ", ".join(f"{n}: {share:.1%}" for n, share in shows["longer_than"].items())
+    shares = ", ".join(f"{n}: {_percent(share)}" for n, share in shows["longer_than"].items())
     return [
         f"Requests of the last days whose history is longer than so many behaviours: {shares}",
         "Knowing the whole history can raise the true CTR of the best ad by at most "
@@ -200,3 +215,8 @@ def _shows(shows: Mapping[str, Any], categories: int) -> list[str]:
             else ""
         ),
     ]
+
+
+def _percent(share: float) -> str:
+    """Two digits of what would else read as nothing."""
+    return f"{share:.1%}" if share == 0 or share >= 0.001 else f"{100 * share:.2g}%"

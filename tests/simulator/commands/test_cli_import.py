@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from kuairand_files import LOG_HEADER, LOG_NAME, VIDEO_NAME, log_lines, write_ku
 from typer.testing import CliRunner
 
 from simulator.cli import app
-from simulator.commands.logs.import_log import example_for
+from simulator.commands.logs.import_log import _shows, next_command
+from simulator.config.load import load_config
+from simulator.logs.example import _SHIPPED, example_of
+from simulator.logs.manifest import read_manifest
 
 
 def call(*arguments: object, code: int = 0) -> Any:
@@ -34,7 +38,49 @@ def test_the_next_command_of_any_table_reads_as_much_as_the_log_has(tmp_path: Pa
     said = call("import", "table", "kuairand", "--files", tmp_path / "in", "--out", tmp_path / "a shop")
     named = f"--set traffic.log='{tmp_path / 'a shop'}' --set experiment.name='a shop'"
     assert f"laser-ab run examples/kuairand.toml {named}" in said.output
-    assert example_for({"histories": {"p99": 101.0}}) == "examples/complete-journey.toml"
+
+
+@pytest.mark.parametrize(
+    ("knowing", "example", "history"),
+    [
+        ({"200": 0.03, "1000": 0.0005}, "kuairand", 200),
+        ({"200": 0.3, "1000": 0.01}, "complete-journey", 1000),
+        ({"200": 0.0099, "1000": 0.0}, "kuairand", 100),
+    ],
+)
+def test_the_next_example_reads_as_much_as_a_percent_of_the_requests_knows(
+    knowing: dict[str, float], example: str, history: int, kuairand_log: Path
+) -> None:
+    manifest = {"histories": {"p99": 1500.0}, "shows": {"longer_than": knowing}}
+    file, *overrides = next_command(manifest, kuairand_log).removeprefix("laser-ab run ").split(" --set ")
+    assert Path(file).name == f"{example}.toml"
+    config = load_config(file, overrides, environment={})
+    assert config.arms["treatment"].history == history
+    fits = example_of(manifest)
+    assert (fits.load, fits.history) == (config.traffic.load, history)
+    old = {"histories": {"p99": 1500.0}}
+    assert example_of(old).name == "complete-journey"
+
+
+def test_the_next_command_works_from_any_folder_and_without_a_checkout(
+    kuairand_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log").symlink_to(kuairand_log)
+    manifest = read_manifest(Path("log"))
+    for shipped in (_SHIPPED, tmp_path / "site" / "simulator" / "examples"):
+        monkeypatch.setattr("simulator.logs.example._SHIPPED", shipped)
+        shipped.mkdir(parents=True, exist_ok=True)
+        if not (shipped / "kuairand.toml").exists():  # as a wheel is unpacked: no `examples/` beside it
+            (shipped / "kuairand.toml").write_bytes((_SHIPPED / "kuairand.toml").read_bytes())
+        command = shlex.split(next_command(manifest, Path("log")))
+        call("config", "check", *command[2:])
+
+
+def test_a_small_share_is_not_printed_as_none() -> None:
+    longer = {"10": 0.713, "200": 0.0289, "1000": 0.000479, "2000": 0.0}
+    line = _shows({"longer_than": longer, "history_can_move_ctr": 0.1}, 2)[0]
+    assert line.endswith("10: 71.3%, 200: 2.9%, 1000: 0.048%, 2000: 0.0%")
 
 
 def test_json_is_one_document(tmp_path: Path) -> None:

@@ -57,8 +57,10 @@ def test_there_are_examples() -> None:
     }
 
 
-def test_the_packaged_demo_is_the_example() -> None:
-    assert (ROOT / "simulator/examples/demo.toml").read_bytes() == (ROOT / "examples/demo.toml").read_bytes()
+@pytest.mark.parametrize("name", ["demo", "kuairand", "complete-journey"])
+def test_the_packaged_examples_are_the_repositorys(name: str) -> None:
+    packaged, own = (ROOT / folder / f"{name}.toml" for folder in ("simulator/examples", "examples"))
+    assert packaged.read_bytes() == own.read_bytes()
 
 
 def test_the_templates_comments_are_the_defaults() -> None:
