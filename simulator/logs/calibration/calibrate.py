@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from simulator.logs.calibration.statistics import (
     kolmogorov,
 )
 from simulator.logs.calibration.trials import BASE, trial
+from simulator.logs.example import Example, example_of
 from simulator.logs.folder import read_log
 from simulator.logs.manifest import conversions_drawn, read_manifest
 from simulator.logs.real_log import split_days
@@ -31,7 +33,6 @@ OnProgress = Callable[[str, int, int], None]
 BAR = 0.15  #: Kolmogorov distance below which a world resembles its log
 SEED = 7  #: of the world that stands beside the log, and of the file
 COMPARED_USERS = 4096  #: of that world, at most
-_ARM_HISTORY = 1000
 
 
 def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnProgress) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
     Returns:
         "fit_days", "test_days"; "fitted" as `fit_and_test`; "distributions" and "figures", each statistic
         with its value in the log and in the world, and distributions with their Kolmogorov distance; "world",
-        the parameters over the preset "base"; "world_users", how many the compared world had.
+        the parameters over the preset "base"; "world_users", how many the compared world had; "example", the
+        example file that an import names for the log, whose load and histories the world's file takes.
 
     Raises:
         TraceError: no such log, or days that cannot serve.
@@ -72,6 +74,7 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
         "base": BASE,
         "world": overrides,
         "world_users": made.config.users,
+        "example": asdict(example_of(manifest)),
     }
 
 
@@ -122,12 +125,13 @@ def _distances(found: dict[str, Any]) -> dict[str, float]:
 
 def experiment_file(found: dict[str, Any]) -> str:
     """An experiment file whose generated world resembles the log: `laser-ab run FILE`."""
-    history = int(min(_ARM_HISTORY, found["world"]["history_max"]))
+    example = Example(**found["example"])
+    history = int(min(example.history, found["world"]["history_max"]))
     short = min(50, history)
     document = {
         "seed": SEED,
         "experiment": {"name": f"like {found['source']}"[:60]},
-        "traffic": {"preset": found["base"], "world": found["world"]},
+        "traffic": {"preset": found["base"], "load": example.load, "world": found["world"]},
         "arms": {
             "control": {"store": "lastn", "model": "din", "history": short},
             "treatment": {"store": "seqvault", "model": "laser", "history": history},
@@ -138,5 +142,7 @@ def experiment_file(found: dict[str, Any]) -> str:
         f"# A generated world that resembles the log {found['source']!r}; made by laser-ab calibrate.\n"
         f"# Kolmogorov distances: {distances}.\n"
         f"# Licence of the log: {found['licence']}\n"
+        f"# Load and arms are those of examples/{example.name}.toml, which the log's import names next: at\n"
+        "# another load latencies and late shares would differ for that reason alone.\n"
     )
     return head + write_toml(document)

@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from simulator.cli import app
 from simulator.commands.logs.calibrate import lines
-from simulator.config.load import load_config, world_config
+from simulator.config.load import load_config, parse_config, world_config
 from simulator.logs.calibration import levels, resembling
-from simulator.logs.calibration.calibrate import BAR
+from simulator.logs.calibration.calibrate import BAR, experiment_file
 from simulator.logs.calibration.spans import Days, by_day, by_decile, fit_and_test
 from simulator.logs.calibration.statistics import (
     CALIBRATED,
@@ -28,6 +28,7 @@ from simulator.logs.calibration.statistics import (
     user_click_sd,
 )
 from simulator.logs.calibration.trials import trial
+from simulator.logs.example import LONG, SHORT, Example
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
 from simulator.logs.world import load_log_world
@@ -214,6 +215,24 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     again = CliRunner().invoke(app, ["calibrate", str(kuairand_log), "--out", str(out)])
     assert again.exit_code == 1
     assert "found something there" in again.output
+
+
+@pytest.mark.parametrize("example", [LONG, replace(SHORT, history=200)])
+def test_the_worlds_file_differs_from_the_logs_example_in_its_traffic_alone(
+    example: Example, kuairand_log: Path
+) -> None:
+    world = {"users": 150, "history_max": 4000, "requests": 300}
+    found = {"source": "shop", "licence": "ours", "base": "demo", "world": world, "distributions": {}}
+    text = experiment_file({**found, "example": asdict(example)})
+    made = parse_config(text, environment={}).model_dump()
+    overrides = [f"traffic.log={kuairand_log}", f"arms.treatment.history={example.history}"]
+    own = load_config(example.path(), overrides, environment={}).model_dump()
+    same = {"preset": None, "log": None, "world": {}}
+    for each in (made, own):
+        each["experiment"]["name"] = ""
+        each["traffic"] |= same
+    assert made == own
+    assert f"# Load and arms are those of examples/{example.name}.toml" in text
 
 
 @pytest.mark.parametrize("option", ["--out", "--preset"])
