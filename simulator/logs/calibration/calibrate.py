@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator.config.toml_writer import write_toml
+from simulator.logs.calibration.levels import best_ctr, interest_gain
 from simulator.logs.calibration.resembling import resembling_world
 from simulator.logs.calibration.spans import Days, fit_and_test
 from simulator.logs.calibration.statistics import (
@@ -27,11 +28,14 @@ from simulator.logs.manifest import conversions_drawn, read_manifest
 from simulator.logs.real_log import split_days
 from simulator.logs.world import load_log_world
 from simulator.world.protocol import ExperimentWorld
+from simulator.world.world import World
 
 OnProgress = Callable[[str, int, int], None]
 
 BAR = 0.15  #: Kolmogorov distance below which a world resembles its log
 SEED = 7  #: of the world that stands beside the log, and of the file
+BEST_CTR = "true CTR of the best of a request's ads"
+CAN_MOVE = "the most that knowing histories can add to it, as a share"
 COMPARED_USERS = 4096  #: of that world, at most
 
 
@@ -70,7 +74,7 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
         "fit_days": str(fit_days),
         "test_days": str(test_days),
         "fitted": fitted,
-        **_beside(real, made),
+        **_beside(real, made, can_move),
         "base": BASE,
         "world": overrides,
         "world_users": made.config.users,
@@ -78,7 +82,7 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
     }
 
 
-def _beside(real: ExperimentWorld, made: ExperimentWorld) -> dict[str, Any]:
+def _beside(real: ExperimentWorld, made: World, can_move: float | None) -> dict[str, Any]:
     drawn = [distributions(each) for each in (real, made)]
     single = [figures(each, found) for each, found in zip((real, made), drawn, strict=True)]
     compared = {}
@@ -94,6 +98,12 @@ def _beside(real: ExperimentWorld, made: ExperimentWorld) -> dict[str, Any]:
         name: {"meaning": meaning, "log": single[0][name], "world": single[1][name]}
         for name, meaning in FIGURES.items()
     }
+    # Of the truth, which traffic alone does not show.
+    for name, meaning, log, world in (
+        ("best_ctr", BEST_CTR, best_ctr(real), best_ctr(made)),
+        ("history_can_move_ctr", CAN_MOVE, can_move, interest_gain(made)),
+    ):
+        values[name] = {"meaning": meaning, "log": log, "world": world}
     return {"distributions": compared, "figures": values}
 
 

@@ -210,6 +210,11 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
         distance = found["distributions"][name]["distance"]
         assert distance == kolmogorov(log[name], made[name])  # the file's world is the one that was compared
         assert distance < 0.6 * kolmogorov(log[name], demo[name])
+    for name in ("best_ctr", "history_can_move_ctr"):  # of the truth, log and world
+        assert all(0 < found["figures"][name][side] < 1 for side in ("log", "world"))
+    assert found["figures"]["best_ctr"]["world"] == pytest.approx(
+        found["figures"]["best_ctr"]["log"], abs=0.1
+    )
     click = found["figures"]["click_rate"]
     assert click["world"] == pytest.approx(click["log"], abs=0.07)
     again = CliRunner().invoke(app, ["calibrate", str(kuairand_log), "--out", str(out)])
@@ -296,14 +301,16 @@ def test_a_calibrated_preset_is_within_the_bar_of_its_log(name: str) -> None:
     assert max(distances[statistic] for statistic in CALIBRATED) <= BAR
 
 
-def test_a_world_whose_items_repeat_and_whose_interests_are_weak_is_found_again() -> None:
+def test_a_world_whose_items_repeat_and_whose_ads_differ_more_than_interests_is_found_again() -> None:
     truth = {"users": 400, "history_max": 100, "requests": 3000, "log_requests": 4, "item_repeat": 0.5}
     shape = {key: value for key, value in truth.items() if key != "item_repeat"}
-    asked = build_world(preset("demo", **truth, bA=0.2, bR=0.1), 5)
+    asked = build_world(preset("demo", **truth, bA=0.2, bR=0.1, ad_sd=0.9, category_sd=0.6), 5)
     found = levels.with_repeats(shape, asked)
     assert found["item_repeat"] == pytest.approx(0.5, abs=0.05)
     gain = levels.interest_gain(asked)
     strong = levels.click_level(found, asked, gain)
     made = trial(strong, 400, 5)
     assert levels.interest_gain(made) == pytest.approx(gain, rel=0.3)
+    assert levels.best_ctr(made) == pytest.approx(levels.best_ctr(asked), rel=0.1)
+    assert np.hypot(strong["ad_sd"], strong["category_sd"]) == pytest.approx(np.hypot(0.9, 0.6), rel=0.15)
     assert made.log.click.mean() == pytest.approx(asked.log.click.mean(), rel=0.15)
