@@ -245,6 +245,11 @@ class Traffic(Table):
         min_length=1,
         description="A folder made by `laser-ab import` (from this file), in place of a preset.",
     )
+    like: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The log that a generated world resembles, and its licence; shown with results.",
+    )
     holdout_days: int | None = Field(
         default=None,
         ge=1,
@@ -296,6 +301,11 @@ class Traffic(Table):
             raise _problem(
                 "[traffic.world] replaces a preset's parameters, and a log has none; leave it out",
                 "traffic.world",
+            )
+        if self.log is not None and self.like is not None:
+            raise _problem(
+                "it says which log a generated world resembles, and this traffic is a log; leave it out",
+                "traffic.like",
             )
         if self.preset is not None and self.holdout_days is not None:
             raise _problem(

@@ -1,4 +1,4 @@
-"""What a reader must know beside the figures: the scorecard's notes. Generated worlds need none."""
+"""What a reader must know beside the figures: the scorecard's notes. Made-up worlds need none."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import numpy as np
 from simulator.arms.arm import Arm
 from simulator.arms.plan import Plan
 from simulator.inputs.prepare import Prepared
-from simulator.inputs.worlds import LogSource
+from simulator.inputs.worlds import LogSource, like_of
 from simulator.results.scorecard import REAL_LOG
 
+LIKE_A_LOG = "Traffic: a generated world like the log"
+_DRAWN = "Users, ads, histories and clicks are drawn: no row is the log's."
 #: The quantile of the histories that must reach an arm's length before the arm is put to the test.
 _LONG = 0.99
 
 
 def remarks(plan: Plan) -> list[str]:
-    """Of a log: where it comes from, what was invented, and whether its histories are long enough."""
+    """Of a log: where it comes from, what was invented, and whether its histories are long enough.
+
+    Of a generated world that was made to resemble a log: which, and that it is none.
+    """
     log = plan.world.made_of
     if not isinstance(log, LogSource):
-        return []
+        like = like_of(plan.config)
+        return [] if like is None else [f"{LIKE_A_LOG} {like}. {_DRAWN}"]
     manifest = log.manifest
     first, last = manifest["first_date"], manifest["last_date"]
     return [

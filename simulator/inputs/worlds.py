@@ -133,16 +133,22 @@ def _made(source: WorldSource, jobs: int) -> World | LogWorld:
     return build_world(source.made_of, source.seed, jobs=jobs if large else 1)
 
 
+def like_of(config: ExperimentConfig) -> str | None:
+    """The log that the file's generated world was made to resemble; None: none, or it is a log itself."""
+    preset = config.traffic.preset
+    if config.traffic.like is None and preset in calibrated():
+        return calibrated()[preset].like
+    return config.traffic.like
+
+
 def world_notes(config: ExperimentConfig, source: WorldSource) -> dict[str, Any]:
     """For the manifest: the world's name and what it was calibrated or fitted on. Inputs, not findings."""
     if not isinstance(source.made_of, LogSource):
         preset = config.traffic.preset
         calibration = _CALIBRATIONS.get(preset or "", _UNCALIBRATED)
-        if preset in calibrated():
-            found = calibrated()[preset]
-            calibration = (
-                f"On the log {found.log} ({found.licence}): what users do, and how often they click."
-            )
+        like = like_of(config)
+        if like is not None:
+            calibration = f"On the log {like}: what users do, and how often they click."
         return {"preset": preset, "overrides": dict(config.traffic.world), "calibration": calibration}
     log = source.made_of
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,25 @@ class Calibrated:
     licence: str
     distances: dict[str, float]
     world: dict[str, Any]
+
+    @property
+    def like(self) -> str:
+        """What results say of it."""
+        return likeness(self.log, self.licence, self.distances)
+
+
+def likeness(log: str, licence: str, distances: Mapping[str, float]) -> str:
+    """Which log a generated world resembles and how nearly, as `traffic.like` has it.
+
+    Args:
+        log, licence: of the log.
+        distances: Kolmogorov distances by statistic.
+    """
+    text = f"{log} ({licence.rstrip('.')})"
+    if distances:
+        worst = max(distances, key=distances.__getitem__)
+        text += f"; largest Kolmogorov distance {distances[worst]:.2f}, {worst}"
+    return text
 
 
 @cache

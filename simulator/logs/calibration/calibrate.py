@@ -27,6 +27,7 @@ from simulator.logs.folder import read_log
 from simulator.logs.manifest import conversions_drawn, read_manifest
 from simulator.logs.real_log import split_days
 from simulator.logs.world import load_log_world
+from simulator.world.calibrated import likeness
 from simulator.world.protocol import ExperimentWorld
 from simulator.world.world import World
 
@@ -141,7 +142,12 @@ def experiment_file(found: dict[str, Any]) -> str:
     document = {
         "seed": SEED,
         "experiment": {"name": f"like {found['source']}"[:60]},
-        "traffic": {"preset": found["base"], "load": example.load, "world": found["world"]},
+        "traffic": {
+            "preset": found["base"],
+            "like": likeness(found["source"], str(found["licence"]), _distances(found)),
+            "load": example.load,
+            "world": found["world"],
+        },
         "arms": {
             "control": {"store": "lastn", "model": "din", "history": short},
             "treatment": {"store": "seqvault", "model": "laser", "history": history},

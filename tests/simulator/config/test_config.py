@@ -91,6 +91,7 @@ def test_the_templates_comments_are_the_defaults() -> None:
         "batch",
         "learning_rate",
         "log",
+        "like",
         "holdout_days",
         "arrivals",
         "bids",

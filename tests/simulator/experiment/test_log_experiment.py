@@ -20,6 +20,7 @@ from simulator.config.load import (
 )
 from simulator.experiment.remarks import history_remark, remarks
 from simulator.experiment.run import run_experiment
+from simulator.inputs.worlds import world_notes
 from simulator.logs.table.shipped import import_kuairand
 from simulator.results.read import Run, read_run
 from simulator.results.report import render
@@ -87,6 +88,24 @@ def test_histories_long_enough_are_not_excused(kuairand_log: Path) -> None:
     shorter = replace(plan.prepared, history_available=plan.prepared.history_available.clip(max=4))
     assert "cannot show" not in history_remark(plan.prepared, plan.treatments)
     assert "cannot show" in history_remark(shorter, plan.treatments)
+
+
+@pytest.mark.parametrize("traffic", ['preset = "feed"', 'preset = "demo"\nlike = "KuaiRand (CC BY-SA 4.0)"'])
+def test_a_generated_world_like_a_log_says_so_and_names_its_licence(traffic: str) -> None:
+    config = parse_config(
+        f"[traffic]\n{traffic}\n" + (EXAMPLES / "kuairand.toml").read_text().partition("load = 0.15")[2],
+        environment={},
+    )
+    plan = make_plan(config)
+    (note,) = remarks(plan)
+    assert note.startswith("Traffic: a generated world like the log KuaiRand (CC BY-SA 4.0")
+    assert note.endswith("Users, ads, histories and clicks are drawn: no row is the log's.")
+    assert "On the log KuaiRand (CC BY-SA" in world_notes(config, plan.world)["calibration"]
+
+
+def test_a_log_is_not_like_a_log(kuairand_log: Path) -> None:
+    with pytest.raises(ConfigError, match="which log a generated world resembles, and this traffic is a log"):
+        on_log(kuairand_log, "traffic.like=shop")
 
 
 def test_generated_worlds_need_no_notes() -> None:

@@ -200,7 +200,11 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     found = json.loads(result.stdout)
     written = Calibrated(**tomllib.loads(named.read_text()))
     assert (written.world, written.log) == (found["world"], "KuaiRand")
-    config = world_config(load_config(out))
+    config = load_config(out)
+    assert config.traffic.like is not None
+    assert config.traffic.like.startswith("KuaiRand (CC BY-SA 4.0")
+    assert "; largest Kolmogorov distance 0." in config.traffic.like
+    config = world_config(config)
     assert (config.users, config.days, config.requests) == (150, 1, found["world"]["requests"])
     made = distributions(build_world(config, 7))
     same = {key: found["world"][key] for key in ("users", "requests", "log_requests", "history_max")}
@@ -232,7 +236,7 @@ def test_the_worlds_file_differs_from_the_logs_example_in_its_traffic_alone(
     made = parse_config(text, environment={}).model_dump()
     overrides = [f"traffic.log={kuairand_log}", f"arms.treatment.history={example.history}"]
     own = load_config(example.path(), overrides, environment={}).model_dump()
-    same = {"preset": None, "log": None, "world": {}}
+    same = {"preset": None, "log": None, "like": None, "world": {}}
     for each in (made, own):
         each["experiment"]["name"] = ""
         each["traffic"] |= same
