@@ -16,6 +16,7 @@ from dashboard.words import plain
 from simulator.results import numbers
 from simulator.results.read import Run, read_run
 from simulator.results.scorecard import (
+    OUTSIDE,
     SOUND,
     arm_users,
     arms_of,
@@ -53,7 +54,7 @@ def warnings(card: Mapping[str, Any]) -> None:
     found += [f"No estimate or interval: {reason}" for reason in missing]
     outside = {name: arm.get("outside_profile") or 0 for name, arm in arms_of(card).items()}
     found += [
-        f"{name}: {numbers.count(n)} service times were asked for outside what was measured."
+        f"{name}: {numbers.count(n)} service times were asked for outside what was measured. {OUTSIDE}"
         for name, n in outside.items()
         if n
     ]

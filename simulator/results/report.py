@@ -22,6 +22,7 @@ from simulator.results.files import json_text
 from simulator.results.money import money_sentences
 from simulator.results.overview import overview, serving
 from simulator.results.scorecard import (
+    OUTSIDE,
     SOUND,
     Effect,
     arm_users,
@@ -167,7 +168,9 @@ def notes(scorecard: Mapping[str, Any], *, servers: bool = True) -> list[str]:
     outside = {name: n for name, n in outside.items() if n}
     if outside:
         counts = ", ".join(f"{arm} {numbers.count(n)}" for arm, n in outside.items())
-        lines.append(f"Service times asked for outside what was measured, answered by its edge: {counts}.")
+        lines.append(
+            f"Service times asked for outside what was measured, answered by its edge: {counts}. {OUTSIDE}"
+        )
     lines += money_sentences(scorecard)
     if servers:
         lines += [f"Servers of {sentences(arm, load)}" for arm, load in serving_of(scorecard).items()]

@@ -20,6 +20,11 @@ MIN_EFFECTIVE = 3
 SOUND = (
     "No sign in the logs of lost logs, bots, delayed or missing conversions, novelty or calibration drift."
 )
+#: What a service time from the edge of a profile is worth: see "Validity envelope" of docs/serving.md.
+OUTSIDE = (
+    "Below the least measured history the edge's times are too long, so latencies are if anything "
+    "overstated; above the most, which only experiment.extrapolate = true allows, they are too short."
+)
 REAL_LOG = "Traffic: a real log"  #: how the note on a log's traffic begins
 SRM_ALPHA = 0.001  # below, the split is not the one configured (Fabijan et al., KDD 2019)
 

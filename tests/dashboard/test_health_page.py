@@ -69,6 +69,7 @@ def test_health_warns_of_what_speaks_against_the_numbers(folder):
     assert "Sample ratio mismatch" in said
     assert "CTR of treatment: the interval leaves the truth out. One in 20" in said
     assert "1,234 service times" in said
+    assert "too long, so latencies are if anything overstated" in said
 
 
 def test_health_of_too_few_users_promises_nothing(folder):

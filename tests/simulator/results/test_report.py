@@ -282,6 +282,16 @@ def test_notes_of_the_scorecard_are_printed(form):
     assert render(made_runs.scorecard(notes=[]), form) == render(made_runs.scorecard(), form)
 
 
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_service_times_from_a_profiles_edge_are_said_to_be_too_long_or_too_short(form):
+    card = made_runs.scorecard()
+    card["arms"]["control"]["outside_profile"] = 13_183
+    words = " ".join(render(card, form).split())
+    assert "answered by its edge: control 13,183. Below the least measured history" in words
+    assert "too long, so latencies are if anything overstated; above the most" in words
+    assert "answered by its edge" not in render(made_runs.scorecard(), form)
+
+
 def test_a_logs_true_lifts_come_from_the_model_fitted_on_it():
     truth = "True lifts come from the"
     assert f"{truth} simulated world." in render(made_runs.scorecard(), "text", width=2000)
