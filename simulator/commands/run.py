@@ -73,7 +73,7 @@ def run(
 def print_plan(
     config: "ExperimentConfig", as_json: bool, cells: int = 1, models: "Sequence[ModelSpec] | None" = None
 ) -> None:
-    """The resolved file, under comments that say what it would take.
+    """The resolved file, and below it, where a terminal stops, comments that say what it would take.
 
     Args:
         config: the experiment.
@@ -125,8 +125,8 @@ def print_plan(
     ]
     if cells > 1:
         lines.append(f"  cells      {cells}, each of so many requests; what they have in common is made once")
+    print(to_toml(config))
     print("\n".join(f"# {line}" for line in lines))
-    print(to_toml(config), end="")
 
 
 def in_words(models: "Iterable[ModelSpec]") -> str:

@@ -62,6 +62,8 @@ def test_dry_run_prints_the_resolved_file() -> None:
     output = call("run", DEMO, "--dry-run", "--seed", 99, "--set", "arms.treatment.history=200").stdout
     config = parse_config(output)
     assert (config.seed, config.arms["treatment"].history) == (99, 200)
+    *settings, _ = output.split("\n\n")
+    assert not any(part.startswith("#") for part in settings)  # what it would take comes last, in sight
     document = json.loads(call("run", DEMO, "--dry-run", "--json").stdout)
     assert document["config"]["arms"]["control"]["store"] == "lastn"
 
