@@ -172,7 +172,6 @@ def _check_content(totals: Totals, users: int, epoch_ms: int) -> None:
     problems = (
         (users < 2, f"{users} user", "at least two, one per arm"),
         (not totals.clicks, "no clicks", "some to learn from"),
-        (totals.clicks == totals.rows, "nothing but clicks", "some impressions that were not clicked"),
         (
             totals.clicks and not totals.conversions,
             "no conversion of a click",
@@ -180,6 +179,12 @@ def _check_content(totals: Totals, users: int, epoch_ms: int) -> None:
         ),
         (days < MIN_DAYS, f"{days} days", f"at least {MIN_DAYS}: training, held-out, pre-period, experiment"),
     )
+    if totals.rows and totals.clicks == totals.rows:
+        raise TraceError(
+            "The log has nothing but clicks, expected some impressions that were not clicked. More of it "
+            "cannot help: map views or exposures too, or make impressions beside what was bought, as "
+            'docs/logs.md says under "Only purchases?". A threshold among bought items is no impression.'
+        )
     for wrong, what, expected in problems:
         if wrong:
             raise TraceError(f"The log has {what}, expected {expected}. Use more of the log.")
