@@ -56,7 +56,7 @@ def read_items(stage: Stage, remarks: list[str]) -> None:
     for path in find_files(form, stage.loaded.folder, "items"):
         raw = open_file(path, form)
         wanted, _ = columns_read([key, category, advertiser, department], raw.names)
-        for batch, _ in raw.batches(wanted, [form.key]):
+        for batch, _ in raw.batches(wanted, [form.key], [form.key]):
             db.register("batch", numbered(batch, read))
             relation = raw.relation("batch", wanted)
             types = {name: str(t) for name, t, *_ in db.execute(f"describe from {relation}").fetchall()}

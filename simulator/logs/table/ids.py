@@ -1,11 +1,14 @@
 """Ids of any type as the numbers that a log carries. Whole numbers stay; text is numbered in its order.
 
+Digits with zeros in front are text, since they tell 007 from 7.
+
 A raw id stands in two columns, `_n` and `_t`: a whole number, or text.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import duckdb
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from simulator.draws import bits
 from simulator.logs.table.staging.mapping import Mapping
-from simulator.logs.table.staging.sql import arrays, one, whole_number
+from simulator.logs.table.staging.sql import arrays, one, whole_id
 from simulator.traffic.trace import TraceError
 
 #: Categories are u2 in behaviours and where models are trained.
@@ -84,7 +87,7 @@ def make_items(db: duckdb.DuckDBPyConnection, mapping: Mapping) -> Names | None:
     shown = "(select item_n, item_t from shown)"
     parts = [(shown, "item")]
     if mapping.impressions.candidates is not None:
-        text = whole_number("c")
+        text = whole_id("c")
         parts.append(
             (
                 f"(select {text} as item_n, case when {text} is null then nullif(c, '') end as item_t from "
@@ -153,8 +156,9 @@ def number_advertisers(names: list[str | None], hashed: int | None) -> tuple[NDA
 
 def _key(name: str | None) -> int:
     """A whole number is its own key; text is digested to one."""
-    try:
-        return int(name or -1)
-    except ValueError:
-        digest = hashlib.blake2b((name or "").encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little") >> 1
+    if not name:
+        return -1
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", name, re.ASCII):
+        return int(name)
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from simulator.draws import uniform
 from simulator.logs.table.ids import Names, id_of, same
 from simulator.logs.table.staging.damage import PLACES_SHOWN
-from simulator.logs.table.staging.sql import path_literal, streamed, whole_number
+from simulator.logs.table.staging.sql import path_literal, streamed, whole_id
 from simulator.logs.table.staging.stage import Stage
 from simulator.scratch import gathered
 
@@ -116,7 +116,7 @@ def _sorted(stage: Stage, names: dict[str, Names | None], keys: tuple[str, ...])
 
 def _with_ads(stage: Stage, rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Rows with the ads of their listed candidates, "given", in place of the raw "candidates"."""
-    whole = whole_number("c")
+    whole = whole_id("c")
     known = stage.db.sql(
         f"select raw, i.ad::integer as ad from (select raw, {whole} as c_n, "
         f"case when {whole} is null then c end as c_t "

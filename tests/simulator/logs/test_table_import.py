@@ -94,6 +94,53 @@ def test_text_ids_are_numbered_and_their_names_kept(tmp_path: Path) -> None:
         assert [names[number] for number in found.tolist()] == [row[raw] for row in rows]
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("user", ['"uid"', '{sql = "uid::varchar"}'])
+def test_zeros_in_front_tell_ids_apart(form: str, user: str, tmp_path: Path) -> None:
+    def padded(number: int) -> str:
+        return f"{number:05d}" if number % 2 else str(number)
+
+    # Of each two numbers one is written as the other, but for zeros.
+    ids = {number: padded(number) if number % 2 else str(number + 1) for number in range(200)}
+    rows = [{**row, "uid": ids[row["uid"]], "creative": ids[row["creative"]]} for row in ROWS]
+    rows = [{**row, "account": padded(row["account"]), "lost": [padded(901), "901"]} for row in rows]
+    if form == "csv":
+        rows = [{**row, "lost": "00901|901"} for row in rows]
+    write(tmp_path / f"shown.{form}", rows)
+    items = [{"id": name, "kind": f"k{number}"} for number, name in ids.items()]
+    items += [{"id": "00901", "kind": "a"}, {"id": "901", "kind": "b"}]
+    write(tmp_path / "items.csv", items)
+    text = MAP.replace('"uid"', user).replace("item =", 'category = "items.kind"\nitem =')
+    listed = '{column = "lost", split = "|"}' if form == "csv" else '"lost"'
+    text += f'advertiser = "account"\ncandidates = {listed}\n[items]\nfiles = ["items.csv"]\nkey = "id"\n'
+    log, manifest = imported(tmp_path, text)
+    assert manifest["sizes"]["users"] == len({row["uid"] for row in rows})
+    names = {}
+    for kind in ("users", "items", "categories", "advertisers"):
+        table = pq.read_table(tmp_path / "log" / f"{kind}.parquet")
+        names[kind] = dict(zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True))
+    found = {
+        (names["users"][user], names["items"][log.ads.item_id[ad]])
+        for user, ad in zip(log.impressions.user_id.tolist(), log.impressions.ad.tolist(), strict=True)
+    }
+    assert found == {(row["uid"], row["creative"]) for row in rows}
+    shown_items = [names["items"][item] for item in log.ads.item_id.tolist()]
+    assert {"00901", "901"} <= set(shown_items)
+    kind_of = {item["id"]: item["kind"] for item in items}
+    assert [names["categories"][c] for c in log.ads.category.tolist()] == [kind_of[i] for i in shown_items]
+    assert {row["account"] for row in rows} <= set(names["advertisers"].values())
+
+
+def test_zeros_in_front_of_ids_only_count_where_they_are(tmp_path: Path) -> None:
+    rows = [{**row, "slot": f"{row['slot']:02d}", "ts": f"0{row['ts']}"} for row in ROWS]
+    for name, some in (("padded", rows), ("plain", ROWS)):
+        write(tmp_path / name / "shown.csv", some)
+        imported(tmp_path / name, MAP + 'position = "slot"\n')
+    for table in ("impressions", "requests", "behaviours", "catalogue", "response"):
+        of = [(tmp_path / name / "log" / f"{table}.parquet").read_bytes() for name in ("padded", "plain")]
+        assert of[0] == of[1]
+
+
 def test_ids_wider_than_the_contract_are_numbered(tmp_path: Path) -> None:
     write(tmp_path / "shown.csv", [{**row, "uid": row["uid"] + 2**63} for row in ROWS])
     log, _ = imported(tmp_path)

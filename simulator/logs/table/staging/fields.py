@@ -7,6 +7,7 @@ first of the reasons that holds for it, and `found` the raw value that it is abo
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from simulator.logs.table.staging.mapping import (
     Scene,
     Time,
 )
-from simulator.logs.table.staging.sql import literal, quoted, whole_number
+from simulator.logs.table.staging.sql import literal, quoted, whole_id, whole_number
 from simulator.logs.table.staging.text_file import MISSING
 from simulator.traffic.behaviours import CLICK, SHORT
 
@@ -87,7 +88,7 @@ class Fields:
         raw, _ = self.raw(field)
         return f"trim({raw}::varchar)"
 
-    def whole(self, field: Column) -> str:
+    def whole(self, field: Column, of_text: Callable[[str], str] = whole_number) -> str:
         """A whole number, or null."""
         raw, kind = self.raw(field)
         if kind in _WIDE_INTEGERS:
@@ -96,7 +97,7 @@ class Fields:
             return f"{raw}::bigint"
         if kind in ("DOUBLE", "FLOAT"):
             return f"case when {raw} = floor({raw}) then try_cast({raw} as bigint) end"
-        return whole_number(self.text(field))
+        return of_text(self.text(field))
 
     def number(self, field: Column) -> str:
         """A number, or null."""
@@ -107,14 +108,14 @@ class Fields:
         if field is None:
             return "null::bigint", "null::varchar"
         if value is None:
-            whole, text = self.whole(field), self.text(field)
+            whole, text = self.whole(field, whole_id), self.text(field)
             kind = self.raw(field)[1]
             if kind in _WIDE_INTEGERS:  # numbers beyond BIGINT are text
                 return whole, f"case when {whole} is null then {text} end"
             if kind in _INTEGERS:
                 return whole, "null::varchar"
         else:
-            whole, text = whole_number(value), value
+            whole, text = whole_id(value), value
         return whole, f"case when {whole} is null and {text} not in {_MISSING} then {text} end"
 
     def time_ms(self, field: Time) -> str:

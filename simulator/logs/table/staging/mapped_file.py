@@ -22,6 +22,7 @@ from simulator.logs.table.staging.sources import RawFile, file_digest, numbered
 from simulator.logs.table.staging.unfold import EACH, PLACE, unfolded
 from simulator.traffic.trace import TraceError
 
+_IDS = ("user", "item", "request", "category", "advertiser", "scene")  # fields that tell 007 from 7
 _LISTS_AT_ONCE = 1 << 14  # rows that hold lists
 _TYPES = {
     "row": pa.int64(),
@@ -76,6 +77,9 @@ class MappedFile:
             for f in fields
             if f.column in wanted and f.column not in mentioned and f is not table.each and _may_be_whole(f)
         ]
+        self._ids = [
+            f.column for name, f in table if name in _IDS and f is not None and f.column in self._whole
+        ]
         self._relation = raw.relation("batch", wanted)
         columns, _ = row_of(table, self._types(raw.sample(wanted)), self._zone)
         # What is the same in all rows, or follows, is not in the file.
@@ -104,7 +108,7 @@ class MappedFile:
             column_encoding={name: "DELTA_BINARY_PACKED" for name in names if _TYPES[name] in _PACKED},
         ) as writer:
             begun = 0
-            for batch, position in self._raw.batches(self._wanted, self._whole):
+            for batch, position in self._raw.batches(self._wanted, self._whole, self._ids):
                 for rows in self._parts(numbered(batch, begun)):
                     mapped, found, count = self._mapped(rows)
                     writer.write_table(mapped)

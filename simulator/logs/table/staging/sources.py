@@ -34,12 +34,15 @@ class RawFile(Protocol):
     path: Path
     names: list[str]
 
-    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
+    def batches(
+        self, wanted: Sequence[str], whole: Sequence[str], ids: Sequence[str] = ()
+    ) -> Iterator[tuple[pa.Table, int]]:
         """Batches of the wanted columns, and how many bytes of the file they end at.
 
         Args:
             wanted: columns.
             whole: those that may be whole numbers.
+            ids: of these, in which 007 is no 7.
         """
 
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
@@ -138,10 +141,12 @@ class TextRows(_Lines):
         super().__init__(TextFile(path, form))
         self.names = self._file.names
 
-    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
+    def batches(
+        self, wanted: Sequence[str], whole: Sequence[str], ids: Sequence[str] = ()
+    ) -> Iterator[tuple[pa.Table, int]]:
         """See RawFile."""
         for table, position in self._file.batches(wanted):
-            yield _whole_numbers(table, whole), position
+            yield _whole_numbers(table, whole, ids), position
 
     def relation(self, batch: str, wanted: Sequence[str]) -> str:
         """See RawFile."""
@@ -166,7 +171,9 @@ class JsonLines(_Lines):
             keys |= dict.fromkeys(row if isinstance(row, dict) else ())
         return list(keys)
 
-    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
+    def batches(
+        self, wanted: Sequence[str], whole: Sequence[str], ids: Sequence[str] = ()
+    ) -> Iterator[tuple[pa.Table, int]]:
         """See RawFile."""
         yield from self._file.batches([LINE])
 
@@ -194,7 +201,9 @@ class ParquetRows:
         groups = range(metadata.num_row_groups)
         self._ends = list(itertools.accumulate(metadata.row_group(g).num_rows for g in groups))
 
-    def batches(self, wanted: Sequence[str], whole: Sequence[str]) -> Iterator[tuple[pa.Table, int]]:
+    def batches(
+        self, wanted: Sequence[str], whole: Sequence[str], ids: Sequence[str] = ()
+    ) -> Iterator[tuple[pa.Table, int]]:
         """See RawFile."""
         self._check(wanted)
         rows, size = self._file.metadata.num_rows, self.path.stat().st_size
@@ -242,13 +251,23 @@ def numbered(batch: pa.Table, first: int) -> pa.Table:
     return batch.append_column("_row", pa.array(np.arange(first, first + len(batch), dtype=np.int64)))
 
 
-def _whole_numbers(table: pa.Table, names: Sequence[str]) -> pa.Table:
+def _whole_numbers(table: pa.Table, names: Sequence[str], ids: Sequence[str]) -> pa.Table:
     """Columns as whole numbers where every value is one: they are cheaper to map than text."""
-    for name in names:
+    for name in dict.fromkeys(names):  # a column may be several fields
         column: Any = table[name]
         try:
-            column = pc.cast(column, pa.int64())
+            number = pc.cast(column, pa.int64())
         except pa.ArrowInvalid:
             continue
-        table = table.set_column(table.schema.get_field_index(name), name, column)
+        if name in ids and _padded(column):
+            continue
+        table = table.set_column(table.schema.get_field_index(name), name, number)
     return table
+
+
+def _padded(column: Any) -> bool:
+    """Whether some whole number has zeros in front, or is in base 16: int64 would forget it."""
+    return any(
+        pc.any(pc.and_(pc.starts_with(column, sign), pc.greater(pc.binary_length(column), len(sign)))).as_py()
+        for sign in ("0", "-0")
+    )

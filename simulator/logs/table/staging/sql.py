@@ -33,6 +33,15 @@ def whole_number(text: str) -> str:
     return f"case when regexp_full_match({text}, '{form}') then try_cast({text} as bigint) end"
 
 
+def whole_id(text: str) -> str:
+    """SQL of the whole number that SQL of an id's text is, or null.
+
+    With zeros in front it is text: 007 is another id than 7. As 7.0 a number is written where others miss.
+    """
+    form = r"[+-]?(0|[1-9][0-9]{0,18})(\.0*)?"
+    return f"case when regexp_full_match({text}, '{form}') then try_cast({text} as bigint) end"
+
+
 def arrays(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[Any]]:
     """A query's columns; masked where there are nulls."""
     found: Any = db.execute(query).fetchnumpy()
