@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from simulator.logs.table.ids import Names, number_advertisers, number_categories, same
 from simulator.logs.table.staging.damage import Read
+from simulator.logs.table.staging.expressions import refuse_unusable
 from simulator.logs.table.staging.fields import Fields, columns_read
 from simulator.logs.table.staging.mapping import Column
 from simulator.logs.table.staging.sources import file_digest, find_files, numbered, open_file
@@ -63,7 +65,11 @@ def read_items(stage: Stage, remarks: list[str]) -> None:
             sql = Fields(types, mapping.source.time_zone)
             owners = *sql.pair(advertiser), *sql.pair(department)
             columns = [*sql.pair(key), *sql.category(category), *owners]
-            db.execute(f"insert into raw_items select _row, {', '.join(columns)} from {relation}")
+            try:
+                db.execute(f"insert into raw_items select _row, {', '.join(columns)} from {relation}")
+            except duckdb.Error:
+                refuse_unusable(db, stage.loaded, "items", relation, raw.names)
+                raise
             db.unregister("batch")
             read += len(batch)
         size = path.stat().st_size

@@ -24,7 +24,7 @@ from simulator.kept_code import njit_kept
 from simulator.logs.real_log import MIN_DAYS, Impressions, LogAds, LogRows, periods, split_days
 from simulator.logs.table.candidates import Listed, candidates_of, check_width
 from simulator.logs.table.collect import Collected
-from simulator.logs.table.rows import Columns, Totals
+from simulator.logs.table.rows import DRAWN_CONVERSIONS, Columns, Totals
 from simulator.logs.table.staging.mapping import Mapping
 from simulator.scratch import apart, gathered, let_go, slices_of
 from simulator.traffic.behaviours import Behaviours
@@ -108,7 +108,8 @@ def convert(found: Collected, mapping: Mapping, folder: Path) -> Converted:
     shown, zone = found.shown, ZoneInfo(mapping.source.time_zone)
     time_ms = shown["time_ms"]
     epoch_ms = local_midnight_ms(int(time_ms[0]), zone)
-    _check_content(found.totals, len(found.users), epoch_ms)
+    drawn = mapping.impressions.conversion is None
+    _check_content(found.totals, len(found.users), epoch_ms, drawn)
     listed = Listed(shown["given"], shown["given_end"], shown.get("came")) if "given" in shown else None
     ads = LogAds(*(getattr(found.ads, f.name) for f in fields(LogAds)))
     check_width(shown["ad"], listed, len(ads.item_id), mapping.impressions.width)
@@ -166,16 +167,21 @@ def _offset_ms(time_ms: int, zone: ZoneInfo) -> int:
     return int(offset.total_seconds()) * 1000
 
 
-def _check_content(totals: Totals, users: int, epoch_ms: int) -> None:
-    """What the models and the experiment cannot do without."""
+def _check_content(totals: Totals, users: int, epoch_ms: int, drawn: bool) -> None:
+    """What the models and the experiment cannot do without; conversions are the log's, or drawn."""
     days = int((totals.last_ms - epoch_ms) // _DAY_MS) + 1
     problems = (
         (users < 2, f"{users} user", "at least two, one per arm"),
         (not totals.clicks, "no clicks", "some to learn from"),
         (
-            totals.clicks and not totals.conversions,
+            totals.clicks and not totals.conversions and not drawn,
             "no conversion of a click",
             "some; leave conversion out of the mapping to have them drawn",
+        ),
+        (
+            totals.clicks and not totals.conversions,
+            f"{totals.clicks:,} clicks, of which none is a conversion ({DRAWN_CONVERSIONS:.0%} are drawn)",
+            "more clicks, or impressions.conversion",
         ),
         (days < MIN_DAYS, f"{days} days", f"at least {MIN_DAYS}: training, held-out, pre-period, experiment"),
     )

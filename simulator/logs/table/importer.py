@@ -133,10 +133,9 @@ def read_table_log(loaded: Loaded, out: Path, on_progress: OnProgress) -> Import
             raise (Interrupted if keep else KeyboardInterrupt) from None
         except duckdb.Error as problem:
             reason = str(problem).split("\n")[0]
-            raise TraceError(
-                f"{place}: the rows cannot be staged ({reason}). Free some space, or choose another "
-                "place with --out."
-            ) from problem
+            full = isinstance(problem, duckdb.IOException | duckdb.OutOfMemoryException)
+            remedy = "Free some space, or choose another place with --out" if full else "Correct the mapping"
+            raise TraceError(f"{place}: the rows cannot be staged ({reason}). {remedy}.") from problem
         finally:
             stage.close()
     finally:

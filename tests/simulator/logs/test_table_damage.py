@@ -170,6 +170,13 @@ def test_a_log_of_a_single_click_is_imported_without_a_warning(tmp_path: Path) -
     assert manifest["rates"]["click"] == 1 / len(ROWS)
 
 
+def test_too_few_clicks_to_draw_conversions_from_are_named_so(tmp_path: Path) -> None:
+    first = next(i for i, row in enumerate(ROWS) if row["clicked"])
+    told = refused(tmp_path, [{**row, "clicked": int(i == first)} for i, row in enumerate(ROWS)])
+    assert "1 clicks, of which none is a conversion (10% are drawn)" in told
+    assert "leave conversion out" not in told
+
+
 def test_a_fitted_response_does_not_depend_on_the_number_of_threads() -> None:
     rng = np.random.default_rng(1)
     # Vectors of this length are added in parts by several threads.

@@ -68,8 +68,19 @@ def test_items_that_name_no_department_share_one_and_numbers_may_be_names(tmp_pa
 def test_a_department_without_a_category_of_the_items_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "shown.csv", ROWS)
     (tmp_path / "map.toml").write_text(MAP + ITEMS)
-    with pytest.raises(ConfigError, match=r"items\.department is of categories that are read from the items"):
+    with pytest.raises(ConfigError) as error:
         load_mapping(tmp_path / "map.toml")
+    assert "`items.department`: is of categories that are read from the items" in str(error.value)
+    assert "map.toml:16:1" in str(error.value)
+    assert 'write category = "items.COLUMN"' in str(error.value)
+
+
+def test_an_expression_over_the_items_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        imported(tmp_path, items({"a": ["b"]}), MAPPED.replace('"part"', '{sql = "left(pat, 2)"}'))
+    assert "`items.department`" in str(error.value)
+    assert "map.toml:17:1" in str(error.value)
+    assert "did you mean part? the columns are id, kind, part" in str(error.value)
 
 
 def test_a_department_column_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -326,7 +326,32 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
         ),
         (('click = "clicked"', 'click = "cliked"'), ["shown.csv, line 1: no column cliked"]),
         (('click = "clicked"', 'click = {column = "a", sql = "b"}'), ["either `column` or `sql`"]),
-        (("[impressions]", "[impressions]\ncategory = 'items.a'"), ["there is no [items]"]),
+        (
+            ("[impressions]", "[impressions]\ncategory = 'items.a'"),
+            ["`impressions.category`: is read from the items, and there is no [items]", "map.toml:8:1"],
+        ),
+        (
+            ('click = "clicked"', 'click = {sql = "clickd = 1"}'),
+            ["did you mean clicked? the columns are uid, ts, creative"],
+        ),
+        (
+            ('click = "clicked"', 'click = {sql = "row_number() over () < 3"}'),
+            ["`impressions.click`: row_number is a window over rows", "map.toml:11:1", "it sees one row"],
+        ),
+        (
+            ('click = "clicked"', 'click = {sql = "1 + sum(ts) > 3"}'),
+            ["`impressions.click`: sum is an aggregate over rows", "map.toml:11:1"],
+        ),
+        (
+            ('click = "clicked"', 'click = {sql = "clicked and random() < .5"}'),
+            ["`impressions.click`: random gives something else each time", "md5_number_lower(uid)"],
+        ),
+        (
+            ('time_zone = "UTC"', 'time_zone = "UTC"\nwhere = "ts < epoch(now())"'),
+            ["`source.where`: now gives something else", "map.toml:6:1"],
+        ),
+        (("[impressions]", "[behaviours]"), ["found no [impressions] beside [behaviours]", "map.toml:7:2"]),
+        (("[impressions]", "[impression]"), ["found no [impressions], expected what was shown"]),
         (("[impressions]", TWICE), ["behaviours.action", "found 1 more than once, expected one action"]),
     ],
 )
@@ -341,6 +366,13 @@ def test_a_wrong_mapping_is_refused_where_it_is_wrong(
 @pytest.mark.parametrize("name", shipped_names())
 def test_shipped_mappings_are_valid(name: str) -> None:
     assert load_mapping(shipped(name)).mapping.source.licence != "not stated"
+
+
+def test_an_expression_may_gather_the_elements_of_a_list(tmp_path: Path) -> None:
+    write(tmp_path / "shown.jsonl", [{**row, "of": f"{row['clicked']},0"} for row in ROWS])
+    sql = "(select max(x) from (select unnest(str_split(of, ',')) as x)) = '1'"
+    log, _ = imported(tmp_path, MAP.replace('"clicked"', f'{{sql = "{sql}"}}'))
+    assert log.impressions.click.sum() == sum(row["clicked"] for row in ROWS)
 
 
 def test_rows_of_one_request_and_item_are_an_impression_and_what_came_of_it(tmp_path: Path) -> None:

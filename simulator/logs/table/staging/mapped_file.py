@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.logs.table.staging.damage import PLACES_SHOWN, Damage, Read, note_damage
+from simulator.logs.table.staging.expressions import Expression, refuse_unusable
 from simulator.logs.table.staging.fields import Reason, columns_read, constants, derived, row_of
 from simulator.logs.table.staging.load import Loaded
 from simulator.logs.table.staging.mapping import Behaviours, Column, Impressions, Source, Time
@@ -197,23 +198,12 @@ class MappedFile:
 
     def _explain(self, error: duckdb.Error) -> NoReturn:
         """Which expression of the mapping it was."""
-        shown = isinstance(self._table, Impressions)
-        name = "impressions" if shown else "behaviours"
-        texts = {(name, key): f.sql for key, f in self._table if isinstance(f, Column) and f.sql}
-        if self._where:
-            texts["source" if shown else name, "where"] = self._where
-        for path, text in texts.items():
-            try:
-                rows = self._relation if path[-1] == "each" else self._unfolded()
-                self._db.execute(f"select count({text}) from {rows}").fetchall()
-            except duckdb.Error as problem:
-                said = str(problem).split("\n")[0]
-                help = (
-                    "a name that SQL reserves stands in double quotes, as in sql = '\"at\"'"
-                    if isinstance(problem, duckdb.ParserException)
-                    else "raw columns of text are text: compare with '1', or use try_cast"
-                )
-                self._loaded.refuse(path, f"`{'.'.join(path)}`: {said}", help)
+        of = "impressions" if isinstance(self._table, Impressions) else "behaviours"
+
+        def rows(each: Expression) -> str:
+            return self._relation if each.path[-1] == "each" else self._unfolded()
+
+        refuse_unusable(self._db, self._loaded, of, rows, self._raw.names)
         raise TraceError(f"The rows cannot be mapped: {error}. Correct the mapping.") from error
 
 

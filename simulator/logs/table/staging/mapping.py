@@ -234,20 +234,6 @@ class Mapping(_Model):
     limits: Limits = Limits()
     notes: list[str] = Field(default=[], description="What else was invented; shown with every result.")
 
-    @model_validator(mode="after")
-    def _items_are_known(self) -> Mapping:
-        for name, field in [*self.impressions, *(self.behaviours or ())]:
-            if isinstance(field, Column) and field.of_items:
-                if self.items is None:
-                    raise ValueError(f"{name} is read from the items, and there is no [items]")
-                if name not in ("category", "advertiser"):
-                    raise ValueError(
-                        f"{name} cannot be read from the items: only category and advertiser can"
-                    )
-        if self.items is not None and self.items.department is not None and self.category_of_items is None:
-            raise ValueError("items.department is of categories that are read from the items, and none is")
-        return self
-
     @property
     def category_of_items(self) -> Category | None:
         """The category, where it is read from the items."""

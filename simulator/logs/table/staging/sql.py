@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def streamed(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[p
             yield pa.Table.from_batches([batch])
 
 
-def one(db: duckdb.DuckDBPyConnection, query: str) -> Any:
-    """A query's only value."""
-    row = db.execute(query).fetchone()
+def one(db: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> Any:
+    """A query's only value; `values` stand for its question marks."""
+    row = db.execute(query, list(values)).fetchone()
     return row[0] if row else None

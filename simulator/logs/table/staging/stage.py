@@ -24,6 +24,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from simulator.logs.table.staging.damage import PLACES_SHOWN, Read
+from simulator.logs.table.staging.expressions import check_expressions
 from simulator.logs.table.staging.fields import YES, constants, derived, row_of
 from simulator.logs.table.staging.load import Loaded
 from simulator.logs.table.staging.mapped_file import MappedFile, sql_type
@@ -73,6 +74,7 @@ class Stage:
         self.db.execute(f"set TimeZone = '{mapping.source.time_zone}'")
         # For expressions: a flag there reads as one of `Fields.flag` does.
         self.db.execute(f"create temp macro yes(flag) as lower(trim(flag::varchar)) in {YES}")
+        check_expressions(self.db, loaded)
         marker.write_text(key, encoding="utf-8")
 
     def close(self) -> None:
