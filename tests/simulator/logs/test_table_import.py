@@ -315,6 +315,11 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
         ),
         (('"UTC"', '"Mars/Base"'), ["source.time_zone", "Mars/Base", "IANA"]),
         (('unit = "s"', 'unit = "weeks"'), ["impressions.time", "weeks", "expected"]),
+        (
+            ('unit = "s"', 'format = "m/d/yyyy"'),
+            ["impressions.time.format", "map.toml:9:1", 'parts begin with %, such as "%m/%d/%Y"'],
+        ),
+        (('unit = "s"', 'format = "%m/%Q"'), ["impressions.time.format", "map.toml:9:1", '"%m/%d/%Y"']),
         (('item = "creative"\n', ""), ["missing key `impressions.item`"]),
         (
             ('click = "clicked"', 'click = {sql = "clickd = 1"}'),

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tables import DAY_S, MAP, shown, write
 
 from simulator.logs.folder import read_log
 from simulator.logs.table.importer import import_table
+from simulator.logs.table.staging.damage import form_of
 from simulator.logs.table.staging.load import load_mapping
+from simulator.traffic.trace import TraceError
 
 ROWS = shown()
 #: What a user does with an item twice in a day is one row of that day.
@@ -62,3 +65,60 @@ def test_a_log_whose_times_are_times_is_not_remarked_on(tmp_path: Path) -> None:
     early = [{**row, "ts": row["ts"] // DAY_S * DAY_S} if i % 3 else row for i, row in enumerate(ROWS)]
     assert imported(tmp_path / "some", early)["remarks"] == []  # two of three at midnight
     assert imported(tmp_path / "none", ROWS)["remarks"] == []
+
+
+SLASHES = [
+    ('unit = "iso"', "expected ISO 8601, such as 2000-11-30"),
+    ('format = "%m/%d/%y"', 'expected format = "%m/%d/%y"'),
+    ('unit = "s"', "expected seconds"),
+]
+
+
+@pytest.mark.parametrize(("stated", "tried"), SLASHES)
+def test_times_of_another_form_are_named_with_the_format_that_fits(
+    stated: str, tried: str, tmp_path: Path
+) -> None:
+    text = BY_DAY.replace('format = "%m/%d/%Y"', stated)
+    with pytest.raises(TraceError) as error:
+        imported(tmp_path, [dated(row) for row in ROWS], text)
+    told = str(error.value)
+    assert f"shown.csv, line 2: the time (day) is '01/01/2026', {tried}" in told
+    assert f"{len(ROWS)} of {len(ROWS)} rows have none of that form" in told
+    assert 'State format = "%m/%d/%Y", or "%d/%m/%Y" where the day comes first' in told
+
+
+def test_days_taken_for_months_are_named_by_the_first_that_is_none(tmp_path: Path) -> None:
+    rows = [dated({**row, "ts": row["ts"] + 9 * DAY_S}) for row in ROWS]  # 10 to 15 January
+    with pytest.raises(TraceError, match="is '01/13/2026', expected format") as error:
+        imported(tmp_path, rows, BY_DAY.replace("%m/%d", "%d/%m"))
+    assert 'State format = "%m/%d/%Y" in' in str(error.value)
+
+
+def test_times_that_are_merely_missing_are_damage(tmp_path: Path) -> None:
+    for value, time in (("", '{column = "day", unit = "iso"}'), ("2150-01-01", '"day"'), ("0", '"day"')):
+        text = MERGED.replace('{column = "ts", unit = "s"}', time)
+        with pytest.raises(TraceError, match="rows are damaged"):
+            imported(tmp_path / value / "log", [{**row, "day": value} for row in ROWS], text)
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("11/1/2000", "%m/%d/%Y"),
+        ("13/1/2000", "%d/%m/%Y"),
+        ("30.11.2000 18:05", "%d.%m.%Y %H:%M"),
+        ("1.2.00", "%d.%m.%y"),
+        ("11/30/2000 6:05:09 PM", "%m/%d/%Y %I:%M:%S %p"),
+        ("2000/11/30 18:05:09.25", "%Y/%m/%d %H:%M:%S.%f"),
+        ("2000-11-30T18:05", "%Y-%m-%dT%H:%M"),
+        ("20001130", "%Y%m%d"),
+        ("20001130180509", "%Y%m%d%H%M%S"),
+        ("30 Nov 2000", None),
+        ("975607509", None),
+    ],
+)
+def test_forms_of_dates_are_told_and_read_them(value: str, form: str | None) -> None:
+    assert form_of(value) == form
+    if form is not None:
+        (read,) = duckdb.execute("select strptime(?, ?)", [value, form]).fetchone() or ()
+        assert read.month in (1, 2, 11)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from simulator.config.table import problem
 from simulator.traffic.behaviours import CLICK, DEEP, SHORT
 
 Unit = Literal["s", "ms", "us", "ns", "iso"]
@@ -33,7 +34,7 @@ class Column(_Model):
     @model_validator(mode="after")
     def _one_source(self) -> Column:
         if (self.column is None) == (self.sql is None):
-            raise ValueError("expected either `column` or `sql`")
+            raise problem("expected either `column` or `sql`")
         return self
 
     @property
@@ -52,6 +53,16 @@ class Time(Column):
 
     unit: Unit = "iso"
     format: str | None = Field(default=None, description='Such as "%Y%m%d%H%M%S", in place of a unit.')
+
+    @field_validator("format")
+    @classmethod
+    def _has_parts(cls, form: str | None) -> str | None:
+        if form is not None and "%" not in form:
+            raise problem(
+                f"found {form!r}, expected a format whose parts begin with %, "
+                'such as "%m/%d/%Y" for 11/30/2000 or "%Y-%m-%d %H:%M:%S"'
+            )
+        return form
 
 
 class Flag(Column):
@@ -79,7 +90,7 @@ class Action(Column):
         values = [str(value) for value in (*self.short, *self.click, *self.deep)]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise ValueError(f"found {twice} more than once, expected one action for each value")
+            raise problem(f"found {twice} more than once, expected one action for each value")
         return self
 
 
@@ -189,7 +200,7 @@ class Impressions(_Model):
     @model_validator(mode="after")
     def _requests_are_known(self) -> Impressions:
         if self.repeats == "request" and self.request is None:
-            raise ValueError('repeats = "request" needs the field `request`')
+            raise problem('repeats = "request" needs the field `request`')
         return self
 
 
