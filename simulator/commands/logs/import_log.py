@@ -1,6 +1,7 @@
 """`laser-ab import`: real logs as folders that `[traffic] log = "FOLDER"` replays."""
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from simulator.logs.example import Example
 
 Out = Annotated[Path, typer.Option("--out", metavar="LOG", help="The log folder to write.")]
+
+_MANY_DAYS, _DAYS_SHOWN = 40, 10  # of more days the first and last are listed
 
 
 def table(
@@ -148,11 +151,31 @@ def preview_lines(manifest: Mapping[str, Any]) -> list[str]:
     lines = ["First rows:"]
     lines += ["  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
     lines.append("Days (rows):")
-    lines += [f"  {date} {rows:,}" for date, rows in manifest["rows_by_date"].items()]
+    lines += _dates(manifest["rows_by_date"])
     return [
         *lines,
         *summary(manifest),
         "Nothing was written (--dry-run). Next: the same command with --out LOG in its place.",
+    ]
+
+
+def _dates(rows: Mapping[str, int]) -> list[str]:
+    """Each day with its rows; of many the first and the last, and a line for days without any."""
+    runs = [(list(run), filled) for filled, run in groupby(rows, key=lambda date: rows[date] > 0)]
+    lines: list[tuple[str, int, int]] = []  # what is said, and of how many days and rows
+    for dates, filled in runs:
+        if filled or len(dates) == 1:
+            lines += [(f"  {date} {rows[date]:,}", 1, rows[date]) for date in dates]
+        else:
+            lines.append((f"  {dates[0]} to {dates[-1]}: {len(dates):,} days without a row", len(dates), 0))
+    if len(lines) <= _MANY_DAYS:
+        return [line for line, _, _ in lines]
+    between = lines[_DAYS_SHOWN:-_DAYS_SHOWN]
+    days, inside = sum(n for _, n, _ in between), sum(n for _, _, n in between)
+    return [
+        *(line for line, _, _ in lines[:_DAYS_SHOWN]),
+        f"  ... {days:,} days with {inside:,} rows ...",
+        *(line for line, _, _ in lines[-_DAYS_SHOWN:]),
     ]
 
 

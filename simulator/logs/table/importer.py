@@ -20,7 +20,7 @@ from simulator.logs.table.catalogue import ADVERTISERS
 from simulator.logs.table.collect import Collected, collect
 from simulator.logs.table.convert import FEATURE_DELAY_S, Converted, convert, local_date
 from simulator.logs.table.fit import PRIOR_SD, fit_response
-from simulator.logs.table.remarks import coarse_times
+from simulator.logs.table.remarks import coarse_times, swapped_days
 from simulator.logs.table.rows import DRAWN_CONVERSIONS
 from simulator.logs.table.shows import Shows
 from simulator.logs.table.staging.load import Loaded
@@ -200,7 +200,12 @@ def _manifest(
         "histories": history_lengths(np.diff(rows.behaviours.offsets)),
         "feature_delay_s": FEATURE_DELAY_S,
         "shows": {},
-        "remarks": [*found.remarks, *coarse_times(log), *_silent_days(by_day, clicks_by_day, dates)],
+        "remarks": [
+            *found.remarks,
+            *coarse_times(log),
+            *swapped_days(by_day, dates, mapping.impressions.time),
+            *_silent_days(by_day, clicks_by_day, dates),
+        ],
         "invented": invented(mapping),
         "response": {
             "form": "logistic regression, normal priors, L-BFGS",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.logs.table.convert import Converted
+from simulator.logs.table.staging.mapping import Time
 from simulator.scratch import slices_of
 from simulator.traffic.trace import DAY_S
 
@@ -35,6 +37,26 @@ def coarse_times(log: Converted) -> list[str]:
             "(md5_number_lower)."
         ]
     return []
+
+
+def swapped_days(rows: NDArray[np.int64], dates: list[str], time: Time) -> list[str]:
+    """Say so where rows stand on the same day of each month only: then its number may be the month's.
+
+    Args:
+        rows: (D,) by day.
+        dates: (D,) ISO 8601.
+        time: how they were read; ISO 8601 and Unix times cannot be swapped.
+    """
+    filled = [dates[day] for day in np.flatnonzero(rows)]
+    on = {int(date[-2:]) for date in filled}
+    if (time.format is None and time.sql is None) or len(filled) < 2 or len(on) > 1:
+        return []
+    (day,) = on
+    ending = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+    return [
+        f"Rows on {len(filled):,} of {len(dates):,} days, all on the {day}{ending}: are day and month "
+        'swapped in `format`? "%m/%d/%Y" has the month first, "%d/%m/%Y" the day.'
+    ]
 
 
 def _share(some: int, log: Converted) -> str:

@@ -12,7 +12,7 @@ from kuairand_files import LOG_HEADER, LOG_NAME, VIDEO_NAME, log_lines, write_ku
 from typer.testing import CliRunner
 
 from simulator.cli import app
-from simulator.commands.logs.import_log import _shows, next_command
+from simulator.commands.logs.import_log import _shows, next_command, preview_lines
 from simulator.config.load import load_config
 from simulator.logs.example import _SHIPPED, example_of
 from simulator.logs.manifest import read_manifest
@@ -90,6 +90,27 @@ def test_json_is_one_document(tmp_path: Path) -> None:
     )
     assert document["log"] == str(tmp_path / "log")
     assert document["rows"]["kept"] == document["sizes"]["impressions"]
+
+
+def test_a_dry_run_lists_the_ends_of_many_days_and_runs_of_empty_ones_in_a_line(tmp_path: Path) -> None:
+    write_kuairand(tmp_path / "in")
+    said = call("import", "table", "kuairand", "--files", tmp_path / "in", "--dry-run", "--json").stdout
+    found = json.loads(said)
+
+    def days(rows: dict[str, int]) -> list[str]:
+        lines = preview_lines({**found, "rows_by_date": rows})
+        return lines[lines.index("Days (rows):") + 1 : next(i for i, x in enumerate(lines) if "read, " in x)]
+
+    assert days({"a": 1, "b": 0, "c": 0, "d": 0, "e": 2, "f": 0, "g": 1200}) == [
+        *("  a 1", "  b to d: 3 days without a row", "  e 2", "  f 0", "  g 1,200")
+    ]
+    many = {f"day {number:02d}": 100 for number in range(60)}
+    assert days(many) == [
+        *(f"  day {number:02d} 100" for number in range(10)),
+        "  ... 40 days with 4,000 rows ...",
+        *(f"  day {number:02d} 100" for number in range(50, 60)),
+    ]
+    assert len(days(dict(list(many.items())[:40]))) == 40
 
 
 def field(line: str, name: str, value: str) -> str:

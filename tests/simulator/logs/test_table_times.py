@@ -101,6 +101,15 @@ def test_times_that_are_merely_missing_are_damage(tmp_path: Path) -> None:
             imported(tmp_path / value / "log", [{**row, "day": value} for row in ROWS], text)
 
 
+def test_days_that_were_taken_for_months_are_asked_about(tmp_path: Path) -> None:
+    rows = [dated(row) for row in ROWS]  # 1 to 6 January, or else the 1st of six months
+    remarks = imported(tmp_path / "swapped", rows, BY_DAY.replace("%m/%d", "%d/%m"))["remarks"]
+    (remark,) = [remark for remark in remarks if "swapped" in remark]
+    assert remark.startswith("Rows on 6 of 152 days, all on the 1st: are day and month swapped in `format`?")
+    remarks = imported(tmp_path / "right", rows, BY_DAY)["remarks"]
+    assert not any("swapped" in remark for remark in remarks)
+
+
 @pytest.mark.parametrize(
     ("value", "form"),
     [
