@@ -23,7 +23,11 @@ from simulator.traffic.behaviours import COLUMNS
 from simulator.traffic.trace import TraceError
 
 #: Reasons that are no damage.
-_HARMLESS = (REPEATED, *MERGED.values(), "behaviours of users never shown an ad")
+_UNASKED = {"where": "not chosen by `where`", "dates": "outside of `from` and `to`"}
+_HARMLESS = (
+    *(REPEATED, *MERGED.values(), "behaviours of users never shown an ad"),
+    *(words + said for words in ("", "behaviours ") for said in _UNASKED.values()),
+)
 _AT_ONCE = 1 << 18  # behaviours in memory together
 _LOOKED_AT = 200_000  # impressions, about: enough to see how clicks are recorded
 _FEW = 20  # clicks
@@ -66,6 +70,10 @@ def collect(stage: Stage) -> Collected:
     for read in [*stage.reads["shown"], *stage.reads["done"]]:
         for reason, entry in read.dropped.items():
             _drop(dropped, reason, entry["rows"], entry["first"])
+    for kind, words in (("shown", ""), ("done", "behaviours ")):
+        for what, said in _UNASKED.items():
+            rows = sum(read.unasked.get(what, 0) for read in stage.reads[kind])
+            _drop(dropped, words + said, rows, [])
     remarks: list[str] = []
     _leave_out_strays(stage, dropped)
     if mapping.items is not None:

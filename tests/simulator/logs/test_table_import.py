@@ -276,6 +276,35 @@ def test_items_are_joined_and_filters_and_dates_keep_rows_out(tmp_path: Path) ->
     assert len(log.impressions) == len(kept)
     assert (manifest["first_date"], manifest["days"]) == ("2026-01-02", 4)
     assert log.ads.category.tolist() == [(int(i) - 100) % 5 for i in log.ads.item_id]
+    chosen = sum(row["slot"] != 3 for row in ROWS)
+    assert manifest["rows"]["dropped"] == {
+        "not chosen by `where`": {"rows": len(ROWS) - chosen, "first": []},
+        "outside of `from` and `to`": {"rows": chosen - len(kept), "first": []},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("where = \"slot <> '3'\"", "not chosen by `where`"),
+        ("from = 2026-01-02", "outside of `from` and `to`"),
+    ],
+)
+def test_what_is_not_asked_for_is_counted_and_no_damage(key: str, said: str, tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", [*ROWS, {**ROWS[-1], "clicked": 7}])
+    log, manifest = imported(tmp_path, MAP.replace("[impressions]", f"{key}\n[impressions]"))
+    dropped = manifest["rows"]["dropped"]
+    assert dropped[said]["rows"] == len(ROWS) - len(log.impressions) > 100
+    assert sum(entry["rows"] for entry in dropped.values()) == len(ROWS) + 1 - len(log.impressions)
+
+
+def test_behaviours_that_are_not_asked_for_are_counted_too(tmp_path: Path) -> None:
+    write(tmp_path / "shown.csv", ROWS)
+    write(tmp_path / "more" / "did.csv", ROWS)
+    text = MAP + "[behaviours]\nfiles = ['more/did.csv']\nuser = 'uid'\ntime = {column = 'ts', unit = 's'}\n"
+    _, manifest = imported(tmp_path, text + "item = 'creative'\nwhere = \"clicked = '1'\"\n")
+    left_out = sum(not row["clicked"] for row in ROWS)
+    assert manifest["rows"]["dropped"]["behaviours not chosen by `where`"]["rows"] == left_out
 
 
 def test_what_is_not_mapped_is_listed_as_invented(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class Read:
         file, bytes, sha256: its name, size and checksum.
         rows: read; cut ones too.
         cut: lines of too few or too many fields.
-        dropped: by reason: "rows", and the "first" places.
+        dropped: damaged ones by reason: "rows", and the "first" places.
+        unasked: how many the mapping leaves out, by what does: "where", or "dates", from and to.
         first: the place, the reason and the raw value of its first damaged row.
     """
 
@@ -39,6 +40,7 @@ class Read:
     rows: int = 0
     cut: list[int] = field(default_factory=list)
     dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unasked: dict[str, int] = field(default_factory=dict)
     first: tuple[str, str, str | None] | None = None
 
     @property

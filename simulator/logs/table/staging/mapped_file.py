@@ -20,6 +20,7 @@ from simulator.logs.table.staging.fields import Reason, columns_read, constants,
 from simulator.logs.table.staging.load import Loaded
 from simulator.logs.table.staging.mapping import Behaviours, Column, Impressions, Source, Time
 from simulator.logs.table.staging.sources import RawFile, file_digest, numbered
+from simulator.logs.table.staging.sql import one
 from simulator.logs.table.staging.unfold import EACH, PLACE, unfolded
 from simulator.traffic.trace import TraceError
 
@@ -111,10 +112,12 @@ class MappedFile:
             begun = 0
             for batch, position in self._raw.batches(self._wanted, self._whole, self._ids):
                 for rows in self._parts(numbered(batch, begun)):
-                    mapped, found, count = self._mapped(rows)
+                    mapped, found, count, unasked = self._mapped(rows)
                     writer.write_table(mapped)
                     damage += found
                     read.rows += count
+                    for what, left_out in unasked.items():
+                        read.unasked[what] = read.unasked.get(what, 0) + left_out
                 begun += len(batch)
                 moved(position)
         read.cut = list(self._raw.lost)
@@ -127,8 +130,9 @@ class MappedFile:
         size = max(len(rows), 1) if self._table.each is None else _LISTS_AT_ONCE
         yield from (rows.slice(first, size) for first in range(0, max(len(rows), 1), size))
 
-    def _mapped(self, batch: pa.Table) -> tuple[pa.Table, list[Damage], int]:
-        """A batch's usable rows as they are staged, what is wrong with the others, and how many it has."""
+    def _mapped(self, batch: pa.Table) -> tuple[pa.Table, list[Damage], int, dict[str, int]]:
+        """A batch's usable rows as they are staged, what is wrong with the others, how many it has, and how
+        many of them nobody asked for."""
         try:
             columns, reasons = row_of(self._table, self._types(batch), self._zone)
             relation = self._unfolded()
@@ -151,12 +155,22 @@ class MappedFile:
                 found = self._damage(rows, reasons)
             count = len(batch)
             if self._table.each is not None:
-                ((count,),) = self._db.execute(f"select count(*) from {relation}").fetchall()
+                count = one(self._db, f"select count(*) from {relation}")
+            unasked = self._unasked(relation, count - len(reason))
         except duckdb.Error as error:
             self._explain(error)
         finally:
             self._db.unregister("batch")
-        return _completed(mapped, self._schema), found, count
+        return _completed(mapped, self._schema), found, count, unasked
+
+    def _unasked(self, relation: str, rows: int) -> dict[str, int]:
+        """Rows that were left out, by what leaves them out."""
+        if not rows:
+            return {}
+        if self._where is None or self._dates == "true":
+            return {"dates" if self._where is None else "where": rows}
+        where = one(self._db, f"select count(*) from {relation} where ({self._where}) is not true")
+        return {"where": where, "dates": rows - where}
 
     def _types(self, batch: pa.Table | None) -> dict[str, str]:
         """DuckDB's types of a batch's columns; none where there is no batch."""

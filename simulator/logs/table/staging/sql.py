@@ -58,5 +58,6 @@ def streamed(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[p
 
 def one(db: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> Any:
     """A query's only value; `values` stand for its question marks."""
-    row = db.execute(query, list(values)).fetchone()
-    return row[0] if row else None
+    # All of it, since a result that is not read to its end keeps the connection.
+    rows = db.execute(query, list(values)).fetchall()
+    return rows[0][0] if rows else None

@@ -36,7 +36,7 @@ from simulator.results.files import LOCK_NAME
 OnProgress = Callable[[str, int, int], None]
 
 MEMORY = "1GB"  #: what DuckDB may hold; beyond it, it spills
-_VERSION = 5  # of the staged form: another one is read anew
+_VERSION = 6  # of the staged form: another one is read anew
 
 
 class Stage:
