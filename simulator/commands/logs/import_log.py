@@ -196,6 +196,7 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
         f"Dates: {manifest['first_date']} to {manifest['last_date']} ({manifest['time_zone']}), "
         f"{manifest['days']} days; {sizes['requests']:,} requests of {sizes['users']:,} users, "
         f"{sizes['ads']:,} ads",
+        _kinds(manifest),
         f"Histories: median {lengths['median']:g}, P99 {lengths['p99']:g}, max {lengths['max']:g} behaviours",
         *_days(manifest),
         *_shows(manifest["shows"], sizes["categories"]),
@@ -214,6 +215,19 @@ def summary(manifest: Mapping[str, Any]) -> list[str]:
     lines.append("Invented:")
     lines += [f"  {sentence}" for sentence in manifest["invented"]]
     return [*lines, f"Licence: {manifest['licence']}"]
+
+
+def _kinds(manifest: Mapping[str, Any]) -> str:
+    """How many categories, departments, advertisers and scenes there are."""
+    sizes = manifest["sizes"]
+    found = {
+        "category": ("categories", sizes["categories"]),
+        "department": ("departments", len(set(manifest.get("departments", ())))),
+        "advertiser": ("advertisers", sizes["advertisers"]),
+        "scene": ("scenes", sizes["scenes"]),
+    }
+    words = (f"{n:,} {one if n == 1 else many}" for one, (many, n) in found.items() if n)
+    return f"Found: {', '.join(words)}"
 
 
 def _days(manifest: Mapping[str, Any]) -> list[str]:

@@ -76,16 +76,23 @@ def read_items(stage: Stage, remarks: list[str]) -> None:
         stage.item_reads.append(Read(path.name, size, file_digest(path), read, list(raw.lost)))
     names = [f"{name}_{kind}" for name in ("category", "advertiser", "department") for kind in ("n", "t")]
     firsts = ", ".join(f"arg_min_null({name}, place) as {name}" for name in names)
-    contrary = f"count(distinct hash({', '.join(names)})) > 1 as contrary"
+    mapped = {"category": category, "advertiser": advertiser, "department": department}
+    contrary = "".join(
+        f", count(distinct hash({name}_n, {name}_t)) > 1 as contrary_{name}"
+        for name, column in mapped.items()
+        if column is not None
+    )
     db.execute(
-        f"create or replace temp table items as select item_n, item_t, {firsts}, {contrary} from raw_items "
+        f"create or replace temp table items as select item_n, item_t, {firsts}{contrary} from raw_items "
         "where item_n is not null or item_t is not null group by item_n, item_t"
     )
-    contradicting = one(db, "select count(*) from items where contrary")
-    if contradicting:
-        remarks.append(
-            f"{contradicting:,} items have rows that contradict each other; the first of each counts."
-        )
+    for name, column in mapped.items():
+        items = 0 if column is None else one(db, f"select count(*) from items where contrary_{name}")
+        if column is not None and items:
+            remarks.append(
+                f"{items:,} items have rows of more than one {name} ({column.name.removeprefix('items.')}); "
+                "the first of each counts."
+            )
 
 
 def make_catalogue(stage: Stage, remarks: list[str]) -> AdColumns:

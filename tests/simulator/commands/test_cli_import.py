@@ -28,6 +28,7 @@ def test_an_import_says_what_was_read_left_out_and_invented_and_what_is_next(tmp
     write_kuairand(tmp_path / "in", ["1,2,3", *log_lines()], compress=True)
     output = call("import", "kuairand", tmp_path / "in", "--out", tmp_path / "log").output
     assert f"too few or too many fields (a cut row) (first: {LOG_NAME}.gz:2)" in output
+    assert " advertisers, " in next(line for line in output.splitlines() if line.startswith("Found: "))
     for words in ("read, ", "repeats", "2022-04-25 to 2022-04-30", "P99", "AUC", "Invented", "CC BY-SA"):
         assert words in output
     assert f"laser-ab run examples/kuairand.toml --set traffic.log={tmp_path / 'log'}" in output

@@ -59,6 +59,14 @@ def test_categories_are_numbered_as_without_and_have_the_department_of_most_of_t
     assert load_log_world(tmp_path / "without/log", 1, split_days(6)).sizes.departments == ()
 
 
+def test_items_that_contradict_themselves_are_named_by_their_columns(tmp_path: Path) -> None:
+    rows = items({"apple": ["fruit"], "beet": ["root"]})
+    again = [{**row, "part": "other"} for row in rows[:5]] + [{**row, "kind": "carrot"} for row in rows[5:8]]
+    said = " ".join(imported(tmp_path, [*rows, *again])["remarks"])
+    assert "3 items have rows of more than one category (kind); the first of each counts." in said
+    assert "5 items have rows of more than one department (part); the first of each counts." in said
+
+
 def test_items_that_name_no_department_share_one_and_numbers_may_be_names(tmp_path: Path) -> None:
     said = imported(tmp_path, items({"apple": ["7"], "beet": [""], "carrot": ["11"], "date": [""]}))
     names = {c["id"]: c["name"] for c in pq.read_table(tmp_path / "log/departments.parquet").to_pylist()}

@@ -138,6 +138,18 @@ def test_what_was_spilled_goes_when_an_import_is_cut_off(
     assert {path.name for path in tmp_path.iterdir()} == {"log", "map.toml", "shown.csv"}
 
 
+def test_the_first_rows_have_the_names_of_the_log(tmp_path: Path) -> None:
+    rows = [{**row, "uid": f"{row['uid']:04d}", "slot": f"s{row['slot']}"} for row in ROWS]
+    write(tmp_path / "shown.csv", rows)
+    fields = 'scene = "slot"\ncategory = "vertical"\nadvertiser = {column = "account", hashed = 2}\n'
+    (tmp_path / "map.toml").write_text(MAP + fields)
+    found = preview(load_mapping(tmp_path / "map.toml"), tmp_path / "log", lambda *_: None)["first_rows"]
+    first = next(row for row in found if (row["user_id"], row["time_s"]) == (rows[0]["uid"], 0))
+    assert (first["item"], first["scene"]) == (rows[0]["creative"], rows[0]["slot"])
+    assert first["category"] == rows[0]["vertical"]
+    assert found[0]["advertiser"] in (0, 1)
+
+
 def test_a_dry_run_converts_all_and_leaves_nothing(tmp_path: Path) -> None:
     write(tmp_path / "shown.csv", ROWS)
     (tmp_path / "map.toml").write_text(MAP)
