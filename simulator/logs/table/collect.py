@@ -83,6 +83,7 @@ def collect(stage: Stage) -> Collected:
     if not one(db, "select count(*) from shown"):
         raise TraceError("The log has no usable rows, expected some. Check what was left out, and why.")
     _remark_on_clicks(stage, remarks)
+    _remark_on_money(stage, remarks)
     names: dict[str, Names | None] = {}
     names["users"] = number_ids(db, "people", [("(select user_n, user_t from shown)", "user")])
     names["items"] = make_items(db, mapping)
@@ -148,6 +149,21 @@ def _remark_on_clicks(stage: Stage, remarks: list[str]) -> None:
             "without one. Are clicks rows of their own? Say what belongs together by impressions.request, "
             'and set impressions.repeats = "request".'
         )
+
+
+def _remark_on_money(stage: Stage, remarks: list[str]) -> None:
+    """Impressions whose bid or price is none are kept, and counted."""
+    mapped = stage.loaded.mapping.impressions
+    for name, column in (("bid", mapped.bid), ("price", mapped.price)):
+        if column is not None:
+            bare, rows = stage.db.execute(
+                f"select count(*) filter ({name} is null), count(*) from shown"
+            ).fetchall()[0]
+            if bare:
+                remarks.append(
+                    f"{bare:,} of {rows:,} impressions have no {name} ({column.name}): missing, no number or "
+                    "negative. They are kept without."
+                )
 
 
 def _check_scenes(stage: Stage) -> None:

@@ -44,6 +44,7 @@ _SHOWN_COLUMNS = {
     "price": "double",
 }
 #: Of these, what the mapping may leave out.
+_MONEY = ("bid", "price")  # not a number where it is missing
 _OPTIONAL = ("request", "position", "propensity", "bid", "price")
 MERGED = {"merge": "repeats (user, item, time), merged", "request": "rows of one request and item, merged"}
 REPEATED = "repeats (user, item, time)"
@@ -98,7 +99,10 @@ def _sorted(stage: Stage, names: dict[str, Names | None], keys: tuple[str, ...])
         for name in _SHOWN_COLUMNS
         if name not in _OPTIONAL or absent.get(name, getattr(mapped, name, None)) is not None
     ]
-    fields = ", ".join(f"coalesce(s.{name}, 0)::{_SHOWN_COLUMNS[name]} as {name}" for name in columns)
+    empty = dict.fromkeys(_MONEY, "'nan'")
+    fields = ", ".join(
+        f"coalesce(s.{name}, {empty.get(name, '0')})::{_SHOWN_COLUMNS[name]} as {name}" for name in columns
+    )
     user, people = id_of(names["users"], "s", "user", "people", "u")
     scene, scenes = id_of(names["scenes"], "s", "scene", "scenes", "c")
     item = "s.item_n = i.n" if names["items"] is None else same("s", "item", "i")

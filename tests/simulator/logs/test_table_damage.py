@@ -11,10 +11,12 @@ from threadpoolctl import threadpool_limits
 
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
+from simulator.logs.real_log import split_days
 from simulator.logs.table.fit import Design, fit_logit
 from simulator.logs.table.importer import import_table
 from simulator.logs.table.staging.load import load_mapping
 from simulator.logs.table.strays import fragments, last_whole, stray_bounds
+from simulator.logs.world import load_log_world
 from simulator.traffic.trace import TraceError
 
 ROWS = shown()
@@ -175,6 +177,19 @@ def test_too_few_clicks_to_draw_conversions_from_are_named_so(tmp_path: Path) ->
     told = refused(tmp_path, [{**row, "clicked": int(i == first)} for i, row in enumerate(ROWS)])
     assert "1 clicks, of which none is a conversion (10% are drawn)" in told
     assert "leave conversion out" not in told
+
+
+def test_an_impression_without_a_price_is_kept_and_counted(tmp_path: Path) -> None:
+    bad = {3: "", 4: "-1", 5: "free"}
+    rows = [{**row, "paid": bad.get(i, 0.5 + i)} for i, row in enumerate(ROWS)]
+    manifest = imported(tmp_path, rows, text=MAP + 'price = "paid"\nbid = "paid"\n')
+    told = "3 of 900 impressions have no {} (paid): missing, no number or negative. They are kept without."
+    assert manifest["remarks"] == [told.format("bid"), told.format("price")]
+    assert manifest["rows"]["dropped"] == {}
+    log, _ = read_log(tmp_path / "log")
+    assert log.impressions.price is not None
+    assert np.flatnonzero(np.isnan(log.impressions.price)).tolist() == [3, 4, 5]
+    assert np.isfinite(load_log_world(tmp_path / "log", 1, split_days(6)).catalogue.advertiser_tcpa).all()
 
 
 def test_a_fitted_response_does_not_depend_on_the_number_of_threads() -> None:

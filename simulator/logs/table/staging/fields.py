@@ -21,7 +21,6 @@ from simulator.logs.table.staging.mapping import (
     Flag,
     Impressions,
     ListColumn,
-    Money,
     Scene,
     Time,
 )
@@ -243,8 +242,8 @@ def _of_an_impression(sql: Fields, table: Impressions) -> dict[str, str]:
         "request": "null::ubigint" if table.request is None else f"hash({sql.text(table.request)})",
         "position": "null::bigint" if table.position is None else sql.whole(table.position),
         "propensity": _number(sql, table.logging_propensity),
-        "bid": _number(sql, table.bid),
-        "price": _number(sql, table.price),
+        "bid": _money(sql, table.bid),
+        "price": _money(sql, table.price),
         "candidates": sql.list_of(table.candidates),
     }
     columns["advertiser_n"], columns["advertiser_t"] = sql.pair(advertiser)
@@ -253,6 +252,12 @@ def _of_an_impression(sql: Fields, table: Impressions) -> dict[str, str]:
 
 def _number(sql: Fields, field: Column | None) -> str:
     return "null::double" if field is None else sql.number(field)
+
+
+def _money(sql: Fields, field: Column | None) -> str:
+    """A bid or price; null where it is none, which takes nothing from what was shown."""
+    number = _number(sql, field)
+    return number if field is None else f"case when {number} >= 0 then {number} end"
 
 
 def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[Reason]:
@@ -277,13 +282,8 @@ def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[
             missing = "missing or no number" if flag and flag.at_least is not None else "neither 0 nor 1"
             add(name, flag, "missing" if flag and flag.equals else missing, f"{name} is null")
         add("position", table.position, "missing or no whole number", "position is null")
-        money: tuple[tuple[str, Money | Column | None], ...] = (
-            ("propensity", table.logging_propensity),
-            ("bid", table.bid),
-            ("price", table.price),
-        )
-        for name, one in money:
-            add(name, one, "missing or negative", f"{name} is null or {name} < 0")
+        wrong = "propensity is null or propensity < 0"
+        add("propensity", table.logging_propensity, "missing or negative", wrong)
     add("action", table.action, "missing or no action", "action is null")
     add("dwell", table.dwell, "missing, no number or negative", "coalesce(dwell_s, -1) < 0")
     add("scene", table.scene, "outside 0 to 255", "scene_n < 0 or scene_n > 255")
