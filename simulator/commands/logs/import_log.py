@@ -45,6 +45,12 @@ def table(
         raise typer.BadParameter(
             f"the shipped mapping {mapping} needs the folder of its files", param_hint="--files"
         )
+    if not named and not Path(mapping).exists() and Path(mapping).name == mapping.removesuffix(".toml"):
+        raise typer.BadParameter(
+            f"found neither a file {mapping} nor a shipped mapping of that name, expected a file or one of: "
+            f"{', '.join(shipped_names())}",
+            param_hint="MAP",
+        )
     loaded: Loaded = load_mapping(shipped(mapping) if named else Path(mapping), files)
     if dry_run:
         _carry_out(

@@ -294,8 +294,12 @@ def invented(mapping: Mapping) -> list[str]:
             "Histories are the log's own impressions, clicked or not.",
         ),
         (
-            fields.action is None,
+            fields.action is None and mapping.behaviours is None,
             "An action is a click where the impression was clicked, and else short.",
+        ),
+        (
+            mapping.behaviours is not None and mapping.behaviours.action is None,
+            "The log names no actions of behaviours: each is a click.",
         ),
         (
             True,

@@ -114,6 +114,13 @@ def test_a_dry_run_lists_the_ends_of_many_days_and_runs_of_empty_ones_in_a_line(
     assert len(days(dict(list(many.items())[:40]))) == 40
 
 
+def test_a_mapping_that_is_not_shipped_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    told = call("import", "table", "nosuch", "--out", tmp_path / "log", code=2).output
+    assert "found neither a file nosuch nor a shipped mapping" in " ".join(told.replace("│", " ").split())
+    assert "kuairand-random" in told
+    assert "movielens" in told
+
+
 def field(line: str, name: str, value: str) -> str:
     fields = line.split(",")
     fields[LOG_HEADER.split(",").index(name)] = value

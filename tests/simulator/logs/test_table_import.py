@@ -12,7 +12,7 @@ from simulator.commands.logs.import_log import summary
 from simulator.config.errors import ConfigError
 from simulator.logs.folder import read_log
 from simulator.logs.real_log import RealLog, split_days
-from simulator.logs.table.importer import import_table
+from simulator.logs.table.importer import import_table, invented
 from simulator.logs.table.shipped import shipped, shipped_names
 from simulator.logs.table.staging.load import load_mapping
 from simulator.logs.world import load_log_world
@@ -296,6 +296,29 @@ def test_what_is_not_asked_for_is_counted_and_no_damage(key: str, said: str, tmp
     dropped = manifest["rows"]["dropped"]
     assert dropped[said]["rows"] == len(ROWS) - len(log.impressions) > 100
     assert sum(entry["rows"] for entry in dropped.values()) == len(ROWS) + 1 - len(log.impressions)
+
+
+def test_what_is_invented_of_actions_is_what_histories_hold(tmp_path: Path) -> None:
+    def of_actions(text: str) -> list[str]:
+        (tmp_path / "map.toml").write_text(text)
+        return [said for said in invented(load_mapping(tmp_path / "map.toml").mapping) if "action" in said]
+
+    assert of_actions(MAP) == ["An action is a click where the impression was clicked, and else short."]
+    beside = MAP + '[behaviours]\nfiles = ["did.csv"]\nuser = "uid"\ntime = "ts"\n'
+    assert of_actions(beside) == ["The log names no actions of behaviours: each is a click."]
+    assert of_actions(beside + 'action = "did"\n') == []
+
+
+@pytest.mark.parametrize("encoding", ["", 'encoding = "utf-8"\n', 'encoding = "utf-8-sig"\n'])
+@pytest.mark.parametrize("headed", [True, False])
+def test_a_mark_at_the_beginning_of_text_means_nothing(encoding: str, headed: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "shown.csv", ROWS)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines if headed else lines[1:]), encoding="utf-8-sig")
+    names = "" if headed else f"columns = {list(ROWS[0])}\n"
+    log, _ = imported(tmp_path, MAP.replace("[impressions]", f"{encoding}{names}[impressions]"))
+    assert log.impressions.user_id.tolist()[:3] == [row["uid"] for row in ROWS[:3]]
+    assert len(log.impressions) == len(ROWS)
 
 
 def test_behaviours_that_are_not_asked_for_are_counted_too(tmp_path: Path) -> None:

@@ -153,7 +153,9 @@ class Files(_Model):
     quote: str = Field(
         default='"', max_length=1, description='Of text; "" where quotes are plain characters.'
     )
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    encoding: Literal["utf-8", "utf-8-sig", "latin-1"] = Field(
+        default="utf-8", description="Of text; a mark of UTF-8 at its beginning means nothing."
+    )
 
 
 class Source(Files):
