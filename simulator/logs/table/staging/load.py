@@ -51,8 +51,8 @@ def load_mapping(path: Path, folder: Path | None = None) -> Loaded:
         alone = " beside [behaviours]" if "behaviours" in data else ""
         message = f"found no [impressions]{alone}, expected what was shown and whether it was clicked"
         help = (
-            "an experiment replays impressions; of what users did alone, such as purchases, make some first: "
-            "docs/logs.md says how Complete Journey's are made"
+            "an experiment replays impressions; of what users did alone, such as purchases, make some first, "
+            'as docs/logs.md says under "Only purchases?"'
         )
         raise ConfigError([origin.at(("behaviours",), message, help)])
     try:
