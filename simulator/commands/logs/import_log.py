@@ -1,5 +1,7 @@
 """`laser-ab import`: real logs as folders that `[traffic] log = "FOLDER"` replays."""
 
+import json
+import tomllib
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -140,12 +142,21 @@ def next_command(manifest: Mapping[str, Any], out: Path, example: "Example | Non
     from simulator.logs.example import example_of
 
     fits = example or example_of(manifest)
-    command = f"laser-ab run {quote(str(fits.path()))} --set traffic.log={quote(str(out))}"
+    command = f"laser-ab run {quote(str(fits.path()))} --set {_setting('traffic.log', str(out))}"
     if example is None:
-        command += f" --set experiment.name={quote(out.name)}"
+        command += f" --set {_setting('experiment.name', out.name)}"
     if fits.history != fits.own_history:
         command += f" --set arms.treatment.history={fits.history}"
     return command
+
+
+def _setting(key: str, text: str) -> str:
+    """KEY=VALUE for --set, which takes 2026 or true for what TOML does; then the text stands in quotes."""
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return f"{key}={quote(text)}"
+    return f"{key}={quote(json.dumps(text))}"
 
 
 def preview_lines(manifest: Mapping[str, Any]) -> list[str]:

@@ -157,7 +157,7 @@ def experiment_file(found: dict[str, Any]) -> str:
     head = (
         f"# A generated world that resembles the log {found['source']!r}; made by laser-ab calibrate.\n"
         f"# Kolmogorov distances: {distances}.\n"
-        f"# Licence of the log: {found['licence']}\n"
+        f"# Licence of the log: {' '.join(str(found['licence']).split())}\n"
         f"# Load and arms are those of examples/{example.name}.toml, which the log's import names next: at\n"
         "# another load latencies and late shares would differ for that reason alone.\n"
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.table.catalogue import AdColumns, make_catalogue, read_items
-from simulator.logs.table.ids import Names, id_of, make_items, number_ids, same
+from simulator.logs.table.ids import Names, id_of, make_items, number_ids, same, unlike_by_zeros
 from simulator.logs.table.rows import MERGED, REPEATED, Columns, Totals, shown_rows
 from simulator.logs.table.staging.damage import ALWAYS_BORNE, PLACES_SHOWN
 from simulator.logs.table.staging.sql import arrays, one, streamed
@@ -28,6 +28,7 @@ _HARMLESS = (
     *(REPEATED, *MERGED.values(), "behaviours of users never shown an ad"),
     *(words + said for words in ("", "behaviours ") for said in _UNASKED.values()),
 )
+_SHOWN = "(select item_n as n, item_t as t from shown)"
 _AT_ONCE = 1 << 18  # behaviours in memory together
 _LOOKED_AT = 200_000  # impressions, about: enough to see how clicks are recorded
 _FEW = 20  # clicks
@@ -79,14 +80,20 @@ def collect(stage: Stage) -> Collected:
     if mapping.items is not None:
         read_items(stage, remarks)
         unknown = f"not exists (select 1 from items where {same('shown', 'item', 'items', 'item')})"
+        listed = "(select item_n as n, item_t as t from items)"
+        _remark_on_zeros(remarks, "items", unlike_by_zeros(db, _SHOWN, listed), "a row in [items]")
         _drop(dropped, "an item without a row in [items]", *stage.leave_out("shown", unknown))
     if not one(db, "select count(*) from shown"):
-        raise TraceError("The log has no usable rows, expected some. Check what was left out, and why.")
+        why = max(dropped, key=lambda reason: int(dropped[reason]["rows"]), default=None)
+        most = "" if why is None else f": {dropped[why]['rows']:,} were left out, {why}"
+        raise TraceError(" ".join([f"The log has no usable rows, expected some{most}.", *remarks]))
     _remark_on_clicks(stage, remarks)
     _remark_on_money(stage, remarks)
     names: dict[str, Names | None] = {}
     names["users"] = number_ids(db, "people", [("(select user_n, user_t from shown)", "user")])
     names["items"] = make_items(db, mapping)
+    if mapping.impressions.candidates is not None:
+        _remark_on_zeros(remarks, "candidates", unlike_by_zeros(db, "ads", _SHOWN), "one that was shown")
     scenes = [("(select scene_n, scene_t from shown)", "scene")]
     if mapping.behaviours is not None:
         scenes.append(("(select scene_n, scene_t from done)", "scene"))
@@ -97,7 +104,7 @@ def collect(stage: Stage) -> Collected:
     shown, totals = shown_rows(stage, names)
     for reason, (rows, places) in totals.dropped.items():
         _drop(dropped, reason, rows, places)
-    done = _done(stage, names, dropped) if mapping.behaviours is not None else {}
+    done = _done(stage, names, dropped, remarks) if mapping.behaviours is not None else {}
     _check_share(stage, dropped)
     numbered = {kind: found for kind, found in names.items() if found is not None}
     return Collected(shown, totals, users, done, ads, {**numbered, **ads.names}, dropped, remarks)
@@ -175,7 +182,17 @@ def _check_scenes(stage: Stage) -> None:
         )
 
 
-def _done(stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[str, Any]]) -> Columns:
+def _remark_on_zeros(remarks: list[str], what: str, count: int, known: str) -> None:
+    if count:
+        remarks.append(
+            f"{count:,} {what} differ from {known} by zeros in front only. If they are the same, pad or "
+            "strip one side's, as in {sql = \"ltrim(uid, '0')\"}."
+        )
+
+
+def _done(
+    stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[str, Any]], remarks: list[str]
+) -> Columns:
     item, things = id_of(names["items"], "d", "item", "things", "i")
     scene, scenes = id_of(names["scenes"], "d", "scene", "scenes", "c")
     tables = streamed(
@@ -191,6 +208,15 @@ def _done(stage: Stage, names: dict[str, Names | None], dropped: dict[str, dict[
     kinds = {"user_id": "i8", "time_ms": "i8", **COLUMNS}
     found = found or {name: np.empty(0, kind) for name, kind in kinds.items()}
     lost = one(stage.db, "select count(*) from done") - len(found["time_ms"])
+    if lost:
+        done = "(select user_n as n, user_t as t from done)"
+        count = unlike_by_zeros(stage.db, done, "people")
+        _remark_on_zeros(remarks, "users of the behaviours", count, "one who was shown something")
+        if not len(found["time_ms"]):
+            raise TraceError(
+                f"None of {lost:,} behaviours is of a user who was shown something, expected some. Map the "
+                "column that holds the ids of the impressions. " + " ".join(remarks[-1:] * bool(count))
+            )
     _drop(dropped, "behaviours of users never shown an ad", lost, [])
     return found
 

@@ -82,6 +82,20 @@ def same(left: str, name: str, right: str, other: str = "") -> str:
     )
 
 
+def unlike_by_zeros(db: duckdb.DuckDBPyConnection, ids: str, known: str) -> int:
+    """How many ids are not known, and would be without the zeros in front of theirs or of the known ones.
+
+    Args:
+        ids, known: SQL of relations with columns n and t.
+    """
+    padded = " union all ".join(f"(select 1 from {each} where t like '0%' limit 1)" for each in (ids, known))
+    if not one(db, f"select count(*) from ({padded})"):
+        return 0
+    bare = "select distinct ltrim(coalesce(n::varchar, t), '0') as bare from"
+    others = f"(select n, t from {ids} except select n, t from {known})"
+    return int(one(db, f"select count(*) from ({bare} {others}) semi join ({bare} {known}) using (bare)"))
+
+
 def make_items(db: duckdb.DuckDBPyConnection, mapping: Mapping) -> Names | None:
     """Make the table `things` (n, t, id, ad): every item; `ad` numbers those that were or could be shown."""
     shown = "(select item_n, item_t from shown)"
@@ -158,7 +172,7 @@ def _key(name: str | None) -> int:
     """A whole number is its own key; text is digested to one."""
     if not name:
         return -1
-    if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", name, re.ASCII):
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", name, re.ASCII) and -(1 << 63) <= int(name) < 1 << 63:
         return int(name)
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

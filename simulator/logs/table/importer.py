@@ -271,8 +271,8 @@ def invented(mapping: Mapping) -> list[str]:
         ),
         (
             fields.bid is not None,
-            "tCPA follows an advertiser's mean bid in the log, its median is invented, and budgets "
-            "follow the simulator's rule.",
+            "tCPA follows an advertiser's mean bid in the log, where it has one, its median is invented, and "
+            "budgets follow the simulator's rule.",
         ),
         (
             fields.conversion is None,

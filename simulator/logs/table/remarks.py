@@ -23,7 +23,7 @@ def coarse_times(log: Converted) -> list[str]:
         at = log.first[part]
         hour, whole_days = shown.hour[at], log.time_ms[at] % (DAY_S * 1000) == 0
         midnights += int(((hour == 0) | whole_days).sum())  # of the log's zone, or of UTC
-        hours += int((hour == np.floor(hour)).sum())
+        hours += int(((hour == np.floor(hour)) | (log.time_ms[at] % 3_600_000 == 0)).sum())
     if midnights > _COARSE * len(log.first):
         return [
             f"{_share(midnights, log)} midnight: the log knows days only, and requests of a day come at one "

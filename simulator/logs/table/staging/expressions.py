@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,17 @@ from simulator.logs.table.staging.load import Loaded
 from simulator.logs.table.staging.mapping import Column, Mapping, Time
 from simulator.logs.table.staging.sql import one
 
+#: Clocks that SQL writes without parentheses, as columns are.
+_BARE_CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 #: What DuckDB counts as constant within a query, and is not between two.
-_CLOCKS = {
-    *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
-    *("current_localtime", "current_localtimestamp", "get_current_time", "get_current_timestamp"),
-    "transaction_timestamp",
+_CLOCKS = _BARE_CLOCKS | {
+    *("now", "today", "ago", "get_current_time", "get_current_timestamp", "transaction_timestamp"),
+    *("current_localtime", "current_localtimestamp"),
 }
+_ONE_ROW = (
+    "it sees one row: work out the column before the import, or compare the row's own columns, as do "
+    "greatest(a, b), least(a, b), list_sum(l) and list_max(l)"
+)
 _SHOWN = 300  # characters of columns' names
 
 
@@ -63,8 +69,8 @@ def check_expressions(db: duckdb.DuckDBPyConnection, loaded: Loaded) -> None:
         ConfigError: there is one; or a time's format is none.
     """
     for each in expressions(loaded.mapping):
-        for node in _nodes(db, each.sql):
-            wrong = _wrong(db, node)
+        for node, within in _nodes(db, each.sql):
+            wrong = _wrong(db, node, within, each.sql)
             if wrong is not None:
                 loaded.refuse(each.path, f"`{_dotted(each.path)}`: {wrong[0]}", wrong[1])
     for name in ("impressions", "behaviours"):
@@ -127,42 +133,48 @@ def _explained(problem: duckdb.Error, names: Sequence[str]) -> tuple[str, str]:
     return said, help
 
 
-def _nodes(db: duckdb.DuckDBPyConnection, text: str) -> list[dict[str, Any]]:
-    """The parts of an expression, but those of queries within it, which may gather a list's elements.
+def _nodes(db: duckdb.DuckDBPyConnection, text: str) -> list[tuple[dict[str, Any], bool]]:
+    """The parts of an expression, each with whether it is in a query within it.
 
     None of what is no SQL: it is refused where it is first used.
     """
     tree = json.loads(one(db, "select json_serialize_sql(?)", [f"select ({text})"]))
-    return [] if tree["error"] else list(_parts(tree["statements"][0]["node"]["select_list"]))
+    return [] if tree["error"] else list(_parts(tree["statements"][0]["node"]["select_list"], False))
 
 
-def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+def _parts(tree: Any, within: bool) -> Iterator[tuple[dict[str, Any], bool]]:
     if isinstance(tree, list):
         for each in tree:
-            yield from _parts(each)
+            yield from _parts(each, within)
     elif isinstance(tree, dict):
-        if "class" in tree:
-            yield tree
-        if tree.get("class") != "SUBQUERY":
-            for each in tree.values():
-                yield from _parts(each)
+        if "class" in tree or tree.get("type") == "BASE_TABLE":
+            yield tree, within
+        for each in tree.values():
+            yield from _parts(each, within or tree.get("class") == "SUBQUERY")
 
 
-def _wrong(db: duckdb.DuckDBPyConnection, node: dict[str, Any]) -> tuple[str, str] | None:
-    """What an expression may not be, and what to do."""
-    kind, name = node["class"], str(node.get("function_name", "")).lower()
-    if kind == "COLUMN_REF" and len(node["column_names"]) == 1:
-        name = node["column_names"][0].lower()
-        name = name if name in _CLOCKS and name != "today" else ""
-    if kind == "WINDOW" or (kind == "FUNCTION" and _is(db, name, "function_type = 'aggregate'")):
-        of = "a window over rows" if kind == "WINDOW" else "an aggregate over rows"
-        return (
-            f"{name} is {of}, expected an expression over one row",
-            "it sees one row: work out the column before the import, or compare the row's own columns",
-        )
-    if name in _CLOCKS or (
-        kind == "FUNCTION" and name != "error" and _is(db, name, "stability = 'VOLATILE'")
+def _wrong(
+    db: duckdb.DuckDBPyConnection, node: dict[str, Any], within: bool, text: str
+) -> tuple[str, str] | None:
+    """What an expression may not be, and what to do. A query within it may gather a list's elements."""
+    kind, name = node.get("class"), str(node.get("function_name", "")).lower()
+    if kind is None:
+        table = str(node["table_name"])
+        if re.search(rf"\b{re.escape(table)}\s+as\s*\(", text, re.IGNORECASE):
+            return None  # a part of the query, named by `with`
+        return f"it reads the table {table}, expected an expression over one row", _ONE_ROW
+    if kind == "COLUMN_REF":
+        column = node["column_names"][-1].lower()
+        bare = len(node["column_names"]) == 1 and f'"{column}"' not in text.lower()
+        name = column if bare and column in _BARE_CLOCKS else ""
+    if not within and (
+        kind == "WINDOW" or (kind == "FUNCTION" and _is(db, name, "function_type = 'aggregate'"))
     ):
+        of = "a window over rows" if kind == "WINDOW" else "an aggregate over rows"
+        return f"{name} is {of}, expected an expression over one row", _ONE_ROW
+    volatile = kind == "FUNCTION" and name != "error" and _is(db, name, "stability = 'VOLATILE'")
+    since_today = kind == "FUNCTION" and name == "age" and len(node["arguments"]) == 1
+    if volatile or since_today or (name in _CLOCKS and kind in ("FUNCTION", "COLUMN_REF")):
         return (
             f"{name} gives something else each time, expected the same for the same row",
             "draw by the row's ids, as in md5_number_lower(uid) % 100 < 10",

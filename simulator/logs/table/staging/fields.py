@@ -257,7 +257,9 @@ def _number(sql: Fields, field: Column | None) -> str:
 def _money(sql: Fields, field: Column | None) -> str:
     """A bid or price; null where it is none, which takes nothing from what was shown."""
     number = _number(sql, field)
-    return number if field is None else f"case when {number} >= 0 then {number} end"
+    if field is None:
+        return number
+    return f"case when isfinite({number}::double) and {number} >= 0 then {number} end"
 
 
 def _reasons(sql: Fields, table: Impressions | Behaviours, shown: bool) -> list[Reason]:
