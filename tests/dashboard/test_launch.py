@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -68,7 +69,10 @@ def test_server_is_local_and_silent():
 def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "dashboard", str(tmp_path), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    # A suite that was begun in a shell's background inherits an ignored SIGINT, and so would the server.
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heeded) as server:
 
         def listens() -> bool:
             assert server.poll() is None
