@@ -12,12 +12,13 @@ with a smaller log: histories, candidates, models and ladders are those of `quic
 same there, while world and training, whose CPU seconds vary by more than some requests cost, are a tenth.
 Rows hold the paths of clicks that the truth took: a million may need others.
 
-The demo takes .65 of the CPU (bar .6: missed) and .63 of the wall time (.35: missed); a million takes
-3.3 times less CPU (5: missed). Ratios depend on the cores: on slower ones without AVX-512, at commit
-a0d50aa, they were .56, .60 and 3.6; there the earlier commit took 146 CPU seconds for the demo, here
-74, and this one 82 and 48. What limits them: training, most of the demo's CPU seconds, is 1.2 to 1.3
-times faster than before (`train_cpu`); of a request, .4 to .9 ms, most is LASER's multiplications,
-which one core does twice as fast as before (`cpu_laser1000`).
+The demo takes .57 to .66 of the CPU (bar .6: missed in some hours of these shared cores, met in others)
+and as much of the wall time (.35: missed); a million takes 2.4 to 3.3 times less CPU (5: missed).
+Ratios depend on the cores: on slower ones without AVX-512, at commit a0d50aa, they were .56, .60 and
+3.6; there the earlier commit took 146 CPU seconds for the demo, here 74 to 92, and this one 82 and 48
+to 61. What limits them: training, most of the demo's CPU seconds, is 1.2 to 1.3 times faster than
+before (`train_cpu`); of a request, .4 to .9 ms, most is LASER's multiplications, which one core does
+twice as fast as before (`cpu_laser1000`).
 
 The wall time of two workers is that of LASER's training, on one core. Of the 51 CPU seconds that the demo
 took in one process of a busy machine, 28 are that. Before it come 4 of imports, plan and world; behind it
