@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +11,27 @@ from typing import Any
 # The wheel's copies; a checkout's `examples/` has the same bytes (a test compares them).
 _SHIPPED = Path(__file__).resolve().parents[1] / "examples"
 _ENOUGH = 0.01  # of the requests must know more than a length, for an arm to read so much
-_BETWEEN = 200
+_BETWEEN, _MUCH = 200, 1000  # behaviours; the second is what the treatment of `LONG` reads
 
 
 @dataclass(frozen=True)
 class Example:
-    """An example file and what it says.
+    """An example file, and how much its treatment is to read.
 
     Attributes:
         name: of the file, without `.toml`.
-        load: its load.
-        history: behaviours that the treatment is to read.
-        own_history: those that the file says it reads.
+        asked: behaviours; None for as many as the file says.
     """
 
     name: str
-    load: float
-    history: int
-    own_history: int
+    asked: int | None = None
+
+    @property
+    def says(self) -> dict[str, Any]:
+        """Its "name", the file's "load", and "history": behaviours that the treatment is to read."""
+        file = tomllib.loads((_SHIPPED / f"{self.name}.toml").read_text(encoding="utf-8"))
+        history = self.asked or file["arms"]["treatment"]["history"]
+        return {"name": self.name, "load": file["traffic"]["load"], "history": history}
 
     def path(self) -> Path:
         """The file, from the current folder where it lies below it: a checkout's, else the package's."""
@@ -37,16 +41,16 @@ class Example:
         return file.relative_to(here) if file.is_relative_to(here) else file
 
 
-SHORT = Example("kuairand", 0.15, 100, 100)
-LONG = Example("complete-journey", 0.3, 1000, 1000)
+SHORT = Example("kuairand")
+LONG = Example("complete-journey")
 
 
 def example_of(manifest: Mapping[str, Any]) -> Example:
     """The example whose treatment reads as much as at least a percent of the log's last requests know."""
-    if _knows_more(manifest, LONG.history):
+    if _knows_more(manifest, _MUCH):
         return LONG
     if _knows_more(manifest, _BETWEEN):
-        return Example(SHORT.name, SHORT.load, _BETWEEN, SHORT.own_history)
+        return Example(SHORT.name, _BETWEEN)
     return SHORT
 
 

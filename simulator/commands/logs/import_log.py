@@ -145,8 +145,8 @@ def next_command(manifest: Mapping[str, Any], out: Path, example: "Example | Non
     command = f"laser-ab run {quote(str(fits.path()))} --set {_setting('traffic.log', str(out))}"
     if example is None:
         command += f" --set {_setting('experiment.name', out.name)}"
-    if fits.history != fits.own_history:
-        command += f" --set arms.treatment.history={fits.history}"
+    if fits.asked is not None:
+        command += f" --set arms.treatment.history={fits.asked}"
     return command
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from simulator.logs.calibration.statistics import (
     kolmogorov,
 )
 from simulator.logs.calibration.trials import BASE, trial
-from simulator.logs.example import Example, example_of
+from simulator.logs.example import example_of
 from simulator.logs.folder import read_log
 from simulator.logs.manifest import conversions_drawn, read_manifest
 from simulator.logs.real_log import split_days
@@ -79,7 +78,7 @@ def calibrate(folder: Path, fit: str | None, test: str | None, on_progress: OnPr
         "base": BASE,
         "world": overrides,
         "world_users": made.config.users,
-        "example": asdict(example_of(manifest)),
+        "example": example_of(manifest).says,
     }
 
 
@@ -136,8 +135,8 @@ def _distances(found: dict[str, Any]) -> dict[str, float]:
 
 def experiment_file(found: dict[str, Any]) -> str:
     """An experiment file whose generated world resembles the log: `laser-ab run FILE`."""
-    example = Example(**found["example"])
-    history = int(min(example.history, found["world"]["history_max"]))
+    example = found["example"]
+    history = int(min(example["history"], found["world"]["history_max"]))
     short = min(50, history)
     document = {
         "seed": SEED,
@@ -145,7 +144,7 @@ def experiment_file(found: dict[str, Any]) -> str:
         "traffic": {
             "preset": found["base"],
             "like": likeness(found["source"], str(found["licence"]), _distances(found)),
-            "load": example.load,
+            "load": example["load"],
             "world": found["world"],
         },
         "arms": {
@@ -158,7 +157,7 @@ def experiment_file(found: dict[str, Any]) -> str:
         f"# A generated world that resembles the log {found['source']!r}; made by laser-ab calibrate.\n"
         f"# Kolmogorov distances: {distances}.\n"
         f"# Licence of the log: {' '.join(str(found['licence']).split())}\n"
-        f"# Load and arms are those of examples/{example.name}.toml, which the log's import names next: at\n"
-        "# another load latencies and late shares would differ for that reason alone.\n"
+        f"# Load and arms are those of examples/{example['name']}.toml, which the log's import names next:\n"
+        "# at another load latencies and late shares would differ for that reason alone.\n"
     )
     return head + write_toml(document)

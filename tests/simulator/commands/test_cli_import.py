@@ -3,6 +3,7 @@
 import json
 import resource
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_the_next_example_reads_as_much_as_a_percent_of_the_requests_knows(
     config = load_config(file, overrides, environment={})
     assert config.arms["treatment"].history == history
     fits = example_of(manifest)
-    assert (fits.load, fits.history) == (config.traffic.load, history)
+    assert fits.says == {"name": example, "load": config.traffic.load, "history": history}
     old = {"histories": {"p99": 1500.0}}
     assert example_of(old).name == "complete-journey"
 
@@ -69,13 +70,16 @@ def test_the_next_command_works_from_any_folder_and_without_a_checkout(
     monkeypatch.chdir(tmp_path)
     Path("log").symlink_to(kuairand_log)
     manifest = read_manifest(Path("log"))
-    for shipped in (_SHIPPED, tmp_path / "site" / "simulator" / "examples"):
+    unpacked = tmp_path / "site" / "simulator" / "examples"
+    shutil.copytree(_SHIPPED, unpacked)  # as a wheel is: without the repository's `examples/` beside it
+    for shipped, named in (
+        (_SHIPPED, _SHIPPED.parents[1] / "examples" / "kuairand.toml"),
+        (unpacked, unpacked / "kuairand.toml"),
+    ):
         monkeypatch.setattr("simulator.logs.example._SHIPPED", shipped)
-        shipped.mkdir(parents=True, exist_ok=True)
-        if not (shipped / "kuairand.toml").exists():  # as a wheel is unpacked: no `examples/` beside it
-            (shipped / "kuairand.toml").write_bytes((_SHIPPED / "kuairand.toml").read_bytes())
         command = shlex.split(next_command(manifest, Path("log")))
-        call("config", "check", *command[2:])
+        assert Path(command[2]).resolve() == named
+        assert call("config", "check", *command[2:]).exit_code == 0
 
 
 def test_a_small_share_is_not_printed_as_none() -> None:

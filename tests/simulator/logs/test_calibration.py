@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -226,15 +226,15 @@ def test_the_world_resembles_the_log_more_than_the_preset_does(
     assert "found something there" in again.output
 
 
-@pytest.mark.parametrize("example", [LONG, replace(SHORT, history=200)])
+@pytest.mark.parametrize("example", [LONG, replace(SHORT, asked=200)])
 def test_the_worlds_file_differs_from_the_logs_example_in_its_traffic_alone(
     example: Example, kuairand_log: Path
 ) -> None:
     world = {"users": 150, "history_max": 4000, "requests": 300}
     found = {"source": "shop", "licence": "ours", "base": "demo", "world": world, "distributions": {}}
-    text = experiment_file({**found, "example": asdict(example)})
+    text = experiment_file({**found, "example": example.says})
     made = parse_config(text, environment={}).model_dump()
-    overrides = [f"traffic.log={kuairand_log}", f"arms.treatment.history={example.history}"]
+    overrides = [f"traffic.log={kuairand_log}", f"arms.treatment.history={example.says['history']}"]
     own = load_config(example.path(), overrides, environment={}).model_dump()
     same = {"preset": None, "log": None, "like": None, "world": {}}
     for each in (made, own):
