@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -205,7 +206,8 @@ def _end_server() -> None:
     server: Any = forkserver._forkserver  # its end has no public name
     if server._forkserver_pid is not None:
         os.kill(server._forkserver_pid, signal.SIGKILL)  # it may be importing still
-        server._stop()
+        with suppress(FileNotFoundError):  # a process that multiprocessing started has removed its socket
+            server._stop()
 
 
 def _in_pool(agenda: _Agenda, jobs: int, setup: Callable[[], None] | None) -> None:

@@ -57,6 +57,22 @@ def test_no_signal_ends_what_workers_are_forked_from_while_it_imports() -> None:
     assert all(held >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked from another one there")
+def test_a_process_that_was_started_by_another_ends_without_a_word(tmp_path: Path) -> None:
+    """As benchmarks start one for each arm: multiprocessing removes its folder before Python's last calls."""
+    script = tmp_path / "starts_one.py"
+    script.write_text(
+        "from multiprocessing import get_context\n"
+        "from simulator.execution.parallel import process_context\n"
+        "if __name__ == '__main__':\n"
+        "    one = get_context('spawn').Process(target=process_context)\n"
+        "    one.start(); one.join(); print(one.exitcode)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_a_work_is_given_the_results_it_waits_for_in_their_order(jobs: int) -> None:
     works = [
