@@ -82,7 +82,7 @@ bench-page: $(STAMPS)/report
 	$(BIN)/python benchmarks/pages/stores.py
 	$(BIN)/python benchmarks/pages/models.py
 	$(BIN)/python benchmarks/pages/study.py
-	$(BIN)/python benchmarks/pages/timing.py
+	$(BIN)/python benchmarks/pages/serving.py
 	$(BIN)/python benchmarks/pages/certificate.py
 	$(BIN)/python benchmarks/pages/wrong.py
 	$(BIN)/python benchmarks/pages/world.py
