@@ -30,7 +30,7 @@ def test_a_profile_says_what_live_runs_do_and_one_of_repeated_calls_is_too_kind(
     assert len(cases) == 3 * len(ARMS)
     for case in cases:
         assert rows[*case, "served + runs"]["outside"] == []
-        assert rows[*case, "repeated"]["p50_ms"] < 0.9 * rows[*case, "live"]["p50_ms"]
+        assert rows[*case, "repeated"]["p50_ms"] < rows[*case, "live"]["p50_ms"]
 
 
 def test_the_policy_that_looks_for_answers_in_time_never_has_fewer_than_first_come_first_served() -> None:
