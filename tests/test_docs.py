@@ -1,12 +1,15 @@
 """Pages made from code are up to date, and no page links to something that is not there."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from docs.generate import what_if
 from docs.generate.__main__ import DOCS, PAGES
+from simulator.whatif.axes import parse_axes
 
 ROOT = Path(__file__).resolve().parents[1]
 HAND = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
@@ -66,3 +69,18 @@ def test_the_version_is_one() -> None:
     )
     cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert released[:1] == cited == [project["version"]]
+
+
+def test_the_what_if_page_has_the_cells_of_the_sweeps_it_shows() -> None:
+    text = what_if.PAGE.read_text(encoding="utf-8")
+    question, traffic, budgets = (
+        {axis.key: axis.values for axis in parse_axes(words[1 + words.index("--over") :: 2])}
+        for words in what_if.sweeps(text)
+    )
+    shown = re.findall(r"^\| ([\d,]+) \| (\d\S*) \| [+-]", text, re.MULTILINE)
+    cells = itertools.product(question[what_if.HISTORY], question[what_if.LOAD])
+    assert shown == [(f"{history:,}", f"{load:g}") for history, load in cells]
+    loads = " | ".join(f"{load:g}" for load in traffic[what_if.LOAD])
+    assert f"| lift at load {loads} |" in text
+    limits = re.findall(r"^\| ([\d,]+) \|.* ms ± \S+ \|$", text, re.MULTILINE)
+    assert limits == [f"{history:,}" for history in budgets[what_if.HISTORY]]
