@@ -1,16 +1,18 @@
-"""The tables of docs/serving.md: policies, profiles against live runs, the two engines, the bottleneck.
+"""The tables of docs/serving.md.
 
     python benchmarks/pages/serving.py
 
-From benchmarks/results: timing.json, profile_against_live_h200.json and _cpu.json, and
-h200_profile_scorecard.json, which is `laser-ab report RUN --json` of a run of examples/h200-profile.toml.
+From benchmarks/results: timing.json, what benchmarks/serving saved of an H200 (value_plane_h200.json and so
+on) and of a CPU, and h200_profile_scorecard.json: `laser-ab report RUN --json` of a run of
+examples/h200-profile.toml.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
+from benchmarks.result import falls_short
 
 PAGE = ROOT / "docs" / "serving.md"
 POLICIES = ("fifo", "goodput", "ladder")
@@ -29,7 +31,47 @@ STAGES = {
     "scorer_queueing": "waiting for the scorer",
     "scorer_service": "scoring",
 }
+#: Bars of benchmarks/serving: what they measure, and of whom.
+BARS = {
+    "value_din50_c32": ("value plane, 32 candidates, requests/s", "DIN on 50"),
+    "value_laser1000_c32": ("", "LASER on 1,000"),
+    "value_slowest_c32": ("", "the slowest of the ten on 1,000"),
+    "value_laser1000_c200": ("200 candidates", "LASER on 1,000"),
+    "value_laser5000_c200": ("", "LASER on 5,000"),
+    "live_rps": ("live, 200 candidates, P99 within 10 ms, requests/s", "LASER on about 1,000"),
+    "one_laser_1k": ("one request, width 64, 500 candidates, fp16, ms", "LASER on 1,000"),
+    "one_laser_10k": ("", "on 10,000"),
+    "one_laser_100k": ("", "on 100,000"),
+    "vs_transformer_1k": ("a captured Transformer over it, times", "on 1,000"),
+    "vs_transformer_10k": ("", "on 10,000"),
+    "vs_transformer_100k": ("", "on 100,000"),
+    "replay_tail": ("P99 / P50 of 1,000 of them", "LASER on 1,000"),
+    "sta_floor": ("the tokens' kernel over its bytes or multiplications, times", "on 10,000"),
+    "change_float32": ("largest change of a probability against float64", "fp32"),
+    "change_tf32": ("", "TF32"),
+    "change_float16": ("", "fp16"),
+    "quick_speedup": ("100,000 requests of world `quick`, twice, against one by one, times", "both arms"),
+    "quick_change": ("largest change of a probability against the CPU", "both arms"),
+    "cpu_din50": ("one thread of its CPU, against one by one, times", "DIN on 50"),
+    "cpu_laser1000": ("", "LASER on 1,000"),
+}
 Rows = list[dict[str, Any]]
+
+
+def scoring_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Every bar of the results, what was measured and what was aimed at."""
+    bars = {bar["name"]: bar for result in results for bar in result["bars"]}
+
+    def line(name: str, what: str, whose: str) -> list[str]:
+        bar = bars[name]
+        aimed = f"{'at least' if bar['better'] == 'higher' else 'at most'} {_figure(bar['bar'])}"
+        return [what, whose, _figure(bar["value"]), aimed + (", falls short" if falls_short(bar) else "")]
+
+    return table(["", "", "measured", "aimed at"], [line(name, *named) for name, named in BARS.items()])
+
+
+def _figure(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def policies_table(rows: Rows) -> str:
@@ -121,7 +163,9 @@ def page(text: str) -> str:
     """The page with its tables."""
     timing: Rows = saved("timing")["rows"]
     live = {name: saved(f"profile_against_live_{name.lower()}")["rows"] for name in ("H200", "CPU")}
+    scoring = [saved(f"{name}_h200") for name in ("value_plane", "live", "quick_world")]
     for mark, block in (
+        ("scoring", scoring_table(scoring)),
         ("policies", policies_table(timing)),
         ("against-live", against_live_table(live)),
         ("queue", queue_table(timing)),

@@ -8,7 +8,7 @@ The floor of the kernel is the longer of two times: its bytes (table rows of beh
 the rate of a large copy on the device, and its multiplications at the rate of a large matrix product of the
 same precision, both measured in the same run.
 
-What limits it (bar 2.5; an H200 takes 3.3 floors at 10,000 behaviours, 2.8 at 100,000): the gates, whose
+What limits it (bar 2.5; an H200 takes 3.4 floors at 10,000 behaviours, 2.8 at 100,000): the gates, whose
 exponentials and divisions run beside no matrix product. A cap of registers, values mapped before the sum, and
 one wave of longer runs changed little. Of 42 variants (three gates by fourteen tiles of 64 or 128 candidates
 and 32 to 128 rows, each held against float64) none beats this tile of 64 by 64: a gate of the special unit's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.pages.serving import ARMS, PAGE, bottleneck_block, page, saved
+from benchmarks.pages.serving import ARMS, BARS, PAGE, bottleneck_block, page, saved, scoring_table
 from benchmarks.result import falls_short
 from simulator.config.settings import PROFILES
 from simulator.serving.profile import load
@@ -16,7 +16,7 @@ LIVE = [f"profile_against_live_{machine}" for machine in ("h200", "cpu")]
 def test_the_page_is_made_of_the_saved_results() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert page(text) == text
-    with pytest.raises(ValueError, match="lacks <!-- policies:begin --> followed by <!-- policies:end -->"):
+    with pytest.raises(ValueError, match="lacks <!-- scoring:begin -->"):
         page("no marks")
 
 
@@ -47,3 +47,12 @@ def test_the_bottleneck_is_of_the_shipped_profile() -> None:
     assert "NVIDIA H200" in CARD["profile_machine"]
     assert CARD["profile_machine"].endswith(load(PROFILES / "h200.json").date)
     assert block.count("| scorer") == 3  # busy, and the bottleneck of both
+
+
+def test_of_what_scoring_was_to_reach_one_kernel_falls_short() -> None:
+    lines = scoring_table(
+        [saved(f"{name}_h200") for name in ("value_plane", "live", "quick_world")]
+    ).splitlines()
+    short = [line for line in lines if "falls short" in line]
+    assert len(lines) == 2 + len(BARS)
+    assert ["the tokens' kernel" in line for line in short] == [True]
