@@ -1,4 +1,4 @@
-"""The tables of docs/what-if.md: `python -m docs.generate.what_if` runs the page's own sweeps, two minutes.
+"""The tables of docs/what-if.md: `python -m docs.generate.what_if` runs the page's commands, three minutes.
 
 The prose around them is written by hand: read it again when they have changed.
 """
@@ -18,6 +18,8 @@ from simulator.results.read import Sweep, read_sweep
 
 PAGE = ROOT / "docs" / "what-if.md"
 HISTORY, LOAD = "arms.treatment.history", "traffic.load"
+#: What the channels are of, as the page says.
+RUN = ["run", "examples/demo.toml", "--set", "experiment.budget_ms=20"]
 LASER_AB = Path(sys.executable).with_name("laser-ab")
 
 
@@ -70,6 +72,20 @@ def limits_table(traffic: Sweep, answers: Mapping[str, Any], budgets: Mapping[st
     return table(["history", "most traffic", "by the A/B (95 %)", *loads, "wins down to"], lines)
 
 
+def channels_table(document: Mapping[str, Any]) -> str:
+    """What each channel moves, in percent of the logarithm, from the JSON form of `laser-ab channels`."""
+    (treatment,) = document["treatments"]
+    found = [treatment["metrics"][f"{name}_per_request"] for name in ("advv", "revenue")]
+    found.append(treatment["metrics"]["ctr"])
+    lines = [[part, *(_log(metric["parts"][part]) for metric in found)] for part in found[0]["parts"]]
+    heads = ["channel", "ADVV per request", "revenue per request", "CTR"]
+    return table(heads, [*lines, ["together", *map(_log, found)]])
+
+
+def _log(part: Mapping[str, float]) -> str:
+    return f"{100 * part['log_lift']:+.2f} ± {100 * part['se']:.2f}"
+
+
 def _treatments(sweep: Sweep) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     cards = [(place, sweep.cell(cell)) for cell, place in enumerate(sweep.places)]
     return [(place, card["arms"]["treatment"]) for place, card in cards if card is not None]
@@ -83,8 +99,8 @@ def _lift(metric: Mapping[str, Any]) -> str:
     return f"{100 * metric['true_lift']:+.1f} % ± {100 * metric['true_se']:.1f}"
 
 
-def _report(folder: Path) -> Any:
-    return json.loads(subprocess.check_output([LASER_AB, "report", folder, "--json"]))
+def _told(command: str, folder: Path) -> Any:
+    return json.loads(subprocess.check_output([LASER_AB, command, folder, "--json"]))
 
 
 def main() -> None:
@@ -92,10 +108,11 @@ def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
     with TemporaryDirectory() as scratch:
         folders = [Path(scratch) / name for name in ("question", "traffic", "budgets")]
-        for arguments, folder in zip(sweeps(text), folders, strict=True):
+        for arguments, folder in zip([*sweeps(text), RUN], [*folders, Path(scratch) / "run"], strict=True):
             subprocess.run([LASER_AB, *arguments, "--out", folder], check=True, cwd=ROOT)
         question, traffic, budgets = folders
-        limits = limits_table(read_sweep(traffic), _report(traffic), _report(budgets))
+        limits = limits_table(read_sweep(traffic), _told("report", traffic), _told("report", budgets))
+        text = with_block(text, "channels", channels_table(_told("channels", Path(scratch) / "run")))
         text = with_block(text, "answers", answers_table(read_sweep(question)))
     PAGE.write_text(with_block(text, "limits", limits), encoding="utf-8")
 

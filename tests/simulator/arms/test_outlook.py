@@ -73,7 +73,7 @@ def test_what_would_end_a_run_or_leave_it_empty_is_an_error(
         (["market.budget_clicks=4"], "market.budget_clicks", "fewer than 5 clicks"),
         (["arms.control.training.batch=900000"], "arms.control.training.batch", "a single step"),
         (
-            ["experiment.budget_ms=1.5", "arms.treatment.light_model=base", "arms.treatment.light_history=5"],
+            ["experiment.budget_ms=3", "arms.treatment.light_model=base", "arms.treatment.light_history=5"],
             "experiment.budget_ms",
             "arm treatment's own model takes",
         ),

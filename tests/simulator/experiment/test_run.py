@@ -216,7 +216,7 @@ def test_the_ledger_adds_up_to_the_impressions(demo: Run) -> None:
 
 
 def test_a_missed_or_prior_request_shows_the_prior_order(demo: Run, tmp_path: Path) -> None:
-    tight = read_run(run_experiment(small("experiment.budget_ms=1.5"), tmp_path / "run"))
+    tight = read_run(run_experiment(small("experiment.budget_ms=3"), tmp_path / "run"))
     served = tight.table("served").to_pandas()
     unranked = served[served.missed | (served.step_name == "prior")][["request_id", "arm"]]
     shown = tight.table("impressions").to_pandas().merge(unranked)
