@@ -25,8 +25,8 @@ SMALL = (
 )
 # A test finds nothing that another left, and starts no processes that it does not ask for.
 ALONE = {"LASER_AB_CACHE_GB": "0", "LASER_AB_JOBS": "1"}
-GRID = (Axis("experiment.budget_ms", (0.5, 2.5, 4.5)),)
-OVER = ["--over", "experiment.budget_ms=0.5,2.5,4.5"]  # the same for the command line
+GRID = (Axis("experiment.budget_ms", (0.5, 5.0, 9.0)),)
+OVER = ["--over", "experiment.budget_ms=0.5,5,9"]  # the same for the command line
 
 
 def small(*overrides: str, example: str = "demo.toml") -> ExperimentConfig:

@@ -57,7 +57,6 @@ def test_no_signal_ends_what_workers_are_forked_from_while_it_imports() -> None:
     assert all(held >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked from another one there")
 def test_a_process_that_was_started_by_another_ends_without_a_word(tmp_path: Path) -> None:
     """As benchmarks start one for each arm: multiprocessing removes its folder before Python's last calls."""
     script = tmp_path / "starts_one.py"
