@@ -1,10 +1,18 @@
 """What the pages share: where they lie, where their figures come from, and a table."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
+
+
+def saved(name: str) -> dict[str, Any]:
+    """A saved result."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:

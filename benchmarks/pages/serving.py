@@ -7,12 +7,12 @@ on) and of a CPU, and h200_profile_scorecard.json: `laser-ab report RUN --json` 
 examples/h200-profile.toml.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
+from benchmarks.pages.layout import ROOT, saved, table, with_block
 from benchmarks.result import falls_short
+from simulator.results.bottleneck import PARTS
 
 PAGE = ROOT / "docs" / "serving.md"
 POLICIES = ("fifo", "goodput", "ladder")
@@ -24,13 +24,6 @@ WAYS = {
     "served + runs": "and in runs",
 }
 ARMS = {"control": "DIN-50", "treatment": "LASER-300"}
-STAGES = {
-    "store_queueing": "waiting for the store",
-    "store_service": "reading",
-    "transport_service": "transport",
-    "scorer_queueing": "waiting for the scorer",
-    "scorer_service": "scoring",
-}
 #: Bars of benchmarks/serving: what they measure, and of whom.
 BARS = {
     "value_din50_c32": ("value plane, 32 candidates, requests/s", "DIN on 50"),
@@ -133,8 +126,8 @@ def bottleneck_block(card: Mapping[str, Any]) -> str:
         return ", ".join(f"{100 * share:.2g}" for share in shares)
 
     def slowest(shares: Mapping[str, float]) -> str:
-        most = sorted(STAGES, key=lambda stage: -shares[stage])[:2]
-        return ", ".join(f"{percents(shares[stage])} % {STAGES[stage]}" for stage in most)
+        most = sorted(PARTS, key=lambda part: -shares[part])[:2]
+        return ", ".join(f"{percents(shares[part])} % {PARTS[part]}" for part in most)
 
     store = [(s["store_utilisation"], s["transport_utilisation"]) for s in serving]
     lines = [
@@ -152,11 +145,6 @@ def bottleneck_block(card: Mapping[str, Any]) -> str:
     rate = serving[0]["requests_per_s"]
     intro = f"At its budget of {card['budget_ms']:.2f} ms and {rate:,.0f} requests a second:\n\n"
     return intro + table(["", "DIN-50 on LastN", "LASER-1000 on SeqVault"], lines)
-
-
-def saved(name: str) -> Any:
-    """A saved result."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def page(text: str) -> str:

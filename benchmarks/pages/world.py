@@ -3,12 +3,11 @@
 python benchmarks/pages/world.py
 """
 
-import json
 from statistics import mean
 from typing import Any
 
 from benchmarks.models.gaps import REFERENCES, gaps_by_world, over_worlds
-from benchmarks.pages.layout import RESULTS, ROOT, table, with_block
+from benchmarks.pages.layout import ROOT, saved, table, with_block
 
 PAGE = ROOT / "docs" / "world.md"
 MARKETS = ["market", "ADVV", "revenue", "CTR", "budgets spent: A/B", "revenue lost to budgets"]
@@ -94,12 +93,6 @@ def _over_base(rows: list[Row], world: str, protocol: str, model: str) -> str:
 def _weight(rows: list[Row], relation: str) -> str:
     """Mean over trainings; empty for a model whose attention was not asked."""
     return "" if rows[0]["weight"] is None else f"{mean(row['weight'][relation] for row in rows):.3f}"
-
-
-def saved(name: str) -> Row:
-    """A saved result."""
-    found: Row = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
 
 
 def page_of(text: str, markets: Row, related: Row) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.pages import shipped
+from benchmarks.pages.layout import with_block
 from docs.generate import api, cli, metrics, rooms
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -13,18 +14,7 @@ DOCS = Path(__file__).resolve().parents[1]
 def _between(page: str, name: str, table: Callable[[], str]) -> Callable[[], str]:
     """The page as it is, with the table between its markers made anew."""
 
-    def made() -> str:
-        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-        before, found, rest = (DOCS / page).read_text(encoding="utf-8").partition(begin)
-        _, ended, after = rest.partition(end)
-        if not found or not ended:
-            raise ValueError(
-                f"docs/{page}: no lines {begin.strip()} and {end}, expected both. "
-                "Put them back where the table belongs."
-            )
-        return f"{before}{begin}{table()}{end}{after}"
-
-    return made
+    return lambda: with_block((DOCS / page).read_text(encoding="utf-8"), name, table())
 
 
 # What the dashboard shows of saved results, which the package ships.

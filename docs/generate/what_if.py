@@ -104,17 +104,20 @@ def _told(command: str, folder: Path) -> Any:
 
 
 def main() -> None:
-    """Run the sweeps and write the page."""
+    """Run the commands and write the page."""
     text = PAGE.read_text(encoding="utf-8")
     with TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / name for name in ("question", "traffic", "budgets")]
-        for arguments, folder in zip([*sweeps(text), RUN], [*folders, Path(scratch) / "run"], strict=True):
+        folders = [Path(scratch) / name for name in ("question", "traffic", "budgets", "run")]
+        for arguments, folder in zip([*sweeps(text), RUN], folders, strict=True):
             subprocess.run([LASER_AB, *arguments, "--out", folder], check=True, cwd=ROOT)
-        question, traffic, budgets = folders
-        limits = limits_table(read_sweep(traffic), _told("report", traffic), _told("report", budgets))
-        text = with_block(text, "channels", channels_table(_told("channels", Path(scratch) / "run")))
-        text = with_block(text, "answers", answers_table(read_sweep(question)))
-    PAGE.write_text(with_block(text, "limits", limits), encoding="utf-8")
+        question, traffic, budgets, run = folders
+        for mark, block in (
+            ("answers", answers_table(read_sweep(question))),
+            ("limits", limits_table(read_sweep(traffic), _told("report", traffic), _told("report", budgets))),
+            ("channels", channels_table(_told("channels", run))),
+        ):
+            text = with_block(text, mark, block)
+    PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.pages.serving import ARMS, BARS, PAGE, bottleneck_block, page, saved, scoring_table
+from benchmarks.pages.layout import saved
+from benchmarks.pages.serving import ARMS, BARS, PAGE, bottleneck_block, page, scoring_table
 from benchmarks.result import falls_short
 from simulator.config.settings import PROFILES
 from simulator.serving.profile import load

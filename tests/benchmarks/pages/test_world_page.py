@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks.models.gaps import paired
-from benchmarks.pages.world import APART, ITEMS, PAGE, TOGETHER, markets_table, page_of, related_block, saved
+from benchmarks.pages.layout import saved
+from benchmarks.pages.world import APART, ITEMS, PAGE, TOGETHER, markets_table, page_of, related_block
 
 RESULT, MODELS = saved("simulation_markets"), saved("model_related")
 CELLS = [row for row in MODELS["rows"] if "model" in row]
